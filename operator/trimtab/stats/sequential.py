@@ -1,0 +1,188 @@
+"""Sequential tests of bad among total: gates, limits, non-inferiority.
+
+Evidence is the value of a test martingale (an e-process): under the null its chance of *ever*
+reaching 1/alpha is at most alpha, so it may be looked at after every scrape and under any stopping
+rule. A gate fails when `evidence >= failure_threshold(...)`. Each step of a rollout is a test of
+its own, with counts taken at the same time on both sides.
+
+Source: mixture martingale of Robbins (1970) for a Bernoulli share with a Beta(1/2, 1/2) mixture;
+two samples by the product of two martingales and the infimum over the null (universal inference,
+Ramdas et al., "Game-theoretic statistics and safe anytime-valid inference", 2023).
+"""
+
+import math
+from collections.abc import Sequence
+
+from scipy.special import betaln, xlog1py, xlogy
+
+from trimtab.stats.counts import BadTotal, sum_of
+
+_PRIOR = 0.5
+_LOG_PRIOR_NORM = math.log(math.pi)  # log B(1/2, 1/2)
+_LARGEST_LOG = 690.0  # evidence stays a finite float that JSON can carry
+
+
+def failure_threshold(confidence: float, gates: int, steps: int) -> float:
+    """Evidence at which a gate fails: 1/alpha, alpha = (1 - confidence) / (gates * steps).
+
+    confidence in (0, 1); gates and steps >= 1 (the union bound over a rollout).
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    return max(1, gates) * max(1, steps) / (1.0 - confidence)
+
+
+def gate_evidence(
+    candidate: BadTotal, stable: BadTotal, margin: float, overdispersion: float = 1.0
+) -> float:
+    """Evidence that the candidate's bad share exceeds stable's by more than `margin`.
+
+    margin in [0, 1); overdispersion >= 1 divides the counts of both sides. Returns a finite float
+    >= 0; exactly 1 while the candidate's share is at most stable's plus the margin.
+    """
+    _check_margin(margin)
+    if candidate.share <= stable.share + margin:
+        return 1.0
+    return _two_sided_boundary(candidate, stable, margin, overdispersion)
+
+
+def non_inferiority_evidence(
+    candidate: BadTotal, stable: BadTotal, margin: float, overdispersion: float = 1.0
+) -> float:
+    """Evidence that the candidate's bad share is below stable's plus `margin`.
+
+    The same test with the roles swapped: the null is that the candidate is worse by the margin or
+    more. Returns a finite float >= 0; 1 while the candidate looks worse by the margin.
+    """
+    _check_margin(margin)
+    if candidate.share >= stable.share + margin:
+        return 1.0
+    return _two_sided_boundary(candidate, stable, margin, overdispersion)
+
+
+def limit_evidence(candidate: BadTotal, limit: float, overdispersion: float = 1.0) -> float:
+    """Evidence that the candidate's bad share exceeds `limit` in [0, 1] (one-sided).
+
+    With limit 0 a single bad request is conclusive (the largest finite evidence).
+    """
+    if candidate.share <= limit:
+        return 1.0
+    counts = candidate.divided(overdispersion)
+    return _bounded_exp(_log_numerator(counts) - _log_likelihood(counts, limit))
+
+
+def smallest_detectable_share(
+    candidate_total: float,
+    stable: BadTotal,
+    margin: float,
+    threshold: float,
+    overdispersion: float = 1.0,
+) -> float | None:
+    """The smallest share of bad requests that would already have failed the gate.
+
+    For `candidate_total` candidate requests beside these stable counts; None when even a candidate
+    that fails every request would not have reached `threshold`.
+    """
+    total = math.floor(candidate_total)
+
+    def fails(bad: int) -> bool:
+        counts = BadTotal(float(bad), float(total))
+        return gate_evidence(counts, stable, margin, overdispersion) >= threshold
+
+    if total < 1 or not fails(total):
+        return None
+    passing, failing = 0, total
+    while failing - passing > 1:
+        middle = (passing + failing) // 2
+        if fails(middle):
+            failing = middle
+        else:
+            passing = middle
+    return failing / total
+
+
+def overdispersion(counts: Sequence[BadTotal]) -> float:
+    """Variance of per-scrape counts over the binomial one, at least 1 (Pearson's X2 / (k - 1)).
+
+    counts: one entry per scrape of stable, over k scrapes; empty ones are left out. 1 when k < 2
+    or when stable's share is 0 or 1 (nothing varies).
+    """
+    filled = [count for count in counts if count.total > 0]
+    if len(filled) < 2:
+        return 1.0
+    share = sum_of(filled).share
+    if not 0 < share < 1:
+        return 1.0
+    pearson = sum(
+        (count.bad - count.total * share) ** 2 / (count.total * share * (1 - share))
+        for count in filled
+    )
+    return max(1.0, pearson / (len(filled) - 1))
+
+
+def _check_margin(margin: float) -> None:
+    if not 0 <= margin < 1:
+        raise ValueError(f"margin must lie in [0, 1), not {margin}")
+
+
+def _two_sided_boundary(
+    candidate: BadTotal, stable: BadTotal, margin: float, dispersion: float
+) -> float:
+    """min over p in [0, 1 - margin] of m_candidate(p + margin) * m_stable(p)."""
+    ours, control = candidate.divided(dispersion), stable.divided(dispersion)
+    p = _most_likely_boundary(ours, control, margin)
+    numerator = _log_numerator(ours) + _log_numerator(control)
+    return _bounded_exp(numerator - _log_likelihood(ours, p + margin) - _log_likelihood(control, p))
+
+
+def _most_likely_boundary(candidate: BadTotal, stable: BadTotal, margin: float) -> float:
+    """The p that maximises the joint likelihood at (p + margin, p): concave, so bisect its slope.
+
+    One bisection costs about 50 evaluations of four divisions; the optimum is flat, so its error
+    in p is of second order in the evidence.
+    """
+    if margin == 0:
+        total = candidate.total + stable.total
+        return (candidate.bad + stable.bad) / total if total else 0.0
+
+    def slope(p: float) -> float:
+        q = p + margin
+        return (
+            _ratio(candidate.bad, q)
+            - _ratio(candidate.good, 1 - q)
+            + _ratio(stable.bad, p)
+            - _ratio(stable.good, 1 - p)
+        )
+
+    low, high = 0.0, 1.0 - margin
+    for _ in range(60):
+        middle = (low + high) / 2
+        if slope(middle) > 0:
+            low = middle
+        else:
+            high = middle
+    # The ends themselves are exact optima when one side saw no bad or no good request at all.
+    if low == 0.0 and stable.bad == 0:
+        return 0.0
+    if high == 1.0 - margin and candidate.good == 0:
+        return 1.0 - margin
+    return (low + high) / 2
+
+
+def _ratio(count: float, probability: float) -> float:
+    return count / max(probability, 1e-300) if count else 0.0
+
+
+def _log_numerator(counts: BadTotal) -> float:
+    """log B(a + bad, a + good) / B(a, a): the likelihood averaged over the mixture."""
+    return float(betaln(_PRIOR + counts.bad, _PRIOR + counts.good)) - _LOG_PRIOR_NORM
+
+
+def _log_likelihood(counts: BadTotal, p: float) -> float:
+    """log p^bad (1 - p)^good, with 0 log 0 = 0; p may pass 1 by rounding."""
+    p = min(max(p, 0.0), 1.0)
+    return float(xlogy(counts.bad, p)) + float(xlog1py(counts.good, -p))
+
+
+def _bounded_exp(log_value: float) -> float:
+    return math.exp(min(max(log_value, -_LARGEST_LOG), _LARGEST_LOG))
