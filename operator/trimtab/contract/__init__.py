@@ -1,0 +1,1 @@
+"""What the operator, the serving runtime and the trainer share: artifact, metric names, token."""

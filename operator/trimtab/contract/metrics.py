@@ -1,0 +1,56 @@
+"""Names and labels of the metrics that a serving container exports.
+
+The operator reads these names and no others; any container that exports them can be judged.
+All are labelled `model, version, digest, baseline` unless said otherwise.
+"""
+
+from typing import Final
+
+IDENTITY_LABELS: Final = ("model", "version", "digest", "baseline")
+
+REQUESTS_STARTED: Final = "trimtab_requests_started_total"
+REQUESTS: Final = "trimtab_requests_total"
+"""Answered requests by HTTP status, label `code`."""
+REQUEST_SECONDS: Final = "trimtab_request_seconds"
+"""Histogram of seconds from the first byte read to the last byte written."""
+PREDICT_SECONDS: Final = "trimtab_predict_seconds"
+BATCH_ROWS: Final = "trimtab_batch_rows"
+QUEUE_DEPTH: Final = "trimtab_queue_depth"
+
+FEATURE_BIN: Final = "trimtab_feature_bin_total"
+"""Rows by `feature` and `bin` (index into the baseline's bins, from 0)."""
+FEATURE_MISSING: Final = "trimtab_feature_missing_total"
+FEATURE_UNSEEN: Final = "trimtab_feature_unseen_total"
+FEATURE_OUT_OF_RANGE: Final = "trimtab_feature_out_of_range_total"
+SCORE_BIN: Final = "trimtab_score_bin_total"
+SCORE_BIN_SUM: Final = "trimtab_score_bin_sum_total"
+PREDICTED: Final = "trimtab_predicted_total"
+"""Rows by predicted `class`; the sum over classes is the number of predicted rows."""
+PROBABILITY_SUM: Final = "trimtab_probability_sum_total"
+"""Sum of calibrated probabilities by `predicted` and `class`."""
+
+OUTCOMES: Final = "trimtab_outcomes_total"
+"""Labelled rows by `predicted` and `actual`; version and digest are those of the token."""
+OUTCOMES_BY_HOUR: Final = "trimtab_outcomes_by_hour_total"
+"""Labelled rows by `hour` (Unix hours of the prediction) and `correct` (`true`, `false`)."""
+OUTCOME_ERRORS_COUNT: Final = "trimtab_outcome_errors_count"
+OUTCOME_ERRORS_SUM: Final = "trimtab_outcome_errors_sum"
+OUTCOME_ERRORS_SQUARES: Final = "trimtab_outcome_errors_squares_total"
+TOKENS_REFUSED: Final = "trimtab_tokens_refused_total"
+"""Tokens not counted, by `reason` (`forged`, `late`, `repeated`, `malformed`)."""
+
+MODEL_INFO: Final = "trimtab_model_info"
+PROCESS_START: Final = "process_start_time_seconds"
+"""Unix seconds at which the process started; without the identity labels."""
+
+REQUEST_SECONDS_BUCKETS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+"""Upper bounds in seconds; `slowerThan` of a gate snaps to one of them."""
+
+REJECTED_CODES: Final = frozenset({"400", "413", "415", "422"})
+"""Answers that say the request did not fit the model."""
+
+INFERENCE_PORT: Final = 8080
+METRICS_PORT: Final = 9090
+"""Probes, `/metrics` and `POST /outcomes`."""
