@@ -1,0 +1,200 @@
+"""Distance between two histograms over the same bins: baseline p and current q.
+
+Counts come in as arrays [..., B] (features first, bins last), results as [...]. Bins have their
+edges at quantiles of the baseline. What the policy uses is the tolerance test on PSI: a shift
+smaller than the tolerance is nobody's business, however many rows prove it.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.stats import chi2, ncx2
+
+Floats: TypeAlias = NDArray[np.float64]
+
+DEFAULT_BINS = 10
+ROWS_PER_BIN = 5
+
+
+def psi(baseline: ArrayLike, current: ArrayLike) -> Floats:
+    """Population stability index: sum of (q - p) log(q / p), add-1/2 smoothed."""
+    p, q = _smoothed(baseline), _smoothed(current)
+    return np.asarray(((q - p) * np.log(q / p)).sum(axis=-1))
+
+
+def total_variation(baseline: ArrayLike, current: ArrayLike) -> Floats:
+    """Half the sum of |q - p|, in [0, 1]."""
+    return np.asarray(np.abs(_shares(current) - _shares(baseline)).sum(axis=-1) / 2)
+
+
+def hellinger(baseline: ArrayLike, current: ArrayLike) -> Floats:
+    """Hellinger distance, in [0, 1]."""
+    difference = np.sqrt(_shares(current)) - np.sqrt(_shares(baseline))
+    return np.asarray(np.sqrt((difference**2).sum(axis=-1) / 2))
+
+
+def jensen_shannon(baseline: ArrayLike, current: ArrayLike) -> Floats:
+    """Jensen-Shannon distance (root of the divergence to base 2), in [0, 1]."""
+    p, q = _shares(baseline), _shares(current)
+    middle = (p + q) / 2
+
+    def divergence(of: Floats) -> Floats:
+        ratio = np.divide(of, middle, out=np.ones_like(of), where=of > 0)
+        return np.asarray((of * np.log2(ratio)).sum(axis=-1))
+
+    return np.asarray(np.sqrt(np.clip((divergence(p) + divergence(q)) / 2, 0.0, 1.0)))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A distance known only between two bounds, since rows are known only by bin; each [...]."""
+
+    lower: Floats
+    upper: Floats
+
+
+def kolmogorov_smirnov(baseline: ArrayLike, current: ArrayLike) -> Bounds:
+    """Bounds of the KS distance for ordered bins: exact at edges, worst case inside bins."""
+    f, g = np.cumsum(_shares(baseline), axis=-1), np.cumsum(_shares(current), axis=-1)
+    zero = np.zeros((*f.shape[:-1], 1))
+    f_before = np.concatenate([zero, f[..., :-1]], axis=-1)
+    g_before = np.concatenate([zero, g[..., :-1]], axis=-1)
+    lower = np.abs(f - g).max(axis=-1)
+    upper = np.maximum(np.abs(f - g_before), np.abs(g - f_before)).max(axis=-1)
+    return Bounds(np.asarray(lower), np.asarray(upper))
+
+
+def wasserstein_lower_bound(
+    edges: ArrayLike,
+    baseline: ArrayLike,
+    baseline_sums: ArrayLike,
+    current: ArrayLike,
+    current_sums: ArrayLike,
+) -> float:
+    """Lower bound of W1 in the units of the feature.
+
+    edges: the B - 1 inner edges, ascending; counts and sums of values per bin: [B]. In each bin the
+    integral of F - G is known exactly from the sums, and W1 is the integral of |F - G|.
+    """
+    inner = np.asarray(edges, dtype=np.float64)
+    p_counts, q_counts = _counts(baseline), _counts(current)
+    p_total, q_total = p_counts.sum(), q_counts.sum()
+    if p_total == 0 or q_total == 0:
+        return 0.0
+    gap = np.cumsum(p_counts)[:-1] / p_total - np.cumsum(q_counts)[:-1] / q_total
+    boundary = np.concatenate([[0.0], inner * gap, [0.0]])
+    moved = np.asarray(baseline_sums) / p_total - np.asarray(current_sums) / q_total
+    return float(np.abs(np.diff(boundary) - moved).sum())
+
+
+@dataclass(frozen=True)
+class ChiSquare:
+    """Two-sample chi-squared; each [...]. Empty cells leave statistic and degrees of freedom."""
+
+    statistic: Floats
+    degrees: NDArray[np.int64]
+    p_value: Floats
+
+
+def two_sample_chi_square(baseline: ArrayLike, current: ArrayLike) -> ChiSquare:
+    """Homogeneity of two histograms; p-value 1 where one side is empty or one cell is left."""
+    p, q = _counts(baseline), _counts(current)
+    p, q = np.broadcast_arrays(p, q)
+    m, n = p.sum(axis=-1, keepdims=True), q.sum(axis=-1, keepdims=True)
+    both = p + q
+    is_known = (m > 0) & (n > 0)
+    weight = np.sqrt(np.divide(n, m, out=np.ones_like(m), where=is_known))
+    cells = np.divide((weight * p - q / weight) ** 2, both, out=np.zeros_like(both), where=both > 0)
+    statistic = np.where(is_known[..., 0], cells.sum(axis=-1), 0.0)
+    degrees = np.maximum((both > 0).sum(axis=-1) - 1, 0)
+    p_value = np.where(degrees > 0, chi2.sf(statistic, np.maximum(degrees, 1)), 1.0)
+    return ChiSquare(np.asarray(statistic), np.asarray(degrees), np.asarray(p_value))
+
+
+@dataclass(frozen=True)
+class ToleranceTest:
+    """PSI against a tolerance; each field [...] over features.
+
+    value: PSI. threshold: PSI above it is more than the tolerance at level alpha. p_value: for
+    Holm over features. n: current rows.
+    """
+
+    value: Floats
+    threshold: Floats
+    p_value: Floats
+    n: Floats
+
+    @property
+    def is_drifting(self) -> NDArray[np.bool_]:
+        return np.asarray(self.value > self.threshold)
+
+
+def tolerance_test(
+    baseline: ArrayLike, current: ArrayLike, tolerance: float, alpha: float
+) -> ToleranceTest:
+    """Is the true PSI above `tolerance` >= 0? Counts [..., B], B >= 2; level alpha in (0, 1).
+
+    Null law: PSI ~ (1/n + 1/m) chi2_{B-1}, noncentral by tolerance / (1/n + 1/m) at the boundary.
+    No rows on one side: value 0, threshold inf, p-value 1.
+    """
+    p, q = np.broadcast_arrays(_counts(baseline), _counts(current))
+    bins = p.shape[-1]
+    if bins < 2:
+        raise ValueError("a distance needs at least two bins")
+    m, n = p.sum(axis=-1), q.sum(axis=-1)
+    is_known = (m > 0) & (n > 0)
+    scale = np.where(is_known, 1 / np.maximum(n, 1) + 1 / np.maximum(m, 1), 1.0)
+    value = np.where(is_known, psi(p, q), 0.0)
+    noncentrality = tolerance / scale
+    threshold = scale * ncx2.ppf(1 - alpha, bins - 1, noncentrality)
+    p_value = ncx2.sf(value / scale, bins - 1, noncentrality)
+    return ToleranceTest(
+        np.asarray(value),
+        np.where(is_known, threshold, np.inf),
+        np.where(is_known, np.clip(p_value, 0.0, 1.0), 1.0),
+        np.asarray(n),
+    )
+
+
+def needed_rows(
+    distance: float, bins: int = DEFAULT_BINS, alpha: float = 0.05, power: float = 0.9
+) -> int:
+    """Current rows below which the verdict is InsufficientData: max(5 B, lambda* / distance).
+
+    distance > 0: the PSI to be found with `power`; lambda*: noncentrality that gives this power to
+    a chi-squared test with bins - 1 degrees of freedom at level alpha.
+    """
+    if not distance > 0:
+        raise ValueError(f"distance must be positive, not {distance}")
+    # 1e-9: 0.2 is a little less than a fifth, which must not cost a row.
+    rows = _noncentrality(bins, alpha, power) / distance
+    return max(ROWS_PER_BIN * bins, int(np.ceil(rows - 1e-9)))
+
+
+@lru_cache(maxsize=256)
+def _noncentrality(bins: int, alpha: float, power: float) -> float:
+    critical = chi2.ppf(1 - alpha, bins - 1)
+    return float(brentq(lambda nc: ncx2.sf(critical, bins - 1, nc) - power, 1e-6, 1e4))
+
+
+def _counts(values: ArrayLike) -> Floats:
+    counts = np.asarray(values, dtype=np.float64)
+    if counts.ndim == 0 or not bool(np.all(np.isfinite(counts) & (counts >= 0))):
+        raise ValueError("histogram counts must be an array of finite numbers >= 0")
+    return counts
+
+
+def _shares(values: ArrayLike) -> Floats:
+    counts = _counts(values)
+    total = counts.sum(axis=-1, keepdims=True)
+    even = np.full_like(counts, 1 / counts.shape[-1])
+    return np.asarray(np.divide(counts, total, out=even, where=total > 0))
+
+
+def _smoothed(values: ArrayLike) -> Floats:
+    counts = _counts(values) + 0.5
+    return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
