@@ -1,0 +1,152 @@
+"""The artifact: a directory with a manifest, a model, a signature and a baseline.
+
+`manifest.json` lists every other file with sha256 and size; the version's digest is the sha256 of
+`manifest.json` as it lies in the store. Nothing is loaded before its hash matched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"
+BASELINE = "baseline.json"
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    """Frozen, camelCase in JSON; unknown fields are ignored so that old readers read new files."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
+    )
+
+
+class File(_Part):
+    """One file of the artifact, by path relative to the manifest."""
+
+    path: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", max_length=200)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0, description="Bytes.")
+
+
+class Manifest(_Part):
+    """What the artifact consists of and what it was made with."""
+
+    schema_version: Literal[1] = 1
+    format: Literal["sklearn", "onnx", "custom"]
+    model_file: str = Field(description="Path of the model among `files`.")
+    model: str
+    version: str
+    created: str = Field(description="RFC 3339.")
+    frameworks: dict[str, str] = Field(default_factory=dict, description="Package to version.")
+    files: list[File]
+
+
+class Tensor(_Part):
+    """One named input or output.
+
+    `shape` leaves out the leading batch dimension: `[]` is one value a row, `[64]` a vector.
+    """
+
+    name: str = Field(min_length=1, max_length=200)
+    datatype: Literal["BOOL", "INT32", "INT64", "FP32", "FP64", "BYTES"]
+    shape: list[int] = Field(default_factory=list)
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: list[str] | None = None
+    missing_allowed: bool = Field(default=False, description="NaN or null is a missing value.")
+    watched: bool = Field(default=True, description="Counted in bins; at most 200 features are.")
+
+
+class Signature(_Part):
+    """Inputs and outputs of a model.
+
+    A model with one input of shape `[k]` takes a matrix; one with several inputs takes a table
+    whose columns are the inputs in this order. Features are named `x` for a scalar input `x` and
+    `x[3]` for the fourth element of a vector input.
+    """
+
+    task: Literal["classification", "regression"]
+    inputs: list[Tensor] = Field(min_length=1)
+    outputs: list[Tensor] = Field(min_length=1)
+    classes: list[str] = Field(default_factory=list, description="In the order of the scores.")
+
+
+class NumericFeature(_Part):
+    """Bins of a number: `counts[i]` rows lie in (edges[i-1], edges[i]], open at both ends.
+
+    `len(counts) == len(edges) + 1`. `minimum` and `maximum` bound what training has seen.
+    """
+
+    kind: Literal["numeric"] = "numeric"
+    name: str
+    edges: list[float]
+    counts: list[int]
+    minimum: float
+    maximum: float
+    missing: int = 0
+
+
+class CategoricalFeature(_Part):
+    """Bins of a category: one a known category; others are `unseen` and never named."""
+
+    kind: Literal["categorical"] = "categorical"
+    name: str
+    categories: list[str]
+    counts: list[int]
+    missing: int = 0
+
+
+class Calibration(_Part):
+    """Isotonic map from raw score to probability, one per class, piecewise linear.
+
+    `x` and `y` ascend and lie in 0..1; a binary model has one, for the second class.
+    Source: Zadrozny and Elkan 2002.
+    """
+
+    x: list[float]
+    y: list[float]
+
+
+class Interval(_Part):
+    """A metric with its confidence interval."""
+
+    metric: str
+    value: float
+    interval: tuple[float, float]
+    n: int
+    slice: str = "all"
+
+
+class Baseline(_Part):
+    """What the model saw and gave at training, as counts: the reference for every drift signal."""
+
+    schema_version: Literal[1] = 1
+    digest: str = Field(description="sha256:... over the canonical JSON of all other fields.")
+    n: int = Field(ge=0, description="Rows that the counts rest on.")
+    features: list[Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")]]
+    score_edges: list[float] = Field(
+        description="Bins of the score: probability of the second class if binary, largest "
+        "probability if multi-class, the value if regression."
+    )
+    score_counts: list[int]
+    predicted_counts: dict[str, int] = Field(default_factory=dict)
+    calibration: list[Calibration] = Field(default_factory=list)
+    metrics: list[Interval] = Field(default_factory=list)
+
+
+def sha256_digest(data: bytes) -> str:
+    """Return `sha256:` and the hexadecimal hash of `data`."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def baseline_digest(baseline: Baseline) -> str:
+    """Return the digest over the canonical JSON of all fields but `digest` itself."""
+    canonical = baseline.model_copy(update={"digest": ""}).model_dump_json(by_alias=True)
+    return sha256_digest(canonical.encode())

@@ -1,0 +1,315 @@
+"""Where artifacts and data lie: one URI, one store, the same few verbs for all of them.
+
+Schemes: `s3`, `gs`, `az`, `https` (read only), `file`, and `pvc://<claim>/<path>`, which is the
+claim mounted at `/var/run/trimtab/pvc/<claim>`. Every call is bounded: connect 5 s, silence on the
+wire 30 s, five tries within two minutes, and a size limit that the caller names.
+
+Calls block; whoever has an event loop runs them in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnknownConfigurationKeyError,
+)
+from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, S3Store
+
+SCHEMES: Final = ("s3", "gs", "az", "https", "file", "pvc")
+PVC_ROOT: Final = Path("/var/run/trimtab/pvc")
+_LARGEST_CREDENTIAL_BYTES: Final = 65_536
+_CHUNK_BYTES: Final = 1 << 20
+_RESUMES: Final = 4
+_CLIENT: Final[dict[str, Any]] = {
+    "connect_timeout": timedelta(seconds=5),
+    "read_timeout": timedelta(seconds=30),
+    "timeout": timedelta(minutes=30),  # of a whole body; a stalled one ends after read_timeout
+}
+_RETRY: Final[dict[str, Any]] = {
+    "max_retries": 4,
+    "retry_timeout": timedelta(minutes=2),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=200),
+        "max_backoff": timedelta(seconds=5),
+        "base": 2,
+    },
+}
+
+
+class LocationError(Exception):
+    """A location could not be used; the message says what to do about it."""
+
+
+class BadLocation(LocationError):  # noqa: N818 - the family name ends in Error
+    """The URI or the credentials are wrong: change them."""
+
+
+class NotInStore(LocationError):  # noqa: N818
+    """There is no such object."""
+
+
+class AccessDenied(LocationError):  # noqa: N818
+    """The store refuses these credentials."""
+
+
+class StoreUnavailable(LocationError):  # noqa: N818
+    """The store did not answer, or not in time: try again later."""
+
+
+class TooLarge(LocationError):  # noqa: N818
+    """The object is larger than the caller allows."""
+
+
+class AlreadyInStore(LocationError):  # noqa: N818
+    """The object exists and must not be overwritten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object: path relative to the location, bytes, and when it was last written (UTC)."""
+
+    path: str
+    size: int
+    modified: datetime
+
+
+class Location:
+    """A folder in a store. Paths are relative to it; `..` never leaves it."""
+
+    def __init__(self, uri: str, store: Any, root: str) -> None:
+        self.uri = uri.rstrip("/") + "/"
+        self._store = store
+        self._root = root.strip("/")
+
+    def __repr__(self) -> str:
+        return f"Location({self.uri!r})"
+
+    def below(self, path: str) -> Location:
+        """Return the folder `path` below this one."""
+        return Location(self.uri + path.strip("/"), self._store, self._key(path))
+
+    def head(self, path: str) -> Entry:
+        """Return size and time of one object. Raise NotInStore and the other LocationErrors."""
+        with self._errors("head", path):
+            meta = obstore.head(self._store, self._key(path))
+        return Entry(path, meta["size"], meta["last_modified"])
+
+    def get(self, path: str, limit: int) -> bytes:
+        """Return one object whole; raise TooLarge if it is longer than `limit` bytes."""
+        with self._errors("read", path):
+            answer = obstore.get(self._store, self._key(path))
+            self._check_size(path, answer.meta["size"], limit)
+            body = bytearray()
+            for chunk in answer.stream(min_chunk_size=_CHUNK_BYTES):
+                body += chunk
+                self._check_size(path, len(body), limit)
+        return bytes(body)
+
+    def fetch(
+        self,
+        path: str,
+        into: Path,
+        size: int,
+        *,
+        progress: Callable[[int], None] = lambda _bytes: None,
+    ) -> str:
+        """Stream one object of at most `size` bytes into a file; return its sha256 in hex.
+
+        A broken connection is resumed at the byte where it broke, four times at most. `progress`
+        is told the bytes written so far. The file is complete or the call raises.
+        """
+        into.parent.mkdir(parents=True, exist_ok=True)
+        hashed = hashlib.sha256()
+        written = 0
+        with into.open("wb") as file:
+            for attempt in range(_RESUMES + 1):
+                try:
+                    for chunk in self._chunks_from(path, written, size):
+                        written += len(chunk)
+                        self._check_size(path, written, size)
+                        file.write(chunk)
+                        hashed.update(chunk)
+                        progress(written)
+                    break
+                except StoreUnavailable:
+                    if attempt == _RESUMES:
+                        raise
+                    time.sleep(0.2 * 2**attempt)
+        return hashed.hexdigest()
+
+    def put(self, path: str, content: bytes | Path) -> None:
+        """Write one object, large ones in parts; what was there is replaced."""
+        with self._errors("write", path):
+            obstore.put(self._store, self._key(path), content)
+
+    def put_if_absent(self, path: str, content: bytes) -> None:
+        """Write one object that must not exist yet; raise AlreadyInStore if it does."""
+        with self._errors("write", path):
+            obstore.put(self._store, self._key(path), content, mode="create", use_multipart=False)
+
+    def entries(self, below: str = "") -> Iterator[Entry]:
+        """Yield all objects below the folder, in the order of the store."""
+        key = self._key(below) if below else self._root
+        skip = len(self._root) + 1 if self._root else 0
+        with self._errors("list", below):
+            for batch in obstore.list(self._store, prefix=key or None):
+                for meta in batch:
+                    yield Entry(meta["path"][skip:], meta["size"], meta["last_modified"])
+
+    def _chunks_from(self, path: str, offset: int, size: int) -> Iterator[bytes]:
+        with self._errors("read", path):
+            total = obstore.head(self._store, self._key(path))["size"] if offset else None
+            if total is not None and offset >= total:
+                return
+            answer = obstore.get(
+                self._store,
+                self._key(path),
+                options={"range": {"offset": offset}} if offset else None,
+            )
+            self._check_size(path, answer.meta["size"], size)
+            for chunk in answer.stream(min_chunk_size=_CHUNK_BYTES):
+                yield bytes(chunk)
+
+    def _check_size(self, path: str, size: int, limit: int) -> None:
+        if size > limit:
+            raise TooLarge(
+                f"{self.uri}{path} has {size:,} bytes, more than the {limit:,} allowed here"
+            )
+
+    def _key(self, path: str) -> str:
+        parts = [part for part in path.split("/") if part]
+        if any(part in {".", ".."} for part in parts):
+            raise BadLocation(f"{self.uri}{path}: a path must not contain '.' or '..'")
+        return "/".join([self._root, *parts] if self._root else parts)
+
+    @contextmanager
+    def _errors(self, verb: str, path: str) -> Iterator[None]:
+        """Translate the store's errors into ours, named by what the caller can do."""
+        what = f"{verb} {self.uri}{path}"
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotInStore(f"{what}: there is no such object; check the URI") from error
+        except AlreadyExistsError as error:
+            raise AlreadyInStore(f"{what}: it exists and is never overwritten") from error
+        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
+            raise AccessDenied(
+                f"{what}: the store refused the credentials; check the Secret ({_first(error)})"
+            ) from error
+        except (BaseError, OSError) as error:
+            raise StoreUnavailable(
+                f"{what}: the store did not answer as it should ({_first(error)})"
+            ) from error
+
+
+def open_location(uri: str, credentials_dir: Path | None = None) -> Location:
+    """Return the folder that `uri` names.
+
+    `credentials_dir` holds one file per setting, named as the store's tools name it
+    (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT_KEY`,
+    `AZURE_STORAGE_ACCOUNT_KEY`, ...); a missing folder is an empty one, and then the environment
+    and the node's own identity are used. Plain http is allowed for an S3 endpoint only.
+    Raise BadLocation; nothing is contacted yet.
+    """
+    parts = urlsplit(uri)
+    path = unquote(parts.path)
+    _check_uri(uri, parts.scheme, parts.netloc, path, parts.query + parts.fragment)
+    settings = _read_settings(credentials_dir)
+    try:
+        match parts.scheme:
+            case "s3":
+                return Location(uri, _s3(parts.netloc, settings), path)
+            case "gs":
+                return Location(uri, _store(GCSStore, parts.netloc, settings, "GOOGLE_"), path)
+            case "az":
+                return Location(uri, _store(AzureStore, parts.netloc, settings, "AZURE_"), path)
+            case "https":
+                store = HTTPStore.from_url(
+                    f"https://{parts.netloc}/",
+                    client_options=_CLIENT,  # type: ignore[arg-type]
+                    retry_config=_RETRY,  # type: ignore[arg-type]
+                )
+                return Location(uri, store, path)
+            case "pvc":
+                return Location(uri, LocalStore(), f"{PVC_ROOT}/{parts.netloc}{path}")
+            case _:
+                return Location(uri, LocalStore(), path)
+    except (BaseError, ValueError) as error:
+        raise BadLocation(f"{uri}: {_first(error)}; check the store's credentials") from error
+
+
+def _check_uri(uri: str, scheme: str, host: str, path: str, rest: str) -> None:
+    if scheme not in SCHEMES:
+        raise BadLocation(f"{uri}: scheme must be one of {', '.join(SCHEMES)}")
+    if any(part in {".", ".."} for part in path.split("/")) or "\\" in path or "\0" in path:
+        raise BadLocation(f"{uri}: a path must not contain '.' or '..'")
+    if "@" in host:
+        raise BadLocation(f"{scheme}://...: credentials belong into the Secret, not into the URI")
+    if rest:
+        raise BadLocation(f"{uri}: a location has no query or fragment")
+    if scheme == "file" and host:
+        raise BadLocation(f"{uri}: a file URI has three slashes: file:///path")
+    if scheme != "file" and (not host or host in {".", ".."}):
+        raise BadLocation(f"{uri}: the bucket, host or claim is missing after {scheme}://")
+
+
+def _read_settings(folder: Path | None) -> dict[str, str]:
+    """Read one setting a file; Secret mounts also hold hidden folders, which are skipped."""
+    if folder is None or not folder.is_dir():
+        return {}
+    found = {}
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith(".") or not file.is_file():
+            continue
+        if file.stat().st_size > _LARGEST_CREDENTIAL_BYTES:
+            raise BadLocation(f"credential file {file.name} is larger than 64 KiB")
+        found[file.name] = file.read_text(encoding="utf-8").strip()
+    return found
+
+
+def _s3(bucket: str, settings: dict[str, str]) -> Any:
+    endpoint = settings.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL", "")
+    config = {name: value for name, value in settings.items() if name.startswith("AWS_") and value}
+    config.setdefault("AWS_REGION", os.environ.get("AWS_REGION", "us-east-1"))
+    if endpoint:
+        config["AWS_ENDPOINT_URL"] = endpoint
+        # Small stores answer under one host name; buckets as host names need DNS of their own.
+        config.setdefault("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "false")
+        if "AWS_ACCESS_KEY_ID" not in {*config, *os.environ}:
+            config["AWS_SKIP_SIGNATURE"] = "true"
+    return _store(S3Store, bucket, config, "AWS_", {"allow_http": endpoint.startswith("http://")})
+
+
+def _store(
+    kind: Any, bucket: str, settings: dict[str, str], family: str, client: Any = None
+) -> Any:
+    """Make a store from those settings that are of its family; name one it does not know."""
+    config = {name: value for name, value in settings.items() if name.startswith(family) and value}
+    try:
+        return kind(
+            bucket, config=config, client_options=_CLIENT | (client or {}), retry_config=_RETRY
+        )
+    except UnknownConfigurationKeyError as error:
+        raise BadLocation(f"the credentials hold a setting that is unknown: {_first(error)}") from (
+            error
+        )
+
+
+def _first(error: BaseException) -> str:
+    """Return the first line of an error; the store's own go on with a page of internals."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
