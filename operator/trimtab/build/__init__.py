@@ -1,0 +1,1 @@
+"""Pure construction of child objects: deterministic names, whole manifests."""

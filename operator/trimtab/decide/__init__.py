@@ -1,0 +1,1 @@
+"""Pure decisions: a frozen snapshot and `now` in, a new status and actions out."""

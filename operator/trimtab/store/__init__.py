@@ -1,0 +1,1 @@
+"""Artifacts as the operator reads them: a port and its implementation."""
