@@ -1,0 +1,66 @@
+"""Server-side apply for the cluster in memory: field ownership by path, lists atomic.
+
+One field manager applies whole objects; everybody else (users, controllers) writes directly and
+owns nothing here. Lists are replaced as one value: the real API server merges some of them by
+key, which makes no difference to a manager that always applies them whole.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from trimtab.cluster.port import Json
+
+Path = tuple[str, ...]
+NOT_OWNED = frozenset({"uid", "resourceVersion", "generation", "creationTimestamp"})
+
+
+def paths_of(intent: Json, prefix: Path = ()) -> set[Path]:
+    """Return the leaf paths of an intent; an empty map is a leaf."""
+    found: set[Path] = set()
+    for name, value in intent.items():
+        path = (*prefix, name)
+        if isinstance(value, dict) and value:
+            found |= paths_of(value, path)
+        else:
+            found.add(path)
+    return found
+
+
+def merge(target: Json, intent: Json) -> None:
+    """Write every leaf of the intent into the target, which changes in place."""
+    for name, value in intent.items():
+        if isinstance(value, dict) and value:
+            if not isinstance(target.get(name), dict):
+                target[name] = {}
+            merge(target[name], value)
+        elif isinstance(value, dict):
+            target.setdefault(name, {})
+        else:
+            target[name] = copy.deepcopy(value)
+
+
+def remove(target: Json, path: Path) -> None:
+    """Remove a leaf and the maps that become empty by it."""
+    head, *rest = path
+    if not rest:
+        target.pop(head, None)
+        return
+    inner = target.get(head)
+    if isinstance(inner, dict):
+        remove(inner, tuple(rest))
+        if not inner:
+            del target[head]
+
+
+def apply_intent(target: Json, intent: Json, owned: set[Path]) -> set[Path]:
+    """Apply in place: leaves of the intent are set, leaves owned before and left out go.
+
+    Returns the leaves that are owned now.
+    """
+    now_owned = paths_of(intent)
+    for path in sorted(owned - now_owned):
+        if not any(new[: len(path)] == path for new in now_owned):
+            remove(target, path)
+    merge(target, intent)
+    return now_owned

@@ -1,0 +1,348 @@
+"""The cluster port in memory: a clock that only moves when told, and faults on demand.
+
+What a real API server does and the operator depends on is here: resource versions, generations,
+server-side apply of one manager, the status subresource, preconditions, garbage collection by
+owner, and watch events. Pods and Jobs are run by `simulation.kubelet`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from trimtab.api.fields import format_time
+from trimtab.api.kinds import BY_PLURAL
+from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
+from trimtab.cluster.port import BY_API_KIND, CHILD_KINDS, OWN_KINDS, PODS, Json, Key, Resource
+from trimtab.errors import Conflict, Refused, RetryLater
+from trimtab.simulation.apply import NOT_OWNED, Path, apply_intent
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+Listener = Callable[[EventType, Resource, Json], None]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Killed(BaseException):
+    """The operator's process was killed; nothing in it may catch this."""
+
+
+@dataclass(frozen=True)
+class RecordedEvent:
+    """An event as the operator wrote it."""
+
+    at: datetime
+    regarding: Key
+    reason: str
+    message: str
+    warning: bool
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write request of the operator, in order."""
+
+    at: datetime
+    verb: str
+    key: Key
+    changed: bool
+    """False if the server found nothing to change."""
+
+
+@dataclass
+class Lease:
+    """Who holds a Lease and until when."""
+
+    holder: str
+    until: datetime
+
+
+def key_of_manifest(manifest: Json) -> Key:
+    """Return the key of a manifest; its namespace defaults to `default`."""
+    metadata = manifest["metadata"]
+    resource = BY_API_KIND[manifest["apiVersion"], manifest["kind"]]
+    return Key(resource, metadata.get("namespace", "default"), metadata["name"])
+
+
+class SimulatedCluster:
+    """Implements `trimtab.cluster.port.Cluster`; `user_*` are what a person or controller does."""
+
+    def __init__(self, now: datetime = START, watch_namespaces: tuple[str, ...] = ()) -> None:
+        self.time = now
+        self.watch_namespaces = watch_namespaces
+        self.events: list[RecordedEvent] = []
+        self.writes: list[Write] = []
+        self.leases: dict[str, Lease] = {}
+        self.crash_after_writes: int | None = None
+        """Kill the operator when this many more writes are stored; 0: before the next one."""
+        self.fault: Callable[[str, Key], Exception | None] = lambda verb, key: None
+        """Called before every write with verb and key; what it returns is raised instead."""
+        self._objects: dict[Key, Json] = {}
+        self._owned: dict[tuple[Key, str], set[Path]] = {}
+        self._listeners: list[Listener] = []
+        self._resource_version = 1000
+        self._uids = 0
+
+    # --- what tests look at -----------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """Return the simulated time; give it to `World.now`."""
+        return self.time
+
+    def get(self, key: Key) -> Json | None:
+        """Return a copy of an object, whoever owns it."""
+        obj = self._objects.get(key)
+        return copy.deepcopy(obj) if obj is not None else None
+
+    def find(self, resource: Resource, namespace: str | None = None, **labels: str) -> list[Json]:
+        """Return copies of the objects of a type by name; labels need not be complete.
+
+        Label names are given by `find(PODS, **{"trimtab.dev/revision": "..."})`.
+        """
+        return [
+            copy.deepcopy(obj)
+            for key, obj in sorted(self._objects.items(), key=lambda item: item[0][1:])
+            if key.resource == resource
+            and namespace in (None, key.namespace)
+            and labels.items() <= (obj["metadata"].get("labels") or {}).items()
+        ]
+
+    def count_writes(self) -> Counter[tuple[str, str]]:
+        """Return the operator's write requests by verb and plural; events are not writes here."""
+        return Counter((write.verb, write.key.resource.plural) for write in self.writes)
+
+    def listen(self, listener: Listener) -> None:
+        """Call back on every change with the event type, the resource and the object."""
+        self._listeners.append(listener)
+
+    def forget_listeners(self) -> None:
+        """End all watches, as when the operator dies."""
+        self._listeners.clear()
+
+    # --- the port ---------------------------------------------------------------------------
+
+    async def list(self, resource: Resource) -> list[Json]:
+        """Return copies of the objects that the operator may see."""
+        labels = {MANAGED_BY_LABEL: MANAGER} if resource in CHILD_KINDS else {}
+        found = self.find(resource, **labels)
+        if not self.watch_namespaces:
+            return found
+        return [o for o in found if o["metadata"]["namespace"] in self.watch_namespaces]
+
+    async def read(self, key: Key) -> Json | None:
+        """Return a copy, or None."""
+        return self.get(key)
+
+    async def apply(self, manifest: Json) -> Json:
+        """Server-side apply without the status."""
+        key = key_of_manifest(manifest)
+        intent = {
+            name: value
+            for name, value in manifest.items()
+            if name in ("metadata", "spec", "data", "stringData", "type", "immutable")
+        }
+        intent["metadata"] = {k: v for k, v in intent["metadata"].items() if k not in NOT_OWNED}
+        self._before_write("apply", key)
+        before = self._objects.get(key)
+        target = copy.deepcopy(before) if before is not None else self._new(manifest)
+        owned = self._owned.get((key, ""), set())
+        now_owned = apply_intent(target, intent, owned)
+        self._admit(target)
+        changed = self._store(key, target)
+        self._owned[key, ""] = now_owned
+        return self._after_write("apply", key, changed)
+
+    async def apply_status(self, key: Key, status: Json) -> Json:
+        """Server-side apply of the status; RetryLater if the object is gone."""
+        self._before_write("apply_status", key)
+        before = self._objects.get(key)
+        if before is None:
+            raise RetryLater(f"apply_status {key}: not found")
+        target = copy.deepcopy(before)
+        now_owned = apply_intent(
+            target, {"status": status}, self._owned.get((key, "status"), set())
+        )
+        self._admit(target)
+        changed = self._store(key, target)
+        self._owned[key, "status"] = now_owned
+        return self._after_write("apply_status", key, changed)
+
+    async def create(self, manifest: Json) -> Json | None:
+        """Create, or None if the name is taken."""
+        key = key_of_manifest(manifest)
+        self._before_write("create", key)
+        if key in self._objects:
+            self._after_write("create", key, False)
+            return None
+        target = self._new(manifest)
+        self._admit(target)
+        self._store(key, target)
+        return self._after_write("create", key, True)
+
+    async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> None:
+        """Delete with preconditions; Conflict if the object is another or newer one."""
+        self._before_write("delete", key)
+        obj = self._objects.get(key)
+        if obj is not None:
+            metadata = obj["metadata"]
+            if metadata["uid"] != uid:
+                raise Conflict(f"delete {key}: uid is {metadata['uid']}, not {uid}")
+            if resource_version not in (None, metadata["resourceVersion"]):
+                raise Conflict(f"delete {key}: changed since it was read")
+            self._remove(key)
+        self._after_write("delete", key, obj is not None)
+
+    async def record_event(
+        self, regarding: Json, *, reason: str, message: str, warning: bool = False
+    ) -> None:
+        """Add to `events`."""
+        key = key_of_manifest(regarding)
+        self.events.append(RecordedEvent(self.time, key, reason, message, warning))
+
+    async def hold_lease(self, *, name: str, identity: str, seconds: float) -> bool:
+        """Take or renew."""
+        held = self.leases.get(name)
+        if held is not None and held.holder != identity and held.until > self.time:
+            return False
+        self.leases[name] = Lease(identity, self.time + timedelta(seconds=seconds))
+        return True
+
+    async def release_lease(self, *, name: str, identity: str) -> None:
+        """Give the Lease back if it is ours."""
+        held = self.leases.get(name)
+        if held is not None and held.holder == identity:
+            del self.leases[name]
+
+    # --- what everybody else does -----------------------------------------------------------
+
+    def user_apply(self, manifest: Json, *, validate: bool = True) -> Json:
+        """Create or replace labels, annotations and spec, as a person does; returns a copy.
+
+        Raises Refused if the API server would not admit it.
+        """
+        key = key_of_manifest(manifest)
+        before = self._objects.get(key)
+        target = self._new(manifest) if before is None else copy.deepcopy(before)
+        for name in ("spec", "data"):
+            if name in manifest:
+                target[name] = copy.deepcopy(manifest[name])
+        for name in ("labels", "annotations", "ownerReferences"):
+            if name in manifest["metadata"]:
+                target["metadata"][name] = copy.deepcopy(manifest["metadata"][name])
+        if validate:
+            self._admit(target)
+        self._store(key, target)
+        return copy.deepcopy(self._objects[key])
+
+    def user_change(self, key: Key, change: Callable[[Json], Any]) -> Json:
+        """Change an object in place by a function, status included; returns a copy."""
+        target = copy.deepcopy(self._objects[key])
+        change(target)
+        self._store(key, target)
+        return copy.deepcopy(self._objects[key])
+
+    def user_annotate(self, key: Key, **annotations: str) -> Json:
+        """Set annotations, such as a command."""
+        return self.user_change(
+            key, lambda obj: obj["metadata"].setdefault("annotations", {}).update(annotations)
+        )
+
+    def user_delete(self, key: Key) -> None:
+        """Delete an object and by garbage collection what it owns."""
+        if key in self._objects:
+            self._remove(key)
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _before_write(self, verb: str, key: Key) -> None:
+        if self.crash_after_writes == 0:
+            raise Killed(f"before {verb} {key}")
+        if (error := self.fault(verb, key)) is not None:
+            raise error
+
+    def _after_write(self, verb: str, key: Key, changed: bool) -> Json:
+        self.writes.append(Write(self.time, verb, key, changed))
+        if self.crash_after_writes is not None:
+            self.crash_after_writes -= 1
+            if self.crash_after_writes == 0:
+                raise Killed(f"after {verb} {key}")
+        return copy.deepcopy(self._objects.get(key, {}))
+
+    def _new(self, manifest: Json) -> Json:
+        self._uids += 1
+        obj = copy.deepcopy(manifest)
+        obj.pop("status", None)
+        metadata = {k: v for k, v in obj["metadata"].items() if k not in NOT_OWNED}
+        metadata.setdefault("namespace", "default")
+        seed = f"{manifest['kind']}/{metadata['namespace']}/{metadata['name']}/{self._uids}"
+        digest = hashlib.sha256(seed.encode()).hexdigest()
+        metadata["uid"] = (
+            f"{digest[:8]}-{digest[8:12]}-4{digest[12:15]}-8{digest[15:18]}-{digest[18:30]}"
+        )
+        metadata["creationTimestamp"] = format_time(self.time)
+        metadata["generation"] = 1
+        return obj | {"metadata": metadata}
+
+    def _admit(self, obj: Json) -> None:
+        """Refuse what the schema of one of our kinds refuses."""
+        resource = BY_API_KIND[obj["apiVersion"], obj["kind"]]
+        if resource not in OWN_KINDS:
+            return
+        try:
+            BY_PLURAL[resource.plural].model.model_validate(obj)
+        except ValidationError as error:
+            raise Refused(f"{obj['kind']} {obj['metadata']['name']}: {error}") from error
+
+    def _store(self, key: Key, target: Json) -> bool:
+        """Store if it differs; bump version and generation; tell the listeners."""
+        before = self._objects.get(key)
+        if before == target:
+            return False
+        metadata = target["metadata"]
+        if before is not None and before.get("spec") != target.get("spec"):
+            metadata["generation"] = before["metadata"].get("generation", 1) + 1
+        self._resource_version += 1
+        metadata["resourceVersion"] = str(self._resource_version)
+        self._objects[key] = target
+        self._tell("ADDED" if before is None else "MODIFIED", key.resource, target)
+        return True
+
+    def _remove(self, key: Key) -> None:
+        gone = self._objects.pop(key)
+        for part in ("", "status"):
+            self._owned.pop((key, part), None)
+        self._resource_version += 1
+        gone["metadata"]["resourceVersion"] = str(self._resource_version)
+        self._tell("DELETED", key.resource, gone)
+        uid = gone["metadata"]["uid"]
+        for child, obj in list(self._objects.items()):
+            owners = obj["metadata"].get("ownerReferences") or []
+            if owners and all(owner["uid"] == uid for owner in owners) and child in self._objects:
+                self._remove(child)
+
+    def _tell(self, event: EventType, resource: Resource, obj: Json) -> None:
+        for listener in list(self._listeners):
+            listener(event, resource, copy.deepcopy(obj))
+
+
+def ready_pods(cluster: SimulatedCluster, service: Json) -> list[Json]:
+    """Return the ready pods that a Service sends requests to, by name."""
+    selector = service["spec"].get("selector") or {}
+    if not selector:
+        return []
+    pods = cluster.find(PODS, service["metadata"]["namespace"], **selector)
+    return [pod for pod in pods if is_pod_ready(pod)]
+
+
+def is_pod_ready(pod: Json) -> bool:
+    """Tell whether the pod's condition Ready is true and it is not being deleted."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        c["type"] == "Ready" and c["status"] == "True" for c in conditions
+    )

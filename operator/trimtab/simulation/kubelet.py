@@ -1,0 +1,295 @@
+"""Pods and Jobs of the cluster in memory: what the workload controller and the nodes would do.
+
+Nothing here happens by itself: `step` brings all objects to where they are at the cluster's
+time, `next_at` says when something will change next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from trimtab.cluster.port import PODS, WORKLOADS, Json, Key
+from trimtab.simulation.cluster import SimulatedCluster, is_pod_ready
+
+RESTART_EVERY = timedelta(seconds=20)
+MAX_RESTARTS = 6
+TEMPLATE_HASH_LABEL = "pod-template-hash"
+
+
+@dataclass(frozen=True)
+class PodBehaviour:
+    """How pods come up. Times are seconds since the pod was created."""
+
+    ready_after: float | None = 2.0
+    """None: never ready."""
+    crash_after: float | None = None
+    """Terminates then, and again every 20 s, six times."""
+    exit_code: int = 1
+    termination_message: str = ""
+    schedulable: bool = True
+    image_exists: bool = True
+
+
+Behave = Callable[[Json], PodBehaviour]
+"""From a pod to its behaviour; asked at every step, so that it may change its mind."""
+
+
+def always_good(pod: Json) -> PodBehaviour:
+    """Every pod is ready after two seconds."""
+    return PodBehaviour()
+
+
+def created_at(obj: Json) -> datetime:
+    """Return the creation time."""
+    return datetime.fromisoformat(obj["metadata"]["creationTimestamp"])
+
+
+def template_hash(template: Json) -> str:
+    """Return a short hash of a pod template."""
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
+
+
+class Kubelet:
+    """Runs workloads. `behave` may be replaced at any time."""
+
+    def __init__(self, cluster: SimulatedCluster, behave: Behave = always_good) -> None:
+        self.cluster = cluster
+        self.behave = behave
+        self._pods_made = 0
+
+    def step(self) -> None:
+        """Bring pods and workload status to the present."""
+        self._follow_pods()
+        for workload in self.cluster.find(WORKLOADS):
+            self._scale(workload)
+        self._follow_pods()
+        for workload in self.cluster.find(WORKLOADS):
+            self._roll(workload)
+            self._report(workload)
+
+    def next_at(self) -> datetime | None:
+        """Return when a pod changes next, or None."""
+        times = [t for pod in self.cluster.find(PODS) for t in self._changes(pod)]
+        return min((t for t in times if t > self.cluster.time), default=None)
+
+    # --- pods -------------------------------------------------------------------------------
+
+    def _pods_of(self, workload: Json) -> list[Json]:
+        uid = workload["metadata"]["uid"]
+        return [
+            pod
+            for pod in self.cluster.find(PODS, workload["metadata"]["namespace"])
+            if any(o["uid"] == uid for o in pod["metadata"].get("ownerReferences") or [])
+        ]
+
+    def _scale(self, workload: Json) -> None:
+        wanted = workload["spec"].get("replicas", 1)
+        current = template_hash(workload["spec"]["template"])
+        pods = self._pods_of(workload)
+        mine = [p for p in pods if p["metadata"]["labels"][TEMPLATE_HASH_LABEL] == current]
+        for _ in range(len(mine), wanted):
+            self._make_pod(workload, current)
+        # As the real one: those that are not ready go first, then the youngest.
+        mine.sort(key=lambda pod: (is_pod_ready(pod), -created_at(pod).timestamp()))
+        for pod in mine[: max(0, len(mine) - wanted)]:
+            self._delete(pod)
+
+    def _roll(self, workload: Json) -> None:
+        """Remove pods of older templates as far as enough ready ones are left."""
+        wanted = workload["spec"].get("replicas", 1)
+        current = template_hash(workload["spec"]["template"])
+        pods = self._pods_of(workload)
+        ready = sum(is_pod_ready(pod) for pod in pods)
+        old = [p for p in pods if p["metadata"]["labels"][TEMPLATE_HASH_LABEL] != current]
+        for pod in sorted(old, key=is_pod_ready):
+            if not is_pod_ready(pod):
+                self._delete(pod)
+            elif ready > wanted:
+                self._delete(pod)
+                ready -= 1
+
+    def _make_pod(self, workload: Json, current: str) -> None:
+        self._pods_made += 1
+        template = workload["spec"]["template"]
+        metadata = workload["metadata"]
+        labels = dict(template["metadata"].get("labels") or {}) | {TEMPLATE_HASH_LABEL: current}
+        self.cluster.user_apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{metadata['name']}-{current}-{self._pods_made:05d}",
+                    "namespace": metadata["namespace"],
+                    "labels": labels,
+                    "annotations": dict(template["metadata"].get("annotations") or {}),
+                    "ownerReferences": [owner_of(workload)],
+                },
+                "spec": template["spec"],
+            }
+        )
+
+    def _delete(self, pod: Json) -> None:
+        self.cluster.user_delete(key_of_pod(pod))
+
+    def _follow_pods(self) -> None:
+        for pod in self.cluster.find(PODS):
+            if owner_kind(pod) != "Deployment":
+                continue
+            if pod.get("status") != (status := self._status(pod)):
+                self.cluster.user_change(key_of_pod(pod), partial(set_status, status))
+
+    def _changes(self, pod: Json) -> list[datetime]:
+        if owner_kind(pod) != "Deployment":
+            return []
+        how, start = self.behave(pod), created_at(pod)
+        times = []
+        if how.ready_after is not None:
+            times.append(start + timedelta(seconds=how.ready_after))
+        if how.crash_after is not None:
+            first = start + timedelta(seconds=how.crash_after)
+            times += [first + n * RESTART_EVERY for n in range(MAX_RESTARTS)]
+        return times
+
+    def _status(self, pod: Json) -> Json:
+        how, age = self.behave(pod), (self.cluster.time - created_at(pod)).total_seconds()
+        if not how.schedulable:
+            return unscheduled(pod)
+        crashes = 0
+        if how.crash_after is not None and age >= how.crash_after:
+            since = age - how.crash_after
+            crashes = min(MAX_RESTARTS, 1 + int(since // RESTART_EVERY.total_seconds()))
+        ready = how.ready_after is not None and age >= how.ready_after and crashes == 0
+        ready = ready and how.image_exists
+        status = running(pod, ready=ready, restarts=crashes)
+        container = status["containerStatuses"][0]
+        if not how.image_exists:
+            container["state"] = {
+                "waiting": {"reason": "ImagePullBackOff", "message": "image not found"}
+            }
+        if crashes:
+            end = {
+                "exitCode": how.exit_code,
+                "reason": "Error",
+                "message": how.termination_message,
+            }
+            container["lastState"] = {"terminated": end}
+            container["state"] = {
+                "waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}
+            }
+        return status
+
+    # --- workloads --------------------------------------------------------------------------
+
+    def _report(self, workload: Json) -> None:
+        pods = self._pods_of(workload)
+        current = template_hash(workload["spec"]["template"])
+        ready = sum(is_pod_ready(pod) for pod in pods)
+        wanted = workload["spec"].get("replicas", 1)
+        status: Json = {
+            "observedGeneration": workload["metadata"]["generation"],
+            "replicas": len(pods),
+            "updatedReplicas": sum(
+                p["metadata"]["labels"][TEMPLATE_HASH_LABEL] == current for p in pods
+            ),
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "unavailableReplicas": max(0, wanted - ready),
+            "conditions": [
+                {"type": "Available", "status": "True" if ready >= wanted else "False"},
+            ],
+        }
+        status = {name: value for name, value in status.items() if value != 0}
+        if workload.get("status") != status:
+            metadata = workload["metadata"]
+            key = Key(WORKLOADS, metadata["namespace"], metadata["name"])
+            self.cluster.user_change(key, partial(set_status, status))
+
+
+def set_status(status: Json, obj: Json) -> None:
+    """Replace the status of an object."""
+    obj["status"] = status
+
+
+def owner_of(obj: Json) -> Json:
+    """Return the owner reference of a controller."""
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "name": obj["metadata"]["name"],
+        "uid": obj["metadata"]["uid"],
+        "controller": True,
+    }
+
+
+def owner_kind(pod: Json) -> str:
+    """Return the kind of the first owner; empty if there is none."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    return str(owners[0]["kind"]) if owners else ""
+
+
+def key_of_pod(pod: Json) -> Key:
+    """Return the key of a pod."""
+    return Key(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+
+
+def pod_ip(pod: Json) -> str:
+    """Return an address that depends on the pod's uid only."""
+    number = int(pod["metadata"]["uid"][:6], 16)
+    return f"10.79.{number // 254 % 254}.{number % 254 + 1}"
+
+
+def image_id(image: str) -> str:
+    """Return a digest that depends on the image's name only."""
+    return f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+
+
+def running(pod: Json, *, ready: bool, restarts: int = 0) -> Json:
+    """Return the status of a pod on a node."""
+    text = "True" if ready else "False"
+    started = pod["metadata"]["creationTimestamp"]
+    container = pod["spec"]["containers"][0]
+    return {
+        "phase": "Running",
+        "podIP": pod_ip(pod),
+        "podIPs": [{"ip": pod_ip(pod)}],
+        "startTime": started,
+        "conditions": [
+            {"type": "PodScheduled", "status": "True"},
+            {"type": "Initialized", "status": "True"},
+            {"type": "ContainersReady", "status": text},
+            {"type": "Ready", "status": text},
+        ],
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container.get("image", ""),
+                "imageID": image_id(container.get("image", "")),
+                "ready": ready,
+                "started": ready,
+                "restartCount": restarts,
+                "state": {"running": {"startedAt": started}},
+                "lastState": {},
+            }
+        ],
+    }
+
+
+def unscheduled(pod: Json) -> Json:
+    """Return the status of a pod that no node takes."""
+    return {
+        "phase": "Pending",
+        "conditions": [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": "0/1 nodes are available",
+                "lastTransitionTime": pod["metadata"]["creationTimestamp"],
+            }
+        ],
+    }
