@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trimtab.api.fields import Model, Time
+from trimtab.api.fields import Model, Time, map_list, unique
 
 
 class ConditionType(StrEnum):
@@ -163,12 +163,27 @@ class EventReason(StrEnum):
 class Condition(Model):
     """A condition in the sense of the Kubernetes API conventions."""
 
-    type: Annotated[str, Field(max_length=63)]
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
-    message: Annotated[str, Field(max_length=2048)] = ""
-    last_transition_time: Time
-    observed_generation: int | None = None
+    type: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="What the condition is about."
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9]*$")] = Field(
+        description="Why, in one word."
+    )
+    message: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="Why, with the figures and what a person can do."
+    )
+    last_transition_time: Time = Field(description="When the status last changed.")
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that it was judged on."
+    )
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(max_length=16, json_schema_extra=map_list("type")),
+    unique(lambda condition: condition.type, "conditions of one type"),
+]
 
 
 def set_condition(

@@ -6,11 +6,16 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.types import JsonValue
 
-from trimtab.api.conditions import Condition
+from trimtab.api.conditions import Conditions
 from trimtab.api.fields import (
+    SET_LIST,
     Digest,
     Duration,
+    Kind,
+    LabelValue,
     Model,
     Name,
     ObjectName,
@@ -18,7 +23,9 @@ from trimtab.api.fields import (
     ShortText,
     Text,
     Time,
+    map_list,
     rule,
+    unique,
     with_rules,
 )
 from trimtab.api.meta import Metadata
@@ -26,7 +33,6 @@ from trimtab.api.model_version import DataUri
 from trimtab.api.retrain_job import ChallengerGate, Engine
 
 SignalKind = Literal["inputs", "predictions", "quality", "outcomes", "data"]
-LabelValue = Annotated[str, Field(max_length=63)]
 
 
 class Selector(Model):
@@ -40,43 +46,83 @@ class Selector(Model):
         ),
     )
 
-    deployments: list[Name] = Field(default_factory=list, max_length=100)
-    match_labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=16)
+    deployments: Annotated[
+        list[Name],
+        Field(max_length=100, json_schema_extra=SET_LIST),
+        unique(lambda name: name, "deployments of one name"),
+    ] = Field(default_factory=list, description="Names of Deployments.")
+    match_labels: dict[str, LabelValue] = Field(
+        default_factory=dict, max_length=16, description="Labels that a Deployment must have."
+    )
 
     @model_validator(mode="after")
     def _not_empty(self) -> Selector:
         if bool(self.deployments) == bool(self.match_labels):
-            raise ValueError("a selector needs either deployments or matchLabels")
+            raise ValueError(
+                "a selector needs either deployments or matchLabels, and not an empty one"
+            )
         return self
 
 
 class FalseAlarms(Model):
     """The budget of false alarms, over all features and looks of one Deployment."""
 
-    per_quarter: float = Field(default=1, gt=0, le=1000)
+    per_quarter: float = Field(
+        default=1, gt=0, le=1000, description="False alarms that are accepted in three months."
+    )
 
 
 class Floor(Model):
     """The quality below which harm is done: a drop from a reference, or a number."""
 
     model_config = with_rules(
-        rule("has(self.dropBy) != has(self.limit)", "a floor has either dropBy or limit"),
+        rule(
+            "has(self.dropBy) != has(self.limit)", "a floor has either dropBy or limit", ".dropBy"
+        ),
         rule("!has(self.from) || has(self.dropBy)", "from needs dropBy", ".from"),
     )
 
-    drop_by: Share | None = None
+    drop_by: Share | None = Field(
+        default=None, description="How far the metric may fall below the reference, such as 3%."
+    )
     from_: Literal["best", "stable"] = Field(
         default="best",
         alias="from",
         description="best: the best promoted version of the line. stable: the one serving.",
     )
-    limit: Share | None = None
+    limit: Share | None = Field(
+        default=None, description="Value below which the metric must not fall, such as 90%."
+    )
 
     @model_validator(mode="after")
     def _drop_or_limit(self) -> Floor:
         if (self.drop_by is None) == (self.limit is None):
             raise ValueError("a floor has either dropBy or limit")
+        if "from_" in self.model_fields_set and self.drop_by is None:
+            raise ValueError("from needs dropBy")
         return self
+
+
+_KINDS_OF: dict[str, tuple[str, ...]] = {
+    "floor": ("quality", "outcomes"),
+    "metric": ("quality", "outcomes"),
+    "tolerance": ("inputs", "predictions"),
+    "label_delay": ("outcomes",),
+    "missing": ("data",),
+    "unseen": ("data",),
+    "out_of_range": ("data",),
+}
+"""Fields of a signal, and the kinds of signal that have them."""
+
+
+def _only_for(field: str) -> str:
+    return f"{to_camel(field)} is for kind {' and '.join(_KINDS_OF[field])} only"
+
+
+def _kind_rule(field: str) -> dict[str, JsonValue]:
+    kinds = ", ".join(f"'{kind}'" for kind in _KINDS_OF[field])
+    name = to_camel(field)
+    return rule(f"!has(self.{name}) || self.kind in [{kinds}]", _only_for(field), f".{name}")
 
 
 class Signal(Model):
@@ -85,60 +131,53 @@ class Signal(Model):
     model_config = with_rules(
         rule(
             "!(self.kind in ['quality', 'outcomes']) || has(self.floor)",
-            "quality and outcomes need a floor",
+            "kind quality and outcomes need a floor",
             ".floor",
-        ),
-        rule(
-            "self.kind in ['quality', 'outcomes'] || (!has(self.floor) && !has(self.metric))",
-            "floor and metric are for quality and outcomes",
-            ".floor",
-        ),
-        rule(
-            "self.kind in ['inputs', 'predictions'] || !has(self.tolerance)",
-            "tolerance is for inputs and predictions",
-            ".tolerance",
-        ),
-        rule(
-            "self.kind == 'outcomes' || !has(self.labelDelay)",
-            "labelDelay is for outcomes",
-            ".labelDelay",
-        ),
-        rule(
-            "self.kind == 'data' || (!has(self.missing) && !has(self.unseen)"
-            " && !has(self.outOfRange))",
-            "missing, unseen and outOfRange are for data",
         ),
         rule(
             "self.kind != 'data' || has(self.missing) || has(self.unseen) || has(self.outOfRange)",
-            "data needs missing, unseen or outOfRange",
+            "kind data needs missing, unseen or outOfRange",
+            ".missing",
         ),
+        *(_kind_rule(field) for field in _KINDS_OF),
     )
 
-    kind: SignalKind
+    kind: SignalKind = Field(
+        description="inputs, predictions: their distribution moved. quality: estimated, without "
+        "labels. outcomes: measured on labels. data: broken values."
+    )
     tolerance: float | None = Field(
         default=None, ge=0, le=10, description="PSI below this is nobody's business; default 0.02."
     )
-    metric: Literal["accuracy"] | None = Field(default=None, description="Default accuracy.")
-    floor: Floor | None = None
+    metric: Literal["accuracy"] | None = Field(
+        default=None, description="Metric of quality and outcomes; default accuracy."
+    )
+    floor: Floor | None = Field(
+        default=None, description="Of quality and outcomes: below it, harm is done."
+    )
     label_delay: Duration | None = Field(
         default=None, description="A window of outcomes is judged after it; default 0."
     )
-    missing: Share | None = None
-    unseen: Share | None = None
-    out_of_range: Share | None = None
+    missing: Share | None = Field(
+        default=None, description="Of data: share of missing values that is accepted."
+    )
+    unseen: Share | None = Field(
+        default=None, description="Of data: share of unseen categories that is accepted."
+    )
+    out_of_range: Share | None = Field(
+        default=None, description="Of data: share of values out of range that is accepted."
+    )
 
     @model_validator(mode="after")
     def _fields_fit_the_kind(self) -> Signal:
-        judged = self.kind in ("quality", "outcomes")
-        if judged != (self.floor is not None) or (self.metric is not None and not judged):
-            raise ValueError("floor and metric go with quality and outcomes, which need a floor")
-        if self.tolerance is not None and self.kind not in ("inputs", "predictions"):
-            raise ValueError("tolerance is for inputs and predictions")
-        if self.label_delay is not None and self.kind != "outcomes":
-            raise ValueError("labelDelay is for outcomes")
-        limits = (self.missing, self.unseen, self.out_of_range)
-        if any(limit is not None for limit in limits) != (self.kind == "data"):
-            raise ValueError("data needs missing, unseen or outOfRange, which are for data")
+        given = [field for field in _KINDS_OF if getattr(self, field) is not None]
+        for field in given:
+            if self.kind not in _KINDS_OF[field]:
+                raise ValueError(_only_for(field))
+        if self.kind in ("quality", "outcomes") and self.floor is None:
+            raise ValueError("kind quality and outcomes need a floor")
+        if self.kind == "data" and not given:
+            raise ValueError("kind data needs missing, unseen or outOfRange")
         return self
 
 
@@ -153,13 +192,17 @@ class Action(Model):
         ),
     )
 
-    on: SignalKind
-    do: list[Literal["notify", "retrain", "rollback", "pause"]] = Field(min_length=1, max_length=4)
+    on: SignalKind = Field(description="Kind of signal that it answers; the first match wins.")
+    do: Annotated[
+        list[Literal["notify", "retrain", "rollback", "pause"]],
+        Field(min_length=1, max_length=4, json_schema_extra=SET_LIST),
+        unique(lambda word: word, "actions of one name"),
+    ] = Field(description="What is done: notify, retrain, rollback, pause.")
 
     @model_validator(mode="after")
     def _never_retrain_on_broken_data(self) -> Action:
         if self.on == "data" and "retrain" in self.do:
-            raise ValueError("never retrain on broken data")
+            raise ValueError("do: never retrain on broken data")
         return self
 
 
@@ -177,31 +220,43 @@ def default_actions() -> list[Action]:
 class RetrainData(Model):
     """Where the rows for retraining lie."""
 
-    uri: DataUri  # type: ignore[valid-type]
+    uri: DataUri = Field(description="Folder or file of the rows: s3, gs, az, https or pvc.")
     since: Literal["window", "all"] = Field(
         default="window", description="window: rows from the start of the window that fired."
     )
-    secret_name: ObjectName = "trimtab-artifacts"
+    secret_name: ObjectName = Field(
+        default="trimtab-artifacts",
+        description="Secret with the store's credentials, in this namespace.",
+    )
 
 
 class RetrainTemplate(Model):
     """The RetrainJob that is made for a cause."""
 
-    engine: Engine
-    data: RetrainData
-    gate: ChallengerGate = Field(default_factory=ChallengerGate)
-    active_deadline: Duration = timedelta(hours=2)
+    engine: Engine = Field(description="What runs the training.")
+    data: RetrainData = Field(description="Where the rows for retraining lie.")
+    gate: ChallengerGate = Field(
+        default_factory=ChallengerGate,
+        description="When the new version is good enough to be tried.",
+    )
+    active_deadline: Duration = Field(
+        default=timedelta(hours=2), description="The training is stopped after it, such as 2h."
+    )
 
 
 class Retrain(Model):
     """How often, and how."""
 
-    cooldown: Duration = timedelta(hours=24)
-    max_per_week: int = Field(default=2, ge=1, le=1000)
+    cooldown: Duration = Field(
+        default=timedelta(hours=24), description="Time between two retrainings of a Deployment."
+    )
+    max_per_week: int = Field(
+        default=2, ge=1, le=1000, description="Retrainings of a Deployment in seven days."
+    )
     give_up_after: int = Field(
         default=2, ge=1, le=100, description="Rejected attempts for one baseline and signal."
     )
-    job: RetrainTemplate
+    job: RetrainTemplate = Field(description="The RetrainJob that is made for a cause.")
 
 
 class DriftPolicySpec(Model):
@@ -216,29 +271,33 @@ class DriftPolicySpec(Model):
         ),
     )
 
-    selector: Selector
-    window: Duration = Field(default=timedelta(hours=24), description="Of whole seasons.")
-    reference: Literal["training"] = "training"
-    false_alarms: FalseAlarms = Field(default_factory=FalseAlarms)
+    selector: Selector = Field(description="Which Deployments of the namespace are watched.")
+    window: Duration = Field(
+        default=timedelta(hours=24), description="Time that is judged at once: whole seasons."
+    )
+    reference: Literal["training"] = Field(
+        default="training", description="training: compared with the rows of the training."
+    )
+    false_alarms: FalseAlarms = Field(
+        default_factory=FalseAlarms, description="How many false alarms are accepted."
+    )
     signals: Annotated[
         list[Signal],
-        Field(
-            min_length=1,
-            max_length=5,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["kind"],
-            },
-        ),
-    ]
-    actions: list[Action] = Field(default_factory=default_actions, max_length=10)
-    retrain: Retrain | None = None
+        Field(min_length=1, max_length=5, json_schema_extra=map_list("kind")),
+        unique(lambda signal: signal.kind, "signals of one kind"),
+    ] = Field(description="What is watched; each kind at most once.")
+    actions: list[Action] = Field(
+        default_factory=default_actions,
+        max_length=10,
+        description="What follows; the first match wins. Default: quality and outcomes retrain, "
+        "the others notify.",
+    )
+    retrain: Retrain | None = Field(
+        default=None, description="How retraining is done; without it nothing is retrained."
+    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> DriftPolicySpec:
-        kinds = [signal.kind for signal in self.signals]
-        if len(kinds) != len(set(kinds)):
-            raise ValueError("signals: two signals of one kind")
+    def _can_retrain(self) -> DriftPolicySpec:
         explicit = "actions" in self.model_fields_set
         if explicit and self.retrain is None and any("retrain" in a.do for a in self.actions):
             raise ValueError("an action retrains, so retrain is needed")
@@ -248,71 +307,92 @@ class DriftPolicySpec(Model):
 class FeatureFinding(Model):
     """One feature of a signal."""
 
-    name: ShortText
-    value: float
+    name: ShortText = Field(description="Name of the feature.")
+    value: float = Field(description="How far it moved.")
 
 
 class SignalStatus(Model):
     """The last judgement of one signal on one Deployment."""
 
-    kind: SignalKind
-    deployment: Name
-    verdict: Literal["Stable", "Drifting", "InsufficientData", "NoData"]
-    value: float | None = None
-    threshold: float | None = None
-    n: int = 0
-    needed: int | None = None
-    window_start: Time | None = None
-    window_end: Time | None = None
-    top: list[FeatureFinding] = Field(default_factory=list, max_length=5)
-    message: Text = ""
+    kind: SignalKind = Field(description="Kind of the signal.")
+    deployment: Name = Field(description="Deployment that was judged.")
+    verdict: Literal["Stable", "Drifting", "InsufficientData", "NoData"] = Field(
+        description="What the signal says."
+    )
+    value: float | None = Field(default=None, description="What was measured or estimated.")
+    threshold: float | None = Field(default=None, description="Where it would have fired.")
+    n: int = Field(default=0, description="Requests that it rests on.")
+    needed: int | None = Field(default=None, description="Requests that would have been enough.")
+    window_start: Time | None = Field(default=None, description="Start of the window.")
+    window_end: Time | None = Field(default=None, description="End of the window.")
+    top: list[FeatureFinding] = Field(
+        default_factory=list, max_length=5, description="Features that moved most."
+    )
+    message: Text = Field(default="", description="What was found, with the figures.")
 
 
 class LastAction(Model):
     """The last thing that was done, and why."""
 
-    do: ShortText
-    signal: SignalKind
-    deployment: Name
-    cause: Text = ""
-    at: Time
+    do: ShortText = Field(description="What was done.")
+    signal: SignalKind = Field(description="Signal that fired.")
+    deployment: Name = Field(description="Deployment that it was about.")
+    cause: Text = Field(default="", description="Why, with the figures.")
+    at: Time = Field(description="When it was done.")
 
 
 class Skipped(Model):
     """A retraining that was not started; each reason is said once per cause."""
 
-    key: ShortText
-    reason: ShortText
+    key: ShortText = Field(description="Cause of the retraining.")
+    reason: ShortText = Field(description="Why it was not started.")
 
 
 class DriftPolicySummary(Model):
     """Strings for the columns."""
 
-    target: ShortText = ""
-    verdict: ShortText = ""
-    signal: ShortText = ""
-    value: ShortText = ""
-    n: ShortText = ""
-    action: ShortText = ""
+    target: ShortText = Field(default="", description="Deployments that are watched.")
+    verdict: ShortText = Field(default="", description="Worst verdict.")
+    signal: ShortText = Field(default="", description="Signal with the worst verdict.")
+    value: ShortText = Field(default="", description="Its value and threshold.")
+    n: ShortText = Field(default="", description="Requests that it rests on.")
+    action: ShortText = Field(default="", description="What was done last.")
 
 
 class DriftPolicyStatus(Model):
     """What was found and done."""
 
-    observed_generation: int | None = None
-    conditions: list[Condition] = Field(default_factory=list, max_length=16)
-    summary: DriftPolicySummary = Field(default_factory=DriftPolicySummary)
-    signals: list[SignalStatus] = Field(default_factory=list, max_length=500)
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status speaks of."
+    )
+    conditions: Conditions = Field(
+        default_factory=list, description="Watching, DriftDetected, Harm and DataBroken."
+    )
+    summary: DriftPolicySummary = Field(
+        default_factory=DriftPolicySummary, description="Strings for the columns."
+    )
+    signals: Annotated[
+        list[SignalStatus],
+        Field(max_length=500, json_schema_extra=map_list("deployment", "kind")),
+    ] = Field(default_factory=list, description="Last judgement of each signal.")
     baselines: dict[str, Digest] = Field(
         default_factory=dict, max_length=100, description="Baseline judged against, by Deployment."
     )
-    last_action: LastAction | None = None
-    skipped: list[Skipped] = Field(default_factory=list, max_length=100)
+    last_action: LastAction | None = Field(
+        default=None, description="The last thing that was done, and why."
+    )
+    skipped: list[Skipped] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Retrainings that were not started; each reason once per cause.",
+    )
 
 
-class DriftPolicy(Model):
-    """What counts as degradation, and what follows."""
+class DriftPolicy(Kind):
+    """What counts as degradation of the watched Deployments, and what follows."""
 
     metadata: Metadata
-    spec: DriftPolicySpec
-    status: DriftPolicyStatus = Field(default_factory=DriftPolicyStatus)
+    spec: DriftPolicySpec = Field(description="What is watched and what follows.")
+    status: DriftPolicyStatus = Field(
+        default_factory=DriftPolicyStatus, description="What was found and done."
+    )

@@ -5,23 +5,41 @@ refuse the same values with the same words.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationInfo,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+from pydantic.types import JsonValue
 
-_DURATION = re.compile(r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")
+_DURATION_PATTERN = r"^([0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m|h))+$"
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_DURATION_LENGTH = 20
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SHARE = re.compile(r"^[0-9]{1,3}(\.[0-9]{1,4})?%$")
+SHORTEST = timedelta(milliseconds=1)
+LONGEST = timedelta(hours=87_600)
+"""Ten years: far above any use, and far below what a signed 64-bit count of nanoseconds holds."""
+
+_SHARE_PATTERN = r"^([0-9]{1,2}(\.[0-9]{1,4})?|100(\.0{1,4})?)%$"
+_TIME_PATTERN = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+_STORED: dict[str, bool] = {"stored": True}
+"""Validation context of what came from the API server or a file, where a share is a string."""
+
+Item = TypeVar("Item")
 
 
 class Model(BaseModel):
@@ -39,29 +57,79 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def rule(expression: str, message: str, field: str | None = None) -> dict[str, str]:
+class Kind(Model):
+    """Base of the four kinds: read as strictly as the API server reads them."""
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Return the object of decoded JSON or YAML; ValidationError where the schema refuses.
+
+        Strict: `replicas: "3"` or `weight: 25` are refused here as they are at admission, so that
+        what passes without a cluster passes with one.
+        """
+        return super().model_validate(obj, **{"strict": True, "context": _STORED, **options})
+
+
+def rule(expression: str, message: str, field: str | None = None) -> dict[str, JsonValue]:
     """Return one entry of `x-kubernetes-validations`; `field` becomes its `fieldPath`."""
-    validation = {"rule": expression, "message": message}
+    validation: dict[str, JsonValue] = {"rule": expression, "message": message}
     if field is not None:
         validation["fieldPath"] = field
     return validation
 
 
-def with_rules(*rules: dict[str, str]) -> ConfigDict:
+def rules(*entries: dict[str, JsonValue]) -> JsonDict:
+    """Return the JSON schema extra that holds these CEL rules."""
+    return {"x-kubernetes-validations": [dict(entry) for entry in entries]}
+
+
+def with_rules(*entries: dict[str, JsonValue]) -> ConfigDict:
     """Return the model configuration that puts CEL rules on a class's schema."""
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": [dict(r) for r in rules]})
+    return ConfigDict(json_schema_extra=rules(*entries))
+
+
+def map_list(*keys: str) -> JsonDict:
+    """Return the JSON schema extra of a list whose items are told apart by `keys`."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
+SET_LIST: JsonDict = {"x-kubernetes-list-type": "set"}
+
+
+def unique(key: Callable[[Item], object], what: str) -> AfterValidator:
+    """Return a validator that refuses a list in which two items have one key."""
+
+    def check(items: list[Item]) -> list[Item]:
+        seen: set[object] = set()
+        for item in items:
+            if key(item) in seen:
+                raise ValueError(f"two {what}: {key(item)}")
+            seen.add(key(item))
+        return items
+
+    return AfterValidator(check)
+
+
+# --- durations ----------------------------------------------------------------------------------
 
 
 def parse_duration(value: object) -> timedelta:
-    """Return the duration of a Go style string such as `1h30m`; ValueError if it is not positive."""
+    """Return the duration of a Go style string such as `1h30m`; ValueError outside 1ms..87600h."""
     if isinstance(value, timedelta):
         return value
-    if not isinstance(value, str) or not _DURATION.match(value):
+    if (
+        not isinstance(value, str)
+        or len(value) > _DURATION_LENGTH
+        or not re.fullmatch(_DURATION_PATTERN, value, re.ASCII)
+    ):
         raise ValueError(f"{value!r} is not a duration such as 30s, 5m or 24h")
     seconds = sum(float(n) * _UNIT_SECONDS[unit] for n, unit in _DURATION_PART.findall(value))
-    if seconds <= 0:
-        raise ValueError("a duration must be longer than zero")
-    return timedelta(seconds=seconds)
+    duration = timedelta(seconds=seconds)
+    if duration < SHORTEST:
+        raise ValueError("a duration must be longer than zero, such as 30s")
+    if duration > LONGEST:
+        raise ValueError("a duration is at most 87600h")
+    return duration
 
 
 def format_duration(value: timedelta) -> str:
@@ -74,16 +142,62 @@ def format_duration(value: timedelta) -> str:
     return text or "0s"
 
 
-def parse_share(value: object) -> float:
-    """Return the fraction in 0..1 of a string such as `0.5%`."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+def _duration_schema(*entries: dict[str, JsonValue]) -> JsonDict:
+    return {
+        "type": "string",
+        "maxLength": _DURATION_LENGTH,
+        "pattern": _DURATION_PATTERN,
+        **rules(
+            rule("duration(self) >= duration('1ms')", "must be longer than zero, such as 30s"),
+            rule("duration(self) <= duration('87600h')", "must be at most 87600h"),
+            *entries,
+        ),
+    }
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(_duration_schema()),
+]
+
+
+def _at_least_a_second(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("must be at least 1s")
+    return value
+
+
+Interval = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    AfterValidator(_at_least_a_second),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(
+        _duration_schema(rule("duration(self) >= duration('1s')", "must be at least 1s"))
+    ),
+]
+"""A duration between two looks: never below a second."""
+
+
+# --- shares -------------------------------------------------------------------------------------
+
+
+def parse_share(value: object, info: ValidationInfo | None = None) -> float:
+    """Return the fraction in 0..1 of a string such as `0.5%`.
+
+    Code may hand over the fraction itself; objects that were read may not, because `1` would be
+    read as 100% there.
+    """
+    stored = info is not None and info.context is _STORED
+    if isinstance(value, int | float) and not isinstance(value, bool) and not stored:
+        if not 0 <= value <= 1:
+            raise ValueError(f"{value} is not a fraction in 0..1")
         return float(value)
-    if not isinstance(value, str) or not _SHARE.match(value):
+    if not isinstance(value, str) or not re.fullmatch(_SHARE_PATTERN, value, re.ASCII):
         raise ValueError(f"{value!r} is not a share such as 5% or 0.5%")
-    share = float(value[:-1]) / 100
-    if share > 1:
-        raise ValueError("a share is at most 100%")
-    return share
+    return float(value[:-1]) / 100
 
 
 def format_share(value: float) -> str:
@@ -91,83 +205,138 @@ def format_share(value: float) -> str:
     return f"{value * 100:.4f}".rstrip("0").rstrip(".") + "%"
 
 
-def format_time(value: datetime) -> str:
-    """Return RFC 3339 in UTC with whole microseconds only where needed."""
-    text = value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return text
+_PERCENT = "double(self.substring(0, size(self) - 1))"
+"""CEL: the number in front of the percent sign."""
 
 
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "maxLength": 20,
-            "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$",
-            "x-kubernetes-validations": [
-                rule("duration(self) > duration('0s')", "must be longer than zero, such as 30s")
-            ],
-        }
-    ),
-]
+def _share_schema(*entries: dict[str, JsonValue]) -> JsonDict:
+    schema: JsonDict = {"type": "string", "maxLength": 9, "pattern": _SHARE_PATTERN}
+    return {**schema, **rules(*entries)} if entries else schema
+
+
+def _is_confidence(value: float) -> float:
+    if not 0.5 <= value < 1:
+        raise ValueError("confidence must be at least 50% and below 100%")
+    return value
+
+
+def _is_weight(value: float) -> float:
+    if value < 0.01:
+        raise ValueError("weight must be 1% to 100%")
+    return value
+
 
 Share = Annotated[
     float,
     BeforeValidator(parse_share),
     PlainSerializer(format_share, return_type=str),
+    WithJsonSchema(_share_schema()),
+]
+
+Confidence = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    AfterValidator(_is_confidence),
+    PlainSerializer(format_share, return_type=str),
     WithJsonSchema(
-        {
-            "type": "string",
-            "maxLength": 9,
-            "pattern": r"^([0-9]{1,2}(\.[0-9]{1,4})?|100(\.0{1,4})?)%$",
-        }
+        _share_schema(
+            rule(
+                f"{_PERCENT} >= 50.0 && {_PERCENT} < 100.0",
+                "confidence must be at least 50% and below 100%",
+            )
+        )
     ),
 ]
 
-Time = Annotated[
-    datetime,
-    PlainSerializer(format_time, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
+Weight = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    AfterValidator(_is_weight),
+    PlainSerializer(format_share, return_type=str),
+    WithJsonSchema(_share_schema(rule(f"{_PERCENT} >= 1.0", "weight must be 1% to 100%"))),
 ]
 
-Name = Annotated[
-    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+def parse_time(value: object) -> datetime:
+    """Return the instant of an RFC 3339 string; ValueError without a time zone."""
+    if isinstance(value, str) and re.fullmatch(_TIME_PATTERN, value, re.ASCII):
+        return datetime.fromisoformat(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    raise ValueError(f"{value!r} is not a time such as 2026-11-01T00:00:00Z")
+
+
+def format_time(value: datetime) -> str:
+    """Return RFC 3339 in UTC with microseconds only where they are not zero."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(parse_time),
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "maxLength": 40, "pattern": _TIME_PATTERN}
+    ),
 ]
-ObjectName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-]
+
+
+# --- strings ------------------------------------------------------------------------------------
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SUBDOMAIN_PATTERN = rf"^{_LABEL}(\.{_LABEL})*$"
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=rf"^{_LABEL}$")]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN_PATTERN)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 Text = Annotated[str, Field(max_length=1024)]
 ShortText = Annotated[str, Field(max_length=256)]
 MetricName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$")]
+LabelValue = Annotated[
+    str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
+]
+Image = Annotated[
+    str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$")
+]
+Quantity = Annotated[
+    str,
+    Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"),
+]
+
+
+def _stays_inside(value: str) -> str:
+    if ".." in value:
+        raise ValueError("must not contain '..'")
+    return value
+
+
+Uri = Annotated[
+    str,
+    AfterValidator(_stays_inside),
+    Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^(s3|gs|az|https|pvc)://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?"
+        r"(/[A-Za-z0-9._~%+=@-]*)*$",
+        json_schema_extra=rules(rule("!self.contains('..')", "must not contain '..'")),
+    ),
+]
+"""Where files lie: the schemes that a store speaks, and no way out of the folder."""
+
+
+# --- others -------------------------------------------------------------------------------------
 
 AnyObject = Annotated[
     dict[str, Any],
-    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+    Field(max_length=64),
+    WithJsonSchema(
+        {"type": "object", "maxProperties": 64, "x-kubernetes-preserve-unknown-fields": True}
+    ),
 ]
 """An object whose fields another API defines, such as a pod template."""
-
-
-def uri_type(*schemes: str) -> object:
-    """Return a string type that admits URIs of these schemes without `..` segments."""
-    pattern = (
-        rf"^({'|'.join(schemes)})://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[A-Za-z0-9._~%+=@-]*)*$"
-    )
-    return Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=1024,
-            pattern=pattern,
-            json_schema_extra={
-                "x-kubernetes-validations": [
-                    rule("!self.contains('..')", "must not contain '..'"),
-                ]
-            },
-        ),
-    ]
 
 
 def interval(value: list[float]) -> list[float]:
@@ -175,3 +344,17 @@ def interval(value: list[float]) -> list[float]:
     if len(value) != 2 or value[0] > value[1]:
         raise ValueError("an interval is two ascending numbers")
     return value
+
+
+Bounds = Annotated[
+    list[float],
+    Field(
+        min_length=2,
+        max_length=2,
+        json_schema_extra=rules(
+            rule("self[0] <= self[1]", "an interval is two ascending numbers"),
+        ),
+    ),
+    AfterValidator(interval),
+]
+"""An interval: lower and upper end."""

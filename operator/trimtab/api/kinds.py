@@ -31,6 +31,11 @@ class KindInfo:
     columns: tuple[Column, ...]
     scale: bool = False
 
+    @property
+    def singular(self) -> str:
+        """The name for one object; that of our Deployment says whose it is."""
+        return "modeldeployment" if self.kind == "Deployment" else self.kind.lower()
+
 
 AGE = Column("AGE", ".metadata.creationTimestamp", "date")
 

@@ -1,11 +1,10 @@
 """Object metadata as the operator reads it, and the constants of the API group."""
 
-from datetime import datetime
 from typing import Final
 
 from pydantic import Field
 
-from trimtab.api.fields import Model
+from trimtab.api.fields import Model, Time
 
 GROUP: Final = "trimtab.dev"
 VERSION: Final = "v1alpha1"
@@ -44,8 +43,8 @@ class Metadata(Model):
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     owner_references: list[OwnerReference] = Field(default_factory=list)

@@ -6,37 +6,41 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trimtab.api.conditions import Condition
+from trimtab.api.conditions import Conditions
 from trimtab.api.fields import (
+    SET_LIST,
+    SUBDOMAIN_PATTERN,
+    Bounds,
     Digest,
+    Image,
+    Kind,
     MetricName,
     Model,
+    Name,
     ObjectName,
     ShortText,
     Text,
+    Uri,
     rule,
-    uri_type,
     with_rules,
 )
 from trimtab.api.meta import Metadata
 
-ArtifactUri = uri_type("s3", "gs", "az", "https", "pvc")
-DataUri = uri_type("s3", "gs", "az", "https", "pvc")
+ArtifactUri = Uri
+DataUri = Uri
 ModelLine = Annotated[
     str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 ]
-VersionName = Annotated[
-    str, Field(min_length=1, max_length=20, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-]
+VersionName = Annotated[str, Field(min_length=1, max_length=20, pattern=SUBDOMAIN_PATTERN)]
 
 
 class Artifact(Model):
     """Where the files lie and what they must hash to."""
 
-    uri: ArtifactUri = Field(  # type: ignore[valid-type]
-        description="Folder of the artifact: s3, gs, az, https or pvc."
+    uri: ArtifactUri = Field(description="Folder of the artifact: s3, gs, az, https or pvc.")
+    digest: Digest = Field(
+        description="sha256:<hex> of manifest.json, which lists every file's sha256."
     )
-    digest: Digest = Field(description="sha256 of manifest.json, which lists every file's sha256.")
     format: Literal["sklearn", "custom"] = Field(
         default="sklearn",
         description="sklearn is served by Trimtab's runtime; custom by the Deployment's own image.",
@@ -51,114 +55,149 @@ class Artifact(Model):
 class Code(Model):
     """Which code made the version."""
 
-    repository: Text | None = None
-    revision: ShortText | None = None
-    image: Text | None = None
+    repository: Text | None = Field(default=None, description="Repository of the training code.")
+    revision: ShortText | None = Field(default=None, description="Commit of the training code.")
+    image: Image | None = Field(default=None, description="Image that ran the training.")
 
 
 class Dataset(Model):
     """One set of rows that the version was made from or measured on."""
 
-    name: ShortText
-    uri: DataUri | None = None  # type: ignore[valid-type]
-    digest: Digest | None = None
-    role: Literal["train", "calibrate", "evaluate"]
-    rows: int | None = Field(default=None, ge=0, le=10**15)
-    transformations: list[ShortText] = Field(default_factory=list, max_length=50)
+    name: ShortText = Field(min_length=1, description="What people call the dataset.")
+    uri: DataUri | None = Field(default=None, description="Where its rows lie.")
+    digest: Digest | None = Field(default=None, description="sha256:<hex> of its content.")
+    role: Literal["train", "calibrate", "evaluate"] = Field(
+        description="What its rows were used for: train, calibrate or evaluate."
+    )
+    rows: int | None = Field(default=None, ge=0, le=10**15, description="Number of rows.")
+    transformations: list[ShortText] = Field(
+        default_factory=list, max_length=50, description="What was done to the rows, in order."
+    )
 
 
 class Lineage(Model):
     """Where the version came from."""
 
-    parent: ObjectName | None = Field(default=None, description="ModelVersion it replaces.")
+    parent: ObjectName | None = Field(default=None, description="ModelVersion that it replaces.")
     retrain_job: ObjectName | None = Field(default=None, description="RetrainJob that made it.")
-    code: Code | None = None
-    datasets: list[Dataset] = Field(default_factory=list, max_length=20)
-    parameters: dict[str, ShortText] = Field(default_factory=dict, max_length=64)
-
-
-class Evaluation(
-    Model,
-):
-    """One metric with its interval on one slice of one dataset."""
-
-    model_config = with_rules(
-        rule(
-            "!has(self.interval) || self.interval[0] <= self.interval[1]",
-            "interval must be two ascending numbers",
-        ),
+    code: Code | None = Field(default=None, description="Code that made it.")
+    datasets: list[Dataset] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Rows that it was made from or measured on.",
+    )
+    parameters: dict[str, ShortText] = Field(
+        default_factory=dict, max_length=64, description="Parameters of the training, as text."
     )
 
-    metric: MetricName
-    value: float
-    interval: list[float] | None = Field(default=None, min_length=2, max_length=2)
-    n: int | None = Field(default=None, ge=0, le=10**15, description="Rows.")
-    dataset: ShortText | None = None
-    slice: ShortText = "all"
 
-    @model_validator(mode="after")
-    def _interval_ascends(self) -> Evaluation:
-        if self.interval is not None and self.interval[0] > self.interval[1]:
-            raise ValueError("interval must be two ascending numbers")
-        return self
+class Evaluation(Model):
+    """One metric with its interval on one slice of one dataset."""
+
+    metric: MetricName = Field(description="Name of the metric, such as accuracy.")
+    value: float = Field(description="Value of the metric.")
+    interval: Bounds | None = Field(
+        default=None, description="Lower and upper end of the 95% interval around the value."
+    )
+    n: int | None = Field(
+        default=None, ge=0, le=10**15, description="Number of rows that it rests on."
+    )
+    dataset: ShortText | None = Field(default=None, description="Dataset that it was measured on.")
+    slice: ShortText = Field(default="all", description="Part of the rows; all means every row.")
 
 
 class Card(Model):
     """What a person should know before using the model; the only part that may change."""
 
-    intended_use: list[Text] = Field(default_factory=list, max_length=20)
-    prohibited_use: list[Text] = Field(default_factory=list, max_length=20)
-    limitations: list[Text] = Field(default_factory=list, max_length=20)
-    owner: ShortText | None = None
+    intended_use: list[Text] = Field(
+        default_factory=list, max_length=20, description="What the model is for."
+    )
+    prohibited_use: list[Text] = Field(
+        default_factory=list, max_length=20, description="What it must not be used for."
+    )
+    limitations: list[Text] = Field(
+        default_factory=list, max_length=20, description="Where it is known to be weak."
+    )
+    owner: ShortText | None = Field(default=None, description="Who answers for it.")
 
 
 class ModelVersionSpec(Model):
-    """What the version is. Immutable but for `card`."""
+    """What the version is. Immutable but for card."""
 
     model_config = with_rules(
+        rule("self.model == oldSelf.model", "model is immutable; make a new version", ".model"),
         rule(
-            "self.model == oldSelf.model && self.version == oldSelf.version"
-            " && self.artifact == oldSelf.artifact"
-            " && has(self.lineage) == has(oldSelf.lineage)"
-            " && (!has(self.lineage) || self.lineage == oldSelf.lineage)"
-            " && has(self.evaluation) == has(oldSelf.evaluation)"
+            "self.version == oldSelf.version",
+            "version is immutable; make a new version",
+            ".version",
+        ),
+        rule(
+            "self.artifact == oldSelf.artifact",
+            "artifact is immutable; make a new version",
+            ".artifact",
+        ),
+        rule(
+            "has(self.lineage) == has(oldSelf.lineage)"
+            " && (!has(self.lineage) || self.lineage == oldSelf.lineage)",
+            "lineage is immutable; make a new version",
+            ".lineage",
+        ),
+        rule(
+            "has(self.evaluation) == has(oldSelf.evaluation)"
             " && (!has(self.evaluation) || self.evaluation == oldSelf.evaluation)",
-            "a version is immutable but for card; make a new version",
+            "evaluation is immutable; make a new version",
+            ".evaluation",
         ),
     )
 
     model: ModelLine = Field(description="The line that the version belongs to.")
-    version: VersionName
-    artifact: Artifact
-    lineage: Lineage | None = None
-    evaluation: list[Evaluation] = Field(default_factory=list, max_length=64)
-    card: Card | None = None
+    version: VersionName = Field(description="Name of the version in its line, such as v2.")
+    artifact: Artifact = Field(description="The files that are served.")
+    lineage: Lineage | None = Field(default=None, description="Where the version came from.")
+    evaluation: list[Evaluation] = Field(
+        default_factory=list, max_length=64, description="How good it was when it was made."
+    )
+    card: Card | None = Field(
+        default=None,
+        description="What a person should know before using it; the only part that may change.",
+    )
 
 
 class ModelVersionSummary(Model):
     """Strings for the columns."""
 
-    verified: ShortText = ""
-    score: ShortText = ""
-    used_by: ShortText = ""
+    verified: ShortText = Field(default="", description="Whether the artifact is what it says.")
+    score: ShortText = Field(default="", description="First metric of the evaluation.")
+    used_by: ShortText = Field(default="", description="Deployments that use it.")
 
 
 class ModelVersionStatus(Model):
     """What the operator found out about the version."""
 
-    observed_generation: int | None = None
-    phase: Literal["Pending", "Verified", "Unknown", "Rejected"] = "Pending"
-    conditions: list[Condition] = Field(default_factory=list, max_length=16)
-    used_by: list[ObjectName] = Field(
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status speaks of."
+    )
+    phase: Literal["Pending", "Verified", "Unknown", "Rejected"] = Field(
+        default="Pending",
+        description="Pending: not looked at yet. Verified: the files match the digest. "
+        "Unknown: only the pods can check. Rejected: never served.",
+    )
+    conditions: Conditions = Field(
+        default_factory=list, description="Verified, with the reason when it is not."
+    )
+    used_by: list[Name] = Field(
         default_factory=list,
         max_length=100,
+        json_schema_extra=SET_LIST,
         description="Deployments that serve it or return to it.",
     )
-    summary: ModelVersionSummary = Field(default_factory=ModelVersionSummary)
+    summary: ModelVersionSummary = Field(
+        default_factory=ModelVersionSummary, description="Strings for the columns."
+    )
 
 
-class ModelVersion(Model):
-    """One immutable version of one model."""
+class ModelVersion(Kind):
+    """One immutable version of one model: its artifact, where it came from, how good it was."""
 
     model_config = with_rules(
         rule(
@@ -168,8 +207,11 @@ class ModelVersion(Model):
     )
 
     metadata: Metadata
-    spec: ModelVersionSpec
-    status: ModelVersionStatus = Field(default_factory=ModelVersionStatus)
+    spec: ModelVersionSpec = Field(description="What the version is. Immutable but for card.")
+    status: ModelVersionStatus = Field(
+        default_factory=ModelVersionStatus,
+        description="What the operator found out about the version.",
+    )
 
     @model_validator(mode="after")
     def _name_is_model_and_version(self) -> ModelVersion:

@@ -1,0 +1,239 @@
+"""How a new revision is tried: strategy, steps, gates, and the guard after promotion."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trimtab.api.fields import (
+    Confidence,
+    Duration,
+    Model,
+    Name,
+    Share,
+    Weight,
+    map_list,
+    rule,
+    unique,
+    with_rules,
+)
+
+
+class Pause(Model):
+    """Wait for a person."""
+
+
+class Step(Model):
+    """One step of a canary: a weight held for a time, or a pause."""
+
+    model_config = with_rules(
+        rule("has(self.weight) != has(self.pause)", "a step has either weight or pause", ".weight"),
+        rule("!has(self.__for__) || has(self.weight)", "for needs weight", ".for"),
+    )
+
+    weight: Weight | None = Field(default=None, description="Share of the requests, 1% to 100%.")
+    for_: Duration | None = Field(
+        default=None,
+        alias="for",
+        description="How long the weight is held, from the first request.",
+    )
+    pause: Pause | None = Field(
+        default=None, description="Wait for a person: kubectl trimtab resume."
+    )
+
+    @model_validator(mode="after")
+    def _weight_or_pause(self) -> Step:
+        if (self.weight is None) == (self.pause is None):
+            raise ValueError("a step has either weight or pause")
+        if self.for_ is not None and self.weight is None:
+            raise ValueError("for needs weight")
+        return self
+
+
+class Gate(Model):
+    """A pair of counters, bad among total, and what they are compared with."""
+
+    model_config = with_rules(
+        rule("has(self.against) || has(self.limit)", "a gate needs against or limit", ".against"),
+        rule(
+            "self.bad != 'slow' || has(self.slowerThan)",
+            "bad: slow needs slowerThan",
+            ".slowerThan",
+        ),
+        rule(
+            "self.bad == 'slow' || !has(self.slowerThan)",
+            "slowerThan is for bad: slow only",
+            ".slowerThan",
+        ),
+        rule("!has(self.margin) || has(self.against)", "margin needs against", ".margin"),
+        rule(
+            "!has(self.failAfter) || self.onNoData == 'fail'",
+            "failAfter needs onNoData: fail",
+            ".failAfter",
+        ),
+    )
+
+    name: Name = Field(description="Name of the gate in status, events and messages.")
+    bad: Literal["errors", "rejected", "slow", "outcomes"] = Field(
+        description="errors: 5xx or unfinished after 30 s. rejected: 400, 413, 415, 422. "
+        "slow: slower than slowerThan. outcomes: wrong among labelled."
+    )
+    against: Literal["stable"] | None = Field(
+        default=None, description="stable: compared with what stable shows at the same time."
+    )
+    margin: Share = Field(
+        default=0.0, description="Allowed above the share that stable shows; default 0%."
+    )
+    limit: Share | None = Field(default=None, description="Allowed whatever stable shows.")
+    slower_than: Duration | None = Field(
+        default=None, description="For bad: slow. Snaps to the next bucket of the histogram."
+    )
+    on_no_data: Literal["hold", "ignore", "fail"] = Field(
+        default="hold",
+        description="When the figures are missing. hold: nothing advances or is undone. "
+        "ignore: the other gates decide. fail: roll back after failAfter.",
+    )
+    fail_after: Duration = Field(
+        default=timedelta(minutes=2),
+        description="With onNoData: fail, how long to wait for figures; default 2m.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Gate:
+        if self.against is None and self.limit is None:
+            raise ValueError("a gate needs against or limit")
+        if self.bad == "slow" and self.slower_than is None:
+            raise ValueError("bad: slow needs slowerThan")
+        if self.bad != "slow" and self.slower_than is not None:
+            raise ValueError("slowerThan is for bad: slow only")
+        if self.against is None and "margin" in self.model_fields_set:
+            raise ValueError("margin needs against")
+        if "fail_after" in self.model_fields_set and self.on_no_data != "fail":
+            raise ValueError("failAfter needs onNoData: fail")
+        return self
+
+
+def default_gates() -> list[Gate]:
+    """Return the gates of a rollout that names none: errors, rejected, slow."""
+    return [
+        Gate(name="errors", bad="errors", against="stable", margin=0.005),
+        Gate(name="rejected", bad="rejected", against="stable", margin=0.01),
+        Gate(
+            name="slow",
+            bad="slow",
+            slower_than=timedelta(milliseconds=250),
+            against="stable",
+            margin=0.02,
+        ),
+    ]
+
+
+def default_steps() -> list[Step]:
+    """Return the steps of a canary that names none."""
+    return [
+        Step.model_validate({"weight": "25%", "for": "1m"}),
+        Step.model_validate({"weight": "50%", "for": "2m"}),
+    ]
+
+
+_WEIGHTS = (
+    "self.steps.filter(s, has(s.weight)).map(s, double(s.weight.substring(0, size(s.weight) - 1)))"
+)
+"""CEL: the weights of the steps as numbers, pauses left out."""
+
+
+class Rollout(Model):
+    """How a new revision is tried."""
+
+    model_config = with_rules(
+        rule(
+            "!has(self.steps) || self.strategy == 'canary'",
+            "steps are for strategy: canary only",
+            ".steps",
+        ),
+        rule(
+            "!has(self.gates) || self.strategy == 'canary'",
+            "gates are for strategy: canary only",
+            ".gates",
+        ),
+        rule(f"!has(self.steps) || {_WEIGHTS}.isSorted()", "steps: weights must ascend", ".steps"),
+        rule(
+            f"!has(self.steps) || {_WEIGHTS}.all(w, {_WEIGHTS}.exists_one(v, v == w))",
+            "steps: weights must ascend",
+            ".steps",
+        ),
+    )
+
+    strategy: Literal["canary", "rolling"] = Field(
+        default="canary",
+        description="canary: weights by steps under gates. rolling: one switch without gates.",
+    )
+    steps: list[Step] = Field(
+        default_factory=default_steps,
+        min_length=1,
+        max_length=20,
+        description="Steps of a canary, ascending; 100% follows. Default 25% for 1m, 50% for 2m.",
+    )
+    deadline: Duration = Field(
+        default=timedelta(minutes=15), description="Of the whole rollout; stands still in pauses."
+    )
+    on_deadline: Literal["undecided", "promote", "rollback"] = Field(
+        default="undecided",
+        description="When nobody could judge by the deadline. undecided: back to stable, tried "
+        "again later. promote and rollback do as they say.",
+    )
+    confidence: Confidence = Field(
+        default=0.99,
+        description="A candidate no worse than allowed is rolled back with at most the rest: "
+        "99% means at most 1 in 100. At least 50% and below 100%.",
+    )
+    min_samples: int = Field(
+        default=50, ge=0, le=10**9, description="Requests that the candidate must have answered."
+    )
+    gates: Annotated[
+        list[Gate],
+        Field(max_length=16, json_schema_extra=map_list("name")),
+        unique(lambda gate: gate.name, "gates of one name"),
+    ] = Field(
+        default_factory=default_gates,
+        description="What the candidate must not do; default errors, rejected and slow.",
+    )
+    allow_coarse: bool = Field(
+        default=False, description="Accept a share far above the wanted one where pods are few."
+    )
+    allow_incompatible: bool = Field(
+        default=False, description="Roll out although an input was removed or retyped."
+    )
+    scale_down_delay: Duration = Field(
+        default=timedelta(seconds=60),
+        description="How long the old stable is kept ready after promotion.",
+    )
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Rollout:
+        weights = [step.weight for step in self.steps if step.weight is not None]
+        if any(later <= earlier for earlier, later in pairwise(weights)):
+            raise ValueError("steps: weights must ascend")
+        for field in ("steps", "gates"):
+            if self.strategy != "canary" and field in self.model_fields_set:
+                raise ValueError(f"{field} are for strategy: canary only")
+        return self
+
+
+class Guard(Model):
+    """The watch that goes on after promotion."""
+
+    for_: Duration = Field(
+        default=timedelta(hours=24), alias="for", description="How long the watch lasts."
+    )
+    rollback_within: Duration = Field(
+        default=timedelta(hours=1),
+        description="A breach within it goes back to the last good version; later breaches of "
+        "errors and slow only notify.",
+    )
+    action: Literal["notify", "rollback"] = Field(
+        default="notify", description="What a breach after rollbackWithin does."
+    )

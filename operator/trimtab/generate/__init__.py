@@ -1,0 +1,1 @@
+"""Generated files: CustomResourceDefinitions, the chart's copies, and the reference of fields."""

@@ -1,0 +1,68 @@
+"""Write the generated files below the current folder, or with `--check` compare them."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from trimtab.api.kinds import KINDS
+from trimtab.generate.crds import crd_name, crd_text
+from trimtab.generate.reference import reference_text
+
+CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/crds"))
+
+
+def generated_files() -> dict[Path, str]:
+    """Return the text of every generated file, by path from the root of the project."""
+    files = {
+        folder / f"{crd_name(info)}.yaml": crd_text(info)
+        for folder in CRD_FOLDERS
+        for info in KINDS
+    }
+    return {**files, Path("crds/README.md"): reference_text()}
+
+
+def differing_files(root: Path) -> list[Path]:
+    """Return the generated files that are missing or stale, and the leftover CRDs, sorted."""
+    files = generated_files()
+    stale = [path for path, text in files.items() if _text(root / path) != text]
+    leftover = [
+        path.relative_to(root)
+        for folder in CRD_FOLDERS
+        for path in (root / folder).glob("*.yaml")
+        if path.relative_to(root) not in files
+    ]
+    return sorted(stale + leftover)
+
+
+def write_files(root: Path) -> None:
+    """Write every generated file and remove the leftover CRDs."""
+    for path in differing_files(root):
+        text = generated_files().get(path)
+        if text is None:
+            (root / path).unlink()
+        else:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0, or 1 if `--check` found a difference."""
+    parser = argparse.ArgumentParser(prog="python -m trimtab.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    parser.add_argument("--root", type=Path, default=Path(), help="root of the project")
+    options = parser.parse_args(arguments)
+    if not options.check:
+        write_files(options.root)
+        return 0
+    stale = differing_files(options.root)
+    for path in stale:
+        print(f"{path} differs from what `make generate` writes", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
