@@ -8,7 +8,7 @@ from trimtab.api.kinds import KINDS
 from trimtab.generate.crds import crd_name, crd_text
 from trimtab.generate.reference import reference_text
 
-CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/crds"))
+CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
 
 
 def generated_files() -> dict[Path, str]:
