@@ -6,7 +6,7 @@ always a difference of sums and never an extrapolated rate.
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -84,7 +84,7 @@ class Reading(Generic[Key]):
 class Increments(Generic[Key]):
     """What was counted between two readings of one process.
 
-    by_counter: counter -> increment >= 0 (only those that grew). reset: the process began anew in
+    by_counter: counter -> increment, only where it is not zero. reset: the process began anew in
     between, so that everything in the newer reading is new. fell: counters that went down although
     the process says that it did not restart: such a reading cannot be believed.
     """
@@ -94,30 +94,35 @@ class Increments(Generic[Key]):
     fell: tuple[Key, ...] = ()
 
 
-def increments(old: Reading[Key] | None, new: Reading[Key]) -> Increments[Key]:
+def increments(
+    old: Reading[Key] | None,
+    new: Reading[Key],
+    may_fall: Callable[[Key], bool] = lambda key: False,
+) -> Increments[Key]:
     """Increments from `old` to `new`, two readings of one process; `old` None: all of `new`.
 
     A later start time is a reset of all counters, even of those that have already overtaken their
     old value. Without start times a counter that fell was reset alone and counts as `new`.
-    Counters missing from `new` have not grown.
+    Counters missing from `new` have not grown. may_fall: sums that may fall by themselves; their
+    difference is taken as it is, negative too.
     """
-    if old is None:
-        return Increments({key: value for key, value in new.values.items() if value > 0})
-    if restarted(old, new):
-        return Increments({key: value for key, value in new.values.items() if value > 0}, True)
+    if old is None or restarted(old, new):
+        everything = {key: value for key, value in new.values.items() if value != 0}
+        return Increments(everything, reset=old is not None)
     knows_start = old.process_start is not None and new.process_start is not None
     before = old.values
     grown: dict[Key, float] = {}
     fell: list[Key] = []
     for key, value in new.values.items():
         difference = value - before.get(key, 0.0)
-        if difference > 0:
+        if difference == 0:
+            continue
+        if difference > 0 or may_fall(key):
             grown[key] = difference
-        elif difference < 0:
-            if knows_start:
-                fell.append(key)
-            elif value > 0:
-                grown[key] = value
+        elif knows_start:
+            fell.append(key)
+        elif value != 0:
+            grown[key] = value
     return Increments(grown, False, tuple(fell))
 
 

@@ -1,0 +1,1 @@
+"""Metrics in: the only place that reads what pods and metrics backends say."""

@@ -1,0 +1,248 @@
+"""The counter store: what every process of every Deployment has counted so far.
+
+Per process: the last believed sample, and what lives before a reset had counted. Sums over
+processes are exact, the vanished ones included; memory is bounded, since only the last sample is
+kept and only so many vanished processes by themselves.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from trimtab.stats.counts import Reading, increments, merged, restarted
+from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.port import (
+    Labels,
+    Losses,
+    NoData,
+    NoDataReason,
+    ProcessCounters,
+    Series,
+    SeriesKey,
+    Target,
+)
+
+MAX_GONE_PROCESSES = 50
+"""Vanished processes kept by name in each Deployment; older ones only in the sums."""
+
+_SUM_OF_SCORES = "trimtab_score_bin_sum_total"
+"""May fall: a regression predicts negative values too."""
+
+
+def is_monotone(key: SeriesKey) -> bool:
+    """Whether a series can only grow while its process lives."""
+    name = key[0]
+    return name.endswith(("_total", "_bucket", "_count")) and name != _SUM_OF_SCORES
+
+
+def is_cumulative(key: SeriesKey) -> bool:
+    """Whether a series counts or sums, in place of showing a level as a gauge does."""
+    return key[0].endswith(("_total", "_bucket", "_count", "_sum"))
+
+
+@dataclass
+class _Process:
+    target: Target
+    reading: Reading[SeriesKey] | None = None
+    carried: dict[SeriesKey, float] = field(default_factory=dict)
+    first: Series = field(default_factory=dict)
+    sampled_at: float | None = None
+    problem: NoData | None = None
+    failures: int = 0
+    missed: int = 0
+    gone_at: float | None = None
+
+    def cumulated(self) -> Series:
+        """What it counted over all its lives. Series that it no longer exports are left out."""
+        if self.reading is None:
+            return self.carried
+        if not self.carried:
+            return self.reading.values
+        return merged(self.carried, self.reading.values)
+
+    def counters(self) -> ProcessCounters:
+        return ProcessCounters(
+            process=self.target.process,
+            pod=self.target.pod,
+            revision=self.target.revision,
+            interval_seconds=self.target.interval_seconds,
+            series=self.cumulated(),
+            first=self.first,
+            process_start=None if self.reading is None else self.reading.process_start,
+            sampled_at=self.sampled_at,
+            problem=self.problem,
+            failures=self.failures,
+            missed=self.missed,
+            is_gone=self.gone_at is not None,
+        )
+
+
+@dataclass
+class _Deployment:
+    watched_since: float
+    processes: dict[str, _Process] = field(default_factory=dict)
+    departed: dict[str, dict[SeriesKey, float]] = field(default_factory=dict)
+    terminations: int = 0
+    missed: int = 0
+
+
+class CounterStore:
+    """Counters by Deployment key and process. All times are Unix seconds, given by the caller."""
+
+    def __init__(self, max_gone: int = MAX_GONE_PROCESSES) -> None:
+        self._max_gone = max_gone
+        self._deployments: dict[str, _Deployment] = {}
+
+    def set_targets(self, key: str, targets: Iterable[Target], now: float) -> None:
+        """Processes that are no longer targets keep their last sample and count as terminated."""
+        deployment = self._deployments.setdefault(key, _Deployment(watched_since=now))
+        wanted = {target.process: target for target in targets}
+        for name, target in wanted.items():
+            known = deployment.processes.setdefault(name, _Process(target))
+            known.target, known.gone_at = target, None
+        for name, process in deployment.processes.items():
+            if name not in wanted and process.gone_at is None:
+                process.gone_at = now
+                deployment.terminations += 1
+        self._fold_oldest(deployment)
+
+    def forget(self, key: str) -> None:
+        self._deployments.pop(key, None)
+
+    def record(
+        self, key: str, process: str, sample: Exposition, now: float
+    ) -> Mapping[SeriesKey, float]:
+        """Take a sample; returns what was counted since the last one, for the windows.
+
+        A sample without any series of ours, or with a counter that fell although the process did
+        not restart, is not believed: the last one stays and the process has a problem. A process
+        that is older than our watch counts from this sample on.
+        """
+        found = self._find(key, process)
+        if found is None:
+            return {}
+        deployment, own = found
+        if not sample.values:
+            self.record_failure(key, process, NoData(NoDataReason.NO_SERIES, "no trimtab_ series"))
+            return {}
+        new = Reading(sample.values, sample.process_start)
+        if own.reading is None:
+            _take_over_life(deployment, own, new)
+        old = own.reading
+        grown = increments(old, new, may_fall=lambda series: not is_monotone(series))
+        if grown.fell:
+            detail = f"{grown.fell[0][0]} fell without a restart"
+            self.record_failure(key, process, NoData(NoDataReason.NOT_A_NUMBER, detail))
+            return {}
+        own.reading, own.sampled_at, own.problem, own.failures = new, now, None, 0
+        if old is not None:
+            _carry_over(own, old, new)
+            return grown.by_counter
+        is_young = sample.process_start is not None and (
+            sample.process_start >= deployment.watched_since
+        )
+        own.first = sample.values
+        return grown.by_counter if is_young else {}
+
+    def record_failure(self, key: str, process: str, problem: NoData) -> None:
+        """A scrape that gave nothing to believe."""
+        found = self._find(key, process)
+        if found is not None:
+            deployment, own = found
+            own.problem = problem
+            own.failures += 1
+            deployment.missed += 1
+
+    def record_missed(self, key: str, process: str) -> None:
+        """A scrape that was left out, because the one before it was still under way."""
+        found = self._find(key, process)
+        if found is not None:
+            deployment, own = found
+            own.missed += 1
+            deployment.missed += 1
+
+    def processes(self, key: str) -> tuple[ProcessCounters, ...]:
+        """Every process by name, vanished ones included; nothing for an unknown key."""
+        deployment = self._deployments.get(key)
+        if deployment is None:
+            return ()
+        known = sorted(deployment.processes.items())
+        return tuple(process.counters() for _, process in known)
+
+    def total(
+        self,
+        key: str,
+        name: str,
+        labels: Labels = frozenset(),
+        revision: str | None = None,
+    ) -> float:
+        """Sum of one metric over all processes that ever were, whose labels include `labels`."""
+        deployment = self._deployments.get(key)
+        if deployment is None:
+            return 0.0
+        parts = [
+            (process.target.revision, process.cumulated())
+            for process in deployment.processes.values()
+        ]
+        parts.extend(deployment.departed.items())
+        return sum(
+            value
+            for of_revision, series in parts
+            if revision in (None, of_revision)
+            for (own_name, own_labels), value in series.items()
+            if own_name == name and labels <= own_labels
+        )
+
+    def losses(self, key: str) -> Losses:
+        deployment = self._deployments.get(key)
+        if deployment is None:
+            return Losses()
+        return Losses(deployment.terminations, deployment.missed)
+
+    def _find(self, key: str, process: str) -> tuple[_Deployment, _Process] | None:
+        deployment = self._deployments.get(key)
+        own = deployment.processes.get(process) if deployment is not None else None
+        if deployment is None or own is None or own.gone_at is not None:
+            return None
+        return deployment, own
+
+    def _fold_oldest(self, deployment: _Deployment) -> None:
+        gone = [(p.gone_at, name) for name, p in deployment.processes.items() if p.gone_at]
+        for _, name in sorted(gone)[: max(0, len(gone) - self._max_gone)]:
+            process = deployment.processes.pop(name)
+            revision = process.target.revision
+            known = deployment.departed.get(revision, {})
+            counted = {k: v for k, v in process.cumulated().items() if is_cumulative(k)}
+            deployment.departed[revision] = merged(known, counted)
+
+
+def _take_over_life(deployment: _Deployment, own: _Process, new: Reading[SeriesKey]) -> None:
+    """Avoid counting one life twice.
+
+    After a container restart its first scrape may come before the news of it, and is then counted
+    under the old name. When the new name shows the same start time in the same pod, that life is
+    moved to it.
+    """
+    for other in deployment.processes.values():
+        is_twin = other is not own and other.target.pod == own.target.pod
+        reading = other.reading
+        if not is_twin or reading is None or reading.process_start is None:
+            continue
+        if new.process_start is None or restarted(reading, new):
+            continue
+        own.reading, own.sampled_at = reading, other.sampled_at
+        own.first = {} if other.carried else other.first
+        other.reading = None
+
+
+def _carry_over(own: _Process, old: Reading[SeriesKey], new: Reading[SeriesKey]) -> None:
+    """Keep what ended lives counted: all of it after a restart, else the counters that fell."""
+    if restarted(old, new):
+        ended = {key: value for key, value in old.values.items() if is_cumulative(key)}
+    else:
+        ended = {
+            key: value
+            for key, value in old.values.items()
+            if is_monotone(key) and new.values.get(key, value) < value
+        }
+    if ended:
+        own.carried = merged(own.carried, ended)

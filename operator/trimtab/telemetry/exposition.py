@@ -1,0 +1,148 @@
+"""The Prometheus text format, read strictly and fast.
+
+A series' name and labels stand on thousands of lines that repeat at every scrape of every pod of a
+version, so each distinct text before the value is parsed once and remembered; afterwards a line
+costs one look-up and one `float`. Measured on 1,500 series (330 KB): prometheus_client's parser
+needs tens of milliseconds, this one a few, less than one when remembered (test_exposition.py).
+
+Source: Prometheus exposition formats, text 0.0.4.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+from trimtab.contract.metrics import PROCESS_START
+from trimtab.errors import TrimtabError
+from trimtab.telemetry.port import Labels, SeriesKey
+
+PREFIX = "trimtab_"
+MAX_SERIES = 100_000
+_MAX_REMEMBERED = 200_000
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\[\\n"])*)"[ \t]*')
+_VALUE = re.compile(r"[ \t]+([^ \t]+)(?:[ \t]+(-?[0-9]+))?[ \t]*")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SPECIAL = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\(.)")
+
+
+class MalformedExpositionError(TrimtabError):
+    """What came is not Prometheus text; the message names the line."""
+
+
+class NotFiniteError(TrimtabError):
+    """A series of ours is NaN or infinite; the message names it."""
+
+
+@dataclass(frozen=True)
+class Exposition:
+    """Series of ours by (name, labels), all finite, and the start of the process, Unix seconds."""
+
+    values: dict[SeriesKey, float]
+    process_start: float | None
+
+
+class Parser:
+    """Parses expositions; remembers the series it has met. Not bound to one process or thread."""
+
+    def __init__(self, max_series: int = MAX_SERIES) -> None:
+        self._max_series = max_series
+        self._remembered: dict[str, SeriesKey | None] = {}
+
+    def parse(self, text: str) -> Exposition:
+        """Series named `trimtab_*` and the process start; others are checked and left out.
+
+        Raises MalformedExpositionError for anything that is not the text format, a repeated series or
+        more than `max_series` of them; NotFiniteError if one of ours is NaN or infinite.
+        """
+        remembered = self._remembered
+        values: dict[SeriesKey, float] = {}
+        kept = 0
+        for number, line in enumerate(text.split("\n"), 1):
+            if not line or line[0] == "#" or line.isspace():
+                continue
+            head, _, tail = line.rpartition(" ")
+            if head in remembered and _NUMBER.fullmatch(tail):
+                key = remembered[head]
+                value = float(tail)
+            else:
+                key, value = self._read(line.rstrip("\r"), number)
+            if key is None:
+                continue
+            if not math.isfinite(value):
+                raise NotFiniteError(f"{_written(key)} is {value}")
+            values[key] = value
+            kept += 1
+            if kept > self._max_series:
+                raise MalformedExpositionError(f"more than {self._max_series} series")
+        if kept != len(values):
+            raise MalformedExpositionError("a series is given twice")
+        return Exposition(values, values.pop((PROCESS_START, frozenset()), None))
+
+    def parse_bytes(self, body: bytes) -> Exposition:
+        """The same for UTF-8 bytes; other bytes are malformed."""
+        try:
+            return self.parse(body.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise MalformedExpositionError(f"not UTF-8 at byte {error.start}") from error
+
+    def _read(self, line: str, number: int) -> tuple[SeriesKey | None, float]:
+        name = _NAME.match(line)
+        if name is None:
+            raise _malformed(number, line)
+        labels, end = _read_labels(line, name.end(), number)
+        rest = _VALUE.fullmatch(line, end)
+        if rest is None or not (_NUMBER.fullmatch(rest[1]) or _SPECIAL.fullmatch(rest[1])):
+            raise _malformed(number, line)
+        is_ours = name[0].startswith(PREFIX) or (name[0] == PROCESS_START and not labels)
+        key = (name[0], labels) if is_ours else None
+        if rest[2] is None:
+            self._remember(line.rstrip(" \t").rpartition(" ")[0], key)
+        return key, float(rest[1])
+
+    def _remember(self, head: str, key: SeriesKey | None) -> None:
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered = {}
+        self._remembered[head] = key
+
+
+def _read_labels(line: str, start: int, number: int) -> tuple[Labels, int]:
+    """Labels from the brace at or after `start`, and the position behind them."""
+    position = start
+    while position < len(line) and line[position] in " \t":
+        position += 1
+    if position >= len(line) or line[position] != "{":
+        return frozenset(), start
+    position += 1
+    found: dict[str, str] = {}
+    while True:
+        label = _LABEL.match(line, position)
+        if label is None:
+            break
+        if label[1] in found:
+            raise _malformed(number, line)
+        found[label[1]] = _unescaped(label[2])
+        position = label.end()
+        if position >= len(line) or line[position] != ",":
+            break
+        position += 1
+    if position >= len(line) or line[position] != "}":
+        raise _malformed(number, line)
+    return frozenset(found.items()), position + 1
+
+
+def _unescaped(value: str) -> str:
+    if "\\" not in value:
+        return value
+    return _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else match[1], value)
+
+
+def _written(key: SeriesKey) -> str:
+    name, labels = key
+    return f"{name}{{{', '.join(f'{k}={v}' for k, v in sorted(labels))[:120]}}}"
+
+
+def _malformed(number: int, line: str) -> MalformedExpositionError:
+    return MalformedExpositionError(f"line {number} is not Prometheus text: {line[:60]!r}")

@@ -1,0 +1,157 @@
+"""What the operator knows of metrics, whatever their source.
+
+No data is not bad data: a reading is samples or a typed `NoData`, never an exception and never a
+zero. Counters of a process that vanished stay; those of another process are never its own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+Labels: TypeAlias = frozenset[tuple[str, str]]
+SeriesKey: TypeAlias = tuple[str, Labels]
+Series: TypeAlias = Mapping[SeriesKey, float]
+OnSample: TypeAlias = Callable[[str], None]
+"""Called on the event loop with the Deployment's key after each completed scrape of its pods."""
+
+
+class NoDataReason(StrEnum):
+    """Why there is nothing to judge; the same words as in conditions."""
+
+    BACKEND_DOWN = "BackendDown"
+    NO_SERIES = "NoSeries"
+    STALE = "Stale"
+    NOT_A_NUMBER = "NotANumber"
+    NO_TRAFFIC = "NoTraffic"
+    WAITING = "Waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """Why the last attempt gave nothing, and what was seen in its place."""
+
+    reason: NoDataReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One process to scrape.
+
+    process: pod uid + container start, so that a restarted container is another process. pod: its
+    name. revision: what it serves. url: http://host:port/metrics.
+    """
+
+    process: str
+    pod: str
+    revision: str
+    url: str
+    interval_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class ProcessCounters:
+    """The counters of one process, as far as they were seen.
+
+    series: cumulated since the process was born, resets included; empty before the first sample.
+    first: the same at the first sample that we saw. process_start, sampled_at: Unix seconds.
+    problem: why the last attempt failed, None if it did not; failures: failed attempts since the
+    last good sample. missed: scrapes left out because the one before was still under way. is_gone:
+    no longer a target; what it counted after sampled_at is lost.
+    """
+
+    process: str
+    pod: str
+    revision: str
+    interval_seconds: float
+    series: Series = field(default_factory=dict)
+    first: Series = field(default_factory=dict)
+    process_start: float | None = None
+    sampled_at: float | None = None
+    problem: NoData | None = None
+    failures: int = 0
+    missed: int = 0
+    is_gone: bool = False
+
+    def age_seconds(self, now: float) -> float | None:
+        """Age of the last good sample; None before the first."""
+        return None if self.sampled_at is None else max(0.0, now - self.sampled_at)
+
+    def no_data(self, now: float) -> NoData | None:
+        """Why this process cannot be judged at `now` (Unix seconds); None if it can.
+
+        A failed scrape is told at once only if it says that numbers cannot be believed; otherwise
+        the last good sample holds for three scrapes.
+        """
+        if self.problem is not None and self.problem.reason is NoDataReason.NOT_A_NUMBER:
+            return self.problem
+        age = self.age_seconds(now)
+        if age is not None and age <= 3 * self.interval_seconds:
+            return None
+        if self.problem is not None:
+            return self.problem
+        if age is None:
+            return NoData(NoDataReason.WAITING, "not scraped yet")
+        return NoData(NoDataReason.STALE, f"last sample is {age:.0f} s old")
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What sums over processes cannot include; reported beside every result.
+
+    terminations: processes that ended, each with an unseen tail after its last scrape. missed:
+    scrapes left out or failed.
+    """
+
+    terminations: int = 0
+    missed: int = 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """Increments of all processes with one baseline in [start, start + seconds), Unix seconds.
+
+    counts: (metric name, labels without model, version, digest, baseline) -> increment.
+    """
+
+    baseline: str
+    start: float
+    seconds: float
+    counts: Series
+
+    @property
+    def end(self) -> float:
+        return self.start + self.seconds
+
+    def family(self, name: str) -> dict[Labels, float]:
+        """The counts of one metric by its labels."""
+        return {labels: value for (own, labels), value in self.counts.items() if own == name}
+
+
+class Telemetry(Protocol):
+    """The metrics of all Deployments. `key` names a Deployment, for example `namespace/name`."""
+
+    def set_targets(self, key: str, targets: Iterable[Target]) -> None:
+        """Scrape these and no others for `key` from now on; the same set again changes nothing."""
+
+    def forget(self, key: str) -> None:
+        """The Deployment is gone: drop its targets, counters and windows."""
+
+    def processes(self, key: str) -> tuple[ProcessCounters, ...]:
+        """All processes of `key`, the vanished ones included, ordered by name."""
+
+    def losses(self, key: str) -> Losses:
+        """What the sums of `key` cannot include."""
+
+    def watch_windows(self, key: str, seconds: float | None) -> None:
+        """Gather increments in windows of this length; None stops and drops them."""
+
+    def windows(self, key: str) -> tuple[Window, ...]:
+        """Windows of `key` that are still kept, oldest first; the last ones may be open."""
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The windows as JSON, bounded; `restore` takes it after a restart."""
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """Take up the windows of a checkpoint; ValueError if it is not one."""

@@ -1,0 +1,217 @@
+"""One scrape of one process, and the schedule of all of them.
+
+The schedule is one heap. A target's scrapes lie on a grid of its own interval, shifted by a phase
+that is a hash of its process, so that many targets spread evenly and a target's scrapes are always
+one interval apart. A scrape that is still under way when the next is due makes that one be missed.
+"""
+
+import asyncio
+import heapq
+import zlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import httpx
+
+from trimtab.telemetry.exposition import (
+    Exposition,
+    MalformedExpositionError,
+    NotFiniteError,
+    Parser,
+)
+from trimtab.telemetry.port import NoData, NoDataReason, Target
+
+DEFAULT_CONCURRENCY = 32
+DEFAULT_SIZE_LIMIT = 4 * 1024 * 1024
+LONGEST_SCRAPE_SECONDS = 5.0
+PARSE_OFF_LOOP_BYTES = 256 * 1024
+_HEADERS = {"accept": "text/plain; version=0.0.4", "accept-encoding": "identity"}
+
+
+class Scraper:
+    """Fetches and parses; every failure becomes a `NoData` that says what was seen."""
+
+    def __init__(
+        self,
+        size_limit: int = DEFAULT_SIZE_LIMIT,
+        longest_seconds: float = LONGEST_SCRAPE_SECONDS,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> None:
+        """size_limit in bytes. Opens no connection yet."""
+        self._size_limit = size_limit
+        self._longest_seconds = longest_seconds
+        self._parser = Parser()
+        # No proxies or credentials from the environment: targets are pods.
+        self._client = httpx.AsyncClient(
+            headers=_HEADERS,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # one limit over the whole scrape, below
+            limits=httpx.Limits(
+                max_connections=4 * concurrency,
+                max_keepalive_connections=None,
+                keepalive_expiry=60.0,
+            ),
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def scrape(self, target: Target) -> Exposition | NoData:
+        """One scrape within min(interval, 5 s), over all of connecting, reading and parsing."""
+        limit = min(target.interval_seconds, self._longest_seconds)
+        try:
+            async with asyncio.timeout(limit):
+                body = await self._fetch_again_if_closed(target.url)
+                if isinstance(body, NoData):
+                    return body
+                return await self._parse(body)
+        except TimeoutError:
+            return NoData(NoDataReason.BACKEND_DOWN, f"no answer within {limit:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            detail = f"{type(error).__name__}: {error}"
+            return NoData(NoDataReason.BACKEND_DOWN, detail[:200])
+
+    async def _fetch_again_if_closed(self, url: str) -> bytes | NoData:
+        """A kept connection may be closed by the pod as we write: that is no failure, try anew."""
+        try:
+            return await self._fetch(url)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            return await self._fetch(url)
+
+    async def _fetch(self, url: str) -> bytes | NoData:
+        async with self._client.stream("GET", url) as response:
+            if response.status_code != httpx.codes.OK:
+                return NoData(NoDataReason.BACKEND_DOWN, f"HTTP {response.status_code}")
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in response.aiter_bytes():
+                size += len(chunk)
+                if size > self._size_limit:
+                    detail = f"more than {self._size_limit} bytes"
+                    return NoData(NoDataReason.BACKEND_DOWN, detail)
+                chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def _parse(self, body: bytes) -> Exposition | NoData:
+        try:
+            if len(body) > PARSE_OFF_LOOP_BYTES:
+                return await asyncio.to_thread(self._parser.parse_bytes, body)
+            return self._parser.parse_bytes(body)
+        except MalformedExpositionError as error:
+            return NoData(NoDataReason.BACKEND_DOWN, str(error))
+        except NotFiniteError as error:
+            return NoData(NoDataReason.NOT_A_NUMBER, str(error))
+
+
+@dataclass
+class _Entry:
+    key: str
+    target: Target
+    is_running: bool = False
+    is_current: bool = True
+
+
+@dataclass(order=True)
+class _Due:
+    at: float
+    order: int
+    entry: _Entry = field(compare=False)
+
+
+class Schedule:
+    """When to scrape what. `scrape` and `missed` are called with (key, target)."""
+
+    def __init__(
+        self,
+        scrape: Callable[[str, Target], Awaitable[None]],
+        missed: Callable[[str, Target], None],
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> None:
+        self._scrape = scrape
+        self._missed = missed
+        self._slots = asyncio.Semaphore(concurrency)
+        self._entries: dict[str, dict[str, _Entry]] = {}
+        self._heap: list[_Due] = []
+        self._order = 0
+        self._changed = asyncio.Event()
+
+    def set_targets(self, key: str, targets: Iterable[Target]) -> None:
+        """These targets for `key` from now on; unchanged ones keep their place in the schedule."""
+        wanted = {target.process: target for target in targets}
+        known = self._entries.get(key, {})
+        kept: dict[str, _Entry] = {}
+        for process, entry in known.items():
+            if wanted.get(process) == entry.target:
+                kept[process] = entry
+            else:
+                entry.is_current = False
+        for process, target in wanted.items():
+            if process not in kept:
+                kept[process] = _Entry(key, target)
+                self._push(kept[process])
+        self._entries[key] = kept
+        if not kept:
+            del self._entries[key]
+
+    def is_current(self, key: str, target: Target) -> bool:
+        """Whether a scrape that was under way is still wanted: an address may be another's now."""
+        entry = self._entries.get(key, {}).get(target.process)
+        return entry is not None and entry.target == target
+
+    async def run(self) -> None:
+        """Scrape until cancelled; scrapes under way are cancelled with it."""
+        loop = asyncio.get_running_loop()
+        for entries in self._entries.values():
+            for entry in entries.values():
+                entry.is_running = False
+        async with asyncio.TaskGroup() as scrapes:
+            while True:
+                self._changed.clear()
+                now = loop.time()
+                while self._heap and self._heap[0].at <= now:
+                    entry = heapq.heappop(self._heap).entry
+                    if entry.is_current:
+                        self._start(entry, scrapes)
+                        self._push(entry)
+                wait = self._heap[0].at - loop.time() if self._heap else None
+                await self._changed_within(wait)
+
+    async def _changed_within(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _start(self, entry: _Entry, scrapes: asyncio.TaskGroup) -> None:
+        if entry.is_running:
+            self._missed(entry.key, entry.target)
+            return
+        entry.is_running = True
+        scrapes.create_task(self._run_one(entry))
+
+    async def _run_one(self, entry: _Entry) -> None:
+        try:
+            async with self._slots:
+                if entry.is_current:
+                    await self._scrape(entry.key, entry.target)
+        finally:
+            entry.is_running = False
+
+    def _push(self, entry: _Entry) -> None:
+        at = next_due(_monotonic(), entry.target)
+        self._order += 1
+        heapq.heappush(self._heap, _Due(at, self._order, entry))
+        self._changed.set()
+
+
+def next_due(now: float, target: Target) -> float:
+    """The next point of the target's grid after `now`, seconds of the same clock."""
+    interval = target.interval_seconds
+    phase = zlib.crc32(target.process.encode()) / 2**32 * interval
+    return now + interval - (now - phase) % interval
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,170 @@
+"""Windows of increments for drift and quality: one look each, never merged over baselines.
+
+A window belongs to (Deployment, baseline digest) and begins at a whole multiple of its length, so
+that a daily window is a day. Memory and checkpoint are bounded by windows and series.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trimtab.contract import metrics
+from trimtab.telemetry.port import SeriesKey, Window
+
+WINDOWED_METRICS = frozenset(
+    {
+        metrics.REQUESTS,
+        metrics.FEATURE_BIN,
+        metrics.FEATURE_MISSING,
+        metrics.FEATURE_UNSEEN,
+        metrics.FEATURE_OUT_OF_RANGE,
+        metrics.SCORE_BIN,
+        metrics.SCORE_BIN_SUM,
+        metrics.PREDICTED,
+        metrics.PROBABILITY_SUM,
+        metrics.OUTCOMES,
+        metrics.OUTCOME_ERRORS_COUNT,
+        metrics.OUTCOME_ERRORS_SUM,
+        metrics.OUTCOME_ERRORS_SQUARES,
+    }
+)
+MAX_WINDOWS = 4
+"""Kept for each Deployment and baseline, the open one included."""
+MAX_BASELINES = 8
+MAX_SERIES = 20_000
+"""In one window; increments of further series are left out and counted."""
+_IDENTITY = frozenset(metrics.IDENTITY_LABELS)
+
+
+@dataclass
+class _Open:
+    seconds: float
+    windows: dict[tuple[str, float], dict[SeriesKey, float]] = field(default_factory=dict)
+    left_out: int = 0
+
+
+class WindowStore:
+    """Windows by Deployment key. Increments come in as the counter store returns them."""
+
+    def __init__(self, max_windows: int = MAX_WINDOWS, max_series: int = MAX_SERIES) -> None:
+        self._max_windows = max_windows
+        self._max_series = max_series
+        self._by_key: dict[str, _Open] = {}
+        self._own_keys: dict[SeriesKey, tuple[str, SeriesKey]] = {}
+
+    def watch(self, key: str, seconds: float | None) -> None:
+        """Gather for `key` in windows of `seconds`; a changed length or None drops what there is.
+
+        Raises ValueError unless seconds > 0.
+        """
+        if seconds is None:
+            self._by_key.pop(key, None)
+            return
+        if not seconds > 0:
+            raise ValueError(f"a window must be longer than {seconds} s")
+        known = self._by_key.get(key)
+        if known is None or known.seconds != seconds:
+            self._by_key[key] = _Open(seconds)
+
+    def add(self, key: str, grown: Mapping[SeriesKey, float], now: float) -> None:
+        """Add increments that were scraped at `now` (Unix seconds)."""
+        own = self._by_key.get(key)
+        if own is None:
+            return
+        start = now - now % own.seconds
+        for series, value in grown.items():
+            if series[0] not in WINDOWED_METRICS:
+                continue
+            baseline, short = self._shortened(series)
+            window = own.windows.get((baseline, start))
+            if window is None:
+                window = own.windows[baseline, start] = {}
+                self._drop_oldest(own)
+            if short in window or len(window) < self._max_series:
+                window[short] = window.get(short, 0.0) + value
+            else:
+                own.left_out += 1
+
+    def windows(self, key: str) -> tuple[Window, ...]:
+        """The kept windows by start, then baseline."""
+        own = self._by_key.get(key)
+        if own is None:
+            return ()
+        return tuple(
+            Window(baseline, start, own.seconds, dict(counts))
+            for (baseline, start), counts in sorted(own.windows.items(), key=_by_start)
+        )
+
+    def left_out(self, key: str) -> int:
+        """Increments that found no place within the bounds."""
+        own = self._by_key.get(key)
+        return own.left_out if own is not None else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """All windows as JSON; `load` is the inverse."""
+        return {
+            "deployments": [
+                {
+                    "key": key,
+                    "seconds": own.seconds,
+                    "windows": [
+                        {
+                            "baseline": baseline,
+                            "start": start,
+                            "counts": [
+                                [name, sorted(map(list, labels)), value]
+                                for (name, labels), value in counts.items()
+                            ],
+                        }
+                        for (baseline, start), counts in own.windows.items()
+                    ],
+                }
+                for key, own in self._by_key.items()
+            ]
+        }
+
+    def load(self, data: dict[str, Any]) -> None:
+        """Replace everything by a checkpoint; ValueError if it is not one, then nothing changes."""
+        loaded: dict[str, _Open] = {}
+        try:
+            for entry in data["deployments"]:
+                own = _Open(float(entry["seconds"]))
+                for window in entry["windows"]:
+                    own.windows[str(window["baseline"]), float(window["start"])] = {
+                        (str(name), frozenset((str(k), str(v)) for k, v in labels)): float(value)
+                        for name, labels, value in window["counts"]
+                    }
+                loaded[str(entry["key"])] = own
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a checkpoint of windows: {error!r}") from error
+        self._by_key = loaded
+
+    def _shortened(self, series: SeriesKey) -> tuple[str, SeriesKey]:
+        """Baseline and the series without identity labels; remembered, since it repeats."""
+        known = self._own_keys.get(series)
+        if known is None:
+            name, labels = series
+            baseline = next((value for label, value in labels if label == "baseline"), "")
+            rest = frozenset(pair for pair in labels if pair[0] not in _IDENTITY)
+            if len(self._own_keys) >= 10 * self._max_series:
+                self._own_keys = {}
+            known = self._own_keys[series] = (baseline, (name, rest))
+        return known
+
+    def _drop_oldest(self, own: _Open) -> None:
+        """Keep few windows of each baseline, and few baselines: those seen last."""
+        starts: dict[str, list[float]] = {}
+        for baseline, start in own.windows:
+            starts.setdefault(baseline, []).append(start)
+        for baseline, found in starts.items():
+            for start in sorted(found)[: -self._max_windows]:
+                del own.windows[baseline, start]
+        latest = sorted(starts, key=lambda baseline: max(starts[baseline]))
+        for baseline in latest[:-MAX_BASELINES]:
+            for start in starts[baseline]:
+                own.windows.pop((baseline, start), None)
+
+
+def _by_start(item: tuple[tuple[str, float], dict[SeriesKey, float]]) -> tuple[float, str]:
+    (baseline, start), _ = item
+    return start, baseline
