@@ -1,0 +1,222 @@
+"""The cluster port on a real API server. The only module that knows its verbs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
+from trimtab.cluster.lease import LeaseHolder, micro_time
+from trimtab.cluster.port import BY_API_KIND, CHILD_KINDS, Json, Key, Resource
+from trimtab.cluster.transport import AlreadyExists, NotFound, Transport, connect
+from trimtab.errors import TrimtabError
+
+logger = logging.getLogger(__name__)
+
+PAGE = 500
+APPLY = "application/apply-patch+yaml"
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
+CONTROLLER = "trimtab.dev/operator"
+MOST_NOTE_CHARACTERS = 1024
+MOST_NAME_CHARACTERS = 253
+
+Objects = list[Json]
+"""In the class below `list` is a verb."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class KubernetesCluster:
+    """Implements `trimtab.cluster.port.Cluster`."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        namespaces: Sequence[str] = (),
+        lease_namespace: str = "trimtab-system",
+        instance: str = "operator",
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        """Watch `namespaces`, or all if there is none; `instance` signs events."""
+        self._transport = transport
+        self._namespaces = tuple(namespaces)
+        self._lease_namespace = lease_namespace
+        self._instance = instance
+        self._clock = clock
+        self._now = now
+        self._leases: dict[str, LeaseHolder] = {}
+
+    @classmethod
+    async def connect(
+        cls, *, namespaces: Sequence[str], lease_namespace: str, instance: str
+    ) -> KubernetesCluster:
+        """Return a cluster as the environment names it: in-cluster or KUBECONFIG."""
+        return cls(
+            await connect(),
+            namespaces=namespaces,
+            lease_namespace=lease_namespace,
+            instance=instance,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def list(self, resource: Resource) -> Objects:
+        """Return all objects of a type in the watched namespaces (children: only ours)."""
+        found: Objects = []
+        for namespace in self._namespaces or (None,):
+            found += await self._list(resource, namespace)
+        return found
+
+    async def _list(self, resource: Resource, namespace: str | None) -> Objects:
+        query = {"limit": str(PAGE)}
+        if resource in CHILD_KINDS:
+            query["labelSelector"] = f"{MANAGED_BY_LABEL}={MANAGER}"
+        found: Objects = []
+        while True:
+            page = await self._transport.request(
+                "list", "GET", resource, namespace=namespace, query=query
+            )
+            # Items of built-in kinds come without their type.
+            kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+            found += [kind | item for item in page.get("items") or []]
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            query["continue"] = token
+
+    async def read(self, key: Key) -> Json | None:
+        """Return the live object, or None if there is none."""
+        try:
+            return await self._transport.request(
+                "get", "GET", key.resource, namespace=key.namespace, name=key.name
+            )
+        except NotFound:
+            return None
+
+    async def apply(self, manifest: Json) -> Json:
+        """Server-side apply, forced, of a whole object (apiVersion, kind, metadata given)."""
+        return await self._apply("apply", key_of_manifest(manifest), manifest)
+
+    async def apply_status(self, key: Key, status: Json) -> Json:
+        """Server-side apply of the status; NotFound, a RetryLater, if the object is gone."""
+        manifest = {
+            "apiVersion": key.resource.api_version,
+            "kind": key.resource.kind,
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "status": status,
+        }
+        return await self._apply("apply_status", key, manifest, "status")
+
+    async def _apply(self, verb: str, key: Key, manifest: Json, subresource: str = "") -> Json:
+        return await self._transport.request(
+            verb,
+            "PATCH",
+            key.resource,
+            namespace=key.namespace,
+            name=key.name,
+            subresource=subresource,
+            query={"fieldManager": MANAGER, "force": "true"},
+            body=manifest,
+            content_type=APPLY,
+        )
+
+    async def create(self, manifest: Json) -> Json | None:
+        """Create an object; None if one of that name exists already, which is success."""
+        key = key_of_manifest(manifest)
+        try:
+            return await self._transport.request(
+                "create",
+                "POST",
+                key.resource,
+                namespace=key.namespace,
+                query={"fieldManager": MANAGER},
+                body=manifest,
+            )
+        except AlreadyExists:
+            return None
+
+    async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> None:
+        """Delete the object if it is still this one; success if it is gone already."""
+        preconditions = {"uid": uid}
+        if resource_version is not None:
+            preconditions["resourceVersion"] = resource_version
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": preconditions,
+        }
+        try:
+            await self._transport.request(
+                "delete",
+                "DELETE",
+                key.resource,
+                namespace=key.namespace,
+                name=key.name,
+                body=options,
+            )
+        except NotFound:
+            return
+
+    async def record_event(
+        self, regarding: Json, *, reason: str, message: str, warning: bool = False
+    ) -> None:
+        """Write an event about an object. Failure is logged, never raised."""
+        metadata = regarding["metadata"]
+        prefix = metadata["name"][: MOST_NAME_CHARACTERS - 20]
+        event = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"generateName": f"{prefix}.", "namespace": metadata["namespace"]},
+            "eventTime": micro_time(self._now()),
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance[:128],
+            "action": reason,
+            "reason": reason,
+            "regarding": {
+                "apiVersion": regarding["apiVersion"],
+                "kind": regarding["kind"],
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": metadata.get("uid", ""),
+                "resourceVersion": metadata.get("resourceVersion", ""),
+            },
+            "note": message[:MOST_NOTE_CHARACTERS],
+            "type": "Warning" if warning else "Normal",
+        }
+        try:
+            await self._transport.request(
+                "create", "POST", EVENTS, namespace=metadata["namespace"], body=event
+            )
+        except TrimtabError as error:
+            logger.warning("event %s was lost: %s", reason, error)
+
+    async def hold_lease(self, *, name: str, identity: str, seconds: float) -> bool:
+        """Take or renew the Lease; False if another identity holds it."""
+        return await self._lease(name).hold(identity, seconds)
+
+    async def release_lease(self, *, name: str, identity: str) -> None:
+        """Give the Lease back if it is ours, so that the next holder need not wait."""
+        await self._lease(name).release(identity)
+
+    def _lease(self, name: str) -> LeaseHolder:
+        if name not in self._leases:
+            self._leases[name] = LeaseHolder(
+                self._transport, self._lease_namespace, name, clock=self._clock, now=self._now
+            )
+        return self._leases[name]
+
+
+def key_of_manifest(manifest: Json) -> Key:
+    """Return the key that a manifest names."""
+    metadata = manifest["metadata"]
+    resource = BY_API_KIND[manifest["apiVersion"], manifest["kind"]]
+    return Key(resource, metadata["namespace"], metadata["name"])

@@ -1,0 +1,140 @@
+"""The Lease: at most one operator acts.
+
+A Lease is taken if nobody holds it, if we hold it (a restarted container has the same identity
+and goes on at once), or if its holder has not renewed it for its own duration, as measured by
+*our* clock since we saw it change: clocks of two machines are never compared. Every write carries
+the resource version that it is based on, so that of two takers one fails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from trimtab.cluster.port import Json, Resource
+from trimtab.cluster.transport import AlreadyExists, NotFound, Transport
+from trimtab.errors import Conflict
+
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+
+def micro_time(moment: datetime) -> str:
+    """Return a MicroTime as the API server wants it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A Lease as it was when it last changed before our eyes."""
+
+    version: str
+    at: float
+    """Of our monotonic clock, seconds."""
+
+
+def is_free(spec: Json, identity: str, seen: Seen, now: float) -> bool:
+    """Tell whether `identity` may take the Lease; `now` is of the clock of `seen`."""
+    holder = spec.get("holderIdentity") or ""
+    return holder in ("", identity) or now >= seen.at + float(spec.get("leaseDurationSeconds") or 0)
+
+
+def lease_spec(old: Json, identity: str, seconds: float, now: datetime) -> Json:
+    """Return the spec of the Lease as held by `identity` from now on."""
+    is_ours = old.get("holderIdentity") == identity
+    transitions = int(old.get("leaseTransitions") or 0)
+    return {
+        "holderIdentity": identity,
+        "leaseDurationSeconds": max(1, math.ceil(seconds)),
+        "acquireTime": old.get("acquireTime") if is_ours else micro_time(now),
+        "renewTime": micro_time(now),
+        "leaseTransitions": transitions if is_ours or not old else transitions + 1,
+    }
+
+
+class LeaseHolder:
+    """Takes, renews and gives back one Lease."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        namespace: str,
+        name: str,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._transport = transport
+        self._namespace = namespace
+        self._name = name
+        self._clock = clock
+        self._now = now
+        self._ours: Json | None = None
+        """As our last write returned it: renewing needs no read."""
+        self._seen: Seen | None = None
+
+    async def hold(self, identity: str, seconds: float) -> bool:
+        """Take or renew; False if another identity holds it. Raises what requests raise."""
+        lease = self._ours or await self._read()
+        self._ours = None
+        if lease is None:
+            lease = {"metadata": {"name": self._name, "namespace": self._namespace}}
+        elif not self._may_take(lease, identity):
+            return False
+        spec = lease_spec(lease.get("spec") or {}, identity, seconds, self._now())
+        try:
+            self._ours = await self._write(lease, spec)
+        except (Conflict, NotFound):
+            # Somebody wrote in between. Read once more: our own lost reply is also seen as this.
+            lease = await self._read()
+            if lease is None or (lease.get("spec") or {}).get("holderIdentity") != identity:
+                return False
+            self._ours = lease
+        return True
+
+    async def release(self, identity: str) -> None:
+        """Give the Lease back, so that the next one need not wait; nothing if it is not ours."""
+        lease = await self._read()
+        self._ours = None
+        spec = (lease or {}).get("spec") or {}
+        if lease is not None and spec.get("holderIdentity") == identity:
+            await self._write(lease, spec | {"holderIdentity": "", "leaseDurationSeconds": 1})
+
+    def _may_take(self, lease: Json, identity: str) -> bool:
+        version = lease["metadata"].get("resourceVersion", "")
+        if self._seen is None or self._seen.version != version:
+            self._seen = Seen(version, self._clock())
+        return is_free(lease.get("spec") or {}, identity, self._seen, self._clock())
+
+    async def _read(self) -> Json | None:
+        try:
+            return await self._transport.request(
+                "get", "GET", LEASES, namespace=self._namespace, name=self._name
+            )
+        except NotFound:
+            return None
+
+    async def _write(self, lease: Json, spec: Json) -> Json:
+        metadata = lease["metadata"]
+        body = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "spec": spec}
+        if "resourceVersion" not in metadata:
+            try:
+                return await self._transport.request(
+                    "create",
+                    "POST",
+                    LEASES,
+                    namespace=self._namespace,
+                    body=body | {"metadata": metadata},
+                )
+            except AlreadyExists as error:
+                raise Conflict(str(error)) from error
+        kept = {k: metadata[k] for k in ("name", "namespace", "uid", "resourceVersion")}
+        return await self._transport.request(
+            "update",
+            "PUT",
+            LEASES,
+            namespace=self._namespace,
+            name=self._name,
+            body=body | {"metadata": kept},
+        )
