@@ -1,0 +1,42 @@
+"""From the JSON of the cache to the models of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from trimtab.api.deployment import Deployment
+from trimtab.api.drift_policy import DriftPolicy
+from trimtab.api.model_version import ModelVersion
+from trimtab.api.retrain_job import RetrainJob
+from trimtab.cluster.port import Json
+from trimtab.errors import SpecError
+
+Kind = TypeVar("Kind", ModelVersion, Deployment, DriftPolicy, RetrainJob)
+
+
+def typed(kind: type[Kind], obj: Json | None) -> Kind | None:
+    """Return the object as its model; None stays None.
+
+    Raises SpecError for an object that this release cannot read, such as one of a newer API.
+    """
+    if obj is None:
+        return None
+    try:
+        return kind.model_validate(obj)
+    except ValidationError as error:
+        name = obj["metadata"]["name"]
+        raise SpecError(f"{kind.__name__} {name} cannot be read: {error}") from error
+
+
+def all_typed(kind: type[Kind], objects: Iterable[Json]) -> list[Kind]:
+    """Return those that can be read; the others are reported by their own reconciler."""
+    found = []
+    for obj in objects:
+        try:
+            found.append(kind.model_validate(obj))
+        except ValidationError:
+            continue
+    return found
