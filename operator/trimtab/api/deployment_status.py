@@ -99,9 +99,9 @@ class StepStatus(Model):
 class RolloutStatus(Model):
     """A rollout under way. Written before its effects, so that a crash repeats nothing."""
 
-    phase: Literal["Starting", "Stepping", "Promoting"] = Field(
+    phase: Literal["Starting", "Stepping", "Promoting", "Returning"] = Field(
         description="Starting: pods start out of traffic. Stepping: on a share of the requests. "
-        "Promoting: takes over."
+        "Promoting: takes over. Returning: the last good version takes over again."
     )
     started: Time = Field(description="When the rollout started.")
     step: StepStatus | None = Field(default=None, description="The step it is in.")

@@ -1,0 +1,80 @@
+"""The Services of a Deployment, and the Secret for its label tokens.
+
+The Service for users has two forms: `{deployment, revision}` is one revision, `{deployment}` is
+all of them. Turning traffic is one write of its selector.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from trimtab.api.deployment import Deployment
+from trimtab.build.names import (
+    child_metadata,
+    deployment_labels,
+    metrics_service_name,
+    revision_labels,
+    token_secret_name,
+)
+from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
+
+Json = dict[str, Any]
+
+
+def build_service(deployment: Deployment, revision: str | None) -> Json:
+    """Return the Service for users; `revision` None sends requests to all revisions."""
+    name = deployment.metadata.name
+    labels = deployment_labels(name)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": child_metadata(deployment, name, labels),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": labels if revision is None else revision_labels(name, revision),
+            "ports": [
+                {
+                    "name": "http",
+                    "port": INFERENCE_PORT,
+                    "targetPort": "http",
+                    "protocol": "TCP",
+                }
+            ],
+        },
+    }
+
+
+def build_metrics_service(deployment: Deployment) -> Json:
+    """Return the Service that takes labels; it never enters a route."""
+    name = deployment.metadata.name
+    labels = deployment_labels(name)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": child_metadata(deployment, metrics_service_name(name), labels),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": labels,
+            "ports": [
+                {
+                    "name": "metrics",
+                    "port": METRICS_PORT,
+                    "targetPort": "metrics",
+                    "protocol": "TCP",
+                }
+            ],
+        },
+    }
+
+
+def build_token_secret(deployment: Deployment, key: bytes) -> Json:
+    """Return the Secret with the tokens' key (32 random bytes); only created, never read."""
+    name = deployment.metadata.name
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": child_metadata(deployment, token_secret_name(name), deployment_labels(name)),
+        "type": "Opaque",
+        "data": {"key": base64.b64encode(key).decode()},
+    }

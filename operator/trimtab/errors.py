@@ -1,0 +1,37 @@
+"""Every error of the operator, by what happens next.
+
+TrimtabError
+├── SpecError          the object must be changed; its message says how
+├── RetryLater         try again after a delay; nothing is wrong with the object
+│   ├── Conflict       somebody else wrote first; read again
+│   └── Unavailable    the API server or the store did not answer
+└── Refused            the API server said no for good (admission, permission)
+"""
+
+
+class TrimtabError(Exception):
+    """Base of all errors that the operator raises itself."""
+
+
+class SpecError(TrimtabError):
+    """The object must be changed before anything can happen; the message says how."""
+
+
+class RetryLater(TrimtabError):
+    """Nothing is wrong with the object; the same pass may succeed later."""
+
+    def __init__(self, message: str, after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
+
+
+class Conflict(RetryLater):
+    """Somebody else wrote first; the next pass reads again."""
+
+
+class Unavailable(RetryLater):
+    """The API server or a store did not answer in time."""
+
+
+class Refused(TrimtabError):
+    """The API server refused a write for good: admission, quota or permission."""

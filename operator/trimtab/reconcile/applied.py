@@ -1,0 +1,86 @@
+"""Whether a child has to be applied, and who changed it by hand.
+
+A child is applied when its intent changed or the live object no longer agrees with it. Fields that
+the API server writes in another form (quantities, defaults) are compared with what it stored when
+we applied, so that nothing is repaired for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.api.meta import MANAGER
+from trimtab.cluster.port import Json
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What we applied last, and what the API server made of it."""
+
+    intent: str
+    stored: Any
+
+
+def intent_hash(manifest: Json) -> str:
+    """Return a hash of the whole intent."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def differences(intent: Any, live: Any, path: str = "") -> list[str]:
+    """Return the paths of all leaves of `intent` that `live` does not have as wanted."""
+    if isinstance(intent, dict):
+        if not isinstance(live, dict):
+            return [path] if intent else []
+        return [
+            found
+            for key, value in intent.items()
+            for found in differences(value, live.get(key), f"{path}.{key}" if path else key)
+        ]
+    if isinstance(intent, list):
+        if not isinstance(live, list) or len(intent) != len(live):
+            return [path] if intent or live else []
+        return [
+            found
+            for index, (ours, theirs) in enumerate(zip(intent, live, strict=True))
+            for found in differences(ours, theirs, f"{path}[{index}]")
+        ]
+    return [] if intent == live or (live is None and intent in ("", 0, False)) else [path]
+
+
+def needs_apply(manifest: Json, live: Json | None, known: Applied | None) -> bool:
+    """Return whether the child must be written."""
+    if live is None:
+        return True
+    if known is not None and known.intent == intent_hash(manifest):
+        return bool(live.get("spec") != known.stored)
+    return bool(
+        differences(manifest.get("spec", {}), live.get("spec", {}))
+        or differences(manifest["metadata"].get("labels", {}), live["metadata"].get("labels") or {})
+    )
+
+
+def repair_note(manifest: Json, live: Json | None, known: Applied | None) -> str | None:
+    """Return what was changed by hand and by whom; None if the write is our own change."""
+    if known is None or known.intent != intent_hash(manifest):
+        return None
+    what = f"{manifest['kind']} {manifest['metadata']['name']}"
+    if live is None:
+        return f"{what} was deleted; it is made again"
+    fields = differences(known.stored, live.get("spec", {})) or ["spec"]
+    who = _last_foreign_manager(live)
+    return f"{what}: {', '.join(fields[:5])} changed by {who}; put back"
+
+
+def _last_foreign_manager(live: Json) -> str:
+    """Return the field manager, other than ours and the cluster's own, that wrote last."""
+    entries = [
+        entry
+        for entry in live["metadata"].get("managedFields") or []
+        if entry.get("manager") not in (MANAGER, "kube-controller-manager")
+        and entry.get("subresource") != "status"
+    ]
+    last = max(entries, key=lambda entry: entry.get("time") or "", default=None)
+    return str(last["manager"]) if last is not None else "somebody"

@@ -1,0 +1,302 @@
+"""Reconcile a Deployment: observe once, decide, act.
+
+Intent before effect: the new status is written first, then the children that it means. A pass
+that is killed in between is finished by the next one from the status alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import assert_never
+
+from pydantic import ValidationError
+
+from trimtab.api.conditions import EventReason, Reason
+from trimtab.api.deployment import Deployment, DeploymentStatus
+from trimtab.api.meta import REVISION_LABEL
+from trimtab.api.model_version import ModelVersion
+from trimtab.build.names import workload_name
+from trimtab.build.service import build_metrics_service, build_service, build_token_secret
+from trimtab.build.workload import CONTAINER, build_pod_template, build_workload
+from trimtab.cluster.port import (
+    BY_API_KIND,
+    MODEL_VERSIONS,
+    PODS,
+    SERVICES,
+    WORKLOADS,
+    Json,
+    Key,
+)
+from trimtab.decide.children import Remove, Route, Size, order_actions, plan_children
+from trimtab.decide.compatibility import why_incompatible
+from trimtab.decide.draft import Decision
+from trimtab.decide.guard import detectors_to_save
+from trimtab.decide.measures import measures_of
+from trimtab.decide.rollout import decide_deployment
+from trimtab.decide.snapshot import (
+    Frozen,
+    Memory,
+    PodView,
+    ProcessView,
+    ServiceView,
+    Snapshot,
+    WorkloadView,
+)
+from trimtab.errors import Conflict, SpecError
+from trimtab.reconcile.applied import Applied, intent_hash, needs_apply, repair_note
+from trimtab.reconcile.cache import key_of, version_of
+from trimtab.reconcile.pods import target_of, view_of
+from trimtab.reconcile.status_writes import should_write
+from trimtab.reconcile.world import World
+
+
+@dataclass
+class _Kept:
+    """What is kept of one Deployment between passes; safe to lose."""
+
+    memory: Memory = field(default_factory=Memory)
+    applied: dict[Key, Applied] = field(default_factory=dict)
+    written_at: datetime | None = None
+    has_secret: bool = False
+
+
+async def reconcile_deployment(world: World, key: Key) -> datetime | None:
+    """Bring one Deployment a step further; return when to look again at the latest."""
+    live = world.cache.get(key)
+    if live is None or live["metadata"].get("deletionTimestamp"):
+        world.telemetry.forget(telemetry_key(key))
+        world.memory.pop(key, None)
+        return None
+    kept: _Kept = world.memory.setdefault(key, _Kept())
+
+    snapshot = observe(world, key, live, kept.memory)
+
+    decision = decide_deployment(snapshot)
+    kept.memory = decision.memory
+
+    await _write_intent(world, key, live, decision, kept)
+    await _carry_out(world, key, snapshot, decision.status, kept)
+    for note in decision.events:
+        await world.cluster.record_event(
+            live, reason=note.reason, message=note.message, warning=note.warning
+        )
+    return decision.wake_at
+
+
+def telemetry_key(key: Key) -> str:
+    """Return the name under which telemetry keeps a Deployment."""
+    return f"{key.namespace}/{key.name}"
+
+
+# --- observe -------------------------------------------------------------------------------------
+
+
+def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
+    """Return everything that the decision rests on, and renew the scrape targets."""
+    deployment = parse_deployment(live)
+    now = world.now()
+    pods = world.cache.children(key, PODS)
+    interval = deployment.spec.metrics.scrape.interval.total_seconds()
+    targets = [target for pod in pods if (target := target_of(pod, interval)) is not None]
+    world.telemetry.set_targets(telemetry_key(key), targets)
+    versions = _versions(world, key.namespace, deployment.spec.model)
+    views = tuple(view_of(pod, now) for pod in pods)
+    return Snapshot(
+        now=now,
+        deployment=deployment,
+        freeze=lambda version, revision: _freeze(world, deployment, version, revision),
+        versions=versions,
+        workloads=_workloads(world, key),
+        services=_services(world, key),
+        pods=views,
+        processes=_processes(world, key, deployment.status, views),
+        incompatible=_incompatible(world, deployment, versions),
+        memory=memory,
+    )
+
+
+def parse_deployment(live: Json) -> Deployment:
+    """Return the typed object; SpecError if an older schema let something else in."""
+    try:
+        return Deployment.model_validate(live)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpecError(f"{where}: {first['msg']}") from error
+
+
+def _versions(world: World, namespace: str, model: str) -> dict[str, ModelVersion]:
+    return {
+        obj["metadata"]["name"]: ModelVersion.model_validate(obj)
+        for obj in world.cache.all(MODEL_VERSIONS, namespace)
+        if obj["spec"]["model"] == model
+    }
+
+
+def _freeze(world: World, deployment: Deployment, version: ModelVersion, revision: str) -> Frozen:
+    template = build_pod_template(
+        deployment,
+        version,
+        revision,
+        world.settings.serving_image,
+        world.settings.image_pull_policy,
+    )
+    containers = template["spec"]["containers"]
+    image = next((c.get("image", "") for c in containers if c.get("name") == CONTAINER), "")
+    return Frozen(workload_name(deployment.metadata.name, revision), image, template)
+
+
+def _workloads(world: World, key: Key) -> dict[str, WorkloadView]:
+    views: dict[str, WorkloadView] = {}
+    for obj in world.cache.children(key, WORKLOADS):
+        revision = (obj["metadata"].get("labels") or {}).get(REVISION_LABEL, "")
+        views[revision] = WorkloadView(
+            name=obj["metadata"]["name"],
+            uid=obj["metadata"].get("uid", ""),
+            revision=revision,
+            replicas=int(obj.get("spec", {}).get("replicas", 1)),
+            terminating="deletionTimestamp" in obj["metadata"],
+        )
+    return views
+
+
+def _services(world: World, key: Key) -> dict[str, ServiceView]:
+    return {
+        obj["metadata"]["name"]: ServiceView(
+            obj["metadata"]["name"], obj.get("spec", {}).get("selector") or {}
+        )
+        for obj in world.cache.children(key, SERVICES)
+    }
+
+
+def _processes(
+    world: World, key: Key, status: DeploymentStatus, pods: tuple[PodView, ...]
+) -> tuple[ProcessView, ...]:
+    digests = [
+        tried.digest
+        for tried in (status.stable, status.candidate, status.last_good)
+        if tried is not None
+    ]
+    ready = {pod.name for pod in pods if pod.ready and not pod.terminating}
+    now = world.now().timestamp()
+    views = []
+    for process in world.telemetry.processes(telemetry_key(key)):
+        problem = process.no_data(now)
+        views.append(
+            ProcessView(
+                process=process.process,
+                revision=process.revision,
+                counts=measures_of(process.series, digests),
+                sampled_at=(
+                    None
+                    if process.sampled_at is None
+                    else datetime.fromtimestamp(process.sampled_at, UTC)
+                ),
+                problem=None if problem is None else Reason(problem.reason.value),
+                detail="" if problem is None else f"{process.pod}: {problem.detail}",
+                pod_ready=process.pod in ready and not process.is_gone,
+            )
+        )
+    return tuple(views)
+
+
+def _incompatible(
+    world: World, deployment: Deployment, versions: dict[str, ModelVersion]
+) -> dict[str, str]:
+    stable = deployment.status.stable
+    documents = world.store.cached(stable.digest) if stable is not None else None
+    if documents is None:
+        return {}
+    result: dict[str, str] = {}
+    for name, version in versions.items():
+        other = world.store.cached(version.spec.artifact.digest)
+        why = why_incompatible(documents.signature, other.signature) if other else None
+        if why is not None:
+            result[name] = why
+    return result
+
+
+# --- act -----------------------------------------------------------------------------------------
+
+
+async def _write_intent(
+    world: World, key: Key, live: Json, decision: Decision, kept: _Kept
+) -> None:
+    status = decision.status
+    if status.guard is not None:
+        saved = detectors_to_save(decision.memory)
+        if saved:
+            guard = status.guard.model_copy(update={"detectors": saved})
+            status = status.model_copy(update={"guard": guard})
+    new = status.to_json()
+    if not should_write(live.get("status") or {}, new, kept.written_at, world.now()):
+        kept.written_at = kept.written_at or world.now()
+        return
+    await world.apply_status(key, new)
+    kept.written_at = world.now()
+
+
+async def _carry_out(
+    world: World, key: Key, snapshot: Snapshot, status: DeploymentStatus, kept: _Kept
+) -> None:
+    """Make the children what the status means, in the order of their effects."""
+    deployment = snapshot.deployment
+    plan = plan_children(deployment.spec, status)
+    checked = False
+    for action in order_actions(snapshot, plan):
+        match action:
+            case Size(tried, replicas):
+                live = snapshot.workloads.get(tried.revision)
+                if live is None and not kept.has_secret:
+                    await world.cluster.create(
+                        build_token_secret(deployment, secrets.token_bytes(32))
+                    )
+                    kept.has_secret = True
+                if live is not None and replicas == 0 and live.replicas > 0 and not checked:
+                    checked = await _check_live(world, key)
+                await _apply_child(world, key, build_workload(deployment, tried, replicas), kept)
+            case Route(revision):
+                await _apply_child(world, key, build_service(deployment, revision), kept)
+                await _apply_child(world, key, build_metrics_service(deployment), kept)
+            case Remove(name, uid):
+                checked = checked or await _check_live(world, key)
+                child = Key(WORKLOADS, key.namespace, name)
+                await world.cluster.delete(child, uid=uid)
+                kept.applied.pop(child, None)
+            case _:
+                assert_never(action)
+
+
+async def _check_live(world: World, key: Key) -> bool:
+    """Before pods are taken away: is what we decided on still how it is?"""
+    live = await world.cluster.read(key)
+    known = world.cache.get(key)
+    if live is None or known is None or live["metadata"].get("deletionTimestamp"):
+        raise Conflict(f"{key} is gone or being deleted; nothing is taken away")
+    if version_of(live) > version_of(known):
+        world.remember(live)
+        raise Conflict(f"{key} changed meanwhile; deciding again before pods are taken away")
+    return True
+
+
+async def _apply_child(world: World, key: Key, manifest: Json, kept: _Kept) -> None:
+    """Apply a child if it is not as wanted; tell of what somebody changed by hand."""
+    resource = BY_API_KIND[manifest["apiVersion"], manifest["kind"]]
+    child = key_of(resource, manifest)
+    live = world.cache.get(child)
+    known = kept.applied.get(child)
+    if not needs_apply(manifest, live, known):
+        if known is None and live is not None:
+            kept.applied[child] = Applied(intent_hash(manifest), live.get("spec"))
+        return
+    note = repair_note(manifest, live, known)
+    stored = await world.apply(manifest)
+    kept.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
+    if note is not None:
+        owner = world.cache.get(key)
+        assert owner is not None
+        await world.cluster.record_event(
+            owner, reason=EventReason.CONFIGURATION_REPAIRED, message=note, warning=True
+        )

@@ -1,0 +1,44 @@
+"""When a Deployment's status is worth a write.
+
+What a person acts on is written at once. Numbers that move at every scrape are written at most
+every 30 s while a rollout runs, and every 5 min at rest.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime, timedelta
+
+from trimtab.api.conditions import ConditionType
+from trimtab.cluster.port import Json
+
+DURING_ROLLOUT = timedelta(seconds=30)
+AT_REST = timedelta(minutes=5)
+_MOVING = ("candidate", "stable", "evidence", "smallestFault", "lastSampleAge", "message")
+
+
+def significant(status: Json) -> Json:
+    """Return the status without the numbers that move at every scrape."""
+    kept = copy.deepcopy(status)
+    for gate in kept.get("gates", []):
+        for field in _MOVING:
+            gate.pop(field, None)
+    for field in ("stable", "candidate", "lastGood"):
+        if field in kept:
+            kept[field].pop("share", None)
+    if "guard" in kept:
+        kept["guard"].pop("detectors", None)
+    for condition in kept.get("conditions", []):
+        if condition["type"] == ConditionType.DATA_AVAILABLE:
+            condition.pop("message", None)
+    return kept
+
+
+def should_write(old: Json, new: Json, written_at: datetime | None, now: datetime) -> bool:
+    """Return whether to write now. `written_at` is the last write that this process made."""
+    if old == new:
+        return False
+    if significant(old) != significant(new):
+        return True
+    pause = DURING_ROLLOUT if "rollout" in new else AT_REST
+    return written_at is not None and now - written_at >= pause
