@@ -24,20 +24,36 @@ FEATURE_UNSEEN: Final = "trimtab_feature_unseen_total"
 FEATURE_OUT_OF_RANGE: Final = "trimtab_feature_out_of_range_total"
 SCORE_BIN: Final = "trimtab_score_bin_total"
 SCORE_BIN_SUM: Final = "trimtab_score_bin_sum_total"
+"""Sum by bin of the score; of a binary model the sum of the calibrated probability of the second
+class, which the estimate of AUC takes as expected positives. The bins are always of the raw score.
+"""
 PREDICTED: Final = "trimtab_predicted_total"
-"""Rows by predicted `class`; the sum over classes is the number of predicted rows."""
+"""Rows by predicted `class`; the sum over classes is the number of predicted rows.
+
+A regression has one series with an empty class. Classes beyond the first 1000 count as
+`OTHER_CLASS`.
+"""
+OTHER_CLASS: Final = "(other)"
+"""Stands for class names that are not exported; always wrong as an actual class."""
 PROBABILITY_SUM: Final = "trimtab_probability_sum_total"
-"""Sum of calibrated probabilities by `predicted` and `class`."""
+"""Sum of calibrated probabilities by `predicted` and `class`.
+
+Above 20 classes only `predicted == class` is exported.
+"""
 
 OUTCOMES: Final = "trimtab_outcomes_total"
-"""Labelled rows by `predicted` and `actual`; version and digest are those of the token."""
+"""Labelled rows by `predicted` and `actual`; model, version, digest and baseline are those of the
+token. An actual name that neither the token nor the serving model knows counts as `OTHER_CLASS`.
+"""
 OUTCOMES_BY_HOUR: Final = "trimtab_outcomes_by_hour_total"
 """Labelled rows by `hour` (Unix hours of the prediction) and `correct` (`true`, `false`)."""
 OUTCOME_ERRORS_COUNT: Final = "trimtab_outcome_errors_count"
 OUTCOME_ERRORS_SUM: Final = "trimtab_outcome_errors_sum"
 OUTCOME_ERRORS_SQUARES: Final = "trimtab_outcome_errors_squares_total"
 TOKENS_REFUSED: Final = "trimtab_tokens_refused_total"
-"""Tokens not counted, by `reason` (`forged`, `late`, `repeated`, `malformed`)."""
+"""Outcomes not counted, by `reason` (`forged`, `late`, `repeated`, `malformed`, `tooManyVersions`);
+with the identity of the pod that refused them.
+"""
 
 MODEL_INFO: Final = "trimtab_model_info"
 PROCESS_START: Final = "process_start_time_seconds"
@@ -47,6 +63,8 @@ REQUEST_SECONDS_BUCKETS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 """Upper bounds in seconds; `slowerThan` of a gate snaps to one of them."""
+
+BATCH_ROWS_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
 REJECTED_CODES: Final = frozenset({"400", "413", "415", "422"})
 """Answers that say the request did not fit the model."""

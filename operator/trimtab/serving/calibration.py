@@ -1,0 +1,32 @@
+"""From raw scores to calibrated probabilities, with the maps of the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.contract.artifact import Calibration
+
+Floats = NDArray[np.float64]
+
+
+def calibrated(probabilities: Floats, maps: Sequence[Calibration]) -> Floats:
+    """Return calibrated probabilities, shape (n, K) as `probabilities`, rows summing to one.
+
+    One map: binary, for the second class. K maps: one against the rest, divided by the row's sum
+    (equal shares where the sum is zero). No map: the probabilities as they are.
+    Source: Zadrozny and Elkan 2002, section 3.
+    """
+    if not maps:
+        return probabilities
+    if len(maps) == 1:
+        second = np.interp(probabilities[:, 1], maps[0].x, maps[0].y)
+        return np.column_stack((1.0 - second, second))
+    mapped = np.empty_like(probabilities)
+    for index, one in enumerate(maps):
+        mapped[:, index] = np.interp(probabilities[:, index], one.x, one.y)
+    sums = mapped.sum(axis=1, keepdims=True)
+    even = 1.0 / probabilities.shape[1]
+    return np.where(sums > 0, mapped / np.where(sums > 0, sums, 1.0), even)

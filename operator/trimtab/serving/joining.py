@@ -1,0 +1,201 @@
+"""Requests that wait while a prediction runs are joined into one call.
+
+    submit ──> waiting ──(thread idle: at the end of this turn of the loop)──> thread
+                  ^                                                              │
+                  └────────────── bounded: 503 beyond ──────── answers <─────────┘
+
+One thread predicts. There is no timer: a request that comes alone is predicted alone, and the
+busier the thread, the larger the calls. When a joined call fails, its requests are predicted one
+by one, so that only the one at fault gets an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from time import monotonic, perf_counter
+
+import numpy as np
+
+from trimtab.serving.errors import ModelFailed
+from trimtab.serving.model import Matrix, Prediction
+
+Outcome = Prediction | ModelFailed | TimeoutError
+
+
+class Work:
+    """Rows of one request; `deliver(outcome, first)` is called once on the event loop.
+
+    `outcome` is the prediction of the whole call, in which the rows start at `first`; or the
+    error that became of it.
+    """
+
+    __slots__ = ("counted", "deliver", "done", "rows", "submitted")
+
+    def __init__(
+        self,
+        rows: Matrix,
+        deliver: Callable[[Outcome, int], None],
+        *,
+        counted: bool = True,
+    ) -> None:
+        self.rows = rows
+        self.deliver = deliver
+        self.counted = counted
+        self.submitted = monotonic()
+        self.done = False
+
+
+Part = tuple[list[Work], Prediction | ModelFailed]
+Count = Callable[[Matrix, Prediction, float], None]
+
+
+class Joiner:
+    """The prediction thread and what waits for it. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        predict: Callable[[Matrix], Prediction],
+        count: Count,
+        *,
+        prepare: Callable[[], None] = lambda: None,
+        join_rows: int,
+        max_requests: int,
+        max_rows: int,
+        deadline_seconds: float,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._predict = predict
+        self._count = count
+        self._prepare = prepare
+        self._join_rows = join_rows
+        self._max_requests = max_requests
+        self._max_rows = max_rows
+        self._deadline = deadline_seconds
+        self._waiting: deque[Work] = deque()
+        self._waiting_rows = 0
+        self._owed: deque[Work] = deque()
+        self._busy_since: float | None = None
+        self._flush_planned = False
+        self.last_success = 0.0
+        self._calls: SimpleQueue[list[Work] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
+        self._thread.start()
+
+    @property
+    def depth(self) -> int:
+        """Requests waiting for the thread."""
+        return len(self._waiting)
+
+    def busy_seconds(self) -> float:
+        """Return how long the running call has taken; 0 when the thread is idle."""
+        return 0.0 if self._busy_since is None else monotonic() - self._busy_since
+
+    def submit(self, work: Work) -> bool:
+        """Queue `work`; False when the queue is full."""
+        rows = len(work.rows)
+        if len(self._waiting) >= self._max_requests or (
+            self._waiting and self._waiting_rows + rows > self._max_rows
+        ):
+            return False
+        self._waiting.append(work)
+        self._waiting_rows += rows
+        self._owed.append(work)
+        if self._busy_since is None and not self._flush_planned:
+            # Requests read in the same turn of the loop are joined, too.
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+        return True
+
+    def sweep(self) -> None:
+        """Give up on what has waited longer than the deadline; called a few times a second."""
+        latest = monotonic() - self._deadline
+        owed = self._owed
+        while owed and (owed[0].done or owed[0].submitted < latest):
+            work = owed.popleft()
+            if not work.done:
+                work.done = True
+                work.deliver(TimeoutError(f"no answer within {self._deadline:g} s"), 0)
+        while self._waiting and self._waiting[0].done:
+            self._waiting_rows -= len(self._waiting.popleft().rows)
+
+    def stop(self) -> None:
+        """Let the thread end after the call it is running."""
+        self._calls.put(None)
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        if self._busy_since is not None:
+            return
+        call: list[Work] = []
+        rows = 0
+        waiting = self._waiting
+        while waiting and (not call or rows + len(waiting[0].rows) <= self._join_rows):
+            work = waiting.popleft()
+            self._waiting_rows -= len(work.rows)
+            if not work.done:
+                call.append(work)
+                rows += len(work.rows)
+        if call:
+            self._busy_since = monotonic()
+            self._calls.put(call)
+
+    def _finished(self, parts: list[Part]) -> None:
+        self._busy_since = None
+        if self._waiting:
+            self._flush()
+        for works, outcome in parts:
+            if isinstance(outcome, Prediction):
+                self.last_success = monotonic()
+            first = 0
+            for work in works:
+                if not work.done:
+                    work.done = True
+                    work.deliver(outcome, first)
+                first += len(work.rows)
+
+    # The thread.
+
+    def _run(self) -> None:
+        self._prepare()
+        while (call := self._calls.get()) is not None:
+            parts = self._predicted(call)
+            try:
+                self._loop.call_soon_threadsafe(self._finished, parts)
+            except RuntimeError:
+                return  # the loop has ended
+
+    def _predicted(self, call: list[Work]) -> list[Part]:
+        try:
+            return [(call, self._predict_joined(call))]
+        except ModelFailed as error:
+            if len(call) == 1:
+                return [(call, error)]
+        parts: list[Part] = []
+        for work in call:
+            try:
+                parts.append(([work], self._predict_joined([work])))
+            except ModelFailed as error:
+                parts.append(([work], error))
+        return parts
+
+    def _predict_joined(self, call: list[Work]) -> Prediction:
+        rows = call[0].rows if len(call) == 1 else np.concatenate([work.rows for work in call])
+        began = perf_counter()
+        prediction = self._predict(rows)
+        seconds = perf_counter() - began
+        if all(work.counted for work in call):
+            self._count(rows, prediction, seconds)
+        else:
+            self._count_some(call, rows, prediction, seconds)
+        return prediction
+
+    def _count_some(
+        self, call: list[Work], rows: Matrix, prediction: Prediction, seconds: float
+    ) -> None:
+        chosen = np.concatenate([np.full(len(work.rows), work.counted) for work in call])
+        if chosen.any():
+            self._count(rows[chosen], prediction.only(chosen), seconds)

@@ -1,0 +1,179 @@
+"""The life of the process: listen, load, warm up, serve, drain.
+
+    loading ──> ready ──SIGTERM──> draining: not ready; idle connections closed, answers close
+                                      │ grace: new connections are still answered
+                                      v
+                                   no listener ──in-flight answered──> end
+
+Both ports listen from the start, so that a large download is not taken for a dead container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from trimtab.serving.access_log import AccessLogger
+from trimtab.serving.backstage import Backstage
+from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
+from trimtab.serving.inference import Inference
+from trimtab.serving.protocol import Bounds, Port
+from trimtab.serving.served import Loaded, Served
+from trimtab.serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.02
+QUIET_SECONDS: Final = 1.0
+"""The listener stays while new connections still come, at most three times the grace."""
+
+
+class Server:
+    """One serving process on a running event loop."""
+
+    def __init__(self, settings: Settings, *, started: float | None = None) -> None:
+        self._settings = settings
+        started = time.time() if started is None else started
+        self._access_log = AccessLogger(settings.access_log)
+        self.inference = Inference(settings.model, settings.version, self._access_log)
+        backstage = Backstage(self.inference, settings, started, _read_bearer(settings))
+        bounds = Bounds(
+            max_body_bytes=settings.max_body_bytes,
+            max_connections=settings.max_connections,
+            receive_seconds=settings.receive_seconds,
+            connection_seconds=settings.connection_seconds,
+            idle_seconds=settings.idle_seconds,
+            drain_linger_seconds=settings.drain_linger_seconds,
+        )
+        self.front = Port(self.inference, bounds)
+        self.back = Port(backstage, bounds)
+        self.inference_port = 0
+        self.metrics_port = 0
+        self._sweeper: asyncio.Task[None] | None = None
+        self._began = monotonic()
+
+    async def start(self) -> None:
+        """Listen, load and warm up; raise StartRefused when the model cannot be served."""
+        settings = self._settings
+        self.metrics_port = await self.back.listen(settings.host, settings.metrics_port)
+        self.inference_port = await self.front.listen(settings.host, settings.inference_port)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        loaded = await _in_thread(settings)
+        served = Served(loaded, settings)
+        try:
+            await served.warm_up()
+        except WarmUpFailed:
+            served.stop()
+            raise
+        gc.collect()
+        gc.freeze()
+        self.inference.served = served
+        log.info(
+            "ready: %s %s after %.2f s", settings.model, settings.version, monotonic() - self._began
+        )
+
+    async def drain(self) -> None:
+        """Stop taking part without failing a request; returns when all is answered."""
+        settings = self._settings
+        began = monotonic()
+        self.inference.draining = True
+        self.front.drain()
+        self.back.drain()
+        log.info("draining %d connections", self.front.connections)
+        grace = settings.drain_grace_seconds
+        quiet = min(QUIET_SECONDS, grace)
+        await asyncio.sleep(grace)
+        await _until(lambda: monotonic() - self.front.last_accepted > quiet, began + 3 * grace)
+        self.front.stop_listening()
+        # What was just accepted may not have spoken yet, so all connections are waited for.
+        await _until(lambda: not self.front.connections, began + settings.drain_seconds)
+        await _until(lambda: not self.back.has_work, monotonic() + QUIET_SECONDS)
+        left = self.front.connections
+        log.info("drained in %.2f s, %d connections left", monotonic() - began, left)
+
+    async def close(self) -> None:
+        """End everything that `start` began."""
+        self.front.close()
+        self.back.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self.inference.served is not None:
+            self.inference.served.stop()
+        self._access_log.flush()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.front.sweep()
+            self.back.sweep()
+            if self.inference.served is not None:
+                self.inference.served.joiner.sweep()
+
+
+async def run(settings: Settings, stop: asyncio.Event, *, started: float) -> None:
+    """Serve until `stop` is set, then drain; raise StartRefused."""
+    server = Server(settings, started=started)
+    try:
+        starting = asyncio.ensure_future(server.start())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await stopping
+            await server.drain()
+        else:
+            starting.cancel()
+        stopping.cancel()
+    finally:
+        await server.close()
+
+
+async def _until(reached: Callable[[], bool], deadline: float) -> None:
+    while not reached() and monotonic() < deadline:  # noqa: ASYNC110 - of many connections
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _in_thread(settings: Settings) -> Loaded:
+    """Load in a daemon thread: one that downloads must not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Loaded] = loop.create_future()
+
+    def settle(loaded: Loaded | None, error: Exception | None) -> None:
+        if future.done():
+            return
+        if loaded is not None:
+            future.set_result(loaded)
+        elif error is not None:
+            future.set_exception(error)
+
+    def load() -> None:
+        loaded, raised = None, None
+        try:
+            loaded = Loaded(settings)
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+            raised = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, loaded, raised)
+
+    threading.Thread(target=load, name="load", daemon=True).start()
+    return await future
+
+
+def _read_bearer(settings: Settings) -> bytes | None:
+    file = settings.outcomes_bearer_file
+    if file is None:
+        return None
+    try:
+        bearer = file.read_bytes().strip()
+    except OSError as error:
+        raise SettingsInvalid(f"TRIMTAB_OUTCOMES_BEARER_FILE: {error}") from error
+    if not bearer:
+        raise SettingsInvalid("TRIMTAB_OUTCOMES_BEARER_FILE: is empty")
+    return bearer

@@ -1,0 +1,55 @@
+"""Rows made from a signature and its baseline: for warm-up and for the readiness probe."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trimtab.contract.artifact import (
+    Baseline,
+    CategoricalFeature,
+    NumericFeature,
+    Signature,
+    Tensor,
+)
+from trimtab.serving.model import Matrix, feature_names
+
+
+def sample_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
+    """Return `count` rows (count, features), each feature at evenly spread quantiles."""
+    features = {feature.name: feature for feature in baseline.features}
+    columns = [
+        [_value(tensor, features.get(name), (row + 0.5) / count) for row in range(count)]
+        for tensor in signature.inputs
+        for name in feature_names(tensor.name, tensor.shape)
+    ]
+    is_text = any(tensor.datatype == "BYTES" for tensor in signature.inputs)
+    rows: Matrix = np.empty((count, len(columns)), dtype=object if is_text else np.float64)
+    for index, column in enumerate(columns):
+        rows[:, index] = column
+    return rows
+
+
+def _value(
+    tensor: Tensor, feature: NumericFeature | CategoricalFeature | None, share: float
+) -> str | float:
+    if tensor.datatype == "BYTES":
+        known = feature.categories if isinstance(feature, CategoricalFeature) else None
+        names = known or tensor.categories or [""]
+        return names[int(share * len(names))]
+    if tensor.datatype == "BOOL":
+        return float(share >= 0.5)
+    number = _number(tensor, feature, share)
+    return float(round(number)) if tensor.datatype.startswith("INT") else number
+
+
+def _number(
+    tensor: Tensor, feature: NumericFeature | CategoricalFeature | None, share: float
+) -> float:
+    if isinstance(feature, NumericFeature):
+        points = [feature.minimum, *feature.edges, feature.maximum]
+        return float(min(max(points[int(share * len(points))], feature.minimum), feature.maximum))
+    if isinstance(feature, CategoricalFeature) and feature.categories:
+        return float(feature.categories[int(share * len(feature.categories))])
+    low = tensor.minimum if tensor.minimum is not None else 0.0
+    high = tensor.maximum if tensor.maximum is not None else low
+    return low + (high - low) * share

@@ -1,0 +1,159 @@
+"""All settings of the container, read from the environment once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
+from trimtab.serving.errors import SettingsInvalid
+
+AccessLog = Literal["off", "errors", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the container was told. Durations in seconds, sizes in bytes."""
+
+    # Who is served.
+    model: str
+    version: str
+    artifact_uri: str
+    artifact_digest: str
+    artifact_format: str = ""
+    artifact_credentials: Path | None = None
+    max_artifact_bytes: int = 5 * 2**30
+    fetch_seconds: float = 120.0
+    trust_pickle: bool = False
+    deployment: str = ""
+    revision: str = ""
+    scratch: Path = Path("/tmp")
+    termination_log: Path = Path("/dev/termination-log")
+
+    # Where.
+    host: str | None = None
+    inference_port: int = INFERENCE_PORT
+    metrics_port: int = METRICS_PORT
+
+    # Labels.
+    token_key_file: Path | None = None
+    label_delay_seconds: float = 7 * 86400.0
+    outcomes_bearer_file: Path | None = None
+
+    # Bounds of one request.
+    max_body_bytes: int = 16 * 2**20
+    max_rows: int = 4096
+    receive_seconds: float = 30.0
+    deadline_seconds: float = 20.0
+
+    # Bounds of all requests together.
+    queue_requests: int = 1024
+    queue_rows: int = 65536
+    join_rows: int = 1024
+    max_connections: int = 4096
+
+    # The life of connections and of the process.
+    connection_seconds: float = 30.0
+    idle_seconds: float = 5.0
+    drain_linger_seconds: float = 0.25
+    drain_grace_seconds: float = 5.0
+    drain_seconds: float = 25.0
+    hung_seconds: float = 5.0
+    hung_restart_seconds: float = 120.0
+
+    access_log: AccessLog = "off"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings; raise SettingsInvalid with the name of the variable at fault."""
+    read = _Environment(environment)
+    return Settings(
+        model=read.text("MODEL"),
+        version=read.text("VERSION"),
+        artifact_uri=read.text("ARTIFACT_URI"),
+        artifact_digest=read.text("ARTIFACT_DIGEST"),
+        artifact_format=read.text("ARTIFACT_FORMAT", ""),
+        artifact_credentials=read.path("ARTIFACT_CREDENTIALS"),
+        max_artifact_bytes=read.whole("MAX_ARTIFACT_BYTES", 5 * 2**30),
+        fetch_seconds=read.seconds("FETCH_SECONDS", 120.0),
+        trust_pickle=read.flag("TRUST_PICKLE"),
+        deployment=read.text("DEPLOYMENT", ""),
+        revision=read.text("REVISION", ""),
+        scratch=read.path("SCRATCH") or Path("/tmp"),
+        termination_log=read.path("TERMINATION_LOG") or Path("/dev/termination-log"),
+        host=read.text("HOST", "") or None,
+        inference_port=read.whole("INFERENCE_PORT", INFERENCE_PORT),
+        metrics_port=read.whole("METRICS_PORT", METRICS_PORT),
+        token_key_file=read.path("TOKEN_KEY_FILE"),
+        label_delay_seconds=read.seconds("LABEL_DELAY_SECONDS", 7 * 86400.0),
+        outcomes_bearer_file=read.path("OUTCOMES_BEARER_FILE"),
+        max_body_bytes=read.whole("MAX_BODY_BYTES", 16 * 2**20),
+        max_rows=read.whole("MAX_ROWS", 4096),
+        receive_seconds=read.seconds("RECEIVE_SECONDS", 30.0),
+        deadline_seconds=read.seconds("DEADLINE_SECONDS", 20.0),
+        queue_requests=read.whole("QUEUE_REQUESTS", 1024),
+        queue_rows=read.whole("QUEUE_ROWS", 65536),
+        join_rows=read.whole("JOIN_ROWS", 1024),
+        max_connections=read.whole("MAX_CONNECTIONS", 4096),
+        connection_seconds=read.seconds("CONNECTION_SECONDS", 30.0),
+        idle_seconds=read.seconds("IDLE_SECONDS", 5.0),
+        drain_linger_seconds=read.seconds("DRAIN_LINGER_SECONDS", 0.25),
+        drain_grace_seconds=read.seconds("DRAIN_GRACE_SECONDS", 5.0),
+        drain_seconds=read.seconds("DRAIN_SECONDS", 25.0),
+        hung_seconds=read.seconds("HUNG_SECONDS", 5.0),
+        hung_restart_seconds=read.seconds("HUNG_RESTART_SECONDS", 120.0),
+        access_log=read.access_log(),
+    )
+
+
+class _Environment:
+    """Reads `TRIMTAB_*` variables and names the one that is wrong."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._environment.get(f"TRIMTAB_{name}", "").strip()
+        if value:
+            return value
+        if default is None:
+            raise SettingsInvalid(f"TRIMTAB_{name} is not set")
+        return default
+
+    def path(self, name: str) -> Path | None:
+        value = self.text(name, "")
+        return Path(value) if value else None
+
+    def flag(self, name: str) -> bool:
+        value = self.text(name, "false").lower()
+        if value not in ("true", "false"):
+            raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; true or false is wanted")
+        return value == "true"
+
+    def whole(self, name: str, default: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isascii() or not value.isdigit():
+            raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; a whole number is wanted")
+        return int(value)
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self.text(name, str(default))
+        try:
+            number = float(value)
+        except ValueError as error:
+            raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; seconds are wanted") from error
+        if not 0 <= number < float("inf"):
+            raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; seconds are wanted")
+        return number
+
+    def access_log(self) -> AccessLog:
+        value = self.text("ACCESS_LOG", "off")
+        if value == "off":
+            return "off"
+        if value == "errors":
+            return "errors"
+        if value == "all":
+            return "all"
+        raise SettingsInvalid(f"TRIMTAB_ACCESS_LOG is {value!r}; off, errors or all is wanted")
