@@ -70,3 +70,12 @@ def _column(column: Column) -> dict[str, Any]:
 class _NoAliases(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Quote a lone `N` or `y`: the YAML that kubectl and Helm read takes them for booleans."""
+    style = '"' if text in ("y", "Y", "n", "N") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_NoAliases.add_representer(str, _represent_text)
