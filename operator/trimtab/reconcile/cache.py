@@ -11,9 +11,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from trimtab.api.meta import DEPLOYMENT_LABEL, RETRAIN_JOB_LABEL
-from trimtab.cluster.port import DEPLOYMENTS, OWN_KINDS, PODS, RETRAIN_JOBS, Json, Key, Resource
+from trimtab.cluster.port import (
+    DEPLOYMENTS,
+    OWN_KINDS,
+    PODS,
+    RETRAIN_JOBS,
+    SERVICES,
+    WORKLOADS,
+    Json,
+    Key,
+    Resource,
+)
 
 REMEMBERED_DELETIONS = 10_000
+NAMING_MANAGERS = (WORKLOADS, SERVICES)
 POD_SPEC_FIELDS = ("nodeName", "serviceAccountName", "terminationGracePeriodSeconds")
 
 
@@ -58,11 +69,17 @@ def parent_of(resource: Resource, obj: Json) -> Key | None:
 def without_ballast(resource: Resource, obj: Json) -> Json:
     """Return the object without what nobody reads and what fills the memory.
 
-    Field managers everywhere; of a pod's spec only where it runs and its containers' names,
-    images and ports. Our own workloads and Jobs stay whole: they are compared with the intent.
+    The fields of field managers, whose names stay to tell who changed what; of a pod's spec all
+    but where it runs and its containers' names, images and ports. Our own workloads and Jobs stay
+    whole: they are compared with the intent.
     """
     kept = dict(obj)
     kept["metadata"] = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    if resource in NAMING_MANAGERS and "managedFields" in obj["metadata"]:
+        kept["metadata"]["managedFields"] = [
+            {name: value for name, value in entry.items() if name != "fieldsV1"}
+            for entry in obj["metadata"]["managedFields"]
+        ]
     if resource == PODS and "spec" in obj:
         spec = obj["spec"]
         kept["spec"] = {name: spec[name] for name in POD_SPEC_FIELDS if name in spec}

@@ -53,6 +53,7 @@ class Engine:
         self._most = most_at_once
         self._allowed = asyncio.Event()
         self._something = asyncio.Event()
+        self._ended = asyncio.Event()
         queue.on_added = self._something.set
         world.cache.on_own_write = self._after_own_write
 
@@ -77,6 +78,12 @@ class Engine:
     def hold(self) -> None:
         """Begin no further pass until allowed again; passes under way end."""
         self._allowed.clear()
+
+    async def idle(self) -> None:
+        """Wait until no pass is under way."""
+        while self.queue.in_flight:
+            self._ended.clear()
+            await self._ended.wait()
 
     @property
     def is_allowed(self) -> bool:
@@ -131,6 +138,7 @@ class Engine:
             finished = self.queue.done(key, look_again=self._clock_time(again))
         finally:
             self._something.set()
+            self._ended.set()
         observability.PASSES.labels(kind, outcome).inc()
         observability.PASS_SECONDS.labels(kind).observe(time.monotonic() - started)
         if outcome == "done" and finished.latency is not None:

@@ -240,10 +240,18 @@ class SimulatedCluster:
         self._store(key, target)
         return copy.deepcopy(self._objects[key])
 
-    def user_change(self, key: Key, change: Callable[[Json], Any]) -> Json:
-        """Change an object in place by a function, status included; returns a copy."""
+    def user_change(
+        self, key: Key, change: Callable[[Json], Any], manager: str = "kubectl-edit"
+    ) -> Json:
+        """Change an object in place by a function, status included; returns a copy.
+
+        A changed spec is put down to that field manager.
+        """
         target = copy.deepcopy(self._objects[key])
         change(target)
+        if target.get("spec") != self._objects[key].get("spec"):
+            entry = {"manager": manager, "operation": "Update", "time": format_time(self.time)}
+            target["metadata"].setdefault("managedFields", []).append(entry)
         self._store(key, target)
         return copy.deepcopy(self._objects[key])
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from trimtab.api.fields import format_time
 from trimtab.cluster.port import PODS, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import SimulatedCluster, is_pod_ready
 
@@ -140,7 +141,8 @@ class Kubelet:
         for pod in self.cluster.find(PODS):
             if owner_kind(pod) != "Deployment":
                 continue
-            if pod.get("status") != (status := self._status(pod)):
+            status = with_times(self._status(pod), pod.get("status") or {}, self.cluster.time)
+            if pod.get("status") != status:
                 self.cluster.user_change(key_of_pod(pod), partial(set_status, status))
 
     def _changes(self, pod: Json) -> list[datetime]:
@@ -158,7 +160,7 @@ class Kubelet:
     def _status(self, pod: Json) -> Json:
         how, age = self.behave(pod), (self.cluster.time - created_at(pod)).total_seconds()
         if not how.schedulable:
-            return unscheduled(pod)
+            return unscheduled()
         crashes = 0
         if how.crash_after is not None and age >= how.crash_after:
             since = age - how.crash_after
@@ -208,6 +210,21 @@ class Kubelet:
             metadata = workload["metadata"]
             key = Key(WORKLOADS, metadata["namespace"], metadata["name"])
             self.cluster.user_change(key, partial(set_status, status))
+
+
+def with_times(status: Json, before: Json, now: datetime) -> Json:
+    """Return the status with the time at which each condition came to be as it is."""
+    known = {c["type"]: c for c in before.get("conditions") or []}
+    for condition in status["conditions"]:
+        old = known.get(condition["type"])
+        is_same = old is not None and old["status"] == condition["status"]
+        since = old["lastTransitionTime"] if old is not None and is_same else format_time(now)
+        condition["lastTransitionTime"] = since
+    for container, old in zip(
+        status.get("containerStatuses") or [], before.get("containerStatuses") or [], strict=False
+    ):
+        container["started"] = container["started"] or old["started"]
+    return status
 
 
 def set_status(status: Json, obj: Json) -> None:
@@ -279,7 +296,7 @@ def running(pod: Json, *, ready: bool, restarts: int = 0) -> Json:
     }
 
 
-def unscheduled(pod: Json) -> Json:
+def unscheduled() -> Json:
     """Return the status of a pod that no node takes."""
     return {
         "phase": "Pending",
@@ -289,7 +306,6 @@ def unscheduled(pod: Json) -> Json:
                 "status": "False",
                 "reason": "Unschedulable",
                 "message": "0/1 nodes are available",
-                "lastTransitionTime": pod["metadata"]["creationTimestamp"],
             }
         ],
     }

@@ -1,0 +1,1 @@
+"""Start-up and events in; nothing else."""

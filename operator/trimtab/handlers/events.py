@@ -1,0 +1,115 @@
+"""kopf as the event source: every watch event goes into the cache and wakes who reads it.
+
+No create, update or delete handlers, timers, daemons or indices: kopf would write to objects or
+start slowly. The settings here were measured; each says why.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import kopf
+
+from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
+from trimtab.cluster.port import CHILD_KINDS, WATCHED, Json, Resource
+from trimtab.cluster.transport import load_configuration
+from trimtab.reconcile.cache import Change
+from trimtab.reconcile.engine import Engine
+
+
+class EndlessBackOffs:
+    """Seconds between tries, jittered, without an end: kopf gives up when they run out."""
+
+    def __iter__(self) -> Iterator[float]:
+        wait = 0.5
+        while True:
+            yield wait * random.uniform(0.7, 1.0)
+            wait = min(30.0, wait * 2)
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Compares nothing: kopf otherwise copies each object twice per event for handlers we lack."""
+
+    def build(self, **_: Any) -> Any:
+        """Return nothing to compare."""
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        """Return nothing remembered."""
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Return the settings under which kopf only watches."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.queueing.worker_limit = None
+    # Idle per-object tasks are memory.
+    settings.queueing.idle_timeout = 1
+    settings.queueing.exit_timeout = 0.5
+    settings.watching.server_timeout = 300
+    settings.watching.inactivity_timeout = 70
+    # With it kopf can lose objects.
+    settings.watching.initial_streaming = False
+    settings.networking.error_backoffs = EndlessBackOffs()
+    settings.networking.connect_timeout = 10
+    for resource in CHILD_KINDS:
+        # Foreign pods are never listed.
+        settings.watching.label_selectors[_selector(resource)] = f"{MANAGED_BY_LABEL}={MANAGER}"
+    return settings
+
+
+def _selector(resource: Resource) -> tuple[str, str, str]:
+    return resource.group, resource.version, resource.plural
+
+
+def kopf_registry(engine: Engine) -> kopf.OperatorRegistry:
+    """Return the handlers: one per watched kind, and the login."""
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry, id="login")(login)
+    for resource in WATCHED:
+        _watch(registry, engine, resource)
+    return registry
+
+
+def _watch(registry: kopf.OperatorRegistry, engine: Engine, resource: Resource) -> None:
+    """Group, version and plural are named: our `Deployment` is ambiguous otherwise."""
+
+    async def on_event(event: Any, **_: Any) -> None:
+        engine.on_change(take(engine, resource, event["type"], event["object"]))
+
+    kopf.on.event(*_selector(resource), registry=registry, id=resource.plural)(on_event)
+
+
+def take(engine: Engine, resource: Resource, kind_of_event: str | None, obj: Json) -> Change | None:
+    """Take an event into the cache; None if it is no news."""
+    cache = engine.world.cache
+    # Items of a list of a built-in kind may come without their type.
+    whole = {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+    if kind_of_event == "DELETED":
+        return cache.take_out(resource, whole)
+    return cache.take_in(resource, whole)
+
+
+async def login(**_kopf: Any) -> kopf.ConnectionInfo:
+    """Log kopf in as the cluster port logs in: one source of credentials."""
+    configuration = await load_configuration()
+    entries = (await configuration.auth_settings()).values()
+    authorization = next((str(e["value"]) for e in entries if e["value"]), "")
+    scheme, _, token = authorization.partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        scheme=scheme or None,
+        token=token or None,
+    )

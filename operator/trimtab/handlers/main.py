@@ -1,0 +1,54 @@
+"""`python -m trimtab.handlers.main`: the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+
+from trimtab.cluster.port import (
+    DEPLOYMENTS,
+    DRIFT_POLICIES,
+    MODEL_VERSIONS,
+    RETRAIN_JOBS,
+    Resource,
+)
+from trimtab.handlers.environment import read_environment
+from trimtab.handlers.logs import log_to_stderr
+from trimtab.handlers.operator import run_operator
+from trimtab.reconcile.deployment import reconcile_deployment
+from trimtab.reconcile.drift_policy import reconcile_drift_policy
+from trimtab.reconcile.engine import Reconciler
+from trimtab.reconcile.lease import LeaseLost
+from trimtab.reconcile.model_version import reconcile_model_version
+from trimtab.reconcile.retrain_job import reconcile_retrain_job
+
+logger = logging.getLogger(__name__)
+
+RECONCILERS: Mapping[Resource, Reconciler] = {
+    MODEL_VERSIONS: reconcile_model_version,
+    DEPLOYMENTS: reconcile_deployment,
+    DRIFT_POLICIES: reconcile_drift_policy,
+    RETRAIN_JOBS: reconcile_retrain_job,
+}
+
+
+def main() -> int:
+    """Run until asked to end; return the exit code."""
+    try:
+        environment = read_environment()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    log_to_stderr(environment.log_level)
+    try:
+        asyncio.run(run_operator(environment, RECONCILERS))
+    except LeaseLost as error:
+        logger.warning("%s; ending", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

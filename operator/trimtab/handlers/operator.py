@@ -1,0 +1,164 @@
+"""The running operator: which parts there are, in which order they start, and how they end.
+
+    HTTP, Lease ──> first list ──> kopf, passes (while the Lease is held), scrapes, resync
+
+On SIGTERM passes end, the Lease is given back so that a successor need not wait for it to expire,
+and everything else is cancelled. A part that fails ends the process: a restart is cheap, half an
+operator is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import kopf
+
+from trimtab.cluster.kubernetes_api import KubernetesCluster
+from trimtab.cluster.port import DEPLOYMENTS, Cluster, Key, Resource
+from trimtab.handlers.environment import Environment
+from trimtab.handlers.events import kopf_registry, kopf_settings
+from trimtab.handlers.http import application, serve
+from trimtab.handlers.parts import Parts
+from trimtab.reconcile.cache import Cache
+from trimtab.reconcile.engine import Engine, Reconciler
+from trimtab.reconcile.health import Health
+from trimtab.reconcile.lease import Leadership
+from trimtab.reconcile.queue import TokenBucket, WorkQueue
+from trimtab.reconcile.resync import Resync
+from trimtab.reconcile.world import World
+from trimtab.store.artifacts import ArtifactStore
+from trimtab.telemetry.scraped import ScrapedTelemetry
+
+logger = logging.getLogger(__name__)
+
+PASSES_PER_SECOND = 300.0
+PASSES_AT_ONCE = 1000.0
+"""A bucket for the sum of all passes: far above any real load, below what a hot loop could do."""
+FINISH_WITHIN_SECONDS = 4.0
+
+
+@dataclass
+class Operator:
+    """All parts of one process."""
+
+    engine: Engine
+    telemetry: ScrapedTelemetry
+    resync: Resync
+    leadership: Leadership
+    health: Health
+    environment: Environment
+    stop: asyncio.Event
+
+
+def build_operator(
+    environment: Environment, cluster: Cluster, reconcilers: Mapping[Resource, Reconciler]
+) -> Operator:
+    """Put the parts together; nothing runs yet. To be called on the running loop."""
+    queue = WorkQueue(
+        time.monotonic, bucket=TokenBucket(rate=PASSES_PER_SECOND, burst=PASSES_AT_ONCE)
+    )
+
+    def on_sample(key: str) -> None:
+        namespace, _, name = key.partition("/")
+        queue.add(Key(DEPLOYMENTS, namespace, name))
+
+    settings = environment.settings
+    credentials = settings.store_credentials
+    telemetry = ScrapedTelemetry(on_sample)
+    world = World(
+        cluster=cluster,
+        cache=Cache(),
+        telemetry=telemetry,
+        store=ArtifactStore(Path(credentials) if credentials else None),
+        settings=settings,
+        enqueue=queue.add,
+    )
+    engine = Engine(world, queue, reconcilers)
+    resync = Resync(engine)
+    leadership = Leadership(
+        cluster, engine, name=environment.lease_name, identity=environment.identity
+    )
+    health = Health(engine, resync, leadership)
+    return Operator(engine, telemetry, resync, leadership, health, environment, asyncio.Event())
+
+
+async def run_operator(
+    environment: Environment, reconcilers: Mapping[Resource, Reconciler]
+) -> None:
+    """Run until SIGTERM or SIGINT; raises what a part failed with, or LeaseLost."""
+    settings = environment.settings
+    cluster = await KubernetesCluster.connect(
+        namespaces=settings.watch_namespaces,
+        lease_namespace=settings.operator_namespace,
+        instance=environment.identity,
+    )
+    operator = build_operator(environment, cluster, reconcilers)
+    listen_to_signals(operator.stop)
+    server = await serve(application(operator.health, operator.engine.queue), environment.http_port)
+    try:
+        await run_parts(operator)
+    finally:
+        await server.cleanup()
+        await cluster.close()
+
+
+def listen_to_signals(stop: asyncio.Event) -> None:
+    """End on SIGTERM and SIGINT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+async def run_parts(operator: Operator) -> None:
+    """Start the parts in order and wait until one fails or all shall end."""
+    parts = Parts()
+    stop = asyncio.create_task(operator.stop.wait(), name="stop")
+    try:
+        parts.start("lease", operator.leadership.run())
+        parts.start("loop lag", operator.health.measure_lag())
+        listed = asyncio.create_task(operator.resync.list_first(), name="first list")
+        await parts.until(stop, listed)
+        if listed.done():
+            await listed
+            parts.start("passes", operator.engine.run())
+            parts.start("scrapes", operator.telemetry.run())
+            parts.start("resync", operator.resync.run())
+            parts.start("kopf", watch(operator))
+            await parts.until(stop)
+        logger.info("asked to end")
+    finally:
+        await finish(operator)
+        await parts.end()
+
+
+async def watch(operator: Operator) -> None:
+    """Run kopf. It takes over the signals when it starts: a second later they are taken back.
+
+    A signal in that second ends kopf, and with it the process, only less quickly.
+    """
+    asyncio.get_running_loop().call_later(1.0, listen_to_signals, operator.stop)
+    namespaces = operator.environment.settings.watch_namespaces
+    await kopf.operator(
+        registry=kopf_registry(operator.engine),
+        settings=kopf_settings(),
+        clusterwide=not namespaces,
+        namespaces=list(namespaces),
+        standalone=True,
+    )
+    operator.stop.set()
+
+
+async def finish(operator: Operator) -> None:
+    """Let passes under way end, then give the Lease back."""
+    operator.engine.hold()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FINISH_WITHIN_SECONDS):
+            await operator.engine.idle()
+    await operator.leadership.release()

@@ -1,0 +1,99 @@
+"""Telemetry of a simulated cluster: the real counter and window stores, fed by simulated pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trimtab.cluster.port import PODS, Key
+from trimtab.simulation.cluster import SimulatedCluster
+from trimtab.simulation.traffic import Traffic
+from trimtab.telemetry.counters import CounterStore
+from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.port import (
+    Losses,
+    NoData,
+    NoDataReason,
+    ProcessCounters,
+    Target,
+    Window,
+)
+from trimtab.telemetry.windows import WindowStore
+
+
+class SimulatedTelemetry:
+    """The Telemetry port over `Traffic`."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self.cluster = cluster
+        self.counters = CounterStore()
+        self.window_store = WindowStore()
+        self._targets: dict[str, tuple[Target, ...]] = {}
+
+    def _now(self) -> float:
+        return self.cluster.now().timestamp()
+
+    def set_targets(self, key: str, targets: Iterable[Target]) -> None:
+        """See the port."""
+        self._targets[key] = tuple(targets)
+        self.counters.set_targets(key, self._targets[key], self._now())
+
+    def forget(self, key: str) -> None:
+        """See the port."""
+        self._targets.pop(key, None)
+        self.counters.forget(key)
+        self.window_store.watch(key, None)
+
+    def processes(self, key: str) -> tuple[ProcessCounters, ...]:
+        """See the port."""
+        return self.counters.processes(key)
+
+    def losses(self, key: str) -> Losses:
+        """See the port."""
+        return self.counters.losses(key)
+
+    def watch_windows(self, key: str, seconds: float | None) -> None:
+        """See the port."""
+        self.window_store.watch(key, seconds)
+
+    def windows(self, key: str) -> tuple[Window, ...]:
+        """See the port."""
+        return self.window_store.windows(key)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """See the port."""
+        return self.window_store.to_dict()
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """See the port."""
+        self.window_store.load(data)
+
+    def scrape(self, traffic: Traffic, on_sample: Callable[[Key], None]) -> None:
+        """Read every target of a Deployment once, as the scraper would."""
+        deployment = traffic.deployment
+        key = f"{deployment.namespace}/{deployment.name}"
+        pods = {pod["metadata"]["name"]: pod for pod in self.cluster.find(PODS)}
+        for target in self._targets.get(key, ()):
+            pod = pods.get(target.pod)
+            if pod is None:
+                continue
+            how = traffic.behave(pod["metadata"]["labels"]["trimtab.dev/version"])
+            if how.silent:
+                problem = NoData(NoDataReason.BACKEND_DOWN, "connection refused")
+                self.counters.record_failure(key, target.process, problem)
+            elif how.broken:
+                problem = NoData(NoDataReason.NOT_A_NUMBER, "trimtab_requests_total is NaN")
+                self.counters.record_failure(key, target.process, problem)
+            else:
+                values = {} if how.empty else traffic.series_of(pod)
+                sample = Exposition(values, _started(target))
+                grown = self.counters.record(key, target.process, sample, self._now())
+                self.window_store.add(key, grown, self._now())
+        on_sample(deployment)
+
+
+def _started(target: Target) -> float:
+    from datetime import datetime
+
+    text = target.process.split("/", 1)[1]
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
