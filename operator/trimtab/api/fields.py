@@ -184,20 +184,22 @@ Interval = Annotated[
 # --- shares -------------------------------------------------------------------------------------
 
 
-def parse_share(value: object, info: ValidationInfo | None = None) -> float:
-    """Return the fraction in 0..1 of a string such as `0.5%`.
-
-    Code may hand over the fraction itself; objects that were read may not, because `1` would be
-    read as 100% there.
-    """
-    stored = info is not None and info.context is _STORED
-    if isinstance(value, int | float) and not isinstance(value, bool) and not stored:
+def parse_share(value: object) -> float:
+    """Return the fraction in 0..1 of a string such as `0.5%`, or the fraction itself."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
         if not 0 <= value <= 1:
             raise ValueError(f"{value} is not a fraction in 0..1")
         return float(value)
     if not isinstance(value, str) or not re.fullmatch(_SHARE_PATTERN, value, re.ASCII):
         raise ValueError(f"{value!r} is not a share such as 5% or 0.5%")
     return float(value[:-1]) / 100
+
+
+def _read_share(value: object, info: ValidationInfo) -> float:
+    """Code hands over fractions; objects that were read may not: `1` could mean 1% or 100%."""
+    if info.context is _STORED and not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a share such as 5% or 0.5%")
+    return parse_share(value)
 
 
 def format_share(value: float) -> str:
@@ -228,14 +230,14 @@ def _is_weight(value: float) -> float:
 
 Share = Annotated[
     float,
-    BeforeValidator(parse_share),
+    BeforeValidator(_read_share),
     PlainSerializer(format_share, return_type=str),
     WithJsonSchema(_share_schema()),
 ]
 
 Confidence = Annotated[
     float,
-    BeforeValidator(parse_share),
+    BeforeValidator(_read_share),
     AfterValidator(_is_confidence),
     PlainSerializer(format_share, return_type=str),
     WithJsonSchema(
@@ -250,7 +252,7 @@ Confidence = Annotated[
 
 Weight = Annotated[
     float,
-    BeforeValidator(parse_share),
+    BeforeValidator(_read_share),
     AfterValidator(_is_weight),
     PlainSerializer(format_share, return_type=str),
     WithJsonSchema(_share_schema(rule(f"{_PERCENT} >= 1.0", "weight must be 1% to 100%"))),

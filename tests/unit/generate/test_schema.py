@@ -1,0 +1,163 @@
+"""What is generated is structural, bounded, described, and what is committed."""
+
+from datetime import timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from trimtab.api.fields import Duration, Model, Share, rule, with_rules
+from trimtab.api.kinds import KINDS, KindInfo
+from trimtab.generate.__main__ import differing_files, generated_files, main, write_files
+from trimtab.generate.crds import build_crd
+from trimtab.generate.schema import fields_of, structural_schema, unbounded
+
+ROOT = Path(__file__).parents[3]
+KIND_IDS = [info.kind for info in KINDS]
+
+
+@pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
+def test_every_field_has_a_sentence(info: KindInfo) -> None:
+    silent = [
+        path
+        for path, field in fields_of(structural_schema(info.model))
+        if not field.get("description", "").endswith(".") and ".podTemplate" not in path
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
+def test_everything_that_grows_has_a_bound(info: KindInfo) -> None:
+    assert list(unbounded(structural_schema(info.model))) == []
+
+
+@pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
+def test_every_node_is_structural(info: KindInfo) -> None:
+    for path, field in fields_of(structural_schema(info.model)):
+        assert isinstance(field["type"], str), path
+        assert not {"$ref", "anyOf", "oneOf", "allOf", "title", "const", "not"} & set(field), path
+
+
+@pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
+def test_a_field_that_a_rule_asks_for_has_no_default(info: KindInfo) -> None:
+    schema = structural_schema(info.model)
+    for _, node in chain([("", schema)], fields_of(schema)):
+        for entry in node.get("x-kubernetes-validations", ()):
+            for name, child in node.get("properties", {}).items():
+                asked = f"has(self.{name})" in entry["rule"]
+                assert not (asked and "default" in child), (name, entry)
+
+
+@pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
+def test_columns_read_fields_that_exist(info: KindInfo) -> None:
+    paths = {path for path, _ in fields_of(structural_schema(info.model))}
+    shown = {column.path for column in info.columns if column.type != "date"}
+    assert shown <= paths
+
+
+@pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
+def test_status_is_an_integer_generation_and_conditions_by_type(info: KindInfo) -> None:
+    status = structural_schema(info.model)["properties"]["status"]["properties"]
+    assert status["observedGeneration"]["type"] == "integer"
+    assert status["conditions"]["x-kubernetes-list-type"] == "map"
+    assert status["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+    assert not [path for path, field in fields_of({"properties": status}) if "default" in field]
+
+
+def test_only_the_deployment_scales() -> None:
+    subresources = {
+        info.kind: build_crd(info)["spec"]["versions"][0]["subresources"] for info in KINDS
+    }
+    assert [kind for kind, found in subresources.items() if "scale" in found] == ["Deployment"]
+
+
+class Part(Model):
+    """A part."""
+
+    share: Share = 0.25
+    asked: int = 3
+    given: Literal["one"] = "one"
+
+
+class Whole(BaseModel):
+    """A kind
+    in two lines."""
+
+    model_config = with_rules(rule("has(self.spec)", "spec"))
+
+    spec: Part = Field(description="The spec.")
+    status: Part = Field(default_factory=Part, description="The status.")
+
+
+def _spec() -> dict[str, Any]:
+    spec: dict[str, Any] = structural_schema(Whole)["properties"]["spec"]
+    return spec
+
+
+def test_defaults_are_written_as_a_user_writes_them() -> None:
+    defaults = {name: field["default"] for name, field in _spec()["properties"].items()}
+    assert defaults == {"share": "25%", "asked": 3, "given": "one"}
+
+
+def test_a_single_word_becomes_an_enumeration() -> None:
+    assert _spec()["properties"]["given"]["enum"] == ["one"]
+
+
+def test_lines_of_a_description_are_joined() -> None:
+    assert structural_schema(Whole)["description"] == "A kind in two lines."
+
+
+def test_durations_are_written_as_a_user_writes_them() -> None:
+    class Timed(Model):
+        """Timed."""
+
+        held: Duration = timedelta(minutes=15)
+
+    class Kind(BaseModel):
+        """Kind."""
+
+        spec: Timed
+        status: Part
+
+    fields = structural_schema(Kind)["properties"]["spec"]["properties"]
+    assert fields["held"]["default"] == "15m"
+
+
+def test_two_types_in_one_field_are_refused() -> None:
+    class Mixed(Model):
+        """Mixed."""
+
+        value: int | str
+
+    class Kind(BaseModel):
+        """Kind."""
+
+        spec: Mixed
+        status: Part
+
+    with pytest.raises(ValueError, match="one type"):
+        structural_schema(Kind)
+
+
+def test_committed_files_are_what_is_generated() -> None:
+    assert differing_files(ROOT) == [], "run `make generate`"
+
+
+def test_check_fails_until_files_are_written(tmp_path: Path) -> None:
+    arguments = ["--check", "--root", str(tmp_path)]
+    assert main(arguments) == 1
+    write_files(tmp_path)
+    assert main(arguments) == 0
+    (tmp_path / "crds/old.yaml").write_text("a kind that is gone")
+    assert main(arguments) == 1
+    assert main(["--root", str(tmp_path)]) == 0
+    assert not (tmp_path / "crds/old.yaml").exists()
+
+
+def test_the_chart_has_the_same_bytes() -> None:
+    texts = generated_files()
+    for info in KINDS:
+        name = f"{info.plural}.trimtab.dev.yaml"
+        assert texts[Path("crds") / name] == texts[Path("charts/trimtab/files/crds") / name]
