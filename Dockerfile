@@ -1,0 +1,68 @@
+# Three images: operator, serving, training (`--target`). They run as a user without a name, on a
+# read-only root file system, and share their layers: base -> model -> serving | training.
+# Dependencies are installed before the source is copied, so that a change of the source costs
+# seconds. BASE is any image with python3 >= 3.11 and its venv module.
+ARG BASE=docker.io/library/python:3.12-slim
+
+FROM ${BASE} AS base
+ENV PATH=/opt/trimtab/bin:/opt/package/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/package \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+RUN python3 -m venv /opt/trimtab
+WORKDIR /src
+# the lock file is optional (hence the pattern): without it the newest allowed versions are taken
+COPY pyproject.toml operator/requirements.loc[k] ./
+RUN touch requirements.lock && printf '%s\n' \
+    'import sys, tomllib' \
+    'project = tomllib.load(open("pyproject.toml", "rb"))["project"]' \
+    'extra = project["optional-dependencies"]' \
+    'lists = {' \
+    '    "operator": project["dependencies"],' \
+    '    "model": [line for line in extra["serving"] if line in extra["training"]],' \
+    '    "serving": extra["serving"],' \
+    '    "training": extra["training"],' \
+    '}' \
+    'print(*lists[sys.argv[1]], sep="\n")' > requirements.py
+
+# What only the operator needs (kopf, kubernetes) stays out of the other two.
+FROM base AS operator-dependencies
+RUN python requirements.py operator > operator.txt && \
+    pip install --no-cache-dir -c requirements.lock -r operator.txt
+
+FROM base AS model
+RUN python requirements.py model > model.txt && \
+    pip install --no-cache-dir -c requirements.lock -r model.txt
+
+FROM model AS serving-dependencies
+RUN python requirements.py serving > serving.txt && \
+    pip install --no-cache-dir -c requirements.lock -r serving.txt
+
+FROM model AS training-dependencies
+RUN python requirements.py training > training.txt && \
+    pip install --no-cache-dir -c requirements.lock -r training.txt
+
+# The package itself, in a folder of its own: one small layer, the same in all three images.
+FROM base AS package
+RUN pip install --no-cache-dir "setuptools>=77"
+COPY pyproject.toml README.md LICENSE ./
+COPY operator operator
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --target /opt/package .
+
+FROM operator-dependencies AS operator
+COPY --from=package /opt/package /opt/package
+WORKDIR /
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "trimtab.handlers.main"]
+
+FROM serving-dependencies AS serving
+COPY --from=package /opt/package /opt/package
+WORKDIR /
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "trimtab.serving"]
+
+FROM training-dependencies AS training
+COPY --from=package /opt/package /opt/package
+WORKDIR /
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "trimtab.training"]

@@ -1,0 +1,1 @@
+def import_store_image(settings): pass
