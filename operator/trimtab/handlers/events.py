@@ -101,8 +101,8 @@ def take(engine: Engine, resource: Resource, kind_of_event: str | None, obj: Jso
 async def login(**_kopf: Any) -> kopf.ConnectionInfo:
     """Log kopf in as the cluster port logs in: one source of credentials."""
     configuration = await load_configuration()
-    entries = (await configuration.auth_settings()).values()
-    authorization = next((str(e["value"]) for e in entries if e["value"]), "")
+    settings: dict[str, dict[str, Any]] = dict(await configuration.auth_settings())
+    authorization = next((str(e["value"]) for e in settings.values() if e["value"]), "")
     scheme, _, token = authorization.partition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,

@@ -20,7 +20,7 @@ from trimtab.handlers.operator import run_operator
 from trimtab.reconcile.deployment import reconcile_deployment
 from trimtab.reconcile.drift_policy import reconcile_drift_policy
 from trimtab.reconcile.engine import Reconciler
-from trimtab.reconcile.lease import LeaseLost
+from trimtab.reconcile.lease import LeaseLostError
 from trimtab.reconcile.model_version import reconcile_model_version
 from trimtab.reconcile.retrain_job import reconcile_retrain_job
 
@@ -44,7 +44,7 @@ def main() -> int:
     log_to_stderr(environment.log_level)
     try:
         asyncio.run(run_operator(environment, RECONCILERS))
-    except LeaseLost as error:
+    except LeaseLostError as error:
         logger.warning("%s; ending", error)
         return 1
     return 0

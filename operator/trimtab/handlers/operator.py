@@ -92,7 +92,7 @@ def build_operator(
 async def run_operator(
     environment: Environment, reconcilers: Mapping[Resource, Reconciler]
 ) -> None:
-    """Run until SIGTERM or SIGINT; raises what a part failed with, or LeaseLost."""
+    """Run until SIGTERM or SIGINT; raises what a part failed with, or LeaseLostError."""
     settings = environment.settings
     cluster = await KubernetesCluster.connect(
         namespaces=settings.watch_namespaces,

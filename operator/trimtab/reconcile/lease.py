@@ -1,7 +1,7 @@
 """Leadership: passes run only while this process holds the Lease.
 
     waiting ──held──> leading ──no answer for 6 s──> unsure ──held──> leading
-                        └───────────another holds it──────┴──> LeaseLost: the process ends
+                        └───────────another holds it──────┴──> LeaseLostError: the process ends
 
 While the API server does not answer nobody can take the Lease either, so that being unsure only
 holds back further passes; the memory of windows and counters is worth keeping.
@@ -28,7 +28,7 @@ ANSWER_WITHIN_SECONDS = 2.0
 UNSURE_AFTER_SECONDS = 6.0
 
 
-class LeaseLost(TrimtabError):
+class LeaseLostError(TrimtabError):
     """Another process holds the Lease now; this one must end."""
 
 
@@ -55,13 +55,13 @@ class Leadership:
         self.has_led = False
 
     async def run(self) -> None:
-        """Take and renew until cancelled; raises LeaseLost."""
+        """Take and renew until cancelled; raises LeaseLostError."""
         while True:
             wait = await self.step()
             await asyncio.sleep(wait)
 
     async def step(self) -> float:
-        """Ask once; return the seconds until the next time. Raises LeaseLost."""
+        """Ask once; return the seconds until the next time. Raises LeaseLostError."""
         self.tried_at = asked_at = self._clock()
         held = await self._ask()
         if held:
@@ -73,7 +73,7 @@ class Leadership:
             return RENEW_SECONDS
         if held is False and self.has_led:
             self._stop()
-            raise LeaseLost(f"another process holds the Lease {self._name}")
+            raise LeaseLostError(f"another process holds the Lease {self._name}")
         if self._held_at is not None and self._clock() - self._held_at > UNSURE_AFTER_SECONDS:
             if self._engine.is_allowed:
                 logger.warning("the Lease could not be renewed; no further passes until it is")
