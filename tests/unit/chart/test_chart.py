@@ -1,0 +1,272 @@
+"""What the chart renders, by variant."""
+
+import json
+import os
+import subprocess
+
+import pytest
+import yaml
+from tests.unit.chart.rendering import (
+    CHART,
+    ROOT,
+    find_helm,
+    of_kind,
+    pod_specs,
+    refusal,
+    render,
+    rules,
+    run_helm,
+)
+
+EXTERNAL = (
+    "store.enabled=false",
+    "artifacts.endpoint=https://minio.example.com:9443",
+    "artifacts.accessKeyId=me",
+    "artifacts.secretAccessKey=secret",
+)
+VARIANTS = {
+    "default": (),
+    "namespaced": ("watchNamespaces={shop,lab}",),
+    "own_s3": EXTERNAL,
+    "own_secret": ("artifacts.existingSecret=mine",),
+    "persistent": ("store.persistence.enabled=true",),
+    "two_replicas_monitored": ("operator.replicas=2", "podMonitor.enabled=true"),
+}
+
+
+@pytest.fixture(params=VARIANTS, ids=list(VARIANTS))
+def objects(request):
+    return render(*VARIANTS[request.param])
+
+
+def test_lints_without_a_word():
+    done = run_helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+    assert "[ERROR]" not in done.stdout
+
+
+class TestEveryVariant:
+    def test_has_no_wildcard_in_any_role(self, objects):
+        for name, rule in rules(objects):
+            for field in ("apiGroups", "resources", "verbs"):
+                assert "*" not in rule[field], name
+
+    def test_reads_no_secret(self, objects):
+        for name, rule in rules(objects):
+            if "secrets" in rule["resources"]:
+                assert rule["verbs"] == ["create"], name
+
+    def test_operator_writes_no_spec_of_ours(self, objects):
+        own = [r for name, r in rules(objects) if "trimtab.dev" in r["apiGroups"]]
+        for rule in own:
+            if set(rule["verbs"]) & {"update", "patch"}:
+                is_for_people = "modeldeployments/scale" in rule["resources"] or (
+                    "deletecollection" in rule["verbs"]
+                )
+                assert is_for_people or all("/" in resource for resource in rule["resources"])
+
+    def test_every_pod_is_restricted(self, objects):
+        for name, spec in pod_specs(objects).items():
+            pod = spec["securityContext"]
+            assert pod["runAsNonRoot"] is True, name
+            assert pod["seccompProfile"] == {"type": "RuntimeDefault"}, name
+            assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+            for container in spec["containers"] + spec.get("initContainers", []):
+                assert container["securityContext"] == {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                }, container["name"]
+                assert "memory" in container["resources"]["limits"]
+
+    def test_pods_but_the_operator_have_no_api_token(self, objects):
+        for name, spec in pod_specs(objects).items():
+            assert spec["automountServiceAccountToken"] is (name == "trimtab"), name
+
+    def test_namespaced_objects_say_their_namespace(self, objects):
+        global_kinds = {
+            "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
+            "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+        }  # fmt: skip
+        for o in objects:
+            assert ("namespace" in o["metadata"]) is (o["kind"] not in global_kinds), o["metadata"]
+
+    def test_no_two_objects_are_the_same(self, objects):
+        keys = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects]
+        assert len(keys) == len(set(keys))
+
+    def test_kinds_are_kept_on_uninstall(self, objects):
+        crds = of_kind(objects, "CustomResourceDefinition")
+        assert len(crds) == 4
+        for crd in crds.values():
+            assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+class TestClusterMode:
+    def test_one_cluster_role_and_no_role_but_the_lease(self):
+        objects = render()
+        assert list(of_kind(objects, "Role")) == ["trimtab-system/trimtab-lease"]
+        assert set(of_kind(objects, "ClusterRole")) == {"trimtab", "trimtab-view", "trimtab-edit"}
+
+    def test_roles_for_people_fold_into_the_cluster_s_own(self):
+        roles = of_kind(render(), "ClusterRole")
+        prefix = "rbac.authorization.k8s.io/aggregate-to-"
+        view, edit = (roles[n]["metadata"]["labels"] for n in ("trimtab-view", "trimtab-edit"))
+        assert view[prefix + "view"] == "true"
+        assert prefix + "view" not in edit
+        assert edit[prefix + "edit"] == edit[prefix + "admin"] == "true"
+
+    def test_two_releases_share_no_cluster_wide_name(self):
+        first, second = (
+            {o["metadata"]["name"] for o in render(namespace=n) if "namespace" not in o["metadata"]}
+            for n in ("trimtab-system", "elsewhere")
+        )
+        assert all(name.endswith(".trimtab.dev") for name in first & second)
+
+
+class TestNamespacedMode:
+    def test_a_role_in_each_namespace_and_none_for_the_cluster(self):
+        objects = render("watchNamespaces={shop,lab}", "rbac.userRoles=false")
+        roles = of_kind(objects, "Role")
+        assert set(roles) == {"shop/trimtab", "lab/trimtab", "trimtab-system/trimtab-lease"}
+        assert not of_kind(objects, "ClusterRole")
+        assert not of_kind(objects, "ClusterRoleBinding")
+        assert (
+            roles["shop/trimtab"]["rules"] == of_kind(render(), "ClusterRole")["trimtab"]["rules"]
+        )
+
+    def test_operator_is_told_its_namespaces(self):
+        (operator,) = pod_specs(render("watchNamespaces={shop,lab}"))["trimtab"]["containers"]
+        env = {e["name"]: e.get("value") for e in operator["env"]}
+        assert env["TRIMTAB_WATCH_NAMESPACES"] == "shop,lab"
+
+    def test_admission_holds_there_only(self):
+        bindings = of_kind(render("watchNamespaces={shop}"), "ValidatingAdmissionPolicyBinding")
+        for binding in bindings.values():
+            (expression,) = binding["spec"]["matchResources"]["namespaceSelector"][
+                "matchExpressions"
+            ]
+            assert expression["values"] == ["shop"]
+
+
+class TestStore:
+    def test_default_needs_no_storage_class(self):
+        objects = render()
+        assert not of_kind(objects, "PersistentVolumeClaim")
+        volumes = {v["name"]: v for v in pod_specs(objects)["trimtab-store"]["volumes"]}
+        assert "emptyDir" in volumes["data"]
+
+    def test_claim_outlives_the_release(self):
+        claims = of_kind(render("store.persistence.enabled=true"), "PersistentVolumeClaim")
+        (claim,) = claims.values()
+        assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+    def test_an_upgrade_of_the_chart_alone_does_not_touch_its_pod(self):
+        template = of_kind(render(), "Deployment")["trimtab-system/trimtab-store"]["spec"][
+            "template"
+        ]
+        assert "helm.sh/chart" not in template["metadata"]["labels"]
+        assert "app.kubernetes.io/version" not in template["metadata"]["labels"]
+        assert "annotations" not in template["metadata"]
+
+    def test_keys_are_the_same_in_every_namespace(self):
+        secrets = of_kind(render("artifacts.namespaces={shop,lab}"), "Secret")
+        assert set(secrets) == {f"{n}/trimtab-artifacts" for n in ("shop", "lab", "trimtab-system")}
+        (first, *others) = (s["stringData"] for s in secrets.values())
+        assert all(other == first for other in others)
+        assert first["AWS_ENDPOINT_URL"] == "http://trimtab-store.trimtab-system.svc:9000"
+        assert len(first["AWS_SECRET_ACCESS_KEY"]) == 40
+
+    def test_own_s3_brings_no_store(self):
+        objects = render(*EXTERNAL)
+        assert set(pod_specs(objects)) == {"trimtab"}
+        (secret,) = of_kind(objects, "Secret").values()
+        assert secret["stringData"] == {
+            "AWS_ENDPOINT_URL": "https://minio.example.com:9443",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "me",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        policy = of_kind(objects, "NetworkPolicy")["trimtab-system/trimtab"]
+        ports = [p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]]
+        assert 9443 in ports
+
+    def test_own_secret_is_mounted_and_none_is_made(self):
+        objects = render("artifacts.existingSecret=mine", "artifacts.namespaces={shop}")
+        assert not of_kind(objects, "Secret")
+        volumes = {v["name"]: v for v in pod_specs(objects)["trimtab"]["volumes"]}
+        assert volumes["artifacts"]["secret"] == {"secretName": "mine", "optional": True}
+        (store,) = pod_specs(objects)["trimtab-store"]["containers"]
+        references = [e["valueFrom"] for e in store["env"] if "valueFrom" in e]
+        assert {r["secretKeyRef"]["name"] for r in references} == {"mine"}
+
+
+class TestImages:
+    def test_registry_tag_and_digest(self):
+        digest = "sha256:" + "0" * 64
+        objects = render(
+            "images.registry=registry.example.com/mirror",
+            "images.serving.tag=nightly",
+            "images.training.registry=localhost",
+            f"images.training.digest={digest}",
+        )
+        (operator,) = pod_specs(objects)["trimtab"]["containers"]
+        env = {e["name"]: e.get("value") for e in operator["env"]}
+        version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+        assert operator["image"] == f"registry.example.com/mirror/trimtab/operator:{version}"
+        assert env["TRIMTAB_SERVING_IMAGE"] == "registry.example.com/mirror/trimtab/serving:nightly"
+        assert env["TRIMTAB_TRAINING_IMAGE"] == f"localhost/trimtab/training@{digest}"
+
+
+def test_disruption_budget_only_where_one_can_be_spared():
+    assert not of_kind(render(), "PodDisruptionBudget")
+    assert of_kind(render("operator.replicas=2"), "PodDisruptionBudget")
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ("operator.replica=2", "replica"),
+        ("images.pullPolicy=Sometimes", "pullPolicy"),
+        ("store.port=70000", "port"),
+        ("watchNamespaces={Shop}", "watchNamespaces"),
+        ("images.store.digest=md5:1", "digest"),
+        ("store.enabled=false", "existingSecret"),
+        ("serviceAccount.create=false", "serviceAccount.name"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(setting, word):
+    assert word in refusal(setting)
+
+
+def test_every_value_is_in_the_schema_and_documented():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compare(value, part, path):
+        properties = part.get("properties")
+        if properties is None or not isinstance(value, dict):
+            return
+        assert set(value) == set(properties) - {"global", "claims"} or path == ".resources", path
+        for name, below in value.items():
+            if name != "resources":
+                compare(below, properties[name], f"{path}.{name}")
+
+    compare(values, schema, "")
+
+
+def test_install_yaml_is_what_the_chart_renders():
+    done = subprocess.run(
+        [str(ROOT / "manifests" / "render"), "--check"],
+        env={**os.environ, "HELM": find_helm()},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not of_kind(
+        [d for d in yaml.safe_load_all((ROOT / "manifests" / "install.yaml").read_text()) if d],
+        "Secret",
+    )
