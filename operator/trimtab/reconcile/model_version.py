@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import ModelVersion
@@ -22,6 +22,8 @@ from trimtab.reconcile.typed import all_typed, typed
 from trimtab.reconcile.world import World
 from trimtab.store.port import ArtifactBroken, StoreAway
 
+READ_AGAIN = timedelta(minutes=5)
+
 
 async def reconcile_model_version(world: World, key: Key) -> datetime | None:
     """Observe, decide, act. Raises Unavailable, after the write, while the store is away."""
@@ -37,6 +39,26 @@ async def reconcile_model_version(world: World, key: Key) -> datetime | None:
     await _write(world, key, version, decision)
     if decision.ask_again is not None:
         raise Unavailable(f"{key}: {decision.ask_again}")
+    return await _read_again(world, version, deployments)
+
+
+async def _read_again(
+    world: World, version: ModelVersion, deployments: list[Deployment]
+) -> datetime | None:
+    """After a restart: have the small files at hand again for those who decide with them."""
+    artifact = version.spec.artifact
+    followers = [d for d in deployments if d.spec.model == version.spec.model]
+    if version.status.phase != "Verified" or not followers:
+        return None
+    if world.store.cached(artifact.digest) is not None:
+        return None
+    try:
+        await world.store.documents(str(artifact.uri), artifact.digest)
+    except (StoreAway, ArtifactBroken):
+        # The version was verified before; whether it still can be loaded, the pods will say.
+        return world.now() + READ_AGAIN
+    for deployment in followers:
+        world.enqueue(Key(DEPLOYMENTS, deployment.metadata.namespace, deployment.metadata.name))
     return None
 
 
