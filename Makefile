@@ -1,0 +1,71 @@
+# The same verbs on a laptop and in CI. `make demo` and `make test` need nothing but this tree,
+# python3 (>= 3.11), go, and root on Debian; with KUBE_CONTEXT they use that cluster instead.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLUSTER := $(PYTHON) -m tests.cluster
+.DEFAULT_GOAL := help
+.PHONY: help setup lock format lint unit test e2e generate verify demo demo-clean images \
+  cluster-up cluster-down cluster-kubectl bench-operator
+
+help: ## list the verbs
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/.installed: pyproject.toml operator/requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[serving,training,dev]'
+	touch $@
+
+setup: $(VENV)/.installed ## install everything into .venv from the lock file
+
+lock: ## resolve the dependencies anew into operator/requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --all-extras --upgrade --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml \
+	  -o operator/requirements.lock
+
+format: setup ## format the code
+	$(BIN)/ruff format --quiet operator tests
+	$(BIN)/ruff check --quiet --fix operator tests
+
+lint: setup ## style, types, layers
+	$(BIN)/ruff format --check --quiet operator tests
+	$(BIN)/ruff check operator tests
+	$(BIN)/mypy operator/trimtab tests
+	$(BIN)/lint-imports
+
+unit: setup ## the rings without a cluster: pure, reconcile, wiring
+	$(BIN)/pytest tests/unit tests/wiring
+
+generate: setup ## write CRDs, reference pages and manifests/install.yaml from their sources
+	$(BIN)/python -m trimtab.generate
+	manifests/render
+
+verify: setup ## are the generated files those that the sources give?
+	$(BIN)/python -m trimtab.generate --check
+	manifests/render --check
+
+cluster-up: ## a real Kubernetes on this machine
+	$(CLUSTER) up
+
+cluster-down: ## stop it and leave nothing behind
+	$(CLUSTER) down
+
+cluster-kubectl: ## print the command prefix that reaches the cluster
+	@$(CLUSTER) kubectl-prefix
+
+images: cluster-up ## build the images and hand them to the cluster
+	$(CLUSTER) images
+
+e2e: setup images ## the ring on a real cluster
+	$(CLUSTER) run -- $(BIN)/pytest tests/e2e
+
+test: setup lint unit images verify e2e ## everything, from nothing
+
+demo: setup images ## play the quick start on a real cluster
+	$(CLUSTER) run -- $(BIN)/python -m tests.demo
+
+demo-clean: setup ## remove everything that the demo made
+	$(CLUSTER) run -- $(BIN)/python -m tests.demo --clean
+
+bench-operator: setup images ## reaction times, bad answers and writes on the real cluster
+	$(CLUSTER) run -- $(BIN)/python -m tests.bench.operator
