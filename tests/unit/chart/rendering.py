@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from tests.cluster.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
