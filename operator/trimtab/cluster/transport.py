@@ -92,7 +92,11 @@ async def load_configuration(context: str | None = None) -> Configuration:
         config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     else:
         await config.load_kube_config(  # type: ignore[no-untyped-call]
-            client_configuration=configuration, context=context, persist_config=False
+            # The package reads the variable when it is imported; here it counts when connecting.
+            config_file=os.environ.get("KUBECONFIG"),
+            context=context,
+            client_configuration=configuration,
+            persist_config=False,
         )
     return configuration
 

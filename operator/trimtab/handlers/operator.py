@@ -58,7 +58,10 @@ class Operator:
 
 
 def build_operator(
-    environment: Environment, cluster: Cluster, reconcilers: Mapping[Resource, Reconciler]
+    environment: Environment,
+    cluster: Cluster,
+    reconcilers: Mapping[Resource, Reconciler],
+    stop: asyncio.Event,
 ) -> Operator:
     """Put the parts together; nothing runs yet. To be called on the running loop."""
     queue = WorkQueue(
@@ -86,20 +89,22 @@ def build_operator(
         cluster, engine, name=environment.lease_name, identity=environment.identity
     )
     health = Health(engine, resync, leadership)
-    return Operator(engine, telemetry, resync, leadership, health, environment, asyncio.Event())
+    return Operator(engine, telemetry, resync, leadership, health, environment, stop)
 
 
 async def run_operator(
-    environment: Environment, reconcilers: Mapping[Resource, Reconciler]
+    environment: Environment,
+    reconcilers: Mapping[Resource, Reconciler],
+    stop: asyncio.Event | None = None,
 ) -> None:
-    """Run until SIGTERM or SIGINT; raises what a part failed with, or LeaseLostError."""
+    """Run until SIGTERM, SIGINT or `stop`; raises what a part failed with, or LeaseLostError."""
     settings = environment.settings
     cluster = await KubernetesCluster.connect(
         namespaces=settings.watch_namespaces,
         lease_namespace=settings.operator_namespace,
         instance=environment.identity,
     )
-    operator = build_operator(environment, cluster, reconcilers)
+    operator = build_operator(environment, cluster, reconcilers, stop or asyncio.Event())
     listen_to_signals(operator.stop)
     server = await serve(application(operator.health, operator.engine.queue), environment.http_port)
     try:

@@ -164,7 +164,8 @@ class TestAFullList:
 
 
 def test_the_reply_to_an_own_write_tells_the_listener_once() -> None:
-    cache, heard = Cache(), []
+    cache = Cache()
+    heard: list[Change] = []
     cache.on_own_write = heard.append
     assert cache.put(DEPLOYMENTS, deployment(1))
     assert not cache.put(DEPLOYMENTS, deployment(1))

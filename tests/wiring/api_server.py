@@ -1,0 +1,255 @@
+"""The cluster in memory behind HTTP: what kopf and the cluster port ask of an API server.
+
+Discovery, lists in pages, watches, server-side apply, create, delete, Leases and events. Faults:
+`answers` are statuses to give in place of the next requests, `mute` keeps events from watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from trimtab.cluster.kubernetes_api import EVENTS
+from trimtab.cluster.lease import LEASES
+from trimtab.cluster.port import SECRETS, WATCHED, Json, Key, Resource
+from trimtab.errors import Conflict, Refused, RetryLater
+from trimtab.simulation.cluster import EventType, SimulatedCluster
+
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+SERVED = (*WATCHED, SECRETS, EVENTS, LEASES, NAMESPACES)
+VERBS = ["get", "list", "watch", "create", "patch", "delete"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The object or collection that a path names."""
+
+    resource: Resource
+    namespace: str | None
+    name: str | None
+    subresource: str
+
+    @property
+    def key(self) -> Key:
+        return Key(self.resource, self.namespace or "", self.name or "")
+
+
+@dataclass
+class ApiServer:
+    """Serves one cluster in memory."""
+
+    cluster: SimulatedCluster
+    requests: list[str] = field(default_factory=list)
+    """Method and path with query of every request."""
+    answers: list[int] = field(default_factory=list)
+    mute: Callable[[EventType, Resource], bool] = lambda event, resource: False
+    expired: bool = False
+    """Watches answer that their resource version is too old, once each."""
+    events: list[Json] = field(default_factory=list)
+    leases: dict[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._history: list[tuple[EventType, Resource, Json]] = []
+        self._changed = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lease_version = 0
+        self.cluster.listen(self._remember)
+
+    def app(self) -> web.Application:
+        """Return the application."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        return app
+
+    # --- routing ----------------------------------------------------------------------------
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(f"{request.method} {request.path_qs}")
+        if self.answers:
+            return failure(self.answers.pop(0), "Injected")
+        parts = request.path.strip("/").split("/")
+        if (found := discovery(parts)) is not None:
+            return web.json_response(found)
+        asked = parse(parts)
+        if asked is None:
+            return failure(404, "NotFound")
+        try:
+            return await self._serve(request, asked)
+        except Conflict as error:
+            return failure(409, "Conflict", str(error))
+        except RetryLater as error:
+            return failure(404, "NotFound", str(error))
+        except Refused as error:
+            return failure(422, "Invalid", str(error))
+
+    async def _serve(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        body = json.loads(await request.read() or "null")
+        if asked.resource == LEASES:
+            return self._lease(request.method, asked, body)
+        if asked.resource == EVENTS:
+            self.events.append(body)
+            return web.json_response(body, status=201)
+        match request.method:
+            case "GET" if asked.name is not None:
+                obj = self.cluster.get(asked.key)
+                return web.json_response(obj) if obj else failure(404, "NotFound")
+            case "GET" if request.query.get("watch") == "true":
+                return await self._watch(request, asked)
+            case "GET":
+                return web.json_response(self._list(request, asked))
+            case "PATCH" if asked.subresource == "status":
+                return web.json_response(
+                    await self.cluster.apply_status(asked.key, body["status"])
+                )
+            case "PATCH":
+                return web.json_response(await self.cluster.apply(body))
+            case "POST":
+                made = await self.cluster.create(body)
+                return web.json_response(made, status=201) if made else failure(409, EXISTS)
+            case "DELETE":
+                if self.cluster.get(asked.key) is None:
+                    return failure(404, "NotFound")
+                conditions = body["preconditions"]
+                await self.cluster.delete(
+                    asked.key,
+                    uid=conditions["uid"],
+                    resource_version=conditions.get("resourceVersion"),
+                )
+                return web.json_response({"kind": "Status", "status": "Success"})
+        return failure(405, "MethodNotAllowed")
+
+    # --- lists and watches ------------------------------------------------------------------
+
+    def _matches(self, request: web.Request, asked: Asked, obj: Json) -> bool:
+        labels = obj["metadata"].get("labels") or {}
+        wanted = dict(
+            pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair
+        )
+        namespace = asked.namespace in (None, obj["metadata"]["namespace"])
+        return namespace and wanted.items() <= labels.items()
+
+    def _list(self, request: web.Request, asked: Asked) -> Json:
+        items = [
+            {name: value for name, value in obj.items() if name not in ("apiVersion", "kind")}
+            for obj in self.cluster.find(asked.resource)
+            if self._matches(request, asked, obj)
+        ]
+        start = int(request.query.get("continue") or 0)
+        end = start + int(request.query.get("limit") or len(items) or 1)
+        return {
+            "apiVersion": asked.resource.api_version,
+            "kind": f"{asked.resource.kind}List",
+            "metadata": {
+                "resourceVersion": str(len(self._history)),
+                "continue": str(end) if end < len(items) else "",
+            },
+            "items": items[start:end],
+        }
+
+    def _remember(self, event: EventType, resource: Resource, obj: Json) -> None:
+        self._history.append((event, resource, obj))
+        task = asyncio.ensure_future(self._wake())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _wake(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _watch(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if self.expired:
+            self.expired = False
+            gone = {"kind": "Status", "code": 410, "reason": "Expired"}
+            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            return response
+        position = int(request.query.get("resourceVersion") or 0)
+        while True:
+            for event, resource, obj in self._history[position:]:
+                position += 1
+                wanted = resource == asked.resource and self._matches(request, asked, obj)
+                if wanted and not self.mute(event, resource):
+                    line = json.dumps({"type": event, "object": obj})
+                    await response.write(line.encode() + b"\n")
+            async with self._changed:
+                if position == len(self._history):
+                    await self._changed.wait()
+
+    # --- Leases -----------------------------------------------------------------------------
+
+    def _lease(self, method: str, asked: Asked, body: Any) -> web.StreamResponse:
+        name = asked.name or body["metadata"]["name"]
+        held = self.leases.get(name)
+        if method == "GET":
+            return web.json_response(held) if held else failure(404, "NotFound")
+        if method == "POST" and held is not None:
+            return failure(409, EXISTS)
+        if method == "PUT":
+            if held is None:
+                return failure(404, "NotFound")
+            if body["metadata"]["resourceVersion"] != held["metadata"]["resourceVersion"]:
+                return failure(409, "Conflict")
+        self._lease_version += 1
+        body["metadata"] |= {"uid": name, "resourceVersion": str(self._lease_version)}
+        self.leases[name] = body
+        return web.json_response(body)
+
+
+EXISTS = "AlreadyExists"
+
+
+def failure(status: int, reason: str, message: str = "") -> web.Response:
+    """Return a Status as the API server does."""
+    body = {"kind": "Status", "code": status, "reason": reason, "message": message}
+    return web.json_response(body, status=status)
+
+
+def discovery(parts: list[str]) -> Json | None:
+    """Return the answer to a discovery request, None for any other path."""
+    groups = sorted({(r.group, r.version) for r in SERVED if r.group})
+    if parts == ["api"]:
+        return {"versions": ["v1"]}
+    if parts == ["apis"]:
+        return {
+            "groups": [
+                {"name": g, "versions": [{"version": v}], "preferredVersion": {"version": v}}
+                for g, v in groups
+            ]
+        }
+    if parts == ["api", "v1"] or (parts[0] == "apis" and len(parts) == 3):
+        group, version = ("", "v1") if parts[0] == "api" else (parts[1], parts[2])
+        return {
+            "resources": [
+                {
+                    "name": r.plural,
+                    "kind": r.kind,
+                    "singularName": r.kind.lower(),
+                    "namespaced": r != NAMESPACES,
+                    "verbs": VERBS,
+                }
+                for r in SERVED
+                if (r.group, r.version) == (group, version)
+            ]
+        }
+    return None
+
+
+def parse(parts: list[str]) -> Asked | None:
+    """Return what a path asks for; None if there is no such kind."""
+    core = parts[0] == "api"
+    group, version = ("", parts[1]) if core else (parts[1], parts[2])
+    rest = parts[2:] if core else parts[3:]
+    namespace = None
+    if len(rest) >= 3 and rest[0] == "namespaces":
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource = (*rest, None, None)[:3]
+    for resource in SERVED:
+        if (resource.group, resource.version, resource.plural) == (group, version, plural):
+            return Asked(resource, namespace, name, subresource or "")
+    return None

@@ -1,0 +1,36 @@
+"""A fake API server on loopback, and a kubeconfig that names it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestServer
+
+from tests.wiring.api_server import ApiServer
+from trimtab.simulation.cluster import SimulatedCluster
+
+
+@pytest.fixture
+async def api_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ApiServer]:
+    """Serve a cluster in memory; KUBECONFIG names it."""
+    api = ApiServer(SimulatedCluster())
+    server = TestServer(api.app(), host="127.0.0.1")
+    await server.start_server(shutdown_timeout=0.1)
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": str(server.make_url("/")).rstrip("/")}}],
+        "users": [{"name": "test", "user": {}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    yield api
+    await server.close()

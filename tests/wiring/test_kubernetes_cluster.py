@@ -1,0 +1,229 @@
+"""The cluster port over HTTP: verbs, errors and the Lease."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.unit.simulation.objects import (
+    DEPLOYMENT,
+    LABELS,
+    SERVICE,
+    WORKLOAD,
+    deployment,
+    service,
+    workload,
+)
+from tests.wiring.api_server import ApiServer
+from trimtab.cluster.kubernetes_api import KubernetesCluster
+from trimtab.cluster.port import PODS, SERVICES, WORKLOADS
+from trimtab.cluster.transport import connect
+from trimtab.errors import Conflict, Refused, RetryLater, Unavailable
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def cluster(api_server: ApiServer, clock: Clock) -> AsyncIterator[KubernetesCluster]:
+    made = KubernetesCluster(await connect(), lease_namespace="ops", instance="pod-a", clock=clock)
+    yield made
+    await made.close()
+
+
+async def test_apply_is_server_side_forced_and_by_our_manager(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    stored = await cluster.apply(workload())
+    assert stored["metadata"]["uid"]
+    assert api_server.requests[-1] == (
+        "PATCH /apis/apps/v1/namespaces/shop/deployments/digits-a?fieldManager=trimtab&force=true"
+    )
+
+
+async def test_status_is_applied_to_the_subresource(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    api_server.cluster.user_apply(deployment())
+    stored = await cluster.apply_status(DEPLOYMENT, {"replicas": 3})
+    assert stored["status"] == {"replicas": 3}
+    assert "/modeldeployments/digits/status?" in api_server.requests[-1]
+
+
+async def test_the_status_of_a_deleted_object_is_for_later(cluster: KubernetesCluster) -> None:
+    with pytest.raises(RetryLater, match="apply_status modeldeployments/status shop/digits: 404"):
+        await cluster.apply_status(DEPLOYMENT, {})
+
+
+async def test_reading_what_is_not_there_is_none(cluster: KubernetesCluster) -> None:
+    assert await cluster.read(WORKLOAD) is None
+
+
+async def test_creating_what_exists_is_none(cluster: KubernetesCluster) -> None:
+    assert await cluster.create(service()) is not None
+    assert await cluster.create(service()) is None
+
+
+async def test_deletes_carry_preconditions_and_what_is_gone_is_deleted(
+    cluster: KubernetesCluster,
+) -> None:
+    made = await cluster.create(service())
+    assert made is not None
+    with pytest.raises(Conflict):
+        await cluster.delete(SERVICE, uid="another")
+    await cluster.delete(
+        SERVICE, uid=made["metadata"]["uid"], resource_version=made["metadata"]["resourceVersion"]
+    )
+    await cluster.delete(SERVICE, uid=made["metadata"]["uid"])
+    assert await cluster.read(SERVICE) is None
+
+
+async def test_lists_go_on_over_all_pages_and_name_the_type(
+    api_server: ApiServer, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab.cluster.kubernetes_api.PAGE", 2)
+    for n in range(5):
+        manifest = service()
+        manifest["metadata"]["name"] = f"s{n}"
+        api_server.cluster.user_apply(manifest)
+    found = await cluster.list(SERVICES)
+    assert [obj["metadata"]["name"] for obj in found] == ["s0", "s1", "s2", "s3", "s4"]
+    assert found[0]["kind"] == "Service"
+    assert sum("services" in request for request in api_server.requests) == 3
+
+
+async def test_children_of_others_are_not_asked_for(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    api_server.cluster.user_apply(workload(labels={"mine": "1"}))
+    assert await cluster.list(WORKLOADS) == []
+    assert "labelSelector=app.kubernetes.io" in api_server.requests[-1]
+
+
+async def test_each_watched_namespace_is_listed(api_server: ApiServer) -> None:
+    api_server.cluster.user_apply(workload(labels=LABELS))
+    narrow = KubernetesCluster(await connect(), namespaces=["shop", "other"])
+    assert len(await narrow.list(WORKLOADS)) == 1
+    paths = [request.split("?")[0] for request in api_server.requests]
+    assert paths == [
+        "GET /apis/apps/v1/namespaces/shop/deployments",
+        "GET /apis/apps/v1/namespaces/other/deployments",
+    ]
+    await narrow.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        pytest.param(400, Refused, id="400_is_refused"),
+        pytest.param(403, Refused, id="403_is_refused"),
+        pytest.param(422, Refused, id="422_is_refused"),
+        pytest.param(409, Conflict, id="409_is_a_conflict"),
+        pytest.param(401, Unavailable, id="401_is_tried_again"),
+        pytest.param(429, Unavailable, id="429_is_tried_again"),
+        pytest.param(500, Unavailable, id="500_is_tried_again"),
+        pytest.param(503, Unavailable, id="503_is_tried_again"),
+    ],
+)
+async def test_an_error_says_what_was_asked(
+    api_server: ApiServer, cluster: KubernetesCluster, status: int, error: type[Exception]
+) -> None:
+    api_server.answers.append(status)
+    with pytest.raises(error, match=f"apply deployments shop/digits-a: {status}"):
+        await cluster.apply(workload())
+
+
+async def test_a_server_that_is_not_there_is_unavailable(
+    cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster._transport._configuration, "host", "http://127.0.0.1:1")
+    with pytest.raises(Unavailable, match="list pods"):
+        await cluster.list(PODS)
+
+
+async def test_an_event_names_what_it_is_about(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    obj = api_server.cluster.user_apply(deployment())
+    await cluster.record_event(obj, reason="Promoted", message="v1 serves", warning=False)
+    event = api_server.events[0]
+    assert event["regarding"]["uid"] == obj["metadata"]["uid"]
+    assert (event["reason"], event["note"], event["type"]) == ("Promoted", "v1 serves", "Normal")
+    assert event["metadata"]["generateName"] == "digits."
+
+
+async def test_an_event_that_fails_is_lost_without_an_error(
+    api_server: ApiServer, cluster: KubernetesCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    api_server.answers.append(403)
+    await cluster.record_event(deployment(), reason="Promoted", message="v1 serves")
+    assert "event Promoted was lost" in caplog.text
+
+
+class TestLease:
+    async def hold(self, cluster: KubernetesCluster, identity: str) -> bool:
+        return await cluster.hold_lease(name="trimtab", identity=identity, seconds=10)
+
+    async def test_is_taken_when_there_is_none_and_renewed_without_reading(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        assert await self.hold(cluster, "a")
+        assert [request.split()[0] for request in api_server.requests] == ["GET", "POST", "PUT"]
+        spec = api_server.leases["trimtab"]["spec"]
+        assert (spec["holderIdentity"], spec["leaseDurationSeconds"]) == ("a", 10)
+
+    async def test_of_another_is_taken_only_when_not_renewed_for_its_duration(
+        self, api_server: ApiServer, cluster: KubernetesCluster, clock: Clock
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        other = KubernetesCluster(await connect(), lease_namespace="ops", clock=clock)
+        assert not await self.hold(other, "b")
+        clock.seconds = 9
+        assert await self.hold(cluster, "a")
+        clock.seconds = 18
+        assert not await self.hold(other, "b")
+        clock.seconds = 28
+        assert await self.hold(other, "b")
+        assert api_server.leases["trimtab"]["spec"]["leaseTransitions"] == 1
+        assert not await self.hold(cluster, "a")
+        await other.close()
+
+    async def test_is_gone_on_with_by_a_restarted_process_of_the_same_name(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        again = KubernetesCluster(await connect(), lease_namespace="ops")
+        assert await self.hold(again, "a")
+        await again.close()
+
+    async def test_that_was_given_back_is_taken_at_once(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        await cluster.release_lease(name="trimtab", identity="a")
+        other = KubernetesCluster(await connect(), lease_namespace="ops")
+        assert await self.hold(other, "b")
+        await other.close()
+
+    async def test_of_another_is_not_given_back(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        await cluster.release_lease(name="trimtab", identity="b")
+        assert api_server.leases["trimtab"]["spec"]["holderIdentity"] == "a"
+
+    async def test_whose_reply_was_lost_is_still_ours(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        api_server.leases["trimtab"]["metadata"]["resourceVersion"] = "99"
+        assert await self.hold(cluster, "a")
