@@ -67,7 +67,8 @@ def buildah(settings: Settings) -> list[str]:
 def push_layout(settings: Settings, target: str, layout: Path) -> None:
     """Write one image into a folder in the OCI layout; layers already there are kept."""
     destination = f"oci:{layout}:{target}"
-    run([*buildah(settings), "push", "-D", "--quiet", reference_of(target), destination])
+    quick = ["--quiet", "--compression-format", "zstd", "--compression-level", "1"]
+    run([*buildah(settings), "push", *quick, reference_of(target), destination])
 
 
 def _local_base(settings: Settings) -> str:
