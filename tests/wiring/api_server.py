@@ -103,9 +103,7 @@ class ApiServer:
             case "GET":
                 return web.json_response(self._list(request, asked))
             case "PATCH" if asked.subresource == "status":
-                return web.json_response(
-                    await self.cluster.apply_status(asked.key, body["status"])
-                )
+                return web.json_response(await self.cluster.apply_status(asked.key, body["status"]))
             case "PATCH":
                 return web.json_response(await self.cluster.apply(body))
             case "POST":

@@ -8,24 +8,23 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestServer
-
 from tests.wiring.api_server import ApiServer
+
 from trimtab.simulation.cluster import SimulatedCluster
 
 
 @pytest.fixture
-async def api_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[ApiServer]:
+async def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiServer]:
     """Serve a cluster in memory; KUBECONFIG names it."""
     api = ApiServer(SimulatedCluster())
     server = TestServer(api.app(), host="127.0.0.1")
     await server.start_server(shutdown_timeout=0.1)
+    url = str(server.make_url("/")).rstrip("/")
     kubeconfig = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
-        "clusters": [{"name": "test", "cluster": {"server": str(server.make_url("/")).rstrip("/")}}],
+        "clusters": [{"name": "test", "cluster": {"server": url}}],
         "users": [{"name": "test", "user": {}}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
     }

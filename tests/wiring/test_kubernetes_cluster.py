@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import pytest
-
 from tests.unit.simulation.objects import (
     DEPLOYMENT,
     LABELS,
@@ -14,6 +13,7 @@ from tests.unit.simulation.objects import (
     workload,
 )
 from tests.wiring.api_server import ApiServer
+
 from trimtab.cluster.kubernetes_api import KubernetesCluster
 from trimtab.cluster.port import PODS, SERVICES, WORKLOADS
 from trimtab.cluster.transport import connect

@@ -84,9 +84,17 @@ def error_of(what: str, status: int, headers: Mapping[str, str], body: Json) -> 
 async def load_configuration(context: str | None = None) -> Configuration:
     """Return how to reach the API server: kubeconfig if named by KUBECONFIG, else in-cluster.
 
-    A `context` is one of the kubeconfig. Raises kubernetes.config.ConfigException.
+    A `context` is one of the kubeconfig. Raises TrimtabError if neither says where it is.
     """
     configuration = Configuration()
+    try:
+        await _load(configuration, context)
+    except config.ConfigException as error:
+        raise TrimtabError(f"no API server is configured: {error}") from error
+    return configuration
+
+
+async def _load(configuration: Configuration, context: str | None) -> None:
     in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
     if in_cluster and context is None:
         config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
@@ -98,7 +106,6 @@ async def load_configuration(context: str | None = None) -> Configuration:
             client_configuration=configuration,
             persist_config=False,
         )
-    return configuration
 
 
 class Transport:

@@ -7,7 +7,7 @@ start slowly. The settings here were measured; each says why.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kopf
@@ -101,7 +101,7 @@ def take(engine: Engine, resource: Resource, kind_of_event: str | None, obj: Jso
 async def login(**_kopf: Any) -> kopf.ConnectionInfo:
     """Log kopf in as the cluster port logs in: one source of credentials."""
     configuration = await load_configuration()
-    settings: dict[str, dict[str, Any]] = dict(await configuration.auth_settings())
+    settings: Mapping[str, Any] = await configuration.auth_settings()
     authorization = next((str(e["value"]) for e in settings.values() if e["value"]), "")
     scheme, _, token = authorization.partition(" ")
     return kopf.ConnectionInfo(

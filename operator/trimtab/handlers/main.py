@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Mapping
 
+from prometheus_client import disable_created_metrics
+
 from trimtab.cluster.port import (
     DEPLOYMENTS,
     DRIFT_POLICIES,
@@ -14,13 +16,13 @@ from trimtab.cluster.port import (
     RETRAIN_JOBS,
     Resource,
 )
+from trimtab.errors import TrimtabError
 from trimtab.handlers.environment import read_environment
 from trimtab.handlers.logs import log_to_stderr
 from trimtab.handlers.operator import run_operator
 from trimtab.reconcile.deployment import reconcile_deployment
 from trimtab.reconcile.drift_policy import reconcile_drift_policy
 from trimtab.reconcile.engine import Reconciler
-from trimtab.reconcile.lease import LeaseLostError
 from trimtab.reconcile.model_version import reconcile_model_version
 from trimtab.reconcile.retrain_job import reconcile_retrain_job
 
@@ -42,10 +44,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     log_to_stderr(environment.log_level)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
         asyncio.run(run_operator(environment, RECONCILERS))
-    except LeaseLostError as error:
-        logger.warning("%s; ending", error)
+    except TrimtabError as error:
+        logger.warning("ending: %s", error)
         return 1
     return 0
 

@@ -1,0 +1,54 @@
+"""What the chart passes is read once, and what is wrong is named."""
+
+import pytest
+
+from trimtab.handlers.environment import read_environment
+
+NEEDED = {"TRIMTAB_SERVING_IMAGE": "serving:1", "TRIMTAB_TRAINING_IMAGE": "training:1"}
+
+
+def test_images_are_enough() -> None:
+    environment = read_environment(NEEDED)
+    assert environment.settings.serving_image == "serving:1"
+    assert environment.settings.watch_namespaces == ()
+    assert environment.settings.store_credentials is None
+    assert environment.http_port == 8081
+    assert environment.identity
+
+
+def test_everything_can_be_set() -> None:
+    environment = read_environment(
+        NEEDED
+        | {
+            "TRIMTAB_NAMESPACE": "ops",
+            "TRIMTAB_POD_NAME": "trimtab-0",
+            "TRIMTAB_WATCH_NAMESPACES": "shop, lab,shop,",
+            "TRIMTAB_LEASE_NAME": "mine",
+            "TRIMTAB_HTTP_PORT": "9000",
+            "TRIMTAB_STORE_CREDENTIALS": "/var/run/x",
+            "TRIMTAB_IMAGE_PULL_POLICY": "Always",
+            "TRIMTAB_LOG_LEVEL": "debug",
+        }
+    )
+    assert environment.settings.watch_namespaces == ("lab", "shop")
+    assert environment.settings.operator_namespace == "ops"
+    assert environment.settings.store_credentials == "/var/run/x"
+    assert environment.settings.image_pull_policy == "Always"
+    assert environment.identity == "trimtab-0"
+    assert environment.lease_name == "mine"
+    assert environment.http_port == 9000
+    assert environment.log_level == "DEBUG"
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        pytest.param({}, "TRIMTAB_SERVING_IMAGE", id="no_serving_image"),
+        pytest.param(NEEDED | {"TRIMTAB_TRAINING_IMAGE": ""}, "TRAINING", id="empty_image"),
+        pytest.param(NEEDED | {"TRIMTAB_HTTP_PORT": "x"}, "HTTP_PORT", id="port_is_no_number"),
+        pytest.param(NEEDED | {"TRIMTAB_HTTP_PORT": "70000"}, "HTTP_PORT", id="port_too_large"),
+    ],
+)
+def test_what_is_wrong_is_named(environ: dict[str, str], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        read_environment(environ)

@@ -1,0 +1,179 @@
+"""The whole process with real kopf, over an API server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import httpx
+import pytest
+from tests.unit.reconcile.engines import SETTINGS, reached
+from tests.unit.simulation.objects import DEPLOYMENT, deployment, workload
+from tests.wiring.api_server import ApiServer
+
+from trimtab.cluster.port import DRIFT_POLICIES, OWN_KINDS, PODS, WORKLOADS, Json, Key, Resource
+from trimtab.handlers.environment import Environment
+from trimtab.handlers.operator import run_operator
+from trimtab.reconcile.engine import Reconciler
+from trimtab.reconcile.lease import LeaseLostError
+from trimtab.reconcile.world import World
+
+
+class Passes:
+    """A reconciler that writes down what it saw, and the workloads it saw with it."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Key, Json | None]] = []
+        self.workloads = 0
+
+    async def __call__(self, world: World, key: Key) -> datetime | None:
+        self.seen.append((key, world.cache.get(key)))
+        self.workloads = len(world.cache.children(key, WORKLOADS))
+        return None
+
+    def last(self, key: Key) -> Json | None:
+        return next(obj for seen, obj in reversed(self.seen) if seen == key)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(port: int, identity: str = "pod-a") -> Environment:
+    return Environment(SETTINGS, identity, "trimtab", port, "INFO")
+
+
+def reconcilers(passes: Passes) -> dict[Resource, Reconciler]:
+    return dict.fromkeys(OWN_KINDS, passes)
+
+
+@contextlib.asynccontextmanager
+async def operator(passes: Passes, identity: str = "pod-a") -> AsyncIterator[httpx.AsyncClient]:
+    """Run the operator; gives a client of its own HTTP server."""
+    port, stop = free_port(), asyncio.Event()
+    running = run_operator(environment(port, identity), reconcilers(passes), stop)
+    task = asyncio.create_task(running)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            await ready(client, task)
+            yield client
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 20)
+
+
+async def ready(client: httpx.AsyncClient, task: asyncio.Task[None]) -> None:
+    """Poll /readyz until it says yes; raises what the operator failed with."""
+    async with asyncio.timeout(20):
+        while True:
+            if task.done():
+                await task
+            with contextlib.suppress(httpx.ConnectError):
+                if (await client.get("/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.02)
+
+
+def watches(api: ApiServer) -> int:
+    """Return how many kinds are watched."""
+    return len({r.split("?")[0] for r in api.requests if "watch=true" in r})
+
+
+async def all_watched(api: ApiServer) -> None:
+    await reached(lambda: watches(api) == 8, 20)
+
+
+async def test_what_exists_is_passed_once_before_ready(api_server: ApiServer) -> None:
+    api_server.cluster.user_apply(deployment())
+    passes = Passes()
+    async with operator(passes):
+        assert [key for key, _ in passes.seen] == [DEPLOYMENT]
+        await all_watched(api_server)
+        assert [key for key, _ in passes.seen] == [DEPLOYMENT]
+
+
+async def test_changes_deletions_and_children_lead_to_passes(api_server: ApiServer) -> None:
+    passes = Passes()
+    async with operator(passes):
+        await all_watched(api_server)
+        api_server.cluster.user_apply(deployment())
+        await reached(lambda: passes.seen and passes.last(DEPLOYMENT))
+        api_server.cluster.user_apply(deployment(replicas=3))
+        await reached(lambda: (passes.last(DEPLOYMENT) or {})["spec"].get("replicas") == 3)
+        api_server.cluster.user_apply(workload())
+        await reached(lambda: passes.workloads == 1)
+        api_server.cluster.user_delete(DEPLOYMENT)
+        await reached(lambda: passes.last(DEPLOYMENT) is None)
+
+
+async def test_foreign_objects_are_never_asked_for(api_server: ApiServer) -> None:
+    async with operator(Passes()):
+        await all_watched(api_server)
+    asked = [r for r in api_server.requests if f"/{PODS.plural}?" in r]
+    assert asked
+    assert all("labelSelector=app.kubernetes.io" in request for request in asked)
+
+
+async def test_nothing_is_written_by_watching(api_server: ApiServer) -> None:
+    api_server.cluster.user_apply(deployment())
+    async with operator(Passes()):
+        await all_watched(api_server)
+    others = [r for r in api_server.requests if not r.startswith("GET") and "leases" not in r]
+    assert others == []
+
+
+async def test_the_lease_is_given_back_at_the_end(api_server: ApiServer) -> None:
+    async with operator(Passes()):
+        assert api_server.leases["trimtab"]["spec"]["holderIdentity"] == "pod-a"
+    assert api_server.leases["trimtab"]["spec"]["holderIdentity"] == ""
+
+
+async def test_a_standby_is_ready_and_does_nothing_until_the_lease_is_free(
+    api_server: ApiServer,
+) -> None:
+    api_server.cluster.user_apply(deployment())
+    first, second = Passes(), Passes()
+    async with operator(first, "pod-a"):
+        async with operator(second, "pod-b") as client:
+            assert (await client.get("/healthz")).status_code == 200
+            assert second.seen == []
+        assert first.seen != []
+
+
+async def test_the_process_ends_when_the_lease_is_taken(
+    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab.reconcile.lease.RENEW_SECONDS", 0.05)
+    task = asyncio.create_task(run_operator(environment(free_port()), reconcilers(Passes())))
+    await reached(lambda: watches(api_server) == 8, 20)
+    lease = api_server.leases["trimtab"]
+    lease["spec"] |= {"holderIdentity": "pod-b", "leaseDurationSeconds": 600}
+    lease["metadata"]["resourceVersion"] = "999"
+    await asyncio.wait([task], timeout=20)
+    with pytest.raises(LeaseLostError):
+        task.result()
+
+
+async def test_errors_and_expired_watches_are_got_over(api_server: ApiServer) -> None:
+    passes = Passes()
+    api_server.answers += [503, 429]
+    async with operator(passes):
+        api_server.answers += [500, 503]
+        api_server.expired = True
+        await all_watched(api_server)
+        api_server.cluster.user_apply(deployment())
+        await reached(lambda: any(key == DEPLOYMENT for key, _ in passes.seen), 10)
+
+
+async def test_metrics_are_shown(api_server: ApiServer) -> None:
+    api_server.cluster.user_apply(deployment())
+    async with operator(Passes()) as client:
+        text = (await client.get("/metrics")).text
+    assert "trimtab_operator_leading 1.0" in text
+    assert 'trimtab_operator_passes_total{kind="Deployment",outcome="done"}' in text
+    assert f'plural="{DRIFT_POLICIES.plural}",verb="list"' in text
