@@ -163,8 +163,11 @@ def _is_worth_writing(old: Json, new: Json, written_at: datetime | None, now: da
 def _without_numbers(status: Json) -> Json:
     kept = copy.deepcopy(status)
     for signal in kept.get("signals", []):
+        # Why there is no data comes first in its message, and is no number.
+        why = signal.get("message", "").partition(":")[0] if signal["verdict"] == "NoData" else ""
         for name in _NUMBERS:
             signal.pop(name, None)
+        signal["why"] = why
     for name in ("value", "n"):
         kept.get("summary", {}).pop(name, None)
     for condition in kept.get("conditions", []):
@@ -182,14 +185,13 @@ async def _carry_out(world: World, key: Key, decision: PolicyDecision, kept: _Ke
     live = world.cache.get(key)
     if live is None:
         return
-    now = world.now()
-    if kept.refused_until is None or now >= kept.refused_until:
-        for start in decision.starts:
-            await _start(world, live, start, kept)
     for event in decision.events:
         await world.cluster.record_event(
             live, reason=event.reason, message=event.message, warning=event.warning
         )
+    if kept.refused_until is None or world.now() >= kept.refused_until:
+        for start in decision.starts:
+            await _start(world, live, start, kept)
 
 
 async def _start(world: World, policy: Json, start: StartRetrain, kept: _Kept) -> None:
