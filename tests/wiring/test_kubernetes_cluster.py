@@ -157,7 +157,7 @@ async def test_an_event_names_what_it_is_about(
     event = api_server.events[0]
     assert event["regarding"]["uid"] == obj["metadata"]["uid"]
     assert (event["reason"], event["note"], event["type"]) == ("Promoted", "v1 serves", "Normal")
-    assert event["metadata"]["generateName"] == "digits."
+    assert event["metadata"]["generateName"] == "digits-"
 
 
 async def test_an_event_that_fails_is_lost_without_an_error(

@@ -175,7 +175,10 @@ class KubernetesCluster:
         event = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"generateName": f"{prefix}.", "namespace": metadata["namespace"]},
+            "metadata": {
+                "generateName": f"{prefix.rstrip('.')}-",
+                "namespace": metadata["namespace"],
+            },
             "eventTime": micro_time(self._now()),
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance[:128],
