@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import kopf
 
@@ -156,6 +157,8 @@ async def watch(operator: Operator) -> None:
         clusterwide=not namespaces,
         namespaces=list(namespaces),
         standalone=True,
+        # kopf would otherwise ask for the user's name, which a numeric user has not.
+        identity=cast("Any", operator.environment.identity),
     )
     operator.stop.set()
 
