@@ -149,7 +149,7 @@ class Schedule:
         for process, target in wanted.items():
             if process not in kept:
                 kept[process] = _Entry(key, target)
-                self._push(kept[process])
+                self._push(kept[process], _monotonic())
         self._entries[key] = kept
         if not kept:
             del self._entries[key]
@@ -170,10 +170,12 @@ class Schedule:
                 self._changed.clear()
                 now = loop.time()
                 while self._heap and self._heap[0].at <= now:
-                    entry = heapq.heappop(self._heap).entry
-                    if entry.is_current:
-                        self._start(entry, scrapes)
-                        self._push(entry)
+                    due = heapq.heappop(self._heap)
+                    if due.entry.is_current:
+                        self._start(due.entry, scrapes)
+                        # Half an interval on: rounding must not give the same point again.
+                        half = due.entry.target.interval_seconds / 2
+                        self._push(due.entry, max(now, due.at + half))
                 wait = self._heap[0].at - loop.time() if self._heap else None
                 await self._changed_within(wait)
 
@@ -199,10 +201,9 @@ class Schedule:
         finally:
             entry.is_running = False
 
-    def _push(self, entry: _Entry) -> None:
-        at = next_due(_monotonic(), entry.target)
+    def _push(self, entry: _Entry, after: float) -> None:
         self._order += 1
-        heapq.heappush(self._heap, _Due(at, self._order, entry))
+        heapq.heappush(self._heap, _Due(next_due(after, entry.target), self._order, entry))
         self._changed.set()
 
 

@@ -1,0 +1,144 @@
+"""Estimated and realised quality come from one confusion matrix, and a floor needs proof."""
+
+import math
+
+import numpy as np
+import pytest
+
+from trimtab.stats.quality import (
+    Confusion,
+    Share,
+    auc_floor_test,
+    estimated_auc,
+    estimated_confusion,
+    f1_floor_test,
+    floor_test,
+    labelled_share,
+    macro,
+    needed_rows,
+    realised_confusion,
+)
+
+
+def calibrated_rows(n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the positive class, and labels that follow them exactly in law."""
+    draws = np.random.default_rng(seed)
+    p = draws.beta(0.5, 0.6, n)
+    return p, draws.random(n) < p
+
+
+def binary_estimate(p: np.ndarray) -> Confusion:
+    yes = p >= 0.5
+    return estimated_confusion(
+        {"yes": float(yes.sum()), "no": float((~yes).sum())},
+        {
+            ("yes", "yes"): float(p[yes].sum()),
+            ("yes", "no"): float((1 - p[yes]).sum()),
+            ("no", "yes"): float(p[~yes].sum()),
+            ("no", "no"): float((1 - p[~yes]).sum()),
+        },
+    )
+
+
+def test_the_estimate_is_the_truth_in_expectation() -> None:
+    p, actual = calibrated_rows(200_000)
+    estimate = binary_estimate(p)
+    counts: dict[tuple[str, str], float] = {}
+    for guess, truth in zip(p >= 0.5, actual, strict=True):
+        cell = ("yes" if guess else "no", "yes" if truth else "no")
+        counts[cell] = counts.get(cell, 0) + 1
+    real = realised_confusion(counts)
+    assert estimate.accuracy().value == pytest.approx(real.accuracy().value, abs=0.004)
+    assert estimate.precision("yes").value == pytest.approx(real.precision("yes").value, abs=0.004)
+    assert estimate.recall("yes").value == pytest.approx(real.recall("yes").value, abs=0.004)
+    assert estimate.f1("yes") == pytest.approx(real.f1("yes"), abs=0.004)
+
+
+def test_figures_of_a_small_confusion() -> None:
+    confusion = realised_confusion(
+        {("a", "a"): 8, ("a", "b"): 2, ("b", "a"): 1, ("b", "b"): 4, ("c", "a"): 1}
+    )
+    assert confusion.n == 16
+    assert confusion.classes == ("a", "b", "c")
+    assert confusion.accuracy() == Share(12, 16)
+    assert confusion.precision("a") == Share(8, 10)
+    assert confusion.recall("a") == Share(8, 10)
+    assert confusion.f1("b") == pytest.approx(2 * 4 / (5 + 6))
+
+
+def test_many_classes_give_accuracy_and_precision_only() -> None:
+    diagonal = {(str(k), str(k)): 9.0 for k in range(30)}
+    confusion = estimated_confusion({str(k): 10.0 for k in range(30)}, diagonal)
+    assert confusion.accuracy().value == pytest.approx(0.9)
+    assert confusion.precision("3").value == pytest.approx(0.9)
+    assert math.isnan(confusion.recall("3").value)
+    assert math.isnan(confusion.f1("3"))
+
+
+def test_binned_auc_lies_within_its_error() -> None:
+    p, _ = calibrated_rows(20_000)
+    bins = np.minimum((p * 20).astype(int), 19)
+    found = estimated_auc(np.bincount(bins, minlength=20), np.bincount(bins, p, minlength=20))
+    order = np.argsort(p)
+    ranked = p[order]
+    negatives = np.cumsum(1 - ranked)
+    exact = float((ranked * (negatives - (1 - ranked) / 2)).sum())
+    exact /= float(ranked.sum() * (1 - ranked).sum())
+    assert abs(found.value - exact) <= found.error
+    assert found.error < 0.03
+    assert auc_floor_test(found, 0.99).is_below
+    assert not auc_floor_test(found, found.value).is_below
+
+
+def test_auc_of_one_class_is_not_known() -> None:
+    found = estimated_auc([10, 10], [0, 0])
+    assert math.isnan(found.value)
+    assert not auc_floor_test(found, 0.9).is_below
+
+
+@pytest.mark.parametrize(
+    ("hits", "rows", "is_below", "is_enough"),
+    [
+        pytest.param(160, 200, True, True, id="proven_with_few_rows"),
+        pytest.param(186, 200, False, False, id="just_below_with_few_rows"),
+        pytest.param(935, 1000, False, True, id="just_below_with_enough_rows"),
+        pytest.param(9300, 10_000, True, True, id="just_below_with_many_rows"),
+        pytest.param(980, 1000, False, True, id="above"),
+        pytest.param(0, 0, False, False, id="no_rows"),
+    ],
+)
+def test_floor(hits: float, rows: float, is_below: bool, is_enough: bool) -> None:
+    found = floor_test(Share(hits, rows), floor=0.94)
+    assert (found.is_below, found.is_enough) == (is_below, is_enough)
+    assert found.lower <= found.upper
+
+
+def test_floor_test_at_the_floor_keeps_its_level() -> None:
+    draws = np.random.default_rng(9)
+    hits = draws.binomial(500, 0.9, 1500)
+    cache = {k: floor_test(Share(float(k), 500), 0.9).is_below for k in np.unique(hits)}
+    assert np.mean([cache[k] for k in hits]) <= 0.06
+
+
+def test_f1_floor() -> None:
+    confusion = binary_estimate(calibrated_rows(5000)[0])
+    value = confusion.f1("yes")
+    found = f1_floor_test(confusion, "yes", value + 0.05)
+    assert found.lower < found.value < found.upper
+    assert found.is_below
+    assert not f1_floor_test(confusion, "yes", value).is_below
+
+
+def test_needed_rows() -> None:
+    assert 400 < needed_rows(0.94, drop=0.03) < 480
+    assert needed_rows(0.9, drop=0.01) > needed_rows(0.9, drop=0.05)
+    with pytest.raises(ValueError):
+        needed_rows(0.9, drop=0)
+
+
+def test_small_figures() -> None:
+    assert labelled_share(5, 10) == 0.5
+    assert labelled_share(11, 10) == 1
+    assert labelled_share(0, 0) == 0
+    assert macro([0.5, math.nan, 1.0]) == 0.75
+    assert math.isnan(macro([]))
