@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from trimtab.api.fields import Digest, MetricName, Model, ShortText, Text
-from trimtab.api.model_version import Code, Dataset
+from trimtab.api.model_version import Artifact, Code, Dataset
 
 MESSAGE_LIMIT_BYTES = 4096
 """What the kubelet keeps of a termination message."""
@@ -29,7 +29,21 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _as_text(value: object) -> object:
-    return value if isinstance(value, str) else json.dumps(value)
+    return (value if isinstance(value, str) else json.dumps(value))[:256]
+
+
+def _cut(value: object) -> object:
+    return value[:1024] if isinstance(value, str) else value
+
+
+def _known_figures(value: object) -> object:
+    """Leave out metrics that are null: they could not be computed."""
+    if not isinstance(value, list):
+        return value
+    return [one for one in value if not (isinstance(one, dict) and one.get("value") is None)]
+
+
+Metrics = Annotated[list["ReportedMetric"], BeforeValidator(_known_figures), Field(max_length=64)]
 
 
 class ReportedMetric(Model):
@@ -41,6 +55,12 @@ class ReportedMetric(Model):
     n: int | None = Field(default=None, ge=0, le=10**15)
     dataset: ShortText | None = None
     slice: ShortText = "all"
+
+
+class ReportedChampion(Model):
+    """The version that served, on the same rows."""
+
+    metrics: Metrics = Field(default_factory=list)
 
 
 class Comparison(Model):
@@ -61,22 +81,23 @@ class TrainingReport(Model):
     uri: Text | None = None
     digest: Digest | None = None
     baseline: Digest | None = None
-    metrics: list[ReportedMetric] = Field(default_factory=list, max_length=64)
-    champion: ReportedMetric | None = None
+    metrics: Metrics = Field(default_factory=list)
+    champion: ReportedChampion | None = None
     comparison: Comparison | None = None
+    needed: int | None = Field(default=None, ge=0, le=10**15)
     datasets: list[Dataset] = Field(default_factory=list, max_length=20)
     parameters: dict[str, Annotated[ShortText, BeforeValidator(_as_text)]] = Field(
         default_factory=dict, max_length=64
     )
     code: Code | None = None
-    reason: ShortText = ""
-    message: Text = ""
+    reason: Annotated[Text, BeforeValidator(_cut)] = ""
+    message: Annotated[Text, BeforeValidator(_cut)] = ""
     class_: Literal["data", "code", "infrastructure"] | None = Field(default=None, alias="class")
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A new version, measured and stored at `uri` under `digest`."""
+    """A new version, measured and stored in folder `uri` under `digest`."""
 
     report: TrainingReport
     uri: str
@@ -105,7 +126,8 @@ TrainingResult = Accepted | TurnedDown | Broke
 def read_result(exit_code: int, message: str, *, output_uri: str) -> TrainingResult | None:
     """Return what a finished training pod says, or None where the Job may try again.
 
-    `output_uri` is the folder that the pod was told to write to; a version elsewhere is refused.
+    `output_uri` is the folder that the pod was told to write to; a version elsewhere is refused;
+    its digest may be appended to the name.
     """
     if exit_code != 0 and exit_code not in DECISIVE_EXIT_CODES:
         return None
@@ -131,9 +153,12 @@ def _accepted(report: TrainingReport, output_uri: str) -> TrainingResult:
     if report.uri is None or report.digest is None:
         return Broke("code", "the termination message says accepted without uri and digest")
     uri = report.uri
-    if uri.rstrip("/") != output_uri.rstrip("/"):
+    folder = output_uri.rstrip("/")
+    is_ours = uri.rstrip("/") == folder or uri.startswith((folder + "/", folder + "-"))
+    if not is_ours or ".." in uri.split("/"):
         return Broke("code", f"the training wrote to {uri}, not to {output_uri}")
-    return Accepted(report, output_uri, report.digest)
+    # The trainer appends the digest, so that no second attempt overwrites the first.
+    return Accepted(report, uri.rstrip("/") + "/", report.digest)
 
 
 def _parsed(message: str) -> TrainingReport | Broke:

@@ -1,0 +1,10 @@
+"""The trainer: rows in, a judged and verifiable version of a model out.
+
+    data → checks → split → fit → calibrate, evaluate, count → compare with the champion → artifact
+
+`python -m trimtab.training` runs it inside a Job; `publish` is the same artifact as a library call.
+"""
+
+from trimtab.training.publishing import Published, publish
+
+__all__ = ["Published", "publish"]

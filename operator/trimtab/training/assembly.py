@@ -1,0 +1,135 @@
+"""From a fitted model and rows of its own to the artifact's files, complete and checked."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.contract.artifact import (
+    BASELINE,
+    SIGNATURE,
+    Baseline,
+    Interval,
+    Signature,
+)
+from trimtab.contract.location import Location
+from trimtab.contract.transfer import WrittenArtifact, write_artifact
+from trimtab.training.baseline import build_baseline
+from trimtab.training.calibration import fit_calibration
+from trimtab.training.columns import Matrix
+from trimtab.training.errors import CodeBroken
+from trimtab.training.evaluation import Predictions, evaluate
+from trimtab.training.models import MODEL_FILE, answer, dump_model
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows [n, features] with their truths [n]."""
+
+    matrix: Matrix
+    actual: NDArray[Any]
+
+    def only(self, rows: NDArray[Any]) -> Labelled:
+        """Return the chosen rows, by number or mask."""
+        return Labelled(self.matrix[rows], self.actual[rows])
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Everything of an artifact but its place; `answers` are those for the held-out rows."""
+
+    body: bytes
+    signature: Signature
+    baseline: Baseline
+    metrics: list[Interval]
+    answers: Predictions
+
+
+def assemble(
+    model: Any,
+    signature: Signature,
+    classes: list[Any],
+    *,
+    calibrate: Labelled,
+    evaluate_on: Labelled,
+    slices: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Assembled:
+    """Calibrate, evaluate, count, and read the model back from its own file.
+
+    classes: of the fitted model, in the order of its scores; empty for a regression.
+    Raise CodeBroken when the model cannot be stored safely or answers differently once stored.
+    """
+    body, stored = dump_model(model)
+    answers = answer(model, evaluate_on.matrix, classes)
+    _check_same(stored, evaluate_on.matrix, classes, answers)
+    calibration_answers = answer(model, calibrate.matrix, classes)
+    calibration = (
+        fit_calibration(calibration_answers.score, calibrate.actual, classes)
+        if calibration_answers.score is not None
+        else []
+    )
+    metrics = evaluate(evaluate_on.actual, answers, classes, slices)
+    baseline = build_baseline(
+        np.concatenate([calibrate.matrix, evaluate_on.matrix]),
+        _joined(calibration_answers, answers),
+        signature,
+        calibration,
+        metrics,
+    )
+    return Assembled(body, signature, baseline, metrics, answers)
+
+
+def write(
+    assembled: Assembled, location: Location, *, model: str, version: str, created: datetime | None
+) -> WrittenArtifact:
+    """Write it at `<location>-<digest>/`; raise LocationError."""
+    files = {
+        MODEL_FILE: assembled.body,
+        SIGNATURE: assembled.signature.model_dump_json(by_alias=True, indent=1).encode(),
+        BASELINE: assembled.baseline.model_dump_json(by_alias=True).encode(),
+    }
+    return write_artifact(
+        location,
+        files,
+        model_format="sklearn",
+        model_file=MODEL_FILE,
+        model=model,
+        version=version,
+        created=(created or datetime.now(UTC)).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        frameworks={
+            "python": platform.python_version(),
+            **{name: package_version(name) for name in ("scikit-learn", "numpy", "skops")},
+        },
+    )
+
+
+def _check_same(stored: Any, rows: Matrix, classes: list[Any], before: Predictions) -> None:
+    after = answer(stored, rows, classes)
+    same_score = (
+        before.score is None
+        or after.score is None
+        or np.allclose(before.score, after.score, equal_nan=True)
+    )
+    same = (
+        np.allclose(before.predicted, after.predicted)
+        if not classes
+        else bool((before.predicted == after.predicted).all())
+    )
+    if not (same and same_score):
+        raise CodeBroken("the model answers differently once it was written and read back")
+
+
+def _joined(first: Predictions, second: Predictions) -> Predictions:
+    score = (
+        np.concatenate([first.score, second.score])
+        if first.score is not None and second.score is not None
+        else None
+    )
+    return Predictions(np.concatenate([first.predicted, second.predicted]), score)

@@ -1,0 +1,112 @@
+"""From a dotted path and parameters to an estimator that takes the serving matrix."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from trimtab.contract.artifact import Tensor
+from trimtab.training.columns import Task, has_objects
+from trimtab.training.errors import CodeBroken
+
+
+def make_estimator(
+    path: str,
+    parameters: Mapping[str, Any],
+    inputs: Sequence[Tensor],
+    task: Task,
+    seed: int,
+) -> Any:
+    """Return an unfitted estimator for matrices of these inputs.
+
+    A class of scikit-learn by dotted path (`sklearn.ensemble.RandomForestClassifier`; no other
+    package), or `module:function`, which is called with the parameters. `random_state` is the seed
+    where the estimator has one and none is given. Text columns are one-hot coded and missing
+    numbers filled with the median before an estimator that cannot take them.
+    Raise CodeBroken.
+    """
+    estimator = _called(path, parameters) if ":" in path else _sklearn(path, parameters)
+    for method in ("fit", "predict", "get_params", "set_params"):
+        if not hasattr(estimator, method):
+            raise CodeBroken(f"{path} gives {type(estimator).__name__}, which has no {method}()")
+    if "random_state" in estimator.get_params() and "random_state" not in parameters:
+        estimator.set_params(random_state=seed)
+    _check_task(path, estimator, task)
+    return _prepared(estimator, inputs)
+
+
+def _sklearn(path: str, parameters: Mapping[str, Any]) -> Any:
+    from sklearn.base import BaseEstimator
+
+    module, _, name = path.rpartition(".")
+    if not (module == "sklearn" or module.startswith("sklearn.")) or name.startswith("_"):
+        raise CodeBroken(
+            f"--estimator {path}: only classes of scikit-learn go by dotted path; name your own "
+            "code as module:function"
+        )
+    found = getattr(_imported(path, module), name, None)
+    if not (inspect.isclass(found) and issubclass(found, BaseEstimator)):
+        raise CodeBroken(f"--estimator {path}: scikit-learn has no such estimator")
+    return _made(path, found, parameters)
+
+
+def _called(path: str, parameters: Mapping[str, Any]) -> Any:
+    module, _, name = path.partition(":")
+    found = getattr(_imported(path, module), name, None)
+    if not callable(found):
+        raise CodeBroken(f"--estimator {path}: {module} has no function {name}")
+    return _made(path, found, parameters)
+
+
+def _imported(path: str, module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise CodeBroken(f"--estimator {path}: {error}") from error
+
+
+def _made(path: str, make: Any, parameters: Mapping[str, Any]) -> Any:
+    try:
+        return make(**parameters)
+    except (TypeError, ValueError) as error:
+        raise CodeBroken(f"--estimator {path}: {error}") from error
+
+
+def _check_task(path: str, estimator: Any, task: Task) -> None:
+    from sklearn.base import is_classifier, is_regressor
+
+    if task == "classification" and not is_classifier(estimator):
+        raise CodeBroken(f"--estimator {path} is no classifier, but the labels are classes")
+    if task == "regression" and not is_regressor(estimator):
+        raise CodeBroken(f"--estimator {path} is no regressor, but the labels are numbers")
+
+
+def _prepared(estimator: Any, inputs: Sequence[Tensor]) -> Any:
+    """Columns are named by position: the serving container has matrices, not tables."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+    from sklearn.utils import get_tags
+
+    fill: Any = "passthrough"
+    if any(one.missing_allowed for one in inputs) and not get_tags(estimator).input_tags.allow_nan:
+        fill = SimpleImputer(strategy="median", keep_empty_features=True)
+    if not has_objects(inputs):
+        return estimator if fill == "passthrough" else make_pipeline(fill, estimator)
+    texts: list[int] = []
+    numbers: list[int] = []
+    at = 0
+    for tensor in inputs:
+        width = prod(tensor.shape)
+        is_text = tensor.datatype == "BYTES" or tensor.categories is not None
+        (texts if is_text else numbers).extend(range(at, at + width))
+        at += width
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    parts: list[Any] = [("categories", one_hot, texts)]
+    if numbers:
+        parts.append(("numbers", fill, numbers))
+    return make_pipeline(ColumnTransformer(parts, sparse_threshold=0), estimator)
