@@ -96,14 +96,20 @@ def report(output_uri: str, **changes: Any) -> str:
     """Return the termination message of a training that was accepted."""
     said: Json = {
         "verdict": "accepted",
-        "uri": output_uri,
+        "uri": output_uri + DIGEST_2.removeprefix("sha256:")[:16] + "/",
         "digest": DIGEST_2,
         "baseline": "sha256:" + "c" * 64,
         "metrics": [
             {"metric": "accuracy", "value": 0.968, "interval": [0.95, 0.98], "n": 400},
             {"metric": "accuracy", "value": 0.9, "n": 40, "slice": "left"},
         ],
-        "champion": {"metric": "accuracy", "value": 0.815, "interval": [0.77, 0.85], "n": 400},
+        "champion": {
+            "version": "v1",
+            "metrics": [
+                {"metric": "accuracy", "value": 0.815, "interval": [0.77, 0.85], "n": 400},
+                {"metric": "auc", "value": None, "interval": [None, None], "n": 400},
+            ],
+        },
         "comparison": {
             "metric": "accuracy",
             "difference": 0.153,

@@ -54,6 +54,8 @@ RESULT_GRACE = timedelta(seconds=30)
 DEADLINE_GRACE = timedelta(seconds=60)
 """The Job ends itself at its deadline; later the operator does not wait for it any more."""
 LOOK_AGAIN = timedelta(seconds=15)
+DIGEST_CHARACTERS = 16
+"""Of the digest in the name of an artifact's folder."""
 
 Phase = Literal["Queued", "Running", "Succeeded", "Rejected", "InsufficientData", "Failed"]
 
@@ -150,12 +152,17 @@ def decide_retrain(snapshot: RetrainSnapshot) -> RetrainDecision:
     raise AssertionError("the last check always answers")
 
 
-def output_uri_of(champion_uri: str, new_version: str) -> str:
-    """Return the sibling folder of the champion's artifact: its parent folder plus the version."""
-    scheme, _, path = champion_uri.partition("://")
-    host, _, inner = path.rstrip("/").partition("/")
-    parent = inner.rpartition("/")[0]
-    return f"{scheme}://" + "/".join(part for part in (host, parent, new_version) if part) + "/"
+def output_uri_of(champion: Champion, new_version: str) -> str:
+    """Return the folder of a new version: beside that of the champion.
+
+    Artifacts lie in a folder named by their digest, below that of the version:
+    `s3://models/digits/v1/9f2c.../` -> `s3://models/digits/r1a2b3c4d/`.
+    """
+    scheme, _, path = champion.uri.partition("://")
+    host, *folders = path.rstrip("/").split("/")
+    if folders and folders[-1] == champion.digest.removeprefix("sha256:")[:DIGEST_CHARACTERS]:
+        folders.pop()
+    return f"{scheme}://" + "/".join([host, *folders[:-1], new_version]) + "/"
 
 
 # --- the checks, in order -----------------------------------------------------------------------
@@ -262,9 +269,7 @@ def _job_is_missing(seen: RetrainSnapshot) -> RetrainDecision | None:
     version = seen.job.status.new_version
     is_lost = seen.job.status.phase == "Running"
     message = "the Job was deleted before it had a result; made again" if is_lost else ""
-    action = CreateJob(
-        champion, version, output_uri_of(champion.uri, version), Reason.QUEUED, message
-    )
+    action = CreateJob(champion, version, output_uri_of(champion, version), Reason.QUEUED, message)
     waiting = _in_progress(seen, "Queued", message or seen.job.status.message)
     return RetrainDecision(waiting.status, action, look_again=waiting.look_again)
 
@@ -352,7 +357,9 @@ def _turned_down(
         status = _finished(seen, "Rejected", Reason.CHALLENGER_WORSE, figures, report)
         rejected = EventNote(EventReason.RETRAIN_REJECTED, figures, warning=True)
         return RetrainDecision(status, events=(rejected,))
-    needed = report.comparison.needed if report.comparison is not None else None
+    needed = report.needed
+    if needed is None and report.comparison is not None:
+        needed = report.comparison.needed
     message = f"too few rows to judge: {figures}" + (f"; {needed} needed" if needed else "")
     status = _finished(
         seen, "InsufficientData", Reason.INSUFFICIENT_DATA, message, report, needed=needed
@@ -428,7 +435,7 @@ def _result_of(seen: RetrainSnapshot) -> TrainingResult | None:
     champion = seen.job.status.champion_version
     if champion is None:
         return None
-    output_uri = output_uri_of(champion.uri, seen.job.status.new_version)
+    output_uri = output_uri_of(champion, seen.job.status.new_version)
     for pod in seen.pods:
         if pod.exit_code is not None:
             result = read_result(pod.exit_code, pod.message, output_uri=output_uri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from trimtab.api.meta import API_VERSION
@@ -56,19 +57,20 @@ def version_manifest(job: RetrainJob, accepted: Accepted) -> dict[str, Any]:
 
 def figures_of(job: RetrainJob, report: TrainingReport) -> dict[str, Any]:
     champion = job.status.champion_version
-    challenger = _gate_metric(job, report)
+    challenger = _gate_metric(job, report.metrics)
     return {
         "verdict": report.verdict,
         "challenger": _measured(job.status.new_version, challenger),
         "champion": _measured(
-            champion.version_object if champion is not None else "", report.champion
+            champion.version_object if champion is not None else "",
+            _gate_metric(job, report.champion.metrics) if report.champion is not None else None,
         ),
     }
 
 
-def _gate_metric(job: RetrainJob, report: TrainingReport) -> ReportedMetric | None:
-    named = [m for m in report.metrics if m.metric == job.spec.gate.metric and m.slice == "all"]
-    return next(iter(named or report.metrics), None)
+def _gate_metric(job: RetrainJob, metrics: Sequence[ReportedMetric]) -> ReportedMetric | None:
+    named = [m for m in metrics if m.metric == job.spec.gate.metric and m.slice == "all"]
+    return next(iter(named or metrics), None)
 
 
 def _measured(version: str, metric: ReportedMetric | None) -> Measured | None:
@@ -85,8 +87,9 @@ def _measured(version: str, metric: ReportedMetric | None) -> Measured | None:
 def comparison_text(report: TrainingReport) -> str:
     challenger = next(iter(report.metrics), None)
     text = f"{challenger.metric} {challenger.value:.3f}" if challenger is not None else "accepted"
-    if report.champion is not None:
-        text += f" against {report.champion.value:.3f} of the serving version"
+    served = next(iter(report.champion.metrics), None) if report.champion is not None else None
+    if challenger is not None and served is not None and served.metric == challenger.metric:
+        text += f" against {served.value:.3f} of the serving version"
     comparison = report.comparison
     if comparison is not None and comparison.interval is not None:
         low, high = sorted(comparison.interval)

@@ -152,13 +152,15 @@ def read_result(exit_code: int, message: str, *, output_uri: str) -> TrainingRes
 def _accepted(report: TrainingReport, output_uri: str) -> TrainingResult:
     if report.uri is None or report.digest is None:
         return Broke("code", "the termination message says accepted without uri and digest")
-    uri = report.uri
-    folder = output_uri.rstrip("/")
-    is_ours = uri.rstrip("/") == folder or uri.startswith((folder + "/", folder + "-"))
-    if not is_ours or ".." in uri.split("/"):
+    uri = report.uri.rstrip("/") + "/"
+    # The trainer names a folder below it by digest, so that no second attempt overwrites the first.
+    if not uri.startswith(output_uri):
         return Broke("code", f"the training wrote to {uri}, not to {output_uri}")
-    # The trainer appends the digest, so that no second attempt overwrites the first.
-    return Accepted(report, uri.rstrip("/") + "/", report.digest)
+    try:
+        artifact = Artifact(uri=uri, digest=report.digest)
+    except ValidationError as error:
+        return Broke("code", f"the uri in the termination message: {error.errors()[0]['msg']}")
+    return Accepted(report, str(artifact.uri), artifact.digest)
 
 
 def _parsed(message: str) -> TrainingReport | Broke:

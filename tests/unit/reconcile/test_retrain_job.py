@@ -90,7 +90,7 @@ async def test_an_accepted_challenger_becomes_a_version_with_its_lineage() -> No
     made = versions[0]
     assert "ownerReferences" not in made["metadata"]
     assert made["spec"]["artifact"] == {
-        "uri": f"s3://models/digits/{status['newVersion']}/",
+        "uri": f"s3://models/digits/{status['newVersion']}/2222222222222222/",
         "digest": DIGEST_2,
         "format": "sklearn",
         "secretName": "trimtab-artifacts",
@@ -167,7 +167,7 @@ ENDS: dict[str, tuple[Outcome, Json, str]] = {
             report(
                 "s3://x/y/",
                 verdict="insufficientData",
-                comparison={"metric": "accuracy", "n": 80, "needed": 1500},
+                needed=1500,
             ),
         ),
         {"phase": "InsufficientData", "needed": 1500},
