@@ -1,0 +1,173 @@
+"""Sums over processes stay exact over restarts, late news and vanished pods."""
+
+import pytest
+
+from trimtab.telemetry.counters import CounterStore
+from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.port import Losses, NoData, NoDataReason, SeriesKey, Target
+
+KEY = "shop/digits"
+ANSWERED: SeriesKey = ("trimtab_requests_total", frozenset({("code", "200")}))
+FAILED: SeriesKey = ("trimtab_requests_total", frozenset({("code", "500")}))
+DEPTH: SeriesKey = ("trimtab_queue_depth", frozenset())
+SCORES: SeriesKey = ("trimtab_score_bin_sum_total", frozenset({("bin", "0")}))
+WATCHED_SINCE = 1000.0
+
+
+def target(process: str, pod: str = "", revision: str = "r1") -> Target:
+    return Target(process, pod or process, revision, "http://127.0.0.1:1/metrics", 5.0)
+
+
+def sample(answered: float, failed: float = 0, start: float | None = 1001.0) -> Exposition:
+    return Exposition({ANSWERED: answered, FAILED: failed}, start)
+
+
+def store(*targets: Target, max_gone: int = 50) -> CounterStore:
+    counters = CounterStore(max_gone)
+    counters.set_targets(KEY, targets, WATCHED_SINCE)
+    return counters
+
+
+def requests(counters: CounterStore, revision: str | None = None) -> float:
+    return counters.total(KEY, "trimtab_requests_total", revision=revision)
+
+
+def test_increments_of_a_young_process_count_from_zero() -> None:
+    counters = store(target("a"))
+    assert counters.record(KEY, "a", sample(5), 1010) == {ANSWERED: 5}
+    assert counters.record(KEY, "a", sample(7, 1), 1015) == {ANSWERED: 2, FAILED: 1}
+    assert requests(counters) == 8
+    assert counters.total(KEY, "trimtab_requests_total", FAILED[1]) == 1
+
+
+@pytest.mark.parametrize("start", [900.0, None], ids=["older", "age_unknown"])
+def test_an_older_process_counts_from_its_first_sample(start: float | None) -> None:
+    counters = store(target("a"))
+    assert counters.record(KEY, "a", sample(500, start=start), 1010) == {}
+    assert counters.record(KEY, "a", sample(510, start=start), 1015) == {ANSWERED: 10}
+    (process,) = counters.processes(KEY)
+    assert process.first == {ANSWERED: 500, FAILED: 0}
+    assert process.series[ANSWERED] == 510
+
+
+def test_a_restart_keeps_what_the_life_before_counted() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", sample(5), 1010)
+    grown = counters.record(KEY, "a", sample(7, start=1012.0), 1015)
+    assert grown == {ANSWERED: 7}
+    assert requests(counters) == 12
+
+
+def test_a_level_is_not_added_over_lives() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", Exposition({ANSWERED: 5, DEPTH: 3}, 1001.0), 1010)
+    counters.record(KEY, "a", Exposition({ANSWERED: 1, DEPTH: 2}, 1012.0), 1015)
+    assert counters.processes(KEY)[0].series == {ANSWERED: 6, DEPTH: 2}
+
+
+def test_a_reset_without_start_times_is_seen_by_the_fall() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", sample(5, 2, start=None), 1010)
+    assert counters.record(KEY, "a", sample(3, 2, start=None), 1015) == {ANSWERED: 3}
+    assert requests(counters) == 10
+
+
+def test_a_fall_without_restart_is_not_believed() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", sample(5), 1010)
+    assert counters.record(KEY, "a", sample(4), 1015) == {}
+    (process,) = counters.processes(KEY)
+    assert process.problem is not None
+    assert process.problem.reason is NoDataReason.NOT_A_NUMBER
+    assert process.no_data(1015) == process.problem
+    assert (process.series[ANSWERED], process.sampled_at) == (5, 1010)
+    counters.record(KEY, "a", sample(6), 1020)
+    assert counters.processes(KEY)[0].no_data(1020) is None
+
+
+def test_sums_of_scores_may_fall() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", Exposition({SCORES: 5.0}, 1001.0), 1010)
+    assert counters.record(KEY, "a", Exposition({SCORES: 3.0}, 1001.0), 1015) == {SCORES: -2.0}
+
+
+def test_a_vanished_process_stays_in_the_sums() -> None:
+    counters = store(target("a"), target("b", revision="r2"))
+    counters.record(KEY, "a", sample(5), 1010)
+    counters.record(KEY, "b", sample(2), 1010)
+    counters.set_targets(KEY, [target("b", revision="r2")], 1012)
+    counters.record(KEY, "a", sample(99), 1013)  # late answer of an address no longer its own
+    assert requests(counters) == 7
+    assert requests(counters, "r2") == 2
+    assert [p.is_gone for p in counters.processes(KEY)] == [True, False]
+    assert counters.losses(KEY) == Losses(terminations=1)
+
+
+def test_memory_for_vanished_processes_is_bounded_and_sums_stay_exact() -> None:
+    counters = store(max_gone=3)
+    for number in range(20):
+        name = f"p{number}"
+        counters.set_targets(KEY, [target(name)], 1000.0 + number)
+        counters.record(KEY, name, sample(1, start=2000.0), 1000.5 + number)
+    assert len(counters.processes(KEY)) == 4
+    assert requests(counters) == 20
+
+
+def test_a_restart_seen_before_its_news_is_counted_once() -> None:
+    """The container restarted; the first scrape of its new life comes under the old name."""
+    counters = store(target("pod/1", pod="pod"))
+    counters.record(KEY, "pod/1", sample(5), 1010)
+    counters.record(KEY, "pod/1", sample(2, start=1012.0), 1015)
+    counters.set_targets(KEY, [target("pod/2", pod="pod")], 1016)
+    grown = counters.record(KEY, "pod/2", sample(3, start=1012.0), 1020)
+    assert grown == {ANSWERED: 1}
+    assert requests(counters) == 8
+    by_name = {process.process: process for process in counters.processes(KEY)}
+    assert by_name["pod/2"].series[ANSWERED] == 3
+    assert by_name["pod/1"].series[ANSWERED] == 5
+
+
+def test_no_series_keeps_the_last_sample() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", sample(5), 1010)
+    counters.record(KEY, "a", Exposition({}, 1001.0), 1015)
+    (process,) = counters.processes(KEY)
+    assert process.problem == NoData(NoDataReason.NO_SERIES, "no trimtab_ series")
+    assert (process.failures, process.sampled_at) == (1, 1010)
+    assert process.no_data(1020) is None
+    assert process.no_data(1030) == process.problem
+
+
+def test_no_data_of_a_silent_process() -> None:
+    counters = store(target("a"))
+    (process,) = counters.processes(KEY)
+    waiting = process.no_data(1000)
+    assert waiting is not None
+    assert waiting.reason is NoDataReason.WAITING
+    counters.record(KEY, "a", sample(5), 1010)
+    (process,) = counters.processes(KEY)
+    assert process.no_data(1025) is None
+    stale = process.no_data(1026)
+    assert stale is not None
+    assert stale.reason is NoDataReason.STALE
+
+
+def test_failures_and_missed_scrapes_are_counted() -> None:
+    counters = store(target("a"))
+    down = NoData(NoDataReason.BACKEND_DOWN, "refused")
+    counters.record_failure(KEY, "a", down)
+    counters.record_failure(KEY, "a", down)
+    counters.record_missed(KEY, "a")
+    (process,) = counters.processes(KEY)
+    assert (process.problem, process.failures, process.missed) == (down, 2, 1)
+    assert counters.losses(KEY) == Losses(missed=3)
+
+
+def test_unknown_and_forgotten_keys_are_empty() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", sample(5), 1010)
+    counters.forget(KEY)
+    assert counters.record(KEY, "a", sample(6), 1015) == {}
+    assert counters.processes(KEY) == ()
+    assert requests(counters) == 0
+    assert counters.losses(KEY) == Losses()

@@ -1,0 +1,102 @@
+"""Windows gather increments by baseline, stay bounded, and survive a checkpoint."""
+
+import json
+
+import pytest
+
+from trimtab.telemetry.port import SeriesKey
+from trimtab.telemetry.windows import MAX_BASELINES, WindowStore
+
+KEY = "shop/digits"
+
+
+def series(name: str, baseline: str = "sha256:b", **labels: str) -> SeriesKey:
+    identity = {"model": "digits", "version": "v1", "digest": "sha256:d", "baseline": baseline}
+    return name, frozenset({**identity, **labels}.items())
+
+
+def bin_of(number: int, baseline: str = "sha256:b") -> SeriesKey:
+    return series("trimtab_feature_bin_total", baseline, feature="x", bin=str(number))
+
+
+def store(seconds: float = 60, **bounds: int) -> WindowStore:
+    windows = WindowStore(**bounds)
+    windows.watch(KEY, seconds)
+    return windows
+
+
+def test_increments_add_up_over_replicas_in_a_window_of_its_own() -> None:
+    windows = store()
+    windows.add(KEY, {bin_of(0): 3.0}, 121)
+    windows.add(KEY, {bin_of(0): 2.0, bin_of(1): 1.0}, 179)
+    windows.add(KEY, {bin_of(0): 9.0}, 180)
+    first, second = windows.windows(KEY)
+    assert (first.start, first.end, second.start) == (120, 180, 180)
+    short = frozenset({("feature", "x"), ("bin", "0")})
+    assert first.family("trimtab_feature_bin_total")[short] == 5
+    assert len(first.counts) == 2
+
+
+def test_baselines_are_never_merged() -> None:
+    windows = store()
+    windows.add(KEY, {bin_of(0, "sha256:b"): 1.0, bin_of(0, "sha256:c"): 2.0}, 121)
+    assert {w.baseline: sum(w.counts.values()) for w in windows.windows(KEY)} == {
+        "sha256:b": 1,
+        "sha256:c": 2,
+    }
+
+
+def test_only_what_drift_needs_is_kept() -> None:
+    windows = store()
+    windows.add(KEY, {series("trimtab_request_seconds_bucket", le="1"): 1.0}, 121)
+    assert windows.windows(KEY) == ()
+
+
+def test_nobody_watches() -> None:
+    windows = WindowStore()
+    windows.add(KEY, {bin_of(0): 1.0}, 121)
+    assert windows.windows(KEY) == ()
+
+
+def test_the_same_length_keeps_and_another_length_drops() -> None:
+    windows = store()
+    windows.add(KEY, {bin_of(0): 1.0}, 121)
+    windows.watch(KEY, 60)
+    assert len(windows.windows(KEY)) == 1
+    windows.watch(KEY, 30)
+    assert windows.windows(KEY) == ()
+    with pytest.raises(ValueError):
+        windows.watch(KEY, 0)
+
+
+def test_memory_is_bounded() -> None:
+    windows = store(max_windows=3, max_series=5)
+    for minute in range(20):
+        windows.add(KEY, {bin_of(0): 1.0}, 60.0 * minute)
+    assert [w.start for w in windows.windows(KEY)] == [1020, 1080, 1140]
+    windows.add(KEY, {bin_of(number): 1.0 for number in range(9)}, 1141)
+    assert len(windows.windows(KEY)[-1].counts) == 5
+    assert windows.left_out(KEY) == 4
+    for number in range(20):
+        windows.add(KEY, {bin_of(0, f"sha256:{number}"): 1.0}, 1200.0 + 60 * number)
+    assert len({w.baseline for w in windows.windows(KEY)}) == MAX_BASELINES
+
+
+def test_checkpoint_survives_json() -> None:
+    windows = store()
+    windows.add(KEY, {bin_of(0): 3.0, bin_of(1): 1.5}, 121)
+    copy = WindowStore()
+    copy.load(json.loads(json.dumps(windows.to_dict())))
+    assert copy.windows(KEY) == windows.windows(KEY)
+    copy.add(KEY, {bin_of(0): 1.0}, 122)
+    assert sum(copy.windows(KEY)[0].counts.values()) == 5.5
+    assert sum(windows.windows(KEY)[0].counts.values()) == 4.5
+
+
+@pytest.mark.parametrize("data", [{}, {"deployments": [{}]}, {"deployments": 3}])
+def test_what_is_no_checkpoint_is_refused_and_changes_nothing(data: dict[str, object]) -> None:
+    windows = store()
+    windows.add(KEY, {bin_of(0): 3.0}, 121)
+    with pytest.raises(ValueError, match="checkpoint"):
+        windows.load(data)
+    assert len(windows.windows(KEY)) == 1
