@@ -1,0 +1,308 @@
+"""Real scrapes over loopback: pods that refuse, hang, lie, flood and restart."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.port import NoData, NoDataReason, Target
+from trimtab.telemetry.scrape import Schedule, Scraper, next_due
+from trimtab.telemetry.scraped import ScrapedTelemetry
+
+KEY = "shop/digits"
+GOOD = 'trimtab_requests_total{code="200"} 5\nprocess_start_time_seconds 2000\n'
+REQUESTS = ("trimtab_requests_total", frozenset({("code", "200")}))
+
+Writer = asyncio.StreamWriter
+Behaviour = Callable[[Writer], Awaitable[None]]
+
+
+async def answer(writer: Writer, body: bytes, status: str = "200 OK") -> None:
+    head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+
+
+class Pod:
+    """An HTTP server on loopback whose `behaviour` answers one request; counts connections."""
+
+    def __init__(self) -> None:
+        self.body = GOOD.encode()
+        self.behaviour: Behaviour = self.good
+        self.requests = 0
+        self.connections = 0
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def good(self, writer: Writer) -> None:
+        await answer(writer, self.body)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await reader.readuntil(b"\r\n\r\n") and not writer.is_closing():
+                    self.requests += 1
+                    await self.behaviour(writer)
+        finally:
+            writer.transport.abort()
+
+
+@pytest.fixture
+async def pod() -> AsyncIterator[Pod]:
+    own = Pod()
+    server = await asyncio.start_server(own.serve, "127.0.0.1", 0)
+    own.port = server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    yield own
+    server.close()
+    for task in own.tasks:
+        task.cancel()
+    await asyncio.gather(*own.tasks, return_exceptions=True)
+    await asyncio.sleep(0)  # transports close in the loop's next turn
+
+
+@pytest.fixture
+async def scraper() -> AsyncIterator[Scraper]:
+    own = Scraper(size_limit=50_000, longest_seconds=0.3)
+    yield own
+    await own.close()
+
+
+def target_of(pod: Pod, process: str = "a", interval: float = 1.0) -> Target:
+    url = f"http://127.0.0.1:{pod.port}/metrics"  # type: ignore[attr-defined]
+    return Target(process, "pod-a", "r1", url, interval)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is polled knows no events
+            await asyncio.sleep(0.005)
+
+
+async def test_a_good_pod_keeps_one_connection(pod: Pod, scraper: Scraper) -> None:
+    for _ in range(3):
+        found = await scraper.scrape(target_of(pod))
+        assert found == Exposition({REQUESTS: 5.0}, 2000.0)
+    assert (pod.requests, pod.connections) == (3, 1)
+
+
+async def hang(writer: Writer) -> None:
+    await asyncio.sleep(60)
+
+
+async def drip(writer: Writer) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    for _ in range(1000):
+        writer.write(b"# ")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def flood(writer: Writer) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    for _ in range(1000):
+        writer.write(b"2710\r\n" + b"x" * 10_000 + b"\r\n")  # 10 MB in all
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+
+
+async def hang_up(writer: Writer) -> None:
+    writer.close()
+
+
+def says(body: str, status: str = "200 OK") -> Behaviour:
+    async def behaviour(writer: Writer) -> None:
+        await answer(writer, body.encode(), status)
+
+    return behaviour
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "detail"),
+    [
+        pytest.param(hang, NoDataReason.BACKEND_DOWN, "no answer within 0.3 s", id="hangs"),
+        pytest.param(drip, NoDataReason.BACKEND_DOWN, "no answer within 0.3 s", id="slow_body"),
+        pytest.param(flood, NoDataReason.BACKEND_DOWN, "more than 50000 bytes", id="ten_megabytes"),
+        pytest.param(hang_up, NoDataReason.BACKEND_DOWN, "disconnected", id="hangs_up"),
+        pytest.param(
+            says("<html>"), NoDataReason.BACKEND_DOWN, "not Prometheus text", id="garbage"
+        ),
+        pytest.param(
+            says("moved", "301 Moved"), NoDataReason.BACKEND_DOWN, "HTTP 301", id="redirect"
+        ),
+        pytest.param(says("", "503 No"), NoDataReason.BACKEND_DOWN, "HTTP 503", id="unavailable"),
+        pytest.param(
+            says("trimtab_a NaN"), NoDataReason.NOT_A_NUMBER, "trimtab_a", id="not_a_number"
+        ),
+    ],
+)
+async def test_a_bad_pod_gives_a_reason(
+    pod: Pod, scraper: Scraper, behaviour: Behaviour, reason: NoDataReason, detail: str
+) -> None:
+    pod.behaviour = behaviour
+    began = time.monotonic()
+    found = await scraper.scrape(target_of(pod))
+    assert isinstance(found, NoData)
+    assert found.reason is reason
+    assert detail in found.detail
+    assert time.monotonic() - began < 2
+
+
+async def test_a_port_that_refuses(scraper: Scraper) -> None:
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    target = Target("a", "pod-a", "r1", f"http://127.0.0.1:{port}/metrics", 1.0)
+    found = await scraper.scrape(target)
+    assert isinstance(found, NoData)
+    assert found.reason is NoDataReason.BACKEND_DOWN
+
+
+async def test_a_large_answer_is_parsed_off_the_loop(pod: Pod) -> None:
+    lines = [f'trimtab_feature_bin_total{{feature="f{k}",bin="0"}} {k}' for k in range(8000)]
+    pod.body = "\n".join(lines).encode()
+    large = Scraper()
+    found = await large.scrape(target_of(pod, interval=10))
+    await large.close()
+    assert isinstance(found, Exposition)
+    assert len(found.values) == 8000
+
+
+async def test_a_connection_closed_meanwhile_is_opened_again(pod: Pod, scraper: Scraper) -> None:
+    async def answer_and_close(writer: Writer) -> None:
+        await answer(writer, GOOD.encode())
+        writer.close()
+
+    pod.behaviour = answer_and_close
+    for _ in range(3):
+        assert isinstance(await scraper.scrape(target_of(pod)), Exposition)
+
+
+@contextlib.asynccontextmanager
+async def running(scraper: Scraper, now: Callable[[], float]) -> AsyncIterator[ScrapedTelemetry]:
+    """Telemetry that scrapes; `scraped` on it counts the notifications."""
+    notified: list[str] = []
+    telemetry = ScrapedTelemetry(notified.append, scraper, now)
+    telemetry.notified = notified  # type: ignore[attr-defined]
+    task = asyncio.create_task(telemetry.run())
+    yield telemetry
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_scrapes_count_notify_and_outlive_the_pod(pod: Pod) -> None:
+    async with running(Scraper(longest_seconds=0.3), lambda: 2005.0) as telemetry:
+        notified: list[str] = telemetry.notified  # type: ignore[attr-defined]
+        telemetry.set_targets(KEY, [])
+        telemetry.watch_windows(KEY, 60)
+        telemetry.set_targets(KEY, [target_of(pod, interval=0.05)])
+        await until(lambda: len(notified) >= 2)
+        assert set(notified) == {KEY}
+        pod.body = GOOD.replace(" 5", " 8").encode()
+        await until(lambda: telemetry.total(KEY, REQUESTS[0]) == 8)
+        pod.body = GOOD.replace(" 5", " 2").replace("2000", "2004").encode()  # restarted
+        await until(lambda: telemetry.total(KEY, REQUESTS[0]) == 10)
+        pod.behaviour = says("trimtab_a NaN")
+        await until(lambda: telemetry.processes(KEY)[0].problem is not None)
+        telemetry.set_targets(KEY, [])
+        (process,) = telemetry.processes(KEY)
+        assert process.is_gone
+        assert process.series[REQUESTS] == 10
+        assert telemetry.total(KEY, REQUESTS[0]) == 10
+        assert telemetry.losses(KEY).terminations == 1
+        telemetry.forget(KEY)
+        assert telemetry.processes(KEY) == ()
+
+
+async def test_windows_gather_what_is_scraped_and_are_restored(pod: Pod) -> None:
+    async with running(Scraper(longest_seconds=0.3), lambda: 1990.0) as telemetry:
+        telemetry.watch_windows(KEY, 60)
+        telemetry.set_targets(KEY, [target_of(pod, interval=0.05)])
+        await until(lambda: bool(telemetry.windows(KEY)))
+        (window,) = telemetry.windows(KEY)
+        assert (window.start, dict(window.counts)) == (1980, {REQUESTS: 5})
+        data = telemetry.checkpoint()
+        telemetry.forget(KEY)
+        assert telemetry.windows(KEY) == ()
+        telemetry.restore(data)
+        assert telemetry.windows(KEY) == (window,)
+
+
+async def test_a_hanging_pod_misses_scrapes_and_holds_up_nobody(pod: Pod) -> None:
+    slow, quick = target_of(pod, "slow", 0.05), target_of(pod, "quick", 0.05)
+    seen: dict[str, int] = {"slow": 0, "quick": 0}
+    missed: list[str] = []
+    release = asyncio.Event()
+
+    async def scrape(key: str, target: Target) -> None:
+        seen[target.process] += 1
+        if target is slow:
+            await release.wait()
+
+    schedule = Schedule(scrape, lambda key, target: missed.append(target.process))
+    schedule.set_targets(KEY, [slow, quick])
+    task = asyncio.create_task(schedule.run())
+    await until(lambda: seen["quick"] >= 4 and len(missed) >= 2)
+    assert (seen["slow"], set(missed)) == (1, {"slow"})
+    schedule.set_targets(KEY, [])
+    release.set()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_concurrency_is_bounded() -> None:
+    under_way = most = done = 0
+
+    async def scrape(key: str, target: Target) -> None:
+        nonlocal under_way, most, done
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.002)
+        under_way -= 1
+        done += 1
+
+    schedule = Schedule(scrape, lambda key, target: None, concurrency=3)
+    targets = [Target(f"p{k}", "pod", "r1", "http://127.0.0.1:1/", 0.1) for k in range(40)]
+    schedule.set_targets(KEY, targets)
+    task = asyncio.create_task(schedule.run())
+    await until(lambda: done >= 80)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert most <= 3
+
+
+async def test_unchanged_targets_keep_their_place() -> None:
+    at: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def scrape(key: str, target: Target) -> None:
+        at.append(loop.time())
+
+    schedule = Schedule(scrape, lambda key, target: None)
+    target = Target("p", "pod", "r1", "http://127.0.0.1:1/", 0.1)
+    schedule.set_targets(KEY, [target])
+    task = asyncio.create_task(schedule.run())
+    while len(at) < 4:
+        schedule.set_targets(KEY, [target])
+        await asyncio.sleep(0.005)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert 0.25 < at[3] - at[0] < 0.5
+    assert schedule.is_current(KEY, target)
+
+
+def test_the_grid_is_even_and_spread() -> None:
+    targets = [Target(f"uid-{k}", "p", "r", "http://x/", 10.0) for k in range(400)]
+    first = [next_due(1000.0, target) for target in targets]
+    assert all(1000 < at <= 1010 for at in first)
+    thirds = [sum(1 for at in first if third <= (at - 1000) * 0.3 < third + 1) for third in (0, 1)]
+    assert all(90 < count < 180 for count in thirds)
+    for target, at in zip(targets, first, strict=True):
+        assert next_due(at + 5, target) == pytest.approx(at + 10)
