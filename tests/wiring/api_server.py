@@ -7,6 +7,7 @@ Discovery, lists in pages, watches, server-side apply, create, delete, Leases an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -167,6 +168,14 @@ class ApiServer:
             gone = {"kind": "Status", "code": 410, "reason": "Expired"}
             await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
             return response
+        with contextlib.suppress(ConnectionResetError):
+            await self._stream(request, asked, response)
+        return response
+
+    async def _stream(
+        self, request: web.Request, asked: Asked, response: web.StreamResponse
+    ) -> None:
+        """Send what happened since the version asked for, until the client goes away."""
         position = int(request.query.get("resourceVersion") or 0)
         while True:
             for event, resource, obj in self._history[position:]:

@@ -13,6 +13,7 @@ from typing import Any
 import kopf
 
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
+from trimtab.cluster.kubernetes_api import PAGE
 from trimtab.cluster.port import CHILD_KINDS, WATCHED, Json, Resource
 from trimtab.cluster.transport import load_configuration
 from trimtab.reconcile.cache import Change
@@ -56,6 +57,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.queueing.exit_timeout = 0.5
     settings.watching.server_timeout = 300
     settings.watching.inactivity_timeout = 70
+    # A list as a whole is held in memory several times over.
+    settings.watching.chunk_size = PAGE
     # With it kopf can lose objects.
     settings.watching.initial_streaming = False
     settings.networking.error_backoffs = EndlessBackOffs()

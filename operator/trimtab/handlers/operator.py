@@ -39,8 +39,8 @@ from trimtab.telemetry.scraped import ScrapedTelemetry
 
 logger = logging.getLogger(__name__)
 
-PASSES_PER_SECOND = 300.0
-PASSES_AT_ONCE = 1000.0
+PASSES_PER_SECOND = 500.0
+PASSES_AT_ONCE = 5000.0
 """A bucket for the sum of all passes: far above any real load, below what a hot loop could do."""
 FINISH_WITHIN_SECONDS = 4.0
 
