@@ -317,7 +317,7 @@ def _stays_inside(value: str) -> str:
 
 Uri = Annotated[
     str,
-    AfterValidator(_stays_inside),
+    # The bounds come before the validator: behind it, they would be missing in the JSON schema.
     Field(
         min_length=1,
         max_length=1024,
@@ -325,6 +325,7 @@ Uri = Annotated[
         r"(/[A-Za-z0-9._~%+=@-]*)*$",
         json_schema_extra=rules(rule("!self.contains('..')", "must not contain '..'")),
     ),
+    AfterValidator(_stays_inside),
 ]
 """Where files lie: the schemes that a store speaks, and no way out of the folder."""
 

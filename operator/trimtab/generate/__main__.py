@@ -21,9 +21,8 @@ def generated_files() -> dict[Path, str]:
     return {**files, Path("crds/README.md"): reference_text()}
 
 
-def differing_files(root: Path) -> list[Path]:
-    """Return the generated files that are missing or stale, and the leftover CRDs, sorted."""
-    files = generated_files()
+def differing_files(root: Path, files: dict[Path, str]) -> list[Path]:
+    """Return which of `files` are missing or stale, and the leftover CRDs, sorted."""
     stale = [path for path, text in files.items() if _text(root / path) != text]
     leftover = [
         path.relative_to(root)
@@ -34,15 +33,14 @@ def differing_files(root: Path) -> list[Path]:
     return sorted(stale + leftover)
 
 
-def write_files(root: Path) -> None:
-    """Write every generated file and remove the leftover CRDs."""
-    for path in differing_files(root):
-        text = generated_files().get(path)
-        if text is None:
-            (root / path).unlink()
-        else:
+def write_files(root: Path, files: dict[Path, str]) -> None:
+    """Write `files` and remove the leftover CRDs."""
+    for path in differing_files(root, files):
+        if path in files:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(text, encoding="utf-8")
+            (root / path).write_text(files[path], encoding="utf-8")
+        else:
+            (root / path).unlink()
 
 
 def _text(path: Path) -> str | None:
@@ -56,9 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="root of the project")
     options = parser.parse_args(arguments)
     if not options.check:
-        write_files(options.root)
+        write_files(options.root, generated_files())
         return 0
-    stale = differing_files(options.root)
+    stale = differing_files(options.root, generated_files())
     for path in stale:
         print(f"{path} differs from what `make generate` writes", file=sys.stderr)
     return 1 if stale else 0
