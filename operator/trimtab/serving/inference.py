@@ -12,6 +12,8 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+import orjson
+
 from trimtab import __version__
 from trimtab.contract.artifact import Tensor
 from trimtab.contract.token import MAX_ROWS
@@ -139,8 +141,8 @@ class Inference:
             parameters = {}
         elif type(parameters) is not dict:
             raise RequestInvalid("parameters: an object is wanted")
-        elif parameters.get("binary_data_output"):
-            raise RequestInvalid("parameters.binary_data_output: only JSON is answered")
+        elif parameters:
+            _check_parameters(parameters)
         names = served.outputs.chosen(content.get("outputs"))
         if "inputs" not in content:
             raise RequestInvalid("inputs: is missing")
@@ -277,6 +279,16 @@ def _object(content: Any) -> dict[str, Any]:
     if type(content) is not dict:
         raise RequestInvalid("the body is not a JSON object")
     return content
+
+
+def _check_parameters(parameters: dict[str, Any]) -> None:
+    """Parameters are echoed, so they have to be writable: JSON is read deeper than written."""
+    if parameters.get("binary_data_output"):
+        raise RequestInvalid("parameters.binary_data_output: only JSON is answered")
+    try:
+        orjson.dumps(parameters)
+    except orjson.JSONEncodeError as error:
+        raise RequestInvalid(f"parameters: {error}") from error
 
 
 def _token(served: Served, prediction: Prediction, rows: slice) -> dict[str, Any]:

@@ -12,6 +12,7 @@ by one, so that only the one at fault gets an error.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,8 @@ import numpy as np
 
 from trimtab.serving.errors import ModelFailed
 from trimtab.serving.model import Matrix, Prediction
+
+log = logging.getLogger(__name__)
 
 Outcome = Prediction | ModelFailed | TimeoutError
 
@@ -117,8 +120,8 @@ class Joiner:
         while owed and (owed[0].done or owed[0].submitted < latest):
             work = owed.popleft()
             if not work.done:
-                work.done = True
-                work.deliver(TimeoutError(f"no answer within {self._deadline:g} s"), 0)
+                late = TimeoutError(f"no answer within {self._deadline:g} s")
+                self._deliver(work, late, 0)
         while self._waiting and self._waiting[0].done:
             self._waiting_rows -= len(self._waiting.popleft().rows)
 
@@ -153,9 +156,16 @@ class Joiner:
             first = 0
             for work in works:
                 if not work.done:
-                    work.done = True
-                    work.deliver(outcome, first)
+                    self._deliver(work, outcome, first)
                 first += len(work.rows)
+
+    def _deliver(self, work: Work, outcome: Outcome, first: int) -> None:
+        work.done = True
+        try:
+            work.deliver(outcome, first)
+        except Exception:
+            # The others of the call are owed their answers all the same.
+            log.exception("an answer could not be given")
 
     # The thread.
 

@@ -64,6 +64,7 @@ class Server:
         settings = self._settings
         self.metrics_port = await self.back.listen(settings.host, settings.metrics_port)
         self.inference_port = await self.front.listen(settings.host, settings.inference_port)
+        log.info("listening: %d and %d", self.metrics_port, self.inference_port)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         loaded = await _in_thread(settings)
         served = Served(loaded, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from trimtab.serving.calibration import Floats, calibrated
 from trimtab.serving.errors import ArtifactRefused, ModelFailed
 
 Matrix = NDArray[np.float64] | NDArray[np.object_]
+
+log = logging.getLogger(__name__)
 
 # Their `predict` is not the class of the largest probability.
 _OWN_RULE = frozenset(
@@ -133,6 +136,7 @@ def load_model(artifact: Artifact, *, trust_pickle: bool) -> Model:
         raise ArtifactRefused(
             "FormatUnknown", f"this image serves sklearn models, not {manifest.format}"
         )
+    _warn_of_versions(manifest.frameworks)
     suffix = artifact.model_file.suffix
     if suffix == ".skops":
         from trimtab.serving.skops_file import load_skops
@@ -150,6 +154,14 @@ def load_model(artifact: Artifact, *, trust_pickle: bool) -> Model:
     if not hasattr(estimator, "predict"):
         raise ArtifactRefused("Malformed", f"{type(estimator).__name__} has no predict")
     return Model(estimator, artifact.signature, artifact.baseline)
+
+
+def _warn_of_versions(frameworks: dict[str, str]) -> None:
+    import sklearn
+
+    made_with = frameworks.get("scikit-learn")
+    if made_with is not None and made_with != sklearn.__version__:
+        log.warning("made with scikit-learn %s, served with %s", made_with, sklearn.__version__)
 
 
 def _load_pickle(artifact: Artifact) -> Any:

@@ -18,6 +18,7 @@ import asyncio
 import fcntl
 import logging
 import random
+import socket
 import struct
 import termios
 from collections import deque
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 65536
 MAX_PIPELINED: Final = 16
+BACKLOG: Final = 2048
 DISCARD_SECONDS: Final = 2.0
 """How long unread input is thrown away after a refusal, so that the peer can read the answer."""
 NEW_IN_DRAIN_SECONDS: Final = 1.0
@@ -121,8 +123,8 @@ class Connection(asyncio.Protocol):
             self._deaf = True
             self._last_request_closes()
         except httptools.HttpParserCallbackError:
-            log.exception("a request could not be handled")
-            self._refuse_rest(error_response(500, "the request could not be handled"))
+            log.exception("a request could not be read")
+            self._transport.abort()
         except httptools.HttpParserError as error:
             self._refuse_rest(error_response(400, f"malformed HTTP: {error}"))
         if self._in_head:
@@ -210,8 +212,15 @@ class Connection(asyncio.Protocol):
             if request.refusal is not None:
                 self._deliver(request, request.refusal)
             else:
-                self._application.handle(request)
+                self._handle(request)
         self._pumping = False
+
+    def _handle(self, request: Request) -> None:
+        try:
+            self._application.handle(request)
+        except Exception:
+            log.exception("%s could not be answered", request.path)
+            request.answer(error_response(500, "the request could not be answered"))
 
     def _deliver(self, request: Request, response: Response) -> None:
         leave = self._port.draining or monotonic() >= self._retire_at
@@ -265,6 +274,8 @@ class Connection(asyncio.Protocol):
         last = self._waiting[-1] if self._waiting else self._answering
         if last is not None:
             last.keep_alive = False
+        else:
+            self._transport.close()
 
     def _too_long(self) -> Response:
         limit = self._port.bounds.max_body_bytes
@@ -303,9 +314,9 @@ class Connection(asyncio.Protocol):
 
     def close_if_quiet(self) -> None:
         """Close unless a request already lies in the socket: that one is answered first."""
-        socket = self._transport.get_extra_info("socket")
-        if socket is not None and not self._transport.is_closing():
-            pending = fcntl.ioctl(socket.fileno(), termios.FIONREAD, b"\0\0\0\0")
+        peer = self._transport.get_extra_info("socket")
+        if peer is not None and not self._transport.is_closing():
+            pending = fcntl.ioctl(peer.fileno(), termios.FIONREAD, b"\0\0\0\0")
             if struct.unpack("i", pending)[0] > 0:
                 return
         self._deaf = True
@@ -329,11 +340,11 @@ class Port:
 
     async def listen(self, host: str | None, port: int) -> int:
         """Start listening; return the port number (useful when 0 was asked for)."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self), host, port, backlog=2048, reuse_address=True
+        listener = _listener(host, port)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self), sock=listener
         )
-        number: int = self._server.sockets[0].getsockname()[1]
+        number: int = listener.getsockname()[1]
         return number
 
     def lifetime(self) -> float:
@@ -392,3 +403,15 @@ class Port:
         self.stop_listening()
         for connection in tuple(self._connections):
             connection.abort()
+
+
+def _listener(host: str | None, port: int) -> socket.socket:
+    """Return a listening socket, for both families where the pod has IPv6."""
+    if host is None and socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+            )
+        except OSError as error:
+            log.info("IPv6 is not to be had: %s", error)
+    return socket.create_server((host or "", port), backlog=BACKLOG)

@@ -10,6 +10,7 @@ from typing import Any
 
 import sklearn.utils
 
+from trimtab.contract.trees import TREE_TYPES, UnsafeModel, check_trees
 from trimtab.serving.errors import ArtifactRefused
 
 
@@ -18,14 +19,20 @@ def load_skops(file: Path) -> Any:
     skops_io = _import_skops()
     try:
         named = skops_io.get_untrusted_types(file=file)
-        unknown = [name for name in named if not _is_public_estimator(name)]
+        unknown = [
+            name for name in named if name not in TREE_TYPES and not _is_public_estimator(name)
+        ]
         if unknown:
             raise ArtifactRefused(
                 "UntrustedType", "the model holds types that are not loaded: " + ", ".join(unknown)
             )
-        return skops_io.load(file, trusted=named)
+        model = skops_io.load(file, trusted=named)
+        check_trees(model)
+        return model
     except ArtifactRefused:
         raise
+    except UnsafeModel as error:
+        raise ArtifactRefused("UnsafeModel", str(error)) from error
     except Exception as error:
         raise ArtifactRefused("Malformed", f"{file.name}: {error!r}") from error
 

@@ -65,9 +65,11 @@ def parse_json(body: bytes) -> Any:
         if b"NaN" not in body and b"Infinity" not in body:
             raise RequestInvalid(f"the body is not JSON: {error}") from error
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        content = json.loads(body)
+        orjson.dumps(content)  # what is echoed has to be writable
+    except (ValueError, RecursionError, orjson.JSONEncodeError) as error:
         raise RequestInvalid(f"the body is not JSON: {error}") from error
+    return content
 
 
 class Inputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,19 +24,32 @@ class Client:
         self.server = server
         self.front = front
         self.back = back
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection to the inference port that is closed at the end."""
+        streams = await asyncio.open_connection("127.0.0.1", self.server.inference_port)
+        self._writers.append(streams[1])
+        return streams
+
+    async def hang_up(self) -> None:
+        for writer in self._writers:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def infer(self, inputs: Any, **more: Any) -> httpx.Response:
         return await self.front.post("/v2/models/digits/infer", json={"inputs": inputs, **more})
 
     async def metrics(self) -> dict[str, float]:
-        """Return samples by name, with labels but for the four of the identity."""
+        """Return samples by name, with labels but for the four of the identity; sums over these."""
         page = await self.back.get("/metrics")
         assert page.status_code == 200
         return samples(page.text)
 
 
 def samples(page: str) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for line in page.splitlines():
         if line.startswith("#"):
             continue
@@ -49,8 +62,7 @@ def samples(page: str) -> dict[str, float]:
         ]
         text = ",".join(part.replace('"', "") for part in labels)
         key = f"{bare}{{{text}}}" if text else bare
-        assert key not in found, key
-        found[key] = float(value)
+        found[key] = found.get(key, 0.0) + float(value)
     return found
 
 
@@ -68,7 +80,11 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
                 base_url=f"http://127.0.0.1:{server.metrics_port}", timeout=30
             ) as back,
         ):
-            yield Client(server, front, back)
+            client = Client(server, front, back)
+            try:
+                yield client
+            finally:
+                await client.hang_up()
     finally:
         await server.close()
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import skops.io
@@ -82,7 +83,7 @@ def store(
         created="2026-01-01T00:00:00Z",
         frameworks={},
     )
-    place = folder / written.digest.removeprefix("sha256:")[:16]
+    place = Path(urlsplit(written.uri).path)
     return Stored(written.uri, written.digest, place, signature, baseline, estimator, rows)
 
 

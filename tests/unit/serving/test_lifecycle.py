@@ -1,0 +1,455 @@
+"""Load or refuse, ready or not, and a drain that fails no request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import joblib
+import pytest
+import skops.io
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import FunctionTransformer
+from tests.unit.serving.loopback import Client, serving, until, vector
+from tests.unit.serving.stored import Stored, reseal, store, with_digest
+
+from trimtab.serving.errors import ArtifactRefused, SettingsInvalid, StartRefused, WarmUpFailed
+from trimtab.serving.lifecycle import Server
+from trimtab.serving.model import Matrix, Model, Prediction
+from trimtab.serving.settings import Settings, read_settings
+
+
+def copied(binary: Stored, folder: Path) -> Stored:
+    """Return the binary artifact in a folder of its own."""
+    return store(folder, binary.estimator, binary.signature, binary.baseline, binary.rows)
+
+
+def naming(settings: Settings, stored: Stored, digest: str | None = None) -> Settings:
+    return replace(settings, artifact_uri=stored.uri, artifact_digest=digest or stored.digest)
+
+
+async def refused(settings: Settings) -> StartRefused:
+    server = Server(settings)
+    try:
+        with pytest.raises(StartRefused) as raised:
+            await server.start()
+        return raised.value
+    finally:
+        await server.close()
+
+
+async def test_another_digest_is_refused(settings: Settings) -> None:
+    error = await refused(replace(settings, artifact_digest="sha256:" + "0" * 64))
+    assert isinstance(error, ArtifactRefused)
+    assert error.reason == "DigestMismatch"
+
+
+@pytest.mark.parametrize("name", ["model.skops", "signature.json", "baseline.json"])
+@pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "longer"])
+async def test_a_damaged_file_is_refused(
+    settings: Settings, binary: Stored, tmp_path: Path, name: str, damage: str
+) -> None:
+    stored = copied(binary, tmp_path)
+    file = stored.folder / name
+    data = file.read_bytes()
+    match damage:
+        case "truncated":
+            file.write_bytes(data[:-1])
+        case "changed":
+            file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        case "missing":
+            file.unlink()
+        case _:
+            file.write_bytes(data + b" ")
+    error = await refused(naming(settings, stored))
+    assert error.reason in ("DigestMismatch", "Malformed")
+    assert name in str(error)
+
+
+async def test_a_changed_baseline_is_refused_even_when_resealed(
+    settings: Settings, binary: Stored, tmp_path: Path
+) -> None:
+    stored = copied(binary, tmp_path)
+    file = stored.folder / "baseline.json"
+    content = json.loads(file.read_bytes())
+    content["n"] += 1
+    file.write_text(json.dumps(content))
+    error = await refused(naming(settings, stored, reseal(stored)))
+    assert error.reason == "DigestMismatch"
+
+
+async def test_types_that_are_not_trusted_are_named(
+    settings: Settings, binary: Stored, tmp_path: Path
+) -> None:
+    evil = FunctionTransformer(func=os.system)
+    stored = store(
+        tmp_path,
+        None,
+        binary.signature,
+        binary.baseline,
+        binary.rows,
+        files={"model.skops": skops.io.dumps(evil)},
+    )
+    error = await refused(naming(settings, stored))
+    assert error.reason == "UntrustedType"
+    assert "system" in str(error)
+
+
+async def test_a_file_that_is_no_model_is_refused(
+    settings: Settings, binary: Stored, tmp_path: Path
+) -> None:
+    for index, junk in enumerate((b"", b"PK\x03\x04 junk", skops.io.dumps({"a": 1}))):
+        stored = store(
+            tmp_path / str(index),
+            None,
+            binary.signature,
+            binary.baseline,
+            binary.rows,
+            files={"model.skops": junk},
+        )
+        assert (await refused(naming(settings, stored))).reason == "Malformed"
+
+
+async def test_a_pickle_is_loaded_only_where_it_is_trusted(
+    settings: Settings, binary: Stored, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.joblib"
+    joblib.dump(binary.estimator, file)
+    stored = store(
+        tmp_path / "store",
+        None,
+        binary.signature,
+        binary.baseline,
+        binary.rows,
+        files={"model.joblib": file.read_bytes()},
+        model_file="model.joblib",
+    )
+    named = naming(settings, stored)
+    assert (await refused(named)).reason == "PickleNotTrusted"
+    async with serving(replace(named, trust_pickle=True)) as client:
+        assert (await client.infer(vector(binary.rows[:1]))).status_code == 200
+
+
+async def test_a_forest_is_served(settings: Settings, binary: Stored, tmp_path: Path) -> None:
+    forest = RandomForestClassifier(5, random_state=0)
+    forest.fit(binary.rows, binary.estimator.predict(binary.rows))
+    stored = store(tmp_path, forest, binary.signature, binary.baseline, binary.rows)
+    async with serving(naming(settings, stored)) as client:
+        answer = await client.infer(vector(binary.rows[:7]))
+    assert answer.json()["outputs"][0]["data"] == forest.predict(binary.rows[:7]).tolist()
+
+
+async def test_a_forged_tree_is_refused(settings: Settings, binary: Stored, tmp_path: Path) -> None:
+    forest = RandomForestClassifier(2, random_state=0)
+    forest.fit(binary.rows, binary.estimator.predict(binary.rows))
+    forest.estimators_[1].tree_.children_left[0] = 10**6
+    stored = store(tmp_path, forest, binary.signature, binary.baseline, binary.rows)
+    assert (await refused(naming(settings, stored))).reason == "UnsafeModel"
+
+
+async def test_parts_that_do_not_fit_are_refused(
+    settings: Settings, binary: Stored, tmp_path: Path
+) -> None:
+    signature, baseline = binary.signature, binary.baseline
+    wide = signature.inputs[0].model_copy(update={"shape": [5]})
+    output = signature.outputs[1].model_copy(update={"shape": [3]})
+    edges = baseline.features[0].model_copy(update={"counts": [1]})
+    for index, (sign, base, reason) in enumerate(
+        [
+            (signature.model_copy(update={"classes": ["0", "2"]}), baseline, "ClassesDiffer"),
+            (signature.model_copy(update={"classes": []}), baseline, "Malformed"),
+            (signature.model_copy(update={"outputs": [output]}), baseline, "OutputsDiffer"),
+            (signature.model_copy(update={"inputs": [wide]}), baseline, "WarmUpFailed"),
+            (signature, baseline.model_copy(update={"features": [edges]}), "Malformed"),
+            (signature, baseline.model_copy(update={"score_counts": [1]}), "Malformed"),
+            (
+                signature,
+                baseline.model_copy(update={"calibration": baseline.calibration * 2}),
+                "Malformed",
+            ),
+        ]
+    ):
+        stored = store(
+            tmp_path / str(index), binary.estimator, sign, with_digest(base), binary.rows
+        )
+        assert (await refused(naming(settings, stored))).reason == reason, index
+
+
+async def test_other_ends_of_a_start(settings: Settings, binary: Stored, tmp_path: Path) -> None:
+    onnx = replace(settings, artifact_format="onnx")
+    assert (await refused(onnx)).reason == "FormatMismatch"
+    small = replace(settings, max_artifact_bytes=100)
+    assert (await refused(small)).reason == "TooLarge"
+    gone = replace(settings, artifact_uri=(tmp_path / "nowhere").as_uri())
+    assert (await refused(gone)).reason == "NotInStore"
+    odd = replace(settings, artifact_uri="ftp://x/y")
+    assert (await refused(odd)).reason == "BadLocation"
+    away = replace(settings, token_key_file=tmp_path / "no-key")
+    assert isinstance(await refused(away), SettingsInvalid)
+    unfitted = store(
+        tmp_path / "unfitted", LogisticRegression(), binary.signature, binary.baseline, binary.rows
+    )
+    assert isinstance(await refused(naming(settings, unfitted)), WarmUpFailed)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MODEL", ""),
+        ("ARTIFACT_DIGEST", " "),
+        ("MAX_ROWS", "many"),
+        ("MAX_ROWS", "-1"),
+        ("DEADLINE_SECONDS", "inf"),
+        ("DEADLINE_SECONDS", "soon"),
+        ("TRUST_PICKLE", "yes"),
+        ("ACCESS_LOG", "some"),
+    ],
+)
+def test_settings_name_the_variable_at_fault(name: str, value: str) -> None:
+    environment = {
+        "TRIMTAB_MODEL": "m",
+        "TRIMTAB_VERSION": "v",
+        "TRIMTAB_ARTIFACT_URI": "file:///x",
+        "TRIMTAB_ARTIFACT_DIGEST": "sha256:" + "0" * 64,
+    }
+    assert read_settings(environment).inference_port == 8080
+    with pytest.raises(SettingsInvalid, match=f"TRIMTAB_{name}"):
+        read_settings(environment | {f"TRIMTAB_{name}": value})
+
+
+class Held:
+    """Makes the model of a running server wait, or fail, at will."""
+
+    def __init__(self, client: Client) -> None:
+        served = client.server.inference.served
+        assert served is not None
+        self.joiner = served.joiner
+        self.served = served
+        self.calls = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self._predict = self.joiner._predict
+        self.joiner._predict = self.predict
+
+    def predict(self, rows: Matrix) -> Prediction:
+        self.calls += 1
+        assert self.gate.wait(20)
+        return self._predict(rows)
+
+
+async def test_a_hung_model_is_not_ready_but_alive(settings: Settings, binary: Stored) -> None:
+    impatient = replace(settings, hung_seconds=0.05, hung_restart_seconds=0.4)
+    async with serving(impatient) as client:
+        held = Held(client)
+        held.gate.clear()
+        waiting = asyncio.ensure_future(client.infer(vector(binary.rows[:1])))
+        await until(lambda: held.joiner.busy_seconds() > 0.05)
+        ready = await client.back.get("/readyz")
+        alive = await client.back.get("/healthz")
+        page = await client.front.get("/v2/health/ready")
+        assert (ready.status_code, alive.status_code, page.status_code) == (503, 200, 503)
+        assert "has not answered" in ready.json()["error"]
+        assert (await client.metrics())["trimtab_requests_started_total"] == 1
+        await until(lambda: held.joiner.busy_seconds() > 0.4)
+        assert (await client.back.get("/healthz")).status_code == 503
+        held.gate.set()
+        assert (await waiting).status_code == 200
+        assert (await client.back.get("/readyz")).status_code == 200
+
+
+async def test_too_many_waiting_requests_are_sent_away(settings: Settings, binary: Stored) -> None:
+    async with serving(replace(settings, queue_requests=3)) as client:
+        held = Held(client)
+        held.gate.clear()
+        first = asyncio.ensure_future(client.infer(vector(binary.rows[:1])))
+        await until(lambda: held.calls == 1)
+        others = [asyncio.ensure_future(client.infer(vector(binary.rows[:1]))) for _ in range(10)]
+        await until(lambda: sum(other.done() for other in others) == 7)
+        assert (await client.metrics())["trimtab_queue_depth"] == 3
+        held.gate.set()
+        answers = await asyncio.gather(first, *others)
+    codes = Counter(answer.status_code for answer in answers)
+    assert codes == {200: 4, 503: 7}
+    assert {a.headers["retry-after"] for a in answers if a.status_code == 503} == {"1"}
+
+
+async def test_the_deadline_is_kept(settings: Settings, binary: Stored) -> None:
+    async with serving(replace(settings, deadline_seconds=0.05)) as client:
+        held = Held(client)
+        held.gate.clear()
+        answer = await client.infer(vector(binary.rows[:1]))
+        held.gate.set()
+        counted = await client.metrics()
+    assert answer.status_code == 504
+    assert counted["trimtab_requests_total{code=504}"] == 1
+
+
+class Broken:
+    """A classifier that raises."""
+
+    def predict(self, _rows: Any) -> None:
+        raise AssertionError
+
+    def predict_proba(self, _rows: Any) -> None:
+        raise KeyError("weights")
+
+
+async def test_a_failing_model_is_500_and_counted(
+    settings: Settings, binary: Stored, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(settings) as client:
+        held = Held(client)
+
+        held._predict = Model(Broken(), binary.signature, binary.baseline).predict
+        answer = await client.infer(vector(binary.rows[:2]))
+        counted = await client.metrics()
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the model failed: KeyError: 'weights'"}
+    assert counted["trimtab_requests_total{code=500}"] == 1
+    assert "the model failed" in caplog.text
+
+
+async def test_a_drain_under_load_fails_no_request(settings: Settings, binary: Stored) -> None:
+    """Two servers stand for two pods; clients learn of the drain a moment late, as they do."""
+    async with serving(settings) as old, serving(settings) as new:
+        target = [old.server.inference_port]
+        codes: Counter[tuple[int, int]] = Counter()
+        stop = asyncio.Event()
+
+        async def user(number: int) -> None:
+            async with httpx.AsyncClient(timeout=10) as http:
+                while not stop.is_set():
+                    port = target[0]
+                    answer = await http.post(
+                        f"http://127.0.0.1:{port}/v2/models/digits/infer",
+                        json={"inputs": vector(binary.rows[:1])},
+                    )
+                    codes[port, answer.status_code] += 1
+                    await asyncio.sleep(0.002 * (number % 5))
+
+        users = [asyncio.ensure_future(user(number)) for number in range(20)]
+        await until(lambda: codes.total() > 100)
+        drain = asyncio.ensure_future(old.server.drain())
+        await asyncio.sleep(0)
+        assert (await old.back.get("/readyz")).status_code == 503
+        before = codes.total()
+        await until(lambda: codes.total() > before + 50)  # the Service has not noticed yet
+        target[0] = new.server.inference_port
+        await drain
+        assert old.server.front.connections == 0
+        before = codes.total()
+        await until(lambda: codes.total() > before + 50)
+        stop.set()
+        await asyncio.gather(*users)
+        counted = await old.metrics()
+    assert {code for _, code in codes} == {200}
+    old_port, new_port = old.server.inference_port, new.server.inference_port
+    assert counted["trimtab_requests_total{code=200}"] == codes[old_port, 200]
+    assert counted["trimtab_requests_started_total"] == codes[old_port, 200]
+    assert codes[new_port, 200] > 0
+
+
+async def test_a_drain_closes_idle_connections_at_once_and_answers_the_others(
+    settings: Settings, binary: Stored
+) -> None:
+    async with serving(replace(settings, drain_linger_seconds=0.0)) as client:
+        held = Held(client)
+        held.gate.clear()
+        idle = await client.connect()
+        busy = asyncio.ensure_future(client.infer(vector(binary.rows[:1])))
+        await until(lambda: held.calls == 1)
+        drain = asyncio.ensure_future(client.server.drain())
+        async with asyncio.timeout(0.2):
+            assert await idle[0].read() == b""
+        held.gate.set()
+        answer = await busy
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        late = await client.infer(vector(binary.rows[:1]))
+        assert (late.status_code, late.headers["connection"]) == (200, "close")
+        await drain
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TRIMTAB_MODEL": settings.model,
+        "TRIMTAB_VERSION": settings.version,
+        "TRIMTAB_ARTIFACT_URI": settings.artifact_uri,
+        "TRIMTAB_ARTIFACT_DIGEST": settings.artifact_digest,
+        "TRIMTAB_TOKEN_KEY_FILE": str(settings.token_key_file),
+        "TRIMTAB_SCRATCH": str(settings.scratch),
+        "TRIMTAB_TERMINATION_LOG": str(settings.termination_log),
+        "TRIMTAB_HOST": "127.0.0.1",
+        "TRIMTAB_INFERENCE_PORT": "0",
+        "TRIMTAB_METRICS_PORT": "0",
+        "TRIMTAB_DRAIN_GRACE_SECONDS": "0.2",
+        "TRIMTAB_ACCESS_LOG": "all",
+    } | more
+
+
+async def started(settings: Settings, **more: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "trimtab.serving",
+        env=environment(settings, **more),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_the_program_serves_and_ends_on_sigterm(settings: Settings, binary: Stored) -> None:
+    process = await started(settings)
+    assert process.stderr is not None
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            lines: dict[str, Any] = {}
+            while "ready" not in lines:
+                line = json.loads(await process.stderr.readline())
+                lines[line["message"].partition(":")[0]] = line
+        port = int(lines["listening"]["message"].rpartition(" ")[2])
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            answer = await http.post(
+                "/v2/models/digits/infer", json={"inputs": vector(binary.rows[:3])}
+            )
+            assert answer.status_code == 200
+            process.send_signal(signal.SIGTERM)
+            logged = json.loads(await process.stdout.readline())
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert (logged["path"], logged["status"], logged["rows"]) == ("/v2/models/digits/infer", 200, 3)
+    assert not settings.termination_log.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "reason"),
+    [
+        ({"TRIMTAB_ARTIFACT_DIGEST": "sha256:" + "0" * 64}, 3, "DigestMismatch"),
+        ({"TRIMTAB_MODEL": ""}, 2, "SettingsInvalid"),
+    ],
+    ids=["digest", "settings"],
+)
+async def test_the_program_says_why_it_refuses(
+    settings: Settings, more: dict[str, str], code: int, reason: str
+) -> None:
+    process = await started(settings, **more)
+    async with asyncio.timeout(30):
+        _, log = await process.communicate()
+    assert process.returncode == code
+    assert json.loads(settings.termination_log.read_bytes())["reason"] == reason
+    assert reason in log.decode()
