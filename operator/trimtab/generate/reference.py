@@ -14,6 +14,7 @@ def reference_text() -> str:
         "",
         "The same text is in the cluster: `kubectl explain modeldeployments.spec.rollout`.",
         "",
+        "",
     ]
     return "\n".join(head) + "\n".join(_section(info) for info in KINDS)
 
@@ -57,7 +58,7 @@ def _type(field: Schema) -> str:
 
 
 def _meaning(field: Schema) -> str:
-    text = str(field["description"]).replace("|", "\\|")
+    text = str(field["description"]).replace("|", "\\|").replace("<", "&lt;")
     return f"{text} Default `{_plain(field['default'])}`." if "default" in field else text
 
 
