@@ -1,0 +1,133 @@
+"""Keep-alive HTTP/1.1 connections to one Service, as a plain client pool keeps them.
+
+Requests take connections in turn, so that every one is used and the pods behind the Service share
+the load. A connection that the server closed while it lay idle is replaced before use; one that
+closes before the first byte of an answer is tried once more on a fresh one, and counted, which is
+what HTTP clients do (RFC 9110 §9.2.2 allows it where no answer had begun).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+_LARGEST_HEAD: Final = 65_536
+
+
+class NoAnswer(Exception):  # noqa: N818 - says what the user saw
+    """The request was not answered: refused, cut off, or not in time."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """Status, body, and whether it took a second connection."""
+
+    status: int
+    body: bytes
+    retried: bool = False
+
+
+class _Stale(ConnectionError):  # noqa: N818 - an OSError, so a second one is a NoAnswer
+    """The connection was closed before any byte of the answer."""
+
+
+class Connections:
+    """At most `limit` connections to `url` (http only)."""
+
+    def __init__(self, url: str, limit: int, timeout_seconds: float = 30.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError(f"{url}: http://host[:port] is wanted")
+        self._host, self._port = parts.hostname, parts.port or 80
+        self._authority = parts.netloc
+        self._timeout_seconds = timeout_seconds
+        self._idle: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
+        self._free = asyncio.Semaphore(limit)
+        self._limit, self._open = limit, 0
+
+    async def post(self, path: str, body: bytes) -> Answer:
+        """Send one request and return its answer; raise NoAnswer."""
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self._authority}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            async with asyncio.timeout(self._timeout_seconds), self._free:
+                return await self._post(head.encode() + body)
+        except TimeoutError as error:
+            raise NoAnswer(f"no answer within {self._timeout_seconds:g} s") from error
+        except (OSError, EOFError, ValueError) as error:
+            raise NoAnswer(f"{type(error).__name__}: {error}") from error
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._drop(self._idle.popleft()[1])
+
+    async def _post(self, message: bytes) -> Answer:
+        reused = self._take()
+        if reused is not None:
+            try:
+                return await self._exchange(*reused, message)
+            except _Stale:
+                answer = await self._exchange(*await self._connect(), message)
+                answer.retried = True
+                return answer
+        return await self._exchange(*await self._connect(), message)
+
+    def _take(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        if self._open < self._limit:
+            return None  # until all are open, so that the pods share the load
+        while self._idle:
+            reader, writer = self._idle.popleft()
+            if not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            self._drop(writer)
+        return None
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        opened = await asyncio.open_connection(self._host, self._port)
+        self._open += 1
+        return opened
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: bytes
+    ) -> Answer:
+        is_kept = False
+        try:
+            writer.write(message)
+            try:
+                await writer.drain()
+                first = await reader.readline()
+            except ConnectionError as error:
+                raise _Stale(str(error)) from error
+            if not first:
+                raise _Stale("closed")
+            status, headers = int(first.split(b" ", 2)[1]), await _headers(reader)
+            body = await reader.readexactly(int(headers.get(b"content-length", b"0")))
+            is_kept = headers.get(b"connection", b"").lower() != b"close"
+            return Answer(status, body)
+        finally:
+            if is_kept:
+                self._idle.append((reader, writer))
+            else:
+                self._drop(writer)
+
+    def _drop(self, writer: asyncio.StreamWriter) -> None:
+        self._open -= 1
+        writer.close()
+
+
+async def _headers(reader: asyncio.StreamReader) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    size = 0
+    while (line := await reader.readline()) not in (b"\r\n", b"\n"):
+        size += len(line)
+        if not line or size > _LARGEST_HEAD:
+            raise EOFError("the answer's head was cut off")
+        name, _, value = line.partition(b":")
+        found[name.strip().lower()] = value.strip()
+    return found
