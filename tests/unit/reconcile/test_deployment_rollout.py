@@ -1,8 +1,8 @@
 """Rollouts from the first version to each of their ends, on a simulated cluster."""
 
-from trimtab.simulation.traffic import Behaviour
-
 from tests.unit.reconcile.worlds import Shop, deployment_object
+
+from trimtab.simulation.traffic import Behaviour
 
 
 async def test_first_version_serves_at_full_size_without_steps() -> None:
