@@ -267,7 +267,8 @@ def _judge_floor(what: str, share: Share, floor: float, alpha: float) -> Finding
     if test.is_below:
         message = f"{text}, at most {test.upper:.3f}"
         return replace(finding, verdict="Drifting", message=message)
-    if not test.is_enough:
+    # A quality that is proven to be above the floor needs no more rows either.
+    if not test.is_enough and test.lower < floor:
         message = f"{text}; {test.needed} rows are needed"
         return replace(finding, verdict="InsufficientData", message=message)
     return finding

@@ -99,6 +99,12 @@ def test_predictions(window: dict[str, Any], verdict: str) -> None:
             "rows are needed",
             id="a_little_below_is_not_proven_by_few_rows",
         ),
+        pytest.param(
+            {"accuracy": 0.999, "n": 300},
+            "Stable",
+            "n=300",
+            id="far_above_needs_few_rows",
+        ),
         pytest.param({"n": 0}, "NoData", "NoTraffic", id="no_rows_are_no_data"),
     ],
 )
