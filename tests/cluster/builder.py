@@ -91,7 +91,9 @@ def _local_base(settings: Settings) -> str:
 
 def _debian_mirror() -> str:
     """The first Debian source that this machine itself installs from."""
-    for file in sorted(Path("/etc/apt").rglob("*.sources")) + sorted(Path("/etc/apt").rglob("*.list")):
+    for file in sorted(Path("/etc/apt").rglob("*.sources")) + sorted(
+        Path("/etc/apt").rglob("*.list")
+    ):
         for line in file.read_text().splitlines():
             words = line.split()
             if words[:1] in (["URIs:"], ["deb"]):
@@ -106,5 +108,7 @@ def _pip_configuration() -> str:
     lines = ["[global]", f"cert = {CERTIFICATES / 'ca-certificates.crt'}"]
     for name in PIP_VARIABLES:
         if name in os.environ:
-            lines.append(f"{name.removeprefix('PIP_').lower().replace('_', '-')} = {os.environ[name]}")
+            lines.append(
+                f"{name.removeprefix('PIP_').lower().replace('_', '-')} = {os.environ[name]}"
+            )
     return "\n".join(lines) + "\n"

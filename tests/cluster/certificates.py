@@ -42,7 +42,16 @@ def make_certificates(settings: Settings) -> None:
     run(["openssl", "pkey", "-in", folder / "service-accounts.key", "-pubout", "-out", public])
     _make_key(folder / "ca.key")
     usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
-    request = ["openssl", "req", "-x509", "-new", "-key", folder / "ca.key", "-days", DAYS]
+    request: list[str | Path] = [
+        "openssl",
+        "req",
+        "-x509",
+        "-new",
+        "-key",
+        folder / "ca.key",
+        "-days",
+        DAYS,
+    ]
     run([*request, "-subj", "/CN=trimtab-ca", *usage, "-out", folder / "ca.crt"])
     for part, subject in SUBJECTS.items():
         _make_certificate(folder, part, subject)
@@ -64,7 +73,13 @@ def _make_certificate(folder: Path, part: str, subject: str) -> None:
         lines.append(f"subjectAltName={SERVER_NAMES}")
     extensions.write_text("\n".join(lines))
     request = run(["openssl", "req", "-new", "-key", key, "-subj", subject])
-    authority = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial"]
+    authority: list[str | Path] = [
+        "-CA",
+        folder / "ca.crt",
+        "-CAkey",
+        folder / "ca.key",
+        "-CAcreateserial",
+    ]
     command = ["openssl", "x509", "-req", *authority, "-days", DAYS, "-extfile", extensions]
     run([*command, "-out", folder / f"{part}.crt"], input_text=request)
 
@@ -72,7 +87,6 @@ def _make_certificate(folder: Path, part: str, subject: str) -> None:
 def write_kubeconfig(settings: Settings, user: str, target: Path) -> None:
     """A kubeconfig (JSON is YAML too) with everything it needs inside the one file."""
     folder = settings.certificates
-
 
     def encoded(name: str) -> str:
         return base64.b64encode((folder / name).read_bytes()).decode()
@@ -87,9 +101,7 @@ def write_kubeconfig(settings: Settings, user: str, target: Path) -> None:
         "kind": "Config",
         "clusters": [{"name": settings.name, "cluster": cluster}],
         "users": [{"name": user, "user": identity}],
-        "contexts": [
-            {"name": settings.name, "context": {"cluster": settings.name, "user": user}}
-        ],
+        "contexts": [{"name": settings.name, "context": {"cluster": settings.name, "user": user}}],
         "current-context": settings.name,
     }
     target.write_text(json.dumps(document))

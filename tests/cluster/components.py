@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def etcd_command(settings: Settings) -> list[str]:
 
 def apiserver_command(settings: Settings, kubernetes: Path) -> list[str]:
     pki = settings.certificates
-    flags = {
+    flags: dict[str, str | Path] = {
         "etcd-servers": ETCD,
         "advertise-address": NODE_ADDRESS,
         "secure-port": "6443",
@@ -69,7 +70,7 @@ def apiserver_command(settings: Settings, kubernetes: Path) -> list[str]:
 def controller_manager_command(settings: Settings, kubernetes: Path) -> list[str]:
     pki = settings.certificates
     kubeconfig = pki / "controller-manager.kubeconfig"
-    flags = {
+    flags: dict[str, str | Path] = {
         "kubeconfig": kubeconfig,
         "authentication-kubeconfig": kubeconfig,
         "authorization-kubeconfig": kubeconfig,
@@ -86,7 +87,7 @@ def controller_manager_command(settings: Settings, kubernetes: Path) -> list[str
 
 def scheduler_command(settings: Settings, kubernetes: Path) -> list[str]:
     kubeconfig = settings.certificates / "scheduler.kubeconfig"
-    flags = {
+    flags: dict[str, str | Path] = {
         "kubeconfig": kubeconfig,
         "authentication-kubeconfig": kubeconfig,
         "authorization-kubeconfig": kubeconfig,
@@ -126,7 +127,7 @@ def kubelet_command(settings: Settings, kubernetes: Path) -> list[str]:
         "maxPods": 250,
         "volumePluginDir": str(settings.state / "kubelet" / "volume-plugins"),
     }
-    flags = {
+    flags: dict[str, str | Path] = {
         "config": _write(settings, "kubelet.json", configuration),
         "kubeconfig": pki / f"{NODE}.kubeconfig",
         "hostname-override": NODE,
@@ -224,7 +225,7 @@ def _pod_network(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _command(kubernetes: Path, part: str, flags: dict[str, str | Path]) -> list[str]:
+def _command(kubernetes: Path, part: str, flags: Mapping[str, str | Path]) -> list[str]:
     return [str(kubernetes), part, *[f"--{name}={value}" for name, value in flags.items()]]
 
 

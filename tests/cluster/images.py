@@ -47,7 +47,15 @@ def _load_into_context(settings: Settings, context: str) -> None:
         archive = settings.cache / f"{target}.tar"
         archive.unlink(missing_ok=True)
         name = reference_of(target)
-        run([*builder.buildah(settings), "push", "--quiet", name, f"docker-archive:{archive}:{name}"])
+        run(
+            [
+                *builder.buildah(settings),
+                "push",
+                "--quiet",
+                name,
+                f"docker-archive:{archive}:{name}",
+            ]
+        )
         existing.load_archive(context, archive)
         archive.unlink()
 

@@ -29,7 +29,12 @@ from .shell import run, say, succeeds, wait_until
 from .volumes import volumes_manifest
 
 # the kubelet sets these for the whole machine; `down` puts the old values back
-KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
+KERNEL_SETTINGS = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+)
 
 
 def bring_up(settings: Settings) -> None:
@@ -53,6 +58,8 @@ def bring_up(settings: Settings) -> None:
         processes.start_holder(settings)
     _start_parts(settings, kubernetes, coredns)
     wait_until(lambda: _is_node_ready(settings, kubernetes), "node Ready", 60)
+    account = [*kubectl(settings, kubernetes), "get", "serviceaccount", "default"]
+    wait_until(lambda: succeeds(account), "default service account", 30)  # no pod without it
     say(f"node Ready after {time.monotonic() - began:.1f} s")
 
 
@@ -60,23 +67,24 @@ def _start_parts(settings: Settings, kubernetes: Path, coredns: Path) -> None:
     processes.start(settings, "etcd", components.etcd_command(settings))
     processes.start(settings, "containerd", components.containerd_command(settings))
     processes.start(settings, "apiserver", components.apiserver_command(settings, kubernetes))
-    wait_until(settings.containerd_socket.exists, "containerd", 20)
+    _wait_for(settings, "containerd", lambda: succeeds([*ctr(settings), "version"]))
     _import_pause_image(settings)
     _wait_for(settings, "apiserver", lambda: _is_api_ready(settings, kubernetes))
-    started = {
-        "controller-manager": components.controller_manager_command(settings, kubernetes),
-        "scheduler": components.scheduler_command(settings, kubernetes),
-        "kubelet": components.kubelet_command(settings, kubernetes),
-        "proxy": components.proxy_command(settings, kubernetes),
-        "coredns": components.coredns_command(settings, coredns),
+    commands: dict[str, Callable[[], list[str]]] = {
+        "controller-manager": lambda: components.controller_manager_command(settings, kubernetes),
+        "scheduler": lambda: components.scheduler_command(settings, kubernetes),
+        "kubelet": lambda: components.kubelet_command(settings, kubernetes),
+        "proxy": lambda: components.proxy_command(settings, kubernetes),
+        "coredns": lambda: components.coredns_command(settings, coredns),
     }
-    for part, command in started.items():
-        processes.start(settings, part, command)
+    for part, command in commands.items():
+        if not processes.is_running(settings, part):  # a part may end when its file is written anew
+            processes.start(settings, part, command())
     objects = settings.state / "volumes.json"
     if not objects.exists():
         objects.write_text(volumes_manifest(settings))
-        apply = [*kubectl(settings, kubernetes), "apply", "--server-side", "-f", MODULE / "node.yaml"]
-        run([*apply, "-f", objects])
+        apply = [*kubectl(settings, kubernetes), "apply", "--server-side"]
+        run([*apply, "-f", MODULE / "node.yaml", "-f", objects])
 
 
 def take_down(settings: Settings) -> None:

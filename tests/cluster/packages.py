@@ -78,8 +78,16 @@ def build_kubernetes(settings: Settings) -> Path:
         values["gitTreeState"] = "clean"
         flags += [f"-X {package}.{key}={value}" for key, value in values.items()]
     built = target.with_suffix(".new")
-    command = [_go(settings), "build", "-trimpath", "-ldflags", " ".join(flags), "-o", built, "."]
-    run(command, env={"CGO_ENABLED": "0"}, cwd=MODULE)
+    build: list[str | Path] = [
+        _go(settings),
+        "build",
+        "-trimpath",
+        "-ldflags",
+        " ".join(flags),
+        "-o",
+        built,
+    ]
+    run([*build, "."], env={"CGO_ENABLED": "0"}, cwd=MODULE)
     built.rename(target)
     return target
 

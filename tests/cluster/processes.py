@@ -136,10 +136,8 @@ def remove_cgroups(settings: Settings) -> None:
 
 
 def _hierarchies() -> list[Path]:
-    if (CGROUPS / "cgroup.controllers").exists():
-        return [CGROUPS]
     mounted = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    return [Path(words[1]) for words in mounted if words[2] == "cgroup"]
+    return [Path(words[1]) for words in mounted if words[2] in ("cgroup", "cgroup2")]
 
 
 def _tracking_root() -> Path:

@@ -1,1 +1,2 @@
-def import_store_image(settings): pass
+def import_store_image(settings):
+    pass
