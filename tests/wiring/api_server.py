@@ -59,13 +59,22 @@ class ApiServer:
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lease_version = 0
+        self._port = 0
         self.cluster.listen(self._remember)
 
-    def app(self) -> web.Application:
-        """Return the application."""
+    async def open(self) -> str:
+        """Listen on loopback, on the same port each time; return the URL."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        return app
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self._port = self._runner.addresses[0][1]
+        return f"http://127.0.0.1:{self._port}"
+
+    async def close(self) -> None:
+        """Stop listening and cut all connections."""
+        await self._runner.cleanup()
 
     # --- routing ----------------------------------------------------------------------------
 

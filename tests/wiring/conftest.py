@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestServer
 from tests.wiring.api_server import ApiServer
 
 from trimtab.simulation.cluster import SimulatedCluster
@@ -17,9 +16,7 @@ from trimtab.simulation.cluster import SimulatedCluster
 async def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiServer]:
     """Serve a cluster in memory; KUBECONFIG names it."""
     api = ApiServer(SimulatedCluster())
-    server = TestServer(api.app(), host="127.0.0.1")
-    await server.start_server(shutdown_timeout=0.1)
-    url = str(server.make_url("/")).rstrip("/")
+    url = await api.open()
     kubeconfig = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -32,4 +29,4 @@ async def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     path.write_text(json.dumps(kubeconfig))
     monkeypatch.setenv("KUBECONFIG", str(path))
     yield api
-    await server.close()
+    await api.close()

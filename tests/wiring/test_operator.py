@@ -170,6 +170,19 @@ async def test_errors_and_expired_watches_are_got_over(api_server: ApiServer) ->
         await reached(lambda: any(key == DEPLOYMENT for key, _ in passes.seen), 10)
 
 
+async def test_an_api_server_that_goes_away_and_comes_back_is_got_over(
+    api_server: ApiServer,
+) -> None:
+    passes = Passes()
+    async with operator(passes) as client:
+        await all_watched(api_server)
+        await api_server.close()
+        api_server.cluster.user_apply(deployment())
+        assert (await client.get("/healthz")).status_code == 200
+        await api_server.open()
+        await reached(lambda: any(key == DEPLOYMENT for key, _ in passes.seen), 10)
+
+
 async def test_metrics_are_shown(api_server: ApiServer) -> None:
     api_server.cluster.user_apply(deployment())
     async with operator(Passes()) as client:
