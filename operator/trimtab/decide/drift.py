@@ -84,10 +84,11 @@ class LabelledWindow:
 
 @dataclass(frozen=True)
 class Target:
-    """One Deployment of the policy. `baseline_digest` is "" while nothing serves."""
+    """One Deployment of the policy. `baseline_digest` is "" while nobody knows it."""
 
     name: str
     model: str
+    is_serving: bool = False
     baseline_digest: str = ""
     baseline: Baseline | None = None
     baseline_missing: str = ""
@@ -132,7 +133,8 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyDecision:
     status = snapshot.policy.status
     entries = [entry for target in snapshot.targets for entry in _entries(snapshot, target)]
     events = _flips(status, entries, snapshot)
-    starts, skips = _retrainings(snapshot, entries)
+    baselines = _baselines(snapshot)
+    starts, skips = _retrainings(snapshot, entries, baselines)
     fresh = [skip for skip in skips if not _is_told(status, skip)]
     events += [EventNote(EventReason.RETRAIN_SKIPPED, skip.message) for skip in fresh]
     last_action = _last_action(snapshot, starts)
@@ -140,7 +142,7 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyDecision:
         update={
             "observed_generation": snapshot.policy.metadata.generation,
             "signals": entries,
-            "baselines": {t.name: t.baseline_digest for t in snapshot.targets if t.baseline_digest},
+            "baselines": baselines,
             "last_action": last_action,
             "skipped": _told(status, fresh),
         }
@@ -207,12 +209,25 @@ def counts_labels_by_hour(signal: Signal) -> bool:
     return signal.label_delay is not None and signal.label_delay >= HOURLY_LABELS_FROM
 
 
+def _baselines(snapshot: PolicySnapshot) -> dict[str, str]:
+    known = snapshot.policy.status.baselines
+    found = {
+        target.name: target.baseline_digest or known.get(target.name, "")
+        for target in snapshot.targets
+        if target.is_serving
+    }
+    return {name: digest for name, digest in found.items() if digest}
+
+
 # --- verdicts -----------------------------------------------------------------------------------
 
 
 def _entries(snapshot: PolicySnapshot, target: Target) -> list[SignalStatus]:
-    if not target.baseline_digest:
+    if not target.is_serving:
         return []
+    if not target.baseline_digest:
+        # After a restart with the store away: what was found stands until there is more to see.
+        return [e for e in snapshot.policy.status.signals if e.deployment == target.name]
     return [_entry(snapshot, target, signal) for signal in snapshot.policy.spec.signals]
 
 
@@ -339,11 +354,11 @@ def _flips(
 def _is_new(snapshot: PolicySnapshot, entry: SignalStatus) -> bool:
     target = next(t for t in snapshot.targets if t.name == entry.deployment)
     known = snapshot.policy.status.baselines.get(entry.deployment)
-    return known != target.baseline_digest
+    return bool(target.baseline_digest) and known != target.baseline_digest
 
 
 def _retrainings(
-    snapshot: PolicySnapshot, entries: list[SignalStatus]
+    snapshot: PolicySnapshot, entries: list[SignalStatus], baselines: Mapping[str, str]
 ) -> tuple[list[StartRetrain], list[SkipRetrain]]:
     retrain = snapshot.policy.spec.retrain
     starts: list[StartRetrain] = []
@@ -357,7 +372,7 @@ def _retrainings(
             if entry.deployment == target.name and entry.verdict == "Drifting"
         }
         signal = asks_to_retrain(snapshot.policy.spec, fired)
-        if signal is None:
+        if signal is None or target.name not in baselines:
             continue
         answer = decide_start(
             RetrainRequest(
@@ -365,7 +380,7 @@ def _retrainings(
                 retrain=retrain,
                 deployment=target.name,
                 model=target.model,
-                baseline=target.baseline_digest,
+                baseline=baselines[target.name],
                 fired=fired[signal],
                 jobs=jobs_of(snapshot.jobs, target.name),
                 candidate=target.candidate,

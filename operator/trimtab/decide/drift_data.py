@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from trimtab.api.drift_policy import Signal
 from trimtab.contract import metrics
@@ -108,7 +109,7 @@ def watch_data(
             state.pairs.get(pair, PairState()),
             BadTotal(bad := grown.get(pair, 0.0), max(rows, bad)),
             elapsed,
-            limit=reference_upper_bound(_reference(baseline, pair), limits[pair[0]]),
+            limit=_limit_of(*_reference(baseline, pair), limits[pair[0]]),
             run_length=run_length,
         )
         for pair in {*state.pairs, *grown}
@@ -158,13 +159,22 @@ def _next(
     return PairState(detector, False, since, since.share, limit)
 
 
-def _reference(baseline: Baseline, pair: Pair) -> BadTotal:
+@lru_cache(maxsize=4096)
+def _limit_of(bad: int, rows: int, allowed: float) -> float:
+    """Return the share that is still in order: what training showed, at most, and what is allowed.
+
+    Kept, since it is asked for at every scrape and never changes for a baseline.
+    """
+    return reference_upper_bound(BadTotal(bad, rows), allowed)
+
+
+def _reference(baseline: Baseline, pair: Pair) -> tuple[int, int]:
+    """Return bad and all rows of a pair at training; unseen and out of range are none then."""
     fault, name = pair
-    if fault == "missing":
-        for feature in baseline.features:
-            if feature.name == name:
-                return BadTotal(min(feature.missing, baseline.n), baseline.n)
-    return BadTotal(0, baseline.n)
+    if fault != "missing":
+        return 0, baseline.n
+    bad = next((own.missing for own in baseline.features if own.name == name), 0)
+    return min(bad, baseline.n), baseline.n
 
 
 def _limits(signal: Signal) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +26,7 @@ from trimtab.telemetry.port import ProcessCounters, Window
 STORE_AGAIN = timedelta(minutes=1)
 _HOUR = 3600
 _METRIC = "accuracy"
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 
 
 @dataclass
@@ -84,6 +86,7 @@ async def observe_target(
     target = Target(
         name=deployment.metadata.name,
         model=deployment.spec.model,
+        is_serving=True,
         baseline_digest=digest,
         baseline=baseline,
         baseline_missing=memory.baseline_missing,
@@ -122,7 +125,7 @@ def _exported_baseline(processes: tuple[ProcessCounters, ...], stable: Tried) ->
     for process in processes:
         for _, labels in process.series:
             named = dict(labels)
-            if named.get("digest") == stable.digest and named.get("baseline"):
+            if named.get("digest") == stable.digest and _DIGEST.match(named.get("baseline", "")):
                 return named["baseline"]
     return ""
 

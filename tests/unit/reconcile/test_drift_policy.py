@@ -367,6 +367,23 @@ async def test_a_store_that_is_away_leaves_what_needs_no_baseline() -> None:
     assert shop.verdict("inputs") == "Stable"
 
 
+async def test_after_a_restart_with_the_store_away_what_was_found_stands() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    before = shop.status()
+    assert shop.verdict("quality") == "Drifting"
+    shop.store.missing = StoreAway("timeout")
+    shop.harness.restart()
+    await shop.harness.settle()
+    assert shop.status() == before
+    await shop.harness.advance(1000)
+    assert shop.verdict("quality") == "Drifting"
+    assert shop.events().count("HarmDetected") == 1
+    assert len(shop.jobs()) == 1
+
+
 async def test_without_a_known_score_a_drop_cannot_be_judged() -> None:
     shop = PolicyShop()
     shop.store.by_digest[DIGEST_2] = documents(baseline(accuracy=None))
