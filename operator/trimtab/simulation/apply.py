@@ -7,12 +7,25 @@ key, which makes no difference to a manager that always applies them whole.
 
 from __future__ import annotations
 
-import copy
+from typing import Any
 
 from trimtab.cluster.port import Json
 
 Path = tuple[str, ...]
 NOT_OWNED = frozenset({"uid", "resourceVersion", "generation", "creationTimestamp"})
+
+
+def copied(obj: Json) -> Json:
+    """Return a deep copy of an object; for JSON several times faster than the general way."""
+    return {name: _copied(value) for name, value in obj.items()}
+
+
+def _copied(value: Any) -> Any:
+    if type(value) is dict:
+        return {name: _copied(inner) for name, inner in value.items()}
+    if type(value) is list:
+        return [_copied(inner) for inner in value]
+    return value
 
 
 def paths_of(intent: Json, prefix: Path = ()) -> set[Path]:
@@ -37,7 +50,7 @@ def merge(target: Json, intent: Json) -> None:
         elif isinstance(value, dict):
             target.setdefault(name, {})
         else:
-            target[name] = copy.deepcopy(value)
+            target[name] = _copied(value)
 
 
 def remove(target: Json, path: Path) -> None:

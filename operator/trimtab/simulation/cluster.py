@@ -7,9 +7,8 @@ owner, and watch events. Pods and Jobs are run by `simulation.kubelet`.
 
 from __future__ import annotations
 
-import copy
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,7 @@ from trimtab.api.kinds import BY_PLURAL
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.cluster.port import BY_API_KIND, CHILD_KINDS, OWN_KINDS, PODS, Json, Key, Resource
 from trimtab.errors import Conflict, Refused, RetryLater
-from trimtab.simulation.apply import NOT_OWNED, Path, apply_intent
+from trimtab.simulation.apply import NOT_OWNED, Path, apply_intent, copied
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Listener = Callable[[EventType, Resource, Json], None]
@@ -83,7 +82,8 @@ class SimulatedCluster:
         """Kill the operator when this many more writes are stored; 0: before the next one."""
         self.fault: Callable[[str, Key], Exception | None] = lambda verb, key: None
         """Called before every write with verb and key; what it returns is raised instead."""
-        self._objects: dict[Key, Json] = {}
+        self._objects: dict[Resource, dict[Key, Json]] = defaultdict(dict)
+        """Never changed in place, only replaced: views of them can be handed out."""
         self._owned: dict[tuple[Key, str], set[Path]] = {}
         self._listeners: list[Listener] = []
         self._resource_version = 1000
@@ -97,28 +97,39 @@ class SimulatedCluster:
 
     def get(self, key: Key) -> Json | None:
         """Return a copy of an object, whoever owns it."""
-        obj = self._objects.get(key)
-        return copy.deepcopy(obj) if obj is not None else None
+        obj = self._stored(key)
+        return copied(obj) if obj is not None else None
+
+    @property
+    def version(self) -> int:
+        """The newest resource version: the same as long as nothing changed."""
+        return self._resource_version
 
     def find(self, resource: Resource, namespace: str | None = None, **labels: str) -> list[Json]:
         """Return copies of the objects of a type by name; labels need not be complete.
 
         Label names are given by `find(PODS, **{"trimtab.dev/revision": "..."})`.
         """
+        return [copied(obj) for obj in self.views(resource, namespace, **labels)]
+
+    def views(self, resource: Resource, namespace: str | None = None, **labels: str) -> list[Json]:
+        """Return what `find` does without copying: for readers that change nothing."""
         return [
-            copy.deepcopy(obj)
-            for key, obj in sorted(self._objects.items(), key=lambda item: item[0][1:])
-            if key.resource == resource
-            and namespace in (None, key.namespace)
+            obj
+            for key, obj in sorted(self._objects[resource].items(), key=lambda item: item[0][1:])
+            if namespace in (None, key.namespace)
             and labels.items() <= (obj["metadata"].get("labels") or {}).items()
         ]
+
+    def _stored(self, key: Key) -> Json | None:
+        return self._objects[key.resource].get(key)
 
     def count_writes(self) -> Counter[tuple[str, str]]:
         """Return the operator's write requests by verb and plural; events are not writes here."""
         return Counter((write.verb, write.key.resource.plural) for write in self.writes)
 
     def listen(self, listener: Listener) -> None:
-        """Call back on every change with the event type, the resource and the object."""
+        """Call back on every change with the event type, the resource and a view of the object."""
         self._listeners.append(listener)
 
     def forget_listeners(self) -> None:
@@ -149,8 +160,8 @@ class SimulatedCluster:
         }
         intent["metadata"] = {k: v for k, v in intent["metadata"].items() if k not in NOT_OWNED}
         self._before_write("apply", key)
-        before = self._objects.get(key)
-        target = copy.deepcopy(before) if before is not None else self._new(manifest)
+        before = self._stored(key)
+        target = copied(before) if before is not None else self._new(manifest)
         owned = self._owned.get((key, ""), set())
         now_owned = apply_intent(target, intent, owned)
         self._admit(target)
@@ -161,10 +172,10 @@ class SimulatedCluster:
     async def apply_status(self, key: Key, status: Json) -> Json:
         """Server-side apply of the status; RetryLater if the object is gone."""
         self._before_write("apply_status", key)
-        before = self._objects.get(key)
+        before = self._stored(key)
         if before is None:
             raise RetryLater(f"apply_status {key}: not found")
-        target = copy.deepcopy(before)
+        target = copied(before)
         now_owned = apply_intent(
             target, {"status": status}, self._owned.get((key, "status"), set())
         )
@@ -177,7 +188,7 @@ class SimulatedCluster:
         """Create, or None if the name is taken."""
         key = key_of_manifest(manifest)
         self._before_write("create", key)
-        if key in self._objects:
+        if self._stored(key) is not None:
             self._after_write("create", key, False)
             return None
         target = self._new(manifest)
@@ -188,7 +199,7 @@ class SimulatedCluster:
     async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> None:
         """Delete with preconditions; Conflict if the object is another or newer one."""
         self._before_write("delete", key)
-        obj = self._objects.get(key)
+        obj = self._stored(key)
         if obj is not None:
             metadata = obj["metadata"]
             if metadata["uid"] != uid:
@@ -227,18 +238,18 @@ class SimulatedCluster:
         Raises Refused if the API server would not admit it.
         """
         key = key_of_manifest(manifest)
-        before = self._objects.get(key)
-        target = self._new(manifest) if before is None else copy.deepcopy(before)
+        before = self._stored(key)
+        target = self._new(manifest) if before is None else copied(before)
         for name in ("spec", "data"):
             if name in manifest:
-                target[name] = copy.deepcopy(manifest[name])
+                target[name] = copied(manifest[name])
         for name in ("labels", "annotations", "ownerReferences"):
             if name in manifest["metadata"]:
-                target["metadata"][name] = copy.deepcopy(manifest["metadata"][name])
+                target["metadata"][name] = copied(manifest["metadata"][name])
         if validate:
             self._admit(target)
         self._store(key, target)
-        return copy.deepcopy(self._objects[key])
+        return copied(self._objects[key.resource][key])
 
     def user_change(
         self, key: Key, change: Callable[[Json], Any], manager: str = "kubectl-edit"
@@ -247,13 +258,14 @@ class SimulatedCluster:
 
         A changed spec is put down to that field manager.
         """
-        target = copy.deepcopy(self._objects[key])
+        before = self._objects[key.resource][key]
+        target = copied(before)
         change(target)
-        if target.get("spec") != self._objects[key].get("spec"):
+        if target.get("spec") != before.get("spec"):
             entry = {"manager": manager, "operation": "Update", "time": format_time(self.time)}
             target["metadata"].setdefault("managedFields", []).append(entry)
         self._store(key, target)
-        return copy.deepcopy(self._objects[key])
+        return copied(self._objects[key.resource][key])
 
     def user_annotate(self, key: Key, **annotations: str) -> Json:
         """Set annotations, such as a command."""
@@ -263,7 +275,7 @@ class SimulatedCluster:
 
     def user_delete(self, key: Key) -> None:
         """Delete an object and by garbage collection what it owns."""
-        if key in self._objects:
+        if self._stored(key) is not None:
             self._remove(key)
 
     # --- inside -----------------------------------------------------------------------------
@@ -280,11 +292,11 @@ class SimulatedCluster:
             self.crash_after_writes -= 1
             if self.crash_after_writes == 0:
                 raise Killed(f"after {verb} {key}")
-        return copy.deepcopy(self._objects.get(key, {}))
+        return copied(self._stored(key) or {})
 
     def _new(self, manifest: Json) -> Json:
         self._uids += 1
-        obj = copy.deepcopy(manifest)
+        obj = copied(manifest)
         obj.pop("status", None)
         metadata = {k: v for k, v in obj["metadata"].items() if k not in NOT_OWNED}
         metadata.setdefault("namespace", "default")
@@ -309,7 +321,7 @@ class SimulatedCluster:
 
     def _store(self, key: Key, target: Json) -> bool:
         """Store if it differs; bump version and generation; tell the listeners."""
-        before = self._objects.get(key)
+        before = self._stored(key)
         if before == target:
             return False
         metadata = target["metadata"]
@@ -317,34 +329,35 @@ class SimulatedCluster:
             metadata["generation"] = before["metadata"].get("generation", 1) + 1
         self._resource_version += 1
         metadata["resourceVersion"] = str(self._resource_version)
-        self._objects[key] = target
+        self._objects[key.resource][key] = target
         self._tell("ADDED" if before is None else "MODIFIED", key.resource, target)
         return True
 
     def _remove(self, key: Key) -> None:
-        gone = self._objects.pop(key)
+        gone = copied(self._objects[key.resource].pop(key))
         for part in ("", "status"):
             self._owned.pop((key, part), None)
         self._resource_version += 1
         gone["metadata"]["resourceVersion"] = str(self._resource_version)
         self._tell("DELETED", key.resource, gone)
         uid = gone["metadata"]["uid"]
-        for child, obj in list(self._objects.items()):
+        for child, obj in [item for kind in self._objects.values() for item in kind.items()]:
             owners = obj["metadata"].get("ownerReferences") or []
-            if owners and all(owner["uid"] == uid for owner in owners) and child in self._objects:
+            is_orphan = bool(owners) and all(owner["uid"] == uid for owner in owners)
+            if is_orphan and self._stored(child) is not None:
                 self._remove(child)
 
     def _tell(self, event: EventType, resource: Resource, obj: Json) -> None:
         for listener in list(self._listeners):
-            listener(event, resource, copy.deepcopy(obj))
+            listener(event, resource, obj)
 
 
 def ready_pods(cluster: SimulatedCluster, service: Json) -> list[Json]:
-    """Return the ready pods that a Service sends requests to, by name."""
+    """Return views of the ready pods that a Service sends requests to, by name."""
     selector = service["spec"].get("selector") or {}
     if not selector:
         return []
-    pods = cluster.find(PODS, service["metadata"]["namespace"], **selector)
+    pods = cluster.views(PODS, service["metadata"]["namespace"], **selector)
     return [pod for pod in pods if is_pod_ready(pod)]
 
 

@@ -43,14 +43,14 @@ class JobController:
 
     def step(self) -> None:
         """Bring all Jobs to the present."""
-        for job in self.cluster.find(JOBS):
+        for job in self.cluster.views(JOBS):
             if not is_finished(job) and not job["spec"].get("suspend"):
                 self._follow(job)
 
     def next_at(self) -> datetime | None:
         """Return when a Job changes next, or None."""
         times = []
-        for job in self.cluster.find(JOBS):
+        for job in self.cluster.views(JOBS):
             if is_finished(job) or job["spec"].get("suspend"):
                 continue
             if (deadline := deadline_of(job)) is not None:
@@ -63,7 +63,7 @@ class JobController:
 
     def _attempts(self, job: Json) -> list[Json]:
         labels = {JOB_NAME_LABEL: job["metadata"]["name"]}
-        return self.cluster.find(PODS, job["metadata"]["namespace"], **labels)
+        return self.cluster.views(PODS, job["metadata"]["namespace"], **labels)
 
     def _follow(self, job: Json) -> None:
         deadline = deadline_of(job)

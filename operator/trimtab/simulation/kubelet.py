@@ -62,20 +62,24 @@ class Kubelet:
         self.cluster = cluster
         self.behave = behave
         self._pods_made = 0
+        self._done: tuple[int, datetime, Behave] | None = None
 
     def step(self) -> None:
         """Bring pods and workload status to the present."""
+        if self._done == (self.cluster.version, self.cluster.time, self.behave):
+            return
         self._follow_pods()
-        for workload in self.cluster.find(WORKLOADS):
+        for workload in self.cluster.views(WORKLOADS):
             self._scale(workload)
         self._follow_pods()
-        for workload in self.cluster.find(WORKLOADS):
+        for workload in self.cluster.views(WORKLOADS):
             self._roll(workload)
             self._report(workload)
+        self._done = (self.cluster.version, self.cluster.time, self.behave)
 
     def next_at(self) -> datetime | None:
         """Return when a pod changes next, or None."""
-        times = [t for pod in self.cluster.find(PODS) for t in self._changes(pod)]
+        times = [t for pod in self.cluster.views(PODS) for t in self._changes(pod)]
         return min((t for t in times if t > self.cluster.time), default=None)
 
     # --- pods -------------------------------------------------------------------------------
@@ -84,7 +88,7 @@ class Kubelet:
         uid = workload["metadata"]["uid"]
         return [
             pod
-            for pod in self.cluster.find(PODS, workload["metadata"]["namespace"])
+            for pod in self.cluster.views(PODS, workload["metadata"]["namespace"])
             if any(o["uid"] == uid for o in pod["metadata"].get("ownerReferences") or [])
         ]
 
@@ -138,7 +142,7 @@ class Kubelet:
         self.cluster.user_delete(key_of_pod(pod))
 
     def _follow_pods(self) -> None:
-        for pod in self.cluster.find(PODS):
+        for pod in self.cluster.views(PODS):
             if owner_kind(pod) != "Deployment":
                 continue
             status = with_times(self._status(pod), pod.get("status") or {}, self.cluster.time)
