@@ -44,6 +44,7 @@ from trimtab.decide.training_result import (
     TrainingReport,
     TrainingResult,
     TurnedDown,
+    last_words,
     read_result,
 )
 
@@ -445,5 +446,8 @@ def _result_of(seen: RetrainSnapshot) -> TrainingResult | None:
 
 
 def _last_exit(seen: RetrainSnapshot) -> str:
-    codes = [pod.exit_code for pod in seen.pods if pod.exit_code is not None]
-    return f" (last exit code {codes[-1]})" if codes else ""
+    ended = [pod for pod in seen.pods if pod.exit_code is not None]
+    if not ended:
+        return ""
+    words = last_words(ended[-1].message)
+    return f" (last exit code {ended[-1].exit_code}{': ' if words else ''}{words})"

@@ -149,6 +149,12 @@ def read_result(exit_code: int, message: str, *, output_uri: str) -> TrainingRes
     return _accepted(report, output_uri)
 
 
+def last_words(message: str) -> str:
+    """Return what a pod said of its end, as far as it can be read; for people only."""
+    report = _parsed(message) if message else None
+    return report.message if isinstance(report, TrainingReport) else ""
+
+
 def _accepted(report: TrainingReport, output_uri: str) -> TrainingResult:
     if report.uri is None or report.digest is None:
         return Broke("code", "the termination message says accepted without uri and digest")

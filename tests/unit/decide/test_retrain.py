@@ -110,6 +110,18 @@ def test_a_job_that_ended_waits_a_little_for_its_report_and_then_fails() -> None
     assert (failed.status.phase, failed.status.failure) == ("Failed", "infrastructure")
 
 
+def test_a_job_out_of_retries_fails_with_the_last_words_of_its_pod() -> None:
+    words = '{"verdict": "failed", "class": "infrastructure", "message": "the store is away"}'
+    seen = started(
+        batch_job=JobView(failed=("BackoffLimitExceeded", "limit reached"), ended=NOW),
+        pods=(PodView("p", exit_code=1, message=words),),
+        now=NOW + timedelta(minutes=1),
+    )
+    assert decide_retrain(seen).status.message == (
+        "infrastructure: BackoffLimitExceeded: limit reached (last exit code 1: the store is away)"
+    )
+
+
 @pytest.mark.parametrize(
     ("made", "phase"),
     [
