@@ -50,7 +50,7 @@ def _carry_out(wanted: argparse.Namespace, settings: Settings, context: str) -> 
         case "run":
             _run(settings, context, wanted.command)
         case "images":
-            with _alone(settings):
+            with _alone(settings, "images"), _alone(settings, settings.name):
                 provide_images(settings, context)
         case _ if context:
             existing.check_reachable(context)
@@ -58,21 +58,21 @@ def _carry_out(wanted: argparse.Namespace, settings: Settings, context: str) -> 
         case "status":
             return _status(settings)
         case "up":
-            with _alone(settings):
+            with _alone(settings, settings.name):
                 node.bring_up(settings)
         case "down":
-            with _alone(settings):
+            with _alone(settings, settings.name):
                 node.take_down(settings)
     return 0
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Let one process at a time change the cluster and the caches."""
+def _alone(settings: Settings, what: str) -> Iterator[None]:
+    """Let one process at a time change something; others wait."""
     if os.geteuid() != 0:
         raise ClusterError("needs root: namespaces, mounts and cgroups are made")
     settings.cache.mkdir(parents=True, exist_ok=True)
-    with (settings.cache / f"{settings.name}.lock").open("w") as lock:
+    with (settings.cache / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
