@@ -8,6 +8,7 @@ back traffic moves first; on the way forward pods come first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Tried
 from trimtab.decide.snapshot import Snapshot
@@ -48,26 +49,28 @@ class Plan:
     route: Route | None
 
 
-def plan_children(spec: DeploymentSpec, status: DeploymentStatus) -> Plan:
-    """Return the children that a status means."""
+def plan_children(spec: DeploymentSpec, status: DeploymentStatus, now: datetime) -> Plan:
+    """Return the children that a status means at `now`."""
     sizes: dict[str, Size] = {}
     for tried in (status.last_good, status.candidate, status.stable):
         if tried is not None:
-            sizes[tried.revision] = Size(tried, wanted_replicas(spec, status, tried))
+            sizes[tried.revision] = Size(tried, wanted_replicas(spec, status, tried, now))
     return Plan(tuple(sizes.values()), _route(spec, status))
 
 
-def wanted_replicas(spec: DeploymentSpec, status: DeploymentStatus, tried: Tried) -> int:
-    """Return the size of one revision."""
+def wanted_replicas(
+    spec: DeploymentSpec, status: DeploymentStatus, tried: Tried, now: datetime
+) -> int:
+    """Return the size of one revision at `now`."""
     if spec.replicas == 0:
         return 0
     if status.stable is not None and tried.revision == status.stable.revision:
         return spec.replicas
     if status.candidate is not None and tried.revision == status.candidate.revision:
         return _candidate_replicas(spec, status)
-    if status.retiring is not None and tried.revision == status.retiring.revision:
-        return spec.replicas
-    return 0
+    retiring = status.retiring
+    is_kept = retiring is not None and tried.revision == retiring.revision and now < retiring.until
+    return spec.replicas if is_kept else 0
 
 
 def _candidate_replicas(spec: DeploymentSpec, status: DeploymentStatus) -> int:

@@ -32,6 +32,7 @@ def begin(draft: Draft, version: ModelVersion, revision: str) -> None:
         candidate=tried,
         rollout=RolloutStatus(phase="Starting", started=draft.now),
         gates=[],
+        retiring=None,
         guard=None if draft.status.stable is None else draft.status.guard,
     )
     beside = f"beside {draft.status.stable.version}" if draft.status.stable else "as the first"

@@ -64,37 +64,50 @@ def count_since(
     bad: str,
     total: str,
     revision: str | None,
+    began: datetime,
 ) -> BadTotal:
     """Return bad among total since the origins, summed over the processes of a revision.
 
-    A process without an origin started later and counts from zero. `revision` None sums over all
-    processes (labels arrive on whichever replica received them).
+    A process without an origin counts from zero if it was born after `began`; an older one, which
+    was not seen when the origins were taken, counts from its first scrape, since what it did before
+    is not evidence. `revision` None sums over all processes (labels arrive on whichever replica
+    received them).
     """
     at_origin: Mapping[str, Mapping[str, float]] = {o.process: o.values for o in origins}
     bad_sum = total_sum = 0.0
     for process in processes:
         if revision is not None and process.revision != revision:
             continue
-        origin = at_origin.get(process.process, {})
+        origin = at_origin.get(process.process)
+        if origin is None:
+            is_older = process.born is not None and process.born < began
+            origin = process.first if is_older else {}
         bad_sum += max(0.0, process.counts.get(bad, 0.0) - origin.get(bad, 0.0))
         total_sum += max(0.0, process.counts.get(total, 0.0) - origin.get(total, 0.0))
     return bad_total(bad_sum, total_sum)
 
 
 def gate_count(
-    gate: Gate, side: Side, processes: Sequence[ProcessView], origins: Sequence[Origin]
+    gate: Gate,
+    side: Side,
+    processes: Sequence[ProcessView],
+    origins: Sequence[Origin],
+    began: datetime,
 ) -> BadTotal:
-    """Return the counts of one side of a gate since the origins."""
+    """Return the counts of one side of a gate since the origins; see `count_since`."""
     bad, total = gate_measures(gate, side.digest)
     revision = None if gate.bad == "outcomes" else side.revision
-    return count_since(processes, origins, bad, total, revision)
+    return count_since(processes, origins, bad, total, revision, began)
 
 
 def request_count(
-    revision: str, processes: Sequence[ProcessView], origins: Sequence[Origin]
+    revision: str,
+    processes: Sequence[ProcessView],
+    origins: Sequence[Origin],
+    began: datetime,
 ) -> float:
     """Return the answered requests of a revision since the origins."""
-    return count_since(processes, origins, REQUESTS, REQUESTS, revision).total
+    return count_since(processes, origins, REQUESTS, REQUESTS, revision, began).total
 
 
 def sight_of(revision: str, processes: Sequence[ProcessView], now: datetime) -> Sight:
@@ -120,6 +133,7 @@ class Look:
     stable: Side | None
     processes: Sequence[ProcessView]
     origins: Sequence[Origin]
+    began: datetime
     candidate_sight: Sight
     stable_sight: Sight | None
     threshold: float
@@ -135,9 +149,9 @@ def judge(gate: Gate, look: Look) -> GateStatus:
             reason=Reason.NO_STABLE,
             message="no stable version to compare with",
         )
-    candidate = gate_count(gate, look.candidate, look.processes, look.origins)
+    candidate = gate_count(gate, look.candidate, look.processes, look.origins, look.began)
     stable = (
-        gate_count(gate, look.stable, look.processes, look.origins)
+        gate_count(gate, look.stable, look.processes, look.origins, look.began)
         if look.stable is not None and gate.against == "stable"
         else None
     )

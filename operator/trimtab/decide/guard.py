@@ -32,7 +32,7 @@ def watch_guard(draft: Draft) -> None:
     if guard.breached is not None:
         return
     if draft.now >= guard.until:
-        draft.set(guard=None, last_good=stable)
+        draft.set(guard=None, last_good=draft.status.last_good or stable)
         draft.tell(EventReason.GUARD_PASSED, f"{stable.version} is good: guarded without a breach")
         return
     draft.wake_by(guard.until)
@@ -75,7 +75,7 @@ def _update_detectors(draft: Draft, guard: GuardStatus, side: Side) -> tuple[Gat
     detectors, last = dict(memory.guard), dict(memory.last)
     breach: tuple[Gate, str] | None = None
     for name, (gate, share) in watched.items():
-        total = gate_count(gate, side, draft.snapshot.processes, guard.origins)
+        total = gate_count(gate, side, draft.snapshot.processes, guard.origins, guard.since)
         before = last.get(name, NOTHING)
         batch = _increment(before, total)
         last[name] = total

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trimtab.api.deployment import Gate, GateStatus, Tried
+from trimtab.api.deployment import Gate, GateStatus, StepStatus, Tried
 from trimtab.decide.draft import Draft
 from trimtab.decide.gates import BLIND_REASONS, Look, Side, gate_count, judge, sight_of
 from trimtab.decide.snapshot import Memory
@@ -42,6 +42,7 @@ def judge_gates(draft: Draft, candidate: Tried) -> Judgement:
         stable=side,
         processes=processes,
         origins=rollout.step.origins,
+        began=rollout.started,
         candidate_sight=sight_of(candidate.revision, processes, now),
         stable_sight=sight_of(stable.revision, processes, now) if stable else None,
         threshold=failure_threshold(
@@ -91,15 +92,16 @@ def _remember_spread(draft: Draft, gates: list[Gate], stable: Side | None) -> di
     rollout = draft.status.rollout
     assert rollout is not None
     assert rollout.step is not None
-    name = f"step/{rollout.step.index}/{rollout.step.started.isoformat()}"
-    memory = draft.memory if draft.memory.step == name else Memory(step=name)
+    memory = step_memory(draft, rollout.step)
     spread, last, result = dict(memory.spread), dict(memory.last), {}
     interval = draft.spec.metrics.scrape.interval
     is_new_look = memory.looked_at is None or draft.now - memory.looked_at >= interval * 0.9
     for gate in gates:
         if stable is None:
             continue
-        total = gate_count(gate, stable, draft.snapshot.processes, rollout.step.origins)
+        total = gate_count(
+            gate, stable, draft.snapshot.processes, rollout.step.origins, rollout.started
+        )
         if is_new_look:
             batch = _since(last.get(gate.name, NOTHING), total)
             last[gate.name] = total
@@ -107,13 +109,19 @@ def _remember_spread(draft: Draft, gates: list[Gate], stable: Side | None) -> di
                 spread[gate.name] = (*spread.get(gate.name, ()), batch)[-SPREAD_LOOKS:]
         looks = spread.get(gate.name, ())
         result[gate.name] = overdispersion(looks) if len(looks) >= SPREAD_NEEDED else 1.0
-    draft.memory = Memory(
+    draft.memory = replace(
+        memory,
         spread=spread,
         last=last,
         looked_at=draft.now if is_new_look else memory.looked_at,
-        step=name,
     )
     return result
+
+
+def step_memory(draft: Draft, step: StepStatus) -> Memory:
+    """Return what is remembered of this step; nothing of an earlier one."""
+    name = f"step/{step.index}/{step.started.isoformat()}"
+    return draft.memory if draft.memory.step == name else Memory(step=name)
 
 
 def _since(before: BadTotal, now: BadTotal) -> BadTotal:

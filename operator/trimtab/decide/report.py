@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from trimtab.api.conditions import ConditionType, EventReason, Reason, set_condition
 from trimtab.api.deployment import DeploymentSummary, GateStatus, Tried
 from trimtab.api.meta import DEPLOYMENT_LABEL, MANAGED_BY_LABEL, MANAGER, REVISION_LABEL
@@ -12,6 +14,9 @@ from trimtab.decide.ends import is_flapping
 from trimtab.decide.gates import request_count
 from trimtab.decide.steps import is_share_too_large, step_share
 from trimtab.decide.wanted import Wanted
+
+QUIET_START = timedelta(seconds=10)
+_BEGINNING = frozenset({Reason.NO_TRAFFIC, Reason.WAITING})
 
 Finding = tuple[bool | None, Reason, str]
 
@@ -65,7 +70,7 @@ def _count_pods(draft: Draft) -> None:
             continue
         pods = {
             "ready": draft.snapshot.ready_of(tried.revision),
-            "desired": wanted_replicas(draft.spec, draft.status, tried),
+            "desired": wanted_replicas(draft.spec, draft.status, tried, draft.now),
             **_shares(draft, tried, field),
         }
         draft.set(**{field: tried.model_copy(update=pods)})
@@ -118,8 +123,10 @@ def _measured_share(draft: Draft, tried: Tried) -> str:
     if rollout is None or rollout.step is None or stable is None or candidate is None:
         return ""
     origins, processes = rollout.step.origins, draft.snapshot.processes
-    both = sum(request_count(r.revision, processes, origins) for r in (stable, candidate))
-    own = request_count(tried.revision, processes, origins)
+    both = sum(
+        request_count(r.revision, processes, origins, rollout.started) for r in (stable, candidate)
+    )
+    own = request_count(tried.revision, processes, origins, rollout.started)
     return f"{own / both * 100:.0f}%" if both else ""
 
 
@@ -160,7 +167,7 @@ def _progressing(draft: Draft, wanted: Wanted) -> Finding:
         who = rollout.paused_by or "a person"
         reason = Reason.PAUSED_BY_STEP if who == "step" else Reason.PAUSED_BY_PERSON
         return True, reason, f"{candidate.version} waits for: trimtab resume"
-    holding = next((g for g in status.gates if g.verdict == "NoData"), None)
+    holding = _holding(draft)
     match rollout.phase:
         case "Starting" if is_share_too_large(draft.spec, status):
             share = step_share(draft.spec, status)
@@ -182,6 +189,20 @@ def _progressing(draft: Draft, wanted: Wanted) -> Finding:
     step = rollout.step
     place = f"step {step.index + 1}/{step.of}" if step is not None else ""
     return True, Reason.STEP_RUNNING, f"{candidate.version} at {place}"
+
+
+def _holding(draft: Draft) -> GateStatus | None:
+    """Return the first gate without data; what every step begins with is not told at once."""
+    rollout = draft.status.rollout
+    young = (
+        rollout is not None
+        and rollout.step is not None
+        and draft.now - rollout.step.started < QUIET_START
+    )
+    for gate in draft.status.gates:
+        if gate.verdict == "NoData" and not (young and gate.reason in _BEGINNING):
+            return gate
+    return None
 
 
 def _resting(draft: Draft, wanted: Wanted) -> Finding:
@@ -237,7 +258,7 @@ def _data_available(draft: Draft) -> Finding:
     rollout = draft.status.rollout
     if rollout is None or rollout.step is None:
         return None, Reason.NO_ROLLOUT, "judged while a rollout runs"
-    blind: GateStatus | None = next((g for g in draft.status.gates if g.verdict == "NoData"), None)
+    blind = _holding(draft)
     if blind is None:
         return True, Reason.DATA_COMPLETE, ""
     return False, Reason(blind.reason), f"gate {blind.name}: {blind.message}"

@@ -31,7 +31,7 @@ from trimtab.decide.ends import (
 )
 from trimtab.decide.gates import origins_of, request_count
 from trimtab.decide.guard import watch_guard
-from trimtab.decide.judgement import Judgement, judge_gates
+from trimtab.decide.judgement import Judgement, judge_gates, step_memory
 from trimtab.decide.report import report
 from trimtab.decide.snapshot import PodView, Snapshot
 from trimtab.decide.steps import is_share_too_large, step_share
@@ -49,7 +49,7 @@ def decide_deployment(snapshot: Snapshot) -> Decision:
     wanted = decide_wanted(snapshot)
     commands.carry_out(draft, wanted)
     wanted = decide_wanted(_with_status(snapshot, draft))
-    _finish_retiring(draft)
+    _watch_retiring(draft)
     if draft.spec.replicas == 0:
         _stand_still(draft)
     elif draft.status.rollout is None:
@@ -69,14 +69,10 @@ def _with_status(snapshot: Snapshot, draft: Draft) -> Snapshot:
     return replace(snapshot, deployment=deployment)
 
 
-def _finish_retiring(draft: Draft) -> None:
-    """End the time in which the old stable is kept ready."""
+def _watch_retiring(draft: Draft) -> None:
+    """Look again when the old stable need not be kept ready any more (see `decide.children`)."""
     retiring = draft.status.retiring
-    if retiring is None:
-        return
-    if draft.now >= retiring.until:
-        draft.set(retiring=None)
-    else:
+    if retiring is not None and draft.now < retiring.until:
         draft.wake_by(retiring.until)
 
 
@@ -289,7 +285,9 @@ def _requests(draft: Draft, candidate: Tried) -> float:
     rollout = draft.status.rollout
     if rollout is None or rollout.step is None:
         return 0.0
-    return request_count(candidate.revision, draft.snapshot.processes, rollout.step.origins)
+    return request_count(
+        candidate.revision, draft.snapshot.processes, rollout.step.origins, rollout.started
+    )
 
 
 def _start_clock(draft: Draft, candidate: Tried) -> StepStatus:
@@ -297,15 +295,19 @@ def _start_clock(draft: Draft, candidate: Tried) -> StepStatus:
     rollout = draft.status.rollout
     assert rollout is not None
     assert rollout.step is not None
-    step = rollout.step
+    step, memory = rollout.step, step_memory(draft, rollout.step)
     share = step_share(draft.spec, draft.status)
-    if (
+    if step.first_request is None and memory.first_request is not None:
+        step = step.model_copy(update={"first_request": memory.first_request})
+        draft.set_rollout(step=step)
+    elif (
         step.first_request is None
         and draft.snapshot.ready_of(candidate.revision) >= share.candidate
         and _requests(draft, candidate) > 0
     ):
         step = step.model_copy(update={"first_request": draft.now})
         draft.set_rollout(step=step)
+        draft.memory = replace(memory, first_request=draft.now)
     return step
 
 
@@ -315,8 +317,8 @@ def _is_share_missed(draft: Draft, candidate: Tried) -> bool:
     if rollout is None or rollout.step is None or stable is None:
         return False
     origins = rollout.step.origins
-    own = request_count(candidate.revision, draft.snapshot.processes, origins)
-    both = own + request_count(stable.revision, draft.snapshot.processes, origins)
+    own = request_count(candidate.revision, draft.snapshot.processes, origins, rollout.started)
+    both = own + request_count(stable.revision, draft.snapshot.processes, origins, rollout.started)
     share = step_share(draft.spec, draft.status)
     return both >= SHARE_CHECK_REQUESTS and own / both < share.value / 3
 
@@ -330,7 +332,11 @@ def _follow_data(draft: Draft, judgement: Judgement) -> None:
             draft.tell(EventReason.DATA_BACK, "the gates can judge again")
             if rollout.withdrawn and rollout.step is not None:
                 step = rollout.step.model_copy(
-                    update={"first_request": None, "origins": origins_of(draft.snapshot.processes)}
+                    update={
+                        "first_request": None,
+                        "started": draft.now,
+                        "origins": origins_of(draft.snapshot.processes),
+                    }
                 )
                 draft.set_rollout(step=step)
             draft.set_rollout(no_data_since=None, withdrawn=False)

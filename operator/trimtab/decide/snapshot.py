@@ -70,6 +70,10 @@ class ProcessView:
     """Why its last scrape gave nothing; None if it did."""
     detail: str = ""
     pod_ready: bool = True
+    born: datetime | None = None
+    """When the process began, as it says."""
+    first: Mapping[str, float] = field(default_factory=dict)
+    """Its counts at the first scrape that we saw."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ class Memory:
     guard: Mapping[str, DetectorState] = field(default_factory=dict)
     last: Mapping[str, BadTotal] = field(default_factory=dict)
     looked_at: datetime | None = None
+    first_request: datetime | None = None
+    """When the step saw its first request; in status only with the next write."""
     step: str = ""
     """The step or guard that the figures above belong to."""
 

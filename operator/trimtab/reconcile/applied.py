@@ -55,12 +55,10 @@ def needs_apply(manifest: Json, live: Json | None, known: Applied | None) -> boo
     if live is None:
         return True
     if known is not None:
-        return known.intent != intent_hash(manifest) or bool(live.get("spec") != known.stored)
+        return known.intent != intent_hash(manifest) or live.get("spec") != known.stored
     return bool(
         differences(manifest.get("spec", {}), live.get("spec", {}))
-        or differences(
-            manifest["metadata"].get("labels", {}), live["metadata"].get("labels") or {}
-        )
+        or differences(manifest["metadata"].get("labels", {}), live["metadata"].get("labels") or {})
         or _selects_more(manifest, live)
     )
 
@@ -68,7 +66,8 @@ def needs_apply(manifest: Json, live: Json | None, known: Applied | None) -> boo
 def _selects_more(manifest: Json, live: Json) -> bool:
     """Return whether a Service's selector has keys that are no longer wanted."""
     selector = manifest.get("spec", {}).get("selector")
-    return manifest["kind"] == "Service" and selector != live.get("spec", {}).get("selector")
+    live_selector = live.get("spec", {}).get("selector")
+    return bool(manifest["kind"] == "Service" and selector != live_selector)
 
 
 def repair_note(manifest: Json, live: Json | None, known: Applied | None) -> str | None:

@@ -189,17 +189,19 @@ def _processes(
                 process=process.process,
                 revision=process.revision,
                 counts=measures_of(process.series, digests),
-                sampled_at=(
-                    None
-                    if process.sampled_at is None
-                    else datetime.fromtimestamp(process.sampled_at, UTC)
-                ),
+                sampled_at=_moment(process.sampled_at),
                 problem=None if problem is None else Reason(problem.reason.value),
                 detail="" if problem is None else f"{process.pod}: {problem.detail}",
                 pod_ready=process.pod in ready and not process.is_gone,
+                born=_moment(process.process_start),
+                first=measures_of(process.first, digests),
             )
         )
     return tuple(views)
+
+
+def _moment(unix_seconds: float | None) -> datetime | None:
+    return None if unix_seconds is None else datetime.fromtimestamp(unix_seconds, UTC)
 
 
 def _incompatible(
@@ -243,7 +245,7 @@ async def _carry_out(
 ) -> None:
     """Make the children what the status means, in the order of their effects."""
     deployment = snapshot.deployment
-    plan = plan_children(deployment.spec, status)
+    plan = plan_children(deployment.spec, status, snapshot.now)
     checked = False
     for action in order_actions(snapshot, plan):
         match action:

@@ -14,24 +14,36 @@ from trimtab.cluster.port import Json
 
 DURING_ROLLOUT = timedelta(seconds=30)
 AT_REST = timedelta(minutes=5)
-_MOVING = ("candidate", "stable", "evidence", "smallestFault", "lastSampleAge", "message")
+_EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable")
+"""Reasons of gates that come and go at the beginning of every step."""
 
 
 def significant(status: Json) -> Json:
     """Return the status without the numbers that move at every scrape."""
     kept = copy.deepcopy(status)
-    for gate in kept.get("gates", []):
-        for field in _MOVING:
-            gate.pop(field, None)
+    kept["gates"] = [told for gate in kept.get("gates", []) if (told := _telling(gate))]
     for field in ("stable", "candidate", "lastGood"):
         if field in kept:
             kept[field].pop("share", None)
+    for field in ("candidate", "lastGood"):
+        for number in ("ready", "desired"):
+            kept.get(field, {}).pop(number, None)
     if "guard" in kept:
         kept["guard"].pop("detectors", None)
+    step = kept.get("rollout", {}).get("step")
+    if step is not None:
+        step.pop("firstRequest", None)
     for condition in kept.get("conditions", []):
         if condition["type"] == ConditionType.DATA_AVAILABLE:
             condition.pop("message", None)
     return kept
+
+
+def _telling(gate: Json) -> Json:
+    """Return what a person acts on of a gate: that it failed, or cannot see."""
+    if gate.get("reason") in _EXPECTED:
+        return {}
+    return {"name": gate["name"], "verdict": gate["verdict"], "reason": gate.get("reason")}
 
 
 def should_write(old: Json, new: Json, written_at: datetime | None, now: datetime) -> bool:

@@ -1,0 +1,225 @@
+"""Pods that crash, never start or cannot be placed; the guard; hands in the cluster; crashes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
+from trimtab.simulation.cluster import Killed
+from trimtab.simulation.kubelet import PodBehaviour
+from trimtab.simulation.traffic import Behaviour
+
+from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
+
+
+def version_of(pod: Json) -> str:
+    version: str = pod["metadata"]["labels"]["trimtab.dev/version"]
+    return version
+
+
+def only(version: str, behaviour: PodBehaviour) -> Callable[[Json], PodBehaviour]:
+    """Return pods that are good but for one version."""
+    return lambda pod: behaviour if version_of(pod) == version else PodBehaviour()
+
+
+async def tried(shop: Shop, version: str = "v2") -> None:
+    shop.publish(version)
+    shop.want(version)
+    await shop.harness.settle()
+
+
+async def test_candidate_that_crashes_is_rolled_back_with_its_last_words() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    words = "artifact digest does not match"
+    shop.harness.kubelet.behave = only(
+        "v2", PodBehaviour(ready_after=None, crash_after=1.0, termination_message=words)
+    )
+    await tried(shop)
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 120)
+    assert shop.status.rejected[0].reason == "CandidateDown"
+    assert words in shop.status.rejected[0].evidence
+    assert shop.traffic.answered["v2"] == 0
+
+
+async def test_candidate_that_never_becomes_ready_is_rolled_back_at_the_deadline() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.harness.kubelet.behave = only("v2", PodBehaviour(ready_after=None))
+    await tried(shop)
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 400)
+    assert shop.status.rejected[0].reason == "NeverReady"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        pytest.param(PodBehaviour(schedulable=False), "Unschedulable", id="no_room"),
+        pytest.param(PodBehaviour(image_exists=False), "ImagePullFailed", id="no_image"),
+    ],
+)
+async def test_infrastructure_faults_end_undecided_and_are_tried_again(
+    behaviour: PodBehaviour, reason: str
+) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.harness.kubelet.behave = only("v2", behaviour)
+    await tried(shop)
+    await shop.harness.run_until(lambda: "v2 Undecided" in shop.outcomes, 400)
+    assert reason in shop.status.history[-1].message
+    assert shop.status.rejected == []
+    shop.harness.kubelet.behave = lambda pod: PodBehaviour()
+    await shop.harness.run_until(lambda: shop.serving == "v2", 400)
+
+
+async def test_first_version_that_crashes_says_so() -> None:
+    shop = Shop()
+    shop.harness.kubelet.behave = only("v1", PodBehaviour(ready_after=None, crash_after=1.0))
+    shop.publish("v1")
+    shop.apply(deployment_object("v1"))
+    await shop.harness.run_until(lambda: shop.reason("Ready") == "FirstVersionFailed", 120)
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+
+
+async def test_guard_returns_to_the_last_good_version() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    await shop.harness.advance(60)
+    shop.behaviour["v2"] = Behaviour(errors=0.3)
+    await shop.harness.run_until(lambda: shop.serving == "v1", 120)
+    assert shop.status.rejected[0].reason == "GuardBreached"
+    assert shop.live["spec"]["version"] == "v2"
+    assert shop.traffic.lost == 0
+
+
+async def test_guard_goes_on_after_a_restart() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    await shop.harness.advance(30)
+    shop.harness.restart()
+    await shop.harness.advance(30)
+    shop.behaviour["v2"] = Behaviour(errors=0.3)
+    await shop.harness.run_until(lambda: shop.serving == "v1", 120)
+
+
+async def test_late_breach_only_notifies() -> None:
+    shop = Shop()
+    await shop.serve("v1", guard={"for": "1h", "rollbackWithin": "1m"})
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    await shop.harness.advance(120)
+    shop.behaviour["v2"] = Behaviour(errors=0.3)
+    await shop.harness.run_until(lambda: shop.condition("Degraded") == "True", 120)
+    assert shop.reason("Degraded") == "GuardBreached"
+    assert shop.serving == "v2"
+
+
+async def test_three_rollbacks_within_an_hour_stop_everything_automatic() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    for version in ("v2", "v3", "v4"):
+        shop.behaviour[version] = Behaviour(errors=1.0)
+        await tried(shop, version)
+        await shop.harness.run_until(lambda v=version: f"{v} RolledBack" in shop.outcomes, 120)  # type: ignore[misc]
+    await tried(shop, "v5")
+    await shop.harness.advance(120)
+    assert shop.serving == "v1"
+    assert shop.reason("Degraded") == "Flapping"
+    assert "RolledBack" in shop.outcomes[-1]
+
+
+async def test_deleted_and_edited_children_are_put_back_with_an_event() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    assert shop.status.stable is not None
+    workload = Key(WORKLOADS, "shop", shop.status.stable.workload)
+    shop.cluster.user_change(workload, lambda obj: obj["spec"].update(replicas=1))
+    await shop.harness.settle()
+    assert list(shop.sizes().values()) == [3]
+    shop.cluster.user_delete(Key(SERVICES, "shop", "digits"))
+    await shop.harness.settle()
+    assert shop.route == shop.status.stable.revision
+    notes = [e.message for e in shop.cluster.events if e.reason == "ConfigurationRepaired"]
+    assert any("replicas" in note for note in notes)
+    assert any("Service digits was deleted" in note for note in notes)
+
+
+async def test_at_rest_nothing_is_written() -> None:
+    shop = Shop()
+    await shop.serve("v1", guard={"for": "1m"})
+    await shop.harness.advance(120)
+    before = len(shop.cluster.writes)
+    await shop.harness.advance(1200)
+    assert len(shop.cluster.writes) == before
+    shop.harness.restart()
+    await shop.harness.advance(30)
+    assert len(shop.cluster.writes) == before
+
+
+async def test_upgrade_with_a_new_default_image_restarts_no_pod() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    before = {w["metadata"]["generation"] for w in shop.cluster.find(WORKLOADS)}
+    shop.harness.settings = replace(shop.harness.settings, serving_image="serving:2")
+    shop.harness.restart()
+    await shop.harness.advance(30)
+    after = {w["metadata"]["generation"] for w in shop.cluster.find(WORKLOADS)}
+    assert after == before
+    await tried(shop)
+    assert shop.status.candidate is not None
+    assert shop.status.candidate.image == "serving:2"
+
+
+async def test_write_budget_of_a_rollout_is_kept() -> None:
+    shop = Shop()
+    await shop.serve("v1", guard={"for": "1h"})
+    await shop.harness.advance(20)
+    before = len(shop.cluster.writes)
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    await shop.harness.advance(60)
+    steps = 2
+    assert len(shop.cluster.writes) - before <= 3 * steps + 4
+
+
+def end_state(shop: Shop) -> object:
+    status = shop.status
+    assert status.stable is not None
+    return (
+        shop.serving,
+        sorted(r.version for r in status.rejected),
+        shop.outcomes,
+        shop.sizes(),
+        shop.route,
+    )
+
+
+@pytest.mark.parametrize("version", ["v2", "bad"])
+async def test_killed_after_any_write_the_end_is_the_same(version: str) -> None:
+    undisturbed = await _play(version, None)
+    for writes in range(0, 14):
+        assert await _play(version, writes) == undisturbed, f"killed after {writes} writes"
+
+
+async def _play(version: str, writes: int | None) -> object:
+    shop = Shop(rate=20.0)
+    shop.behaviour["bad"] = Behaviour(errors=1.0)
+    await shop.serve("v1")
+    shop.publish(version)
+    shop.want(version)
+    shop.cluster.crash_after_writes = writes
+    end = "bad RolledBack" if version == "bad" else "v2 Promoted"
+    for _ in range(3):
+        try:
+            await shop.harness.run_until(lambda: end in shop.outcomes, 200)
+            await shop.harness.advance(40)
+        except Killed:
+            shop.cluster.crash_after_writes = None
+            shop.harness.restart()
+    assert shop.cluster.get(KEY) is not None
+    return end_state(shop)
