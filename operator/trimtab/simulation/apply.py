@@ -7,24 +7,21 @@ key, which makes no difference to a manager that always applies them whole.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar, cast
 
 from trimtab.cluster.port import Json
 
+T = TypeVar("T")
 Path = tuple[str, ...]
 NOT_OWNED = frozenset({"uid", "resourceVersion", "generation", "creationTimestamp"})
 
 
-def copied(obj: Json) -> Json:
-    """Return a deep copy of an object; for JSON several times faster than the general way."""
-    return {name: _copied(value) for name, value in obj.items()}
-
-
-def _copied(value: Any) -> Any:
+def copied(value: T) -> T:
+    """Return a deep copy of JSON; several times faster than the general way."""
     if type(value) is dict:
-        return {name: _copied(inner) for name, inner in value.items()}
+        return cast(T, {name: copied(inner) for name, inner in value.items()})
     if type(value) is list:
-        return [_copied(inner) for inner in value]
+        return cast(T, [copied(inner) for inner in value])
     return value
 
 
@@ -50,7 +47,7 @@ def merge(target: Json, intent: Json) -> None:
         elif isinstance(value, dict):
             target.setdefault(name, {})
         else:
-            target[name] = _copied(value)
+            target[name] = copied(value)
 
 
 def remove(target: Json, path: Path) -> None:
