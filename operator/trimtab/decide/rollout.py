@@ -83,7 +83,7 @@ def _stand_still(draft: Draft) -> None:
 
 
 def _act_on_policy(draft: Draft) -> None:
-    """A DriftPolicy asks to return to the last good version."""
+    """A DriftPolicy asks to return to the last good version; only where the fault is that young."""
     asked = draft.snapshot.requested
     if asked is None or asked.do != "rollback" or is_flapping(draft):
         return
@@ -106,6 +106,9 @@ def _consider(draft: Draft, wanted: Wanted) -> None:
         return
     if is_flapping(draft):
         draft.wake_after(timedelta(minutes=5))
+        return
+    asked = draft.snapshot.requested
+    if asked is not None and asked.do == "pause":
         return
     waiting = status.back_off
     if waiting is not None and waiting.revision == wanted.revision:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import Deployment, DeploymentStatus
+from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.meta import REVISION_LABEL
 from trimtab.api.model_version import ModelVersion
 from trimtab.build.names import workload_name
@@ -32,6 +33,7 @@ from trimtab.cluster.port import (
 from trimtab.decide.children import Remove, Route, Size, order_actions, plan_children
 from trimtab.decide.compatibility import why_incompatible
 from trimtab.decide.draft import Decision
+from trimtab.decide.drift import requested_action
 from trimtab.decide.guard import detectors_to_save
 from trimtab.decide.measures import measures_of
 from trimtab.decide.rollout import decide_deployment
@@ -40,6 +42,7 @@ from trimtab.decide.snapshot import (
     Memory,
     PodView,
     ProcessView,
+    Request,
     ServiceView,
     Snapshot,
     WorkloadView,
@@ -49,6 +52,7 @@ from trimtab.reconcile.applied import Applied, intent_hash, needs_apply, repair_
 from trimtab.reconcile.cache import key_of, version_of
 from trimtab.reconcile.pods import target_of, view_of
 from trimtab.reconcile.status_writes import should_write
+from trimtab.reconcile.typed import all_typed
 from trimtab.reconcile.world import World
 
 
@@ -114,7 +118,18 @@ def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
         processes=_processes(world, key, deployment.status, views),
         incompatible=_incompatible(world, deployment, versions),
         memory=memory,
+        requested=_requested(world, key, deployment),
     )
+
+
+def _requested(world: World, key: Key, deployment: Deployment) -> Request | None:
+    """Return what a DriftPolicy asks for, judged against the baseline that serves now."""
+    stable = deployment.status.stable
+    documents = world.store.cached(stable.digest) if stable is not None else None
+    if documents is None or documents.baseline is None:
+        return None
+    policies = all_typed(DriftPolicy, world.cache.all(DRIFT_POLICIES, key.namespace))
+    return requested_action(policies, key.name, documents.baseline.digest)
 
 
 def parse_deployment(live: Json) -> Deployment:
