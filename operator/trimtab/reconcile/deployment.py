@@ -23,6 +23,7 @@ from trimtab.build.service import build_metrics_service, build_service, build_to
 from trimtab.build.workload import CONTAINER, build_pod_template, build_workload
 from trimtab.cluster.port import (
     BY_API_KIND,
+    DRIFT_POLICIES,
     MODEL_VERSIONS,
     PODS,
     SERVICES,
