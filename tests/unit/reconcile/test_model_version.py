@@ -23,7 +23,7 @@ from trimtab.reconcile.model_version import reconcile_model_version
 from trimtab.reconcile.world import Settings
 from trimtab.simulation.cluster import SimulatedCluster
 from trimtab.simulation.harness import Harness
-from trimtab.store.port import ArtifactBroken, StoreAway
+from trimtab.store.port import ArtifactBroken, Documents, StoreAway
 
 BASELINE = Baseline(
     digest=DIGEST_1,
@@ -151,3 +151,63 @@ async def test_the_stated_evaluation_goes_before_the_training_evaluation() -> No
     cluster.user_apply(model_version(evaluation=[{"metric": "accuracy", "value": 0.9}]))
     await h.settle()
     assert status_of(cluster)["summary"]["score"] == "accuracy 0.900"
+
+
+class ForgetfulStore(DocumentStore):
+    """Knows only what it has read itself, as after a restart."""
+
+    def __init__(self, by_digest: dict[str, Documents]) -> None:
+        super().__init__(by_digest)
+        self.known: set[str] = set()
+
+    async def documents(self, uri: str, digest: str) -> Documents:
+        found = await super().documents(uri, digest)
+        self.known.add(digest)
+        return found
+
+    def cached(self, digest: str) -> Documents | None:
+        return self.by_digest[digest] if digest in self.known else None
+
+
+async def test_after_a_restart_the_files_of_followed_lines_are_at_hand_again() -> None:
+    cluster = SimulatedCluster()
+    h = harness(cluster, good_store())
+    cluster.user_apply(model_version())
+    cluster.user_apply(deployment())
+    await h.settle()
+    store = ForgetfulStore({DIGEST_1: documents(BASELINE)})
+    h.make_store = lambda: store
+    h.restart()
+    before = h.passes[DEPLOYMENT_KEY]
+    await h.advance(60)
+    assert store.cached(DIGEST_1) is not None
+    assert h.passes[DEPLOYMENT_KEY] > before
+    assert len(cluster.writes) == 1
+
+
+async def test_versions_that_nobody_follows_are_not_read_again() -> None:
+    cluster = SimulatedCluster()
+    h = harness(cluster, good_store())
+    cluster.user_apply(model_version())
+    await h.settle()
+    store = ForgetfulStore({DIGEST_1: documents(BASELINE)})
+    h.make_store = lambda: store
+    h.restart()
+    await h.advance(60)
+    assert store.reads == 0
+
+
+async def test_a_store_that_is_away_after_a_restart_changes_no_verdict() -> None:
+    cluster = SimulatedCluster()
+    h = harness(cluster, good_store())
+    cluster.user_apply(model_version())
+    cluster.user_apply(deployment())
+    await h.settle()
+    store = ForgetfulStore({DIGEST_1: documents(BASELINE)})
+    store.missing = StoreAway("timeout")
+    h.make_store = lambda: store
+    h.restart()
+    await h.advance(600)
+    assert status_of(cluster)["phase"] == "Verified"
+    assert store.reads <= 4
+    assert len(cluster.writes) == 1
