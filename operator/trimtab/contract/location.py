@@ -103,15 +103,6 @@ class Location:
         """Return the folder `path` below this one."""
         return Location(self.uri + path.strip("/"), self._store, self._key(path))
 
-    def beside(self, suffix: str) -> Location:
-        """Return the folder whose name is this one's with `-<suffix>` appended.
-
-        The top of a store has no name; there it is the folder `suffix` below.
-        """
-        if not urlsplit(self.uri).path.strip("/"):
-            return self.below(suffix)
-        return Location(f"{self.uri.rstrip('/')}-{suffix}", self._store, f"{self._root}-{suffix}")
-
     def head(self, path: str) -> Entry:
         """Return size and time of one object. Raise NotInStore and the other LocationErrors."""
         with self._errors("head", path):

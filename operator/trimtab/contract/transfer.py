@@ -58,7 +58,7 @@ def write_artifact(
     created: str,
     frameworks: Mapping[str, str],
 ) -> WrittenArtifact:
-    """Write `files` and their manifest into `<location>-<first 16 hex of the digest>/`.
+    """Write `files` and their manifest into `<location>/<first 16 hex of the digest>/`.
 
     The manifest comes last, so a half-written artifact has none and is never used. Doing it again
     writes the same bytes to the same place. Raise LocationError.
@@ -79,7 +79,7 @@ def write_artifact(
     )
     body = (manifest.model_dump_json(by_alias=True, indent=1) + "\n").encode()
     digest = sha256_digest(body)
-    folder = location.beside(digest.removeprefix("sha256:")[:16])
+    folder = location.below(digest.removeprefix("sha256:")[:16])
     for path, content in files.items():
         folder.put(path, content)
     folder.put(MANIFEST, body)

@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     publish = commands.add_parser("publish", help="train v1, v2, v3 and write them to the store")
     publish.add_argument("--uri", required=True, help="such as s3://models/digits")
     publish.add_argument("--version", action="append", choices=["v1", "v2", "v3"])
+    publish.add_argument(
+        "--manifests", action="store_true", help="print ModelVersions, for kubectl apply -f -"
+    )
     publish.set_defaults(run=_publish)
 
     load = commands.add_parser("load", help="send requests, and the truths after them")
@@ -76,10 +79,10 @@ def _say(line: dict[str, Any]) -> None:
 
 
 def _publish(given: argparse.Namespace) -> None:
-    from trimtab.quickstart.versions import announcement, publish_versions
+    from trimtab.quickstart.versions import announcement, manifest_of, publish_versions
 
     for name, published in publish_versions(given.uri, given.credentials, given.version):
-        _say(announcement(name, published))
+        _say((manifest_of if given.manifests else announcement)(name, published))
 
 
 def _label(given: argparse.Namespace) -> None:

@@ -76,6 +76,7 @@ class Load:
         self._label_delay_seconds = label_delay_seconds
         self._random = np.random.default_rng(seed)
         self._tasks: set[asyncio.Task[None]] = set()
+        rotate_images(pool.images[:1], 1.0)  # loads scipy now rather than between two requests
 
     async def run(self, seconds: float | None, say: Callable[[dict[str, Any]], None]) -> None:
         """Send for `seconds` (None: for ever), saying one line a second; then wait for the rest."""

@@ -29,9 +29,9 @@ class Recipe:
 
 
 RECIPES = {
-    "v1": Recipe(rows=300, trees=100),
+    "v1": Recipe(rows=300, trees=40),
     "v2": Recipe(rows=550, trees=10, spoil=True),
-    "v3": Recipe(rows=550, trees=150),
+    "v3": Recipe(rows=550, trees=100),
 }
 
 
@@ -54,7 +54,7 @@ def spoiled(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 def publish_versions(
     uri: str, credentials: Path | None, names: list[str] | None = None
 ) -> Iterator[tuple[str, Published]]:
-    """Train and publish each version at `<uri>/<version>-<digest>/`; yield name and place."""
+    """Train and publish each version at `<uri>/<version>/<digest>/`; yield name and place."""
     pools = load_pools()
     tune, test = pools["calibrate"], pools["evaluate"]
     for name in names or list(RECIPES):
@@ -98,4 +98,20 @@ def announcement(name: str, published: Published) -> dict[str, Any]:
             }
             for one in published.metrics
         ],
+    }
+
+
+def manifest_of(name: str, published: Published) -> dict[str, Any]:
+    """The same as the object that declares it, for `kubectl apply`."""
+    told = announcement(name, published)
+    return {
+        "apiVersion": "trimtab.dev/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": {"name": f"{MODEL}-{name}"},
+        "spec": {
+            "model": MODEL,
+            "version": name,
+            "artifact": {"uri": told["uri"], "digest": told["digest"], "format": "sklearn"},
+            "evaluation": told["metrics"],
+        },
     }

@@ -89,7 +89,7 @@ def assemble(
 def write(
     assembled: Assembled, location: Location, *, model: str, version: str, created: datetime | None
 ) -> WrittenArtifact:
-    """Write it at `<location>-<digest>/`; raise LocationError."""
+    """Write it at `<location>/<16 hex of the digest>/`; raise LocationError."""
     files = {
         MODEL_FILE: assembled.body,
         SIGNATURE: assembled.signature.model_dump_json(by_alias=True, indent=1).encode(),

@@ -24,9 +24,8 @@ def make_estimator(
 
     A class of scikit-learn by dotted path (`sklearn.ensemble.RandomForestClassifier`; no other
     package), or `module:function`, which is called with the parameters. `random_state` is the seed
-    where the estimator has one and none is given. Text columns are one-hot coded and missing
-    numbers filled with the median before an estimator that cannot take them.
-    Raise CodeBroken.
+    where the estimator has one and none is given. Text columns are one-hot coded.
+    Raise CodeBroken, also for missing numbers where the estimator cannot take them.
     """
     estimator = _called(path, parameters) if ":" in path else _sklearn(path, parameters)
     for method in ("fit", "predict", "get_params", "set_params"):
@@ -87,16 +86,19 @@ def _check_task(path: str, estimator: Any, task: Task) -> None:
 def _prepared(estimator: Any, inputs: Sequence[Tensor]) -> Any:
     """Columns are named by position: the serving container has matrices, not tables."""
     from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder
     from sklearn.utils import get_tags
 
-    fill: Any = "passthrough"
-    if any(one.missing_allowed for one in inputs) and not get_tags(estimator).input_tags.allow_nan:
-        fill = SimpleImputer(strategy="median", keep_empty_features=True)
+    gaps = [one.name for one in inputs if one.missing_allowed and one.datatype != "BYTES"]
+    if gaps and not get_tags(estimator).input_tags.allow_nan:
+        # SimpleImputer cannot be stored: it holds a numpy.dtype, which skops does not trust.
+        raise CodeBroken(
+            f"{type(estimator).__name__} cannot take missing numbers, and {gaps[0]!r} has some; "
+            "name an estimator that can, such as histogram gradient boosting or a random forest"
+        )
     if not has_objects(inputs):
-        return estimator if fill == "passthrough" else make_pipeline(fill, estimator)
+        return estimator
     texts: list[int] = []
     numbers: list[int] = []
     at = 0
@@ -108,5 +110,5 @@ def _prepared(estimator: Any, inputs: Sequence[Tensor]) -> Any:
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     parts: list[Any] = [("categories", one_hot, texts)]
     if numbers:
-        parts.append(("numbers", fill, numbers))
+        parts.append(("numbers", "passthrough", numbers))
     return make_pipeline(ColumnTransformer(parts, sparse_threshold=0), estimator)

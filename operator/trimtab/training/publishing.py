@@ -64,13 +64,13 @@ def publish(
     created: datetime | None = None,
     seed: int = 0,
 ) -> Published:
-    """Fit the model if it is not fitted, then write it as an artifact of that name.
+    """Fit the model if it is not fitted, then write it as an artifact below `uri`.
 
     X: table or [n, features]; y: truths [n]. `calibrate` and `evaluate` are (X, y) that the model
     has not learned from; without them X is split 60/20/20, which needs an unfitted model.
     Inputs are, in this order of precedence: `inputs` as given; one vector called `input_name`; the
     columns of the table; columns named by `feature_names`. `minimum` and `maximum` declare the
-    range of every number. The artifact lies at `<uri>-<16 hex of the digest>/` and is never
+    range of every number. The artifact lies at `<uri>/<16 hex of the digest>/` and is never
     overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
     is_ready = _is_fitted(model)

@@ -37,7 +37,7 @@ class Report:
     reason: str = ""
     message: str = ""
     failure: str | None = None
-    champion_metrics: list[dict[str, Any]] = field(default_factory=list)
+    needed: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -47,6 +47,7 @@ class Report:
             "reason": self.reason,
             "message": self.message,
             "class": self.failure,
+            "needed": self.needed,
             "uri": self.uri,
             "digest": self.digest,
             "baseline": self.baseline,
@@ -57,7 +58,6 @@ class Report:
             "parameters": self.parameters,
             "code": self.code,
             "seconds": self.seconds,
-            "championMetrics": self.champion_metrics,
         }
         return {name: value for name, value in whole.items() if value not in (None, {}, [])}
 
@@ -72,7 +72,7 @@ def write_termination_message(report: Report, path: Path) -> None:
 def write_report(report: Report, output: Location) -> None:
     """Keep the whole report: `report.json` in the folder that was asked for. Raise LocationError.
 
-    The artifact lies beside it, under the same name with its digest appended.
+    The artifact lies beside it, in a folder named by its digest.
     """
     output.put("report.json", json.dumps(report.to_json(), indent=1).encode())
 
@@ -80,7 +80,7 @@ def write_report(report: Report, output: Location) -> None:
 def termination_message(whole: dict[str, Any], most_bytes: int = MOST_BYTES) -> bytes:
     """Return JSON of at most `most_bytes` bytes of UTF-8: complete, or with parts left out.
 
-    Left out in this order: timings and the champion's other metrics; metrics of slices;
+    Left out in this order: timings; metrics of slices;
     parameters; code; URIs of datasets; the message beyond 600 and then 200 characters; all metrics
     but the first; datasets and champion.
     """
@@ -125,7 +125,7 @@ def _with_message_cut(most: int) -> Callable[[dict[str, Any]], None]:
 
 
 _LESS_AND_LESS: Final = (
-    _without("seconds", "championMetrics"),
+    _without("seconds"),
     _without_slices,
     _without("parameters"),
     _without("code"),

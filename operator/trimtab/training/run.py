@@ -79,7 +79,7 @@ def run(settings: Settings, report: Report) -> int:
         report.failure, report.message = error.failure, str(error)
         report.reason = type(error).__name__
         if isinstance(error, InsufficientRows):
-            report.verdict = "insufficientData"
+            report.verdict, report.needed = "insufficientData", error.needed
             report.comparison = {"metric": settings.gate.metric, "needed": error.needed}
         return error.exit_code
     except LocationError as error:
@@ -92,6 +92,7 @@ def run(settings: Settings, report: Report) -> int:
     if judgement.needed is not None:
         known = report.comparison or {"metric": settings.gate.metric}
         report.comparison = known | {"needed": judgement.needed}
+        report.needed = judgement.needed
     if judgement.verdict == "insufficientData":
         return InsufficientRows.exit_code
     return ACCEPTED_EXIT if judgement.verdict == "accepted" else REJECTED_EXIT
@@ -275,8 +276,11 @@ def _judgement(
         raise CodeBroken(f"the gate cannot be judged: {error}") from error
     report.comparison = comparison_json(comparison, gate.metric)
     measured = [metric_json(one, _HELD_OUT) for one in champion_metrics]
-    report.champion = gate_first(measured, gate.metric)[0]
-    report.champion_metrics = measured
+    report.champion = {
+        "version": champion.manifest.version,
+        "digest": champion.digest,
+        "metrics": gate_first(measured, gate.metric),
+    }
     return judge(compared, comparison, value, gate, needs_to_be_better=settings.needs_to_be_better)
 
 

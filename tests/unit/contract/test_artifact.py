@@ -67,7 +67,7 @@ def test_lies_in_a_folder_named_by_digest_so_a_second_write_is_the_first(
     before = dict(s3.objects)
     assert write(store) == first
     assert s3.objects == before
-    assert first.uri == f"s3://models/digits-{first.digest[7:23]}/"
+    assert first.uri == f"s3://models/digits/{first.digest[7:23]}/"
     assert write(store, version="v2").uri != first.uri
 
 
@@ -89,7 +89,7 @@ def test_changed_file_is_refused_and_not_left_behind(
     *, store: Location, s3: S3, credentials: Path, tmp_path: Path, name: str, change: Any
 ) -> None:
     written = write(store)
-    key = f"/models/digits-{written.digest[7:23]}/{name}"
+    key = f"/models/digits/{written.digest[7:23]}/{name}"
     s3.objects[key] = change(s3.objects[key])
     with pytest.raises(DigestMismatch, match=name):
         fetch_artifact(opened(written, credentials), written.digest, tmp_path / "m")
@@ -101,7 +101,7 @@ def test_changed_manifest_is_refused_before_anything_is_fetched(
     store: Location, s3: S3, credentials: Path, tmp_path: Path
 ) -> None:
     written = write(store)
-    key = f"/models/digits-{written.digest[7:23]}/manifest.json"
+    key = f"/models/digits/{written.digest[7:23]}/manifest.json"
     s3.objects[key] = s3.objects[key].replace(b"v1", b"v2")
     with pytest.raises(DigestMismatch, match="declared is sha256:"):
         fetch_artifact(opened(written, credentials), written.digest, tmp_path / "m")
@@ -112,7 +112,7 @@ def test_file_that_is_gone_is_named(
     store: Location, s3: S3, credentials: Path, tmp_path: Path
 ) -> None:
     written = write(store)
-    del s3.objects[f"/models/digits-{written.digest[7:23]}/model.skops"]
+    del s3.objects[f"/models/digits/{written.digest[7:23]}/model.skops"]
     with pytest.raises(BrokenArtifact, match=r"model.skops is in the manifest but not in"):
         fetch_artifact(opened(written, credentials), written.digest, tmp_path / "m")
 

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import (
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from trimtab.contract.artifact import Baseline, Signature
+from trimtab.training import Published, publish
+from trimtab.training.errors import CodeBroken
+from trimtab.training.models import load_champion
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(600, 4))
+Y = (X[:, 0] + X[:, 1] + RANDOM.normal(0, 0.3, 600) > 0).astype(int)
+
+
+def published(model: Any, folder: Path, **options: Any) -> Published:
+    rows = {"calibrate": (X[300:450], Y[300:450]), "evaluate": (X[450:], Y[450:])}
+    return publish(
+        model,
+        X[:300],
+        Y[:300],
+        uri=f"file://{folder}/m",
+        model_name="m",
+        version="v1",
+        **(rows | options),
+    )
+
+
+def part(result: Published, name: str) -> bytes:
+    return (Path(result.uri.removeprefix("file://")) / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(),
+        RandomForestClassifier(5, random_state=0),
+        HistGradientBoostingClassifier(max_iter=5),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_model_is_fitted_written_and_loaded_again(model: Any, tmp_path: Path) -> None:
+    result = published(model, tmp_path)
+    loaded = load_champion(result.uri, result.digest, None, tmp_path / "copy")
+    assert (loaded.model.predict_proba(X) == model.predict_proba(X)).all()
+    assert loaded.signature.classes == ["0", "1"]
+    assert loaded.baseline.digest == result.baseline
+    assert {one.metric for one in result.metrics} == {"accuracy", "f1", "auc"}
+
+
+def test_one_vector_input(tmp_path: Path) -> None:
+    result = published(
+        LogisticRegression(), tmp_path, input_name="image", minimum=-10.0, maximum=10.0
+    )
+    signature = Signature.model_validate_json(part(result, "signature.json"))
+    assert [(one.name, one.shape, one.maximum) for one in signature.inputs] == [("image", [4], 10)]
+    baseline = Baseline.model_validate_json(part(result, "baseline.json"))
+    assert [one.name for one in baseline.features] == [f"image[{index}]" for index in range(4)]
+    assert {(one["minimum"], one["maximum"]) for one in _features(result)} == {(-10.0, 10.0)}
+
+
+def _features(result: Published) -> list[dict[str, Any]]:
+    features: list[dict[str, Any]] = json.loads(part(result, "baseline.json"))["features"]
+    return features
+
+
+def test_named_columns(tmp_path: Path) -> None:
+    result = published(LogisticRegression(), tmp_path, feature_names=["a", "b", "c", "d"])
+    signature = Signature.model_validate_json(part(result, "signature.json"))
+    assert [one.name for one in signature.inputs] == ["a", "b", "c", "d"]
+
+
+def test_table_fits_without_feature_names_so_that_serving_is_quiet(tmp_path: Path) -> None:
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    model = LogisticRegression()
+    publish(model, frame, Y, uri=f"file://{tmp_path}/m", model_name="m", version="v1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(X)
+
+
+def test_regression(tmp_path: Path) -> None:
+    target = X @ np.array([1.0, 2.0, 0.0, 0.0])
+    result = publish(
+        LinearRegression(), X, target, uri=f"file://{tmp_path}/m", model_name="m", version="v1"
+    )
+    signature = Signature.model_validate_json(part(result, "signature.json"))
+    assert (signature.task, signature.classes) == ("regression", [])
+    assert [one.metric for one in result.metrics] == ["rmse", "mae"]
+
+
+def test_fitted_model_needs_rows_that_it_has_not_seen(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(X, Y)
+    with pytest.raises(ValueError, match="rows that it has not seen"):
+        published(model, tmp_path, calibrate=None, evaluate=None)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        pytest.param(KNeighborsClassifier(algorithm="kd_tree"), "KDTree", id="untrusted_type"),
+        pytest.param(
+            BaggingClassifier(max_features=0.5, random_state=0),
+            "trees over a part of the features",
+            id="random_subspaces",
+        ),
+    ],
+)
+def test_what_serving_would_refuse_is_not_written(model: Any, says: str, tmp_path: Path) -> None:
+    with pytest.raises(CodeBroken, match=says):
+        published(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
