@@ -83,7 +83,8 @@ class Loop:
 
     def _store(self) -> DocumentStore:
         known: dict[str, Documents] = {
-            digest: documents(baseline_of(digest)) for digest in (digest_of("v1"), NEW_DIGEST)
+            digest: documents(baseline_of(digest))
+            for digest in (digest_of("v1"), digest_of("v2"), NEW_DIGEST)
         }
         return DocumentStore(known)
 
@@ -186,3 +187,27 @@ async def test_killed_around_what_it_makes_the_loop_ends_in_the_same_place(
     loop.cluster.crash_after_writes = writes.index(("create", made)) + (lost != "effect")
     await loop.run()
     assert loop.end_state() == undisturbed.end_state()
+
+
+async def test_a_policy_may_send_a_fresh_promotion_back_and_the_line_is_not_retrained() -> None:
+    loop = Loop()
+    for version in ("v1", "v2"):
+        made = version_object(version)
+        made["spec"]["evaluation"] = [{"metric": "accuracy", "value": 0.974}]
+        loop.cluster.user_apply({k: v for k, v in made.items() if k != "status"})
+    loop.cluster.user_apply(deployment_object("v1", metrics={"scrape": {"interval": "5s"}}))
+    rules = [{"on": "quality", "do": ["rollback"]}]
+    loop.cluster.user_apply(policy_object(QUALITY, window="20s", actions=rules))
+    await loop.until(lambda: loop.serving == "v1", 200)
+    await loop.advance(60)
+    loop.cluster.user_change(KEY, lambda obj: obj["spec"].update(version="v2"))
+    await loop.until(lambda: loop.serving == "v2", 300)
+    loop.behaviour["v2"] = loop.bad
+    await loop.until(lambda: loop.serving == "v1", 300)
+    await loop.advance(120)
+    assert loop.serving == "v1"
+    assert loop.cluster.find(RETRAIN_JOBS) == []
+    told = [event.reason for event in loop.cluster.events]
+    assert told.count("RolledBack") == 1
+    policy = loop.cluster.get(Key(DRIFT_POLICIES, "shop", "digits")) or {}
+    assert [signal["verdict"] for signal in policy["status"]["signals"]] == ["Stable"]
