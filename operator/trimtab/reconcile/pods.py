@@ -48,12 +48,28 @@ def view_of(pod: Json, now: datetime) -> PodView:
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         restarts=restarts,
         crashed=restarts > 0 or _failed(container.get("state")),
-        was_ready=bool(container.get("started")) or is_ready,
+        was_ready=is_ready or _stopped_being_ready(container, since),
         unready_seconds=0.0 if is_ready or since is None else (now - since).total_seconds(),
         unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
         image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
         message=_message(conditions, container),
         address=status.get("podIP", ""),
+    )
+
+
+def _stopped_being_ready(container: Json, unready_since: datetime | None) -> bool:
+    """Tell whether a pod that is not Ready was so before, with this run of its container.
+
+    `started` alone does not say so: between the end of the start-up probe and the first readiness
+    probe a pod is started, and not Ready since it was made.
+    """
+    running = ((container.get("state") or {}).get("running") or {}).get("startedAt")
+    began = parse_time(running)
+    return (
+        bool(container.get("started"))
+        and began is not None
+        and unready_since is not None
+        and unready_since > began
     )
 
 
