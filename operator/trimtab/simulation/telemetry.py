@@ -73,7 +73,7 @@ class SimulatedTelemetry:
         """Read every target of a Deployment once, as the scraper would."""
         deployment = traffic.deployment
         key = f"{deployment.namespace}/{deployment.name}"
-        pods = {pod["metadata"]["name"]: pod for pod in self.cluster.find(PODS)}
+        pods = {pod["metadata"]["name"]: pod for pod in self.cluster.views(PODS)}
         for target in self._targets.get(key, ()):
             pod = pods.get(target.pod)
             if pod is None:
@@ -94,7 +94,5 @@ class SimulatedTelemetry:
 
 
 def _started(target: Target) -> float:
-    from datetime import datetime
-
     text = target.process.split("/", 1)[1]
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

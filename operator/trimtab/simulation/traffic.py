@@ -27,8 +27,8 @@ class Behaviour:
 
     errors, rejected: of the requests. slow: takes a second in place of 10 ms. accuracy: of the
     labels that come back, None for no labels. estimated: mean calibrated probability of the
-    predicted class. silent: the metrics port does not answer. broken: it answers NaN. empty: it
-    answers nothing of ours.
+    predicted class. low: of the rows whose one input lies in the lower of its two bins. silent:
+    the metrics port does not answer. broken: it answers NaN. empty: it answers nothing of ours.
     """
 
     errors: float = 0.0
@@ -37,6 +37,7 @@ class Behaviour:
     accuracy: float | None = None
     estimated: float = 0.95
     missing: float = 0.0
+    low: float = 0.5
     silent: bool = False
     broken: bool = False
     empty: bool = False
@@ -72,6 +73,8 @@ class Traffic:
         """By pod uid."""
         self.answered: dict[str, float] = defaultdict(float)
         """By version: what users saw, with `version!` for bad answers."""
+        self.wrong: dict[str, float] = defaultdict(float)
+        """By version: predictions that their label did not bear out."""
         self.lost = 0.0
         """Requests that no ready pod was there for."""
         self._random = np.random.default_rng(seed)
@@ -112,9 +115,9 @@ class Traffic:
             add(names.REQUEST_SECONDS + "_bucket", within, le=f"{bound:g}")
         add(names.REQUEST_SECONDS + "_count", count)
         good = count - errors - rejected
-        self._predict(add, good, how)
+        self._predict(add, version, good, how)
 
-    def _predict(self, add: Callable[..., None], rows: int, how: Behaviour) -> None:
+    def _predict(self, add: Callable[..., None], version: str, rows: int, how: Behaviour) -> None:
         first = int(self._random.binomial(rows, 0.5))
         for predicted, other, n in (("a", "b", first), ("b", "a", rows - first)):
             add(names.PREDICTED, n, **{"class": predicted})
@@ -125,10 +128,12 @@ class Traffic:
                 right = int(self._random.binomial(n, how.accuracy))
                 add(names.OUTCOMES, right, predicted=predicted, actual=predicted)
                 add(names.OUTCOMES, n - right, predicted=predicted, actual=other)
+                self.wrong[version] += n - right
         missing = int(self._random.binomial(rows, how.missing))
         add(names.FEATURE_MISSING, missing, feature="x")
-        add(names.FEATURE_BIN, (rows - missing) // 2, feature="x", bin="0")
-        add(names.FEATURE_BIN, rows - missing - (rows - missing) // 2, feature="x", bin="1")
+        low = int((rows - missing) * how.low)
+        add(names.FEATURE_BIN, low, feature="x", bin="0")
+        add(names.FEATURE_BIN, rows - missing - low, feature="x", bin="1")
 
     def _identity(self, pod: Json) -> dict[str, str]:
         labels, env = pod["metadata"]["labels"], environment(pod)

@@ -1,0 +1,1 @@
+"""`trimtab`: what a person asks, on a cluster or without one."""

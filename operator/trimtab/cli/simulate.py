@@ -1,0 +1,65 @@
+"""`trimtab simulate`: play manifests without a cluster and print every decision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from trimtab.cli.tables import columns
+from trimtab.simulation.manifests import read_folder
+from trimtab.simulation.play import ActResult, Line, Play, usual_scenario
+
+
+async def simulate(paths: Sequence[Path], namespace: str, minutes: float) -> int:
+    """Print the play and its acts; 0 if it ended as the scenario says, else 1."""
+    started = time.monotonic()
+    folder = read_folder(paths, namespace)
+    scenario = folder.scenario or usual_scenario(folder, minutes)
+    if folder.left_out:
+        print(f"left out, as only objects of trimtab.dev are played: {'; '.join(folder.left_out)}")
+    play = Play(folder, scenario, tell=lambda line: print(line_text(line)))
+    results = await play.run()
+    print()
+    print(acts_text(results))
+    print()
+    for problem in play.problems:
+        print(f"not as expected: {problem}")
+    took = time.monotonic() - started
+    print(
+        f"{clock(play.seconds)} of simulated time in {took:.1f} s; decided by the operator's own "
+        "code, no cluster was touched"
+    )
+    return 1 if play.problems else 0
+
+
+def clock(seconds: float) -> str:
+    """Return minutes and seconds, such as `04:07`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes:02d}:{rest:02d}"
+
+
+def line_text(line: Line) -> str:
+    """Return one line: time, object, what happened, the figures."""
+    if line.is_title:
+        return f"\n{line.message}"
+    return f"{clock(line.at)}  {line.who:<16} {line.what:<18} {line.message}".rstrip()
+
+
+def acts_text(results: Sequence[ActResult]) -> str:
+    """Return the table of acts; wrong answers as a share of the answered requests."""
+    rows = [("ACT", "SECONDS", "SERVING AFTER", "REQUESTS", "WRONG", "ERRORS", "LOST")]
+    for result in results:
+        wrong = f"{result.wrong / result.requests:.1%}" if result.requests else "-"
+        rows.append(
+            (
+                result.title,
+                f"{result.seconds:.0f}",
+                result.serving or "-",
+                str(result.requests),
+                wrong,
+                str(result.errors),
+                str(result.lost),
+            )
+        )
+    return columns(rows)

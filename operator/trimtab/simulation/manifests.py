@@ -1,0 +1,125 @@
+"""Manifests from files, for a play without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from trimtab.cluster.port import BY_API_KIND, OWN_KINDS, Json
+from trimtab.errors import SpecError
+from trimtab.simulation.scenario import Scenario
+
+SCENARIO_FILE = "simulation.yaml"
+
+
+class _JsonLoader(yaml.SafeLoader):
+    """Reads YAML as kubectl does: a date is a text."""
+
+
+_JsonLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What was found: manifests of ours by file, in order, and what is to be played."""
+
+    files: dict[str, list[Json]]
+    left_out: tuple[str, ...]
+    """Objects of other kinds, with their file."""
+    scenario: Scenario | None
+
+
+def read_folder(paths: Iterable[Path], namespace: str) -> Folder:
+    """Read folders (their YAML files by name) and files; SpecError says what cannot be read."""
+    files: dict[str, list[Json]] = {}
+    left_out: list[str] = []
+    scenario: Scenario | None = None
+    for path in _yaml_files(paths):
+        documents = _documents(path)
+        if path.name == SCENARIO_FILE:
+            scenario = read_scenario(path, documents)
+            continue
+        own: list[Json] = []
+        for document in documents:
+            if _is_own(document):
+                document["metadata"].setdefault("namespace", namespace)
+                own.append(document)
+            else:
+                left_out.append(f"{path.name}: {_name_of(document)}")
+        files[path.name] = files.get(path.name, []) + own
+    if not any(files.values()):
+        raise SpecError("nothing to simulate: no object of trimtab.dev/v1alpha1 in the files")
+    return Folder(files, tuple(left_out), scenario)
+
+
+def read_scenario(path: Path, documents: Sequence[Json]) -> Scenario:
+    """Return the scenario of one file."""
+    if len(documents) != 1:
+        raise SpecError(f"{path}: one document is expected, there are {len(documents)}")
+    try:
+        return Scenario.model_validate(documents[0], context={"stored": True})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpecError(f"{path}: {where}: {first['msg']}") from error
+
+
+def _yaml_files(paths: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(f for f in path.iterdir() if f.suffix in (".yaml", ".yml"))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise SpecError(f"{path}: no such file or folder")
+    return found
+
+
+def _documents(path: Path) -> list[Json]:
+    try:
+        documents = list(yaml.load_all(path.read_text(), _JsonLoader))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from error
+    for document in documents:
+        if document is not None and not isinstance(document, dict):
+            raise SpecError(f"{path}: a document is not an object")
+        _refuse_strange_keys(path, document)
+    return [document for document in documents if document]
+
+
+def _refuse_strange_keys(path: Path, value: object) -> None:
+    """In YAML the words on, off, yes and no are truth values, also as keys."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise SpecError(f"{path}: YAML reads a key as {key!r}; write it in quotes")
+            _refuse_strange_keys(path, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_strange_keys(path, inner)
+
+
+def _is_own(document: Json) -> bool:
+    resource = BY_API_KIND.get((document.get("apiVersion", ""), document.get("kind", "")))
+    if resource not in OWN_KINDS:
+        return False
+    metadata, spec = document.get("metadata"), document.get("spec")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise SpecError(f"{document['kind']}: metadata.name is missing")
+    if not isinstance(spec, dict):
+        raise SpecError(f"{document['kind']} {metadata['name']}: spec is missing")
+    return True
+
+
+def _name_of(document: Json) -> str:
+    metadata = document.get("metadata")
+    name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+    return f"{document.get('apiVersion', '')} {document.get('kind', 'without kind')} {name}".strip()
