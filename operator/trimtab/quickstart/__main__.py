@@ -131,6 +131,7 @@ async def _load(given: argparse.Namespace) -> None:
         await running
     if server is not None:
         server.close()
+    await load.close()
     _say({"total": load.record.total.to_json()})
 
 

@@ -9,6 +9,7 @@ what HTTP clients do (RFC 9110 §9.2.2 allows it where no answer had begun).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -65,7 +66,10 @@ class Connections:
     async def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
-            self._drop(self._idle.popleft()[1])
+            writer = self._idle.popleft()[1]
+            self._drop(writer)
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _post(self, message: bytes) -> Answer:
         reused = self._take()
@@ -106,7 +110,7 @@ class Connections:
                 raise _Stale(str(error)) from error
             if not first:
                 raise _Stale("closed")
-            status, headers = int(first.split(b" ", 2)[1]), await _headers(reader)
+            status, headers = _status(first), await _headers(reader)
             body = await reader.readexactly(int(headers.get(b"content-length", b"0")))
             is_kept = headers.get(b"connection", b"").lower() != b"close"
             return Answer(status, body)
@@ -119,6 +123,13 @@ class Connections:
     def _drop(self, writer: asyncio.StreamWriter) -> None:
         self._open -= 1
         writer.close()
+
+
+def _status(line: bytes) -> int:
+    protocol, _, rest = line.partition(b" ")
+    if not protocol.startswith(b"HTTP/1.") or not rest[:3].isdigit():
+        raise ValueError(f"no HTTP answer: {line[:40]!r}")
+    return int(rest[:3])
 
 
 async def _headers(reader: asyncio.StreamReader) -> dict[bytes, bytes]:

@@ -89,6 +89,12 @@ class Load:
             speaker.cancel()
         say(self._line())
 
+    async def close(self) -> None:
+        """Close the idle connections."""
+        await self._service.close()
+        if self._outcomes is not None:
+            await self._outcomes.close()
+
     async def _send_for(self, seconds: float | None) -> None:
         """Keep to the schedule; after a stall of more than a second it starts anew from now."""
         ends = None if seconds is None else time.monotonic() + seconds
@@ -127,7 +133,7 @@ class Load:
             tally.answer(answer.status, milliseconds)
             tally.retried += answer.retried
         if answer.status == 200:
-            await self._judge(json.loads(answer.body), int(self._pool.labels[row]))
+            await self._judge(answer.body, int(self._pool.labels[row]))
 
     def _body(self, row: int) -> bytes:
         image = self._pool.images[row : row + 1]
@@ -141,13 +147,15 @@ class Load:
         }
         return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
 
-    async def _judge(self, answer: dict[str, Any], actual: int) -> None:
-        version = str(answer.get("model_version", ""))
-        classes = next((one for one in answer["outputs"] if one["name"] == "class"), None)
-        predicted = str(classes["data"][0]) if classes else ""
+    async def _judge(self, body: bytes, actual: int) -> None:
+        try:
+            version, predicted, token = _read(json.loads(body))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            for tally in self.record.both():
+                tally.malformed += 1
+            return
         for tally in self.record.both():
             tally.prediction(version, predicted == str(actual), time.time())
-        token = answer.get("parameters", {}).get("trimtab_token")
         if token and self._outcomes is not None and self._random.random() < self.dials.labels:
             await asyncio.sleep(self._label_delay_seconds)
             await self._label(self._outcomes, token, actual)
@@ -171,3 +179,10 @@ class Load:
 
     def _line(self) -> dict[str, Any]:
         return self.record.close_second({"time": round(time.time(), 3)} | self.dials.to_json())
+
+
+def _read(answer: dict[str, Any]) -> tuple[str, str, str | None]:
+    """Return version, predicted class and token of an answer."""
+    predicted = {one["name"]: one["data"] for one in answer["outputs"]}["class"][0]
+    token = answer.get("parameters", {}).get("trimtab_token")
+    return str(answer["model_version"]), str(predicted), token

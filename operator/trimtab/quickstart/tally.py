@@ -24,7 +24,7 @@ class Tally:
     """Counts over some time.
 
     sent = ok + errors (5xx) + rejected (4xx) + lost (no answer) + those still in flight. retried:
-    answered on a second connection. labelled, refused: truths taken and not taken.
+    answered on a second connection. malformed: among ok, answers that no user can read. labelled, refused: truths taken and not taken.
     """
 
     sent: int = 0
@@ -33,6 +33,7 @@ class Tally:
     rejected: int = 0
     lost: int = 0
     retried: int = 0
+    malformed: int = 0
     labelled: int = 0
     refused: int = 0
     right: int = 0
