@@ -34,6 +34,7 @@ SCHEMES: Final = ("s3", "gs", "az", "https", "file", "pvc")
 PVC_ROOT: Final = Path("/var/run/trimtab/pvc")
 _LARGEST_CREDENTIAL_BYTES: Final = 65_536
 _CHUNK_BYTES: Final = 1 << 20
+_LARGEST_PUT_BYTES: Final = 64 << 20
 _RESUMES: Final = 4
 _CLIENT: Final[dict[str, Any]] = {
     "connect_timeout": timedelta(seconds=5),
@@ -153,9 +154,12 @@ class Location:
         return hashed.hexdigest()
 
     def put(self, path: str, content: bytes | Path) -> None:
-        """Write one object, large ones in parts; what was there is replaced."""
+        """Write one object, above 64 MiB in parts; what was there is replaced."""
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
         with self._errors("write", path):
-            obstore.put(self._store, self._key(path), content)
+            obstore.put(
+                self._store, self._key(path), content, use_multipart=size > _LARGEST_PUT_BYTES
+            )
 
     def put_if_absent(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raise AlreadyInStore if it does."""

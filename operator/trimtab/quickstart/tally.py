@@ -24,7 +24,8 @@ class Tally:
     """Counts over some time.
 
     sent = ok + errors (5xx) + rejected (4xx) + lost (no answer) + those still in flight. retried:
-    answered on a second connection. malformed: among ok, answers that no user can read. labelled, refused: truths taken and not taken.
+    answered on a second connection. malformed: among ok, answers that no user can
+    read. labelled, refused: truths taken and not taken.
     """
 
     sent: int = 0
