@@ -17,11 +17,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import os
 import random
 import socket
 import struct
 import termios
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Final, cast
@@ -44,6 +46,7 @@ BACKLOG: Final = 2048
 DISCARD_SECONDS: Final = 2.0
 """How long unread input is thrown away after a refusal, so that the peer can read the answer."""
 NEW_IN_DRAIN_SECONDS: Final = 1.0
+RECENT_SECONDS: Final = 1.0
 _FREE: Final = float("inf")
 
 
@@ -307,24 +310,43 @@ class Connection(asyncio.Protocol):
         ):
             self._refuse_rest(error_response(408, "the request did not arrive in time"))
 
-    def close_if_idle(self, now: float, longer_than: float) -> None:
-        """Close the connection when it is idle and was not used for `longer_than` seconds."""
-        if self.is_idle and now - self._idle_since >= longer_than:
+    def drain(self, now: float) -> None:
+        """Close the connection soon, unless it is answered with close before."""
+        half = self._port.bounds.drain_linger_seconds / 2
+        soon = random.uniform(0.0, half)
+        if now - self._idle_since < RECENT_SECONDS:
+            soon += half
+        asyncio.get_running_loop().call_later(soon, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self.is_idle:
             self.close_if_quiet()
 
     def close_if_quiet(self) -> None:
         """Close unless a request already lies in the socket: that one is answered first."""
-        peer = self._transport.get_extra_info("socket")
-        if peer is not None and not self._transport.is_closing():
-            pending = fcntl.ioctl(peer.fileno(), termios.FIONREAD, b"\0\0\0\0")
-            if struct.unpack("i", pending)[0] > 0:
-                return
+        if self._transport.is_closing() or not _say_goodbye(self._transport):
+            return
         self._deaf = True
         self._transport.close()
 
     def abort(self) -> None:
         """Drop the connection at once."""
         self._transport.abort()
+
+
+def _say_goodbye(transport: asyncio.Transport) -> bool:
+    """Tell the peer at once that nothing more comes; False when it has sent something.
+
+    A transport closes its socket only after what else the loop has to do, and each request that
+    comes in between would be lost.
+    """
+    descriptor = transport.get_extra_info("socket").fileno()
+    unread = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
+    if struct.unpack("i", unread)[0] > 0:
+        return False
+    with socket.socket(fileno=os.dup(descriptor)) as peer, suppress(OSError):
+        peer.shutdown(socket.SHUT_WR)
+    return True
 
 
 class Port:
@@ -380,17 +402,15 @@ class Port:
     def drain(self) -> None:
         """Close idle connections; every later answer carries `Connection: close`.
 
-        A connection that was used a moment ago is likely to carry a request already: it is given
-        `drain_linger_seconds`, which keeps the last request of a busy client from being lost.
+        Closing loses a request that is on its way already. So idle connections are closed one
+        after another, those last that were used within the last second: most of these are
+        answered with close before, and the peers of the others notice before they send. Nobody
+        is served on an old connection for longer than `drain_linger_seconds`.
         """
         self.draining = True
-        self._close_idle()
-        asyncio.get_running_loop().call_later(self.bounds.drain_linger_seconds, self._close_idle)
-
-    def _close_idle(self) -> None:
         now = monotonic()
         for connection in tuple(self._connections):
-            connection.close_if_idle(now, self.bounds.drain_linger_seconds)
+            connection.drain(now)
 
     def stop_listening(self) -> None:
         """Accept no further connection."""

@@ -57,7 +57,7 @@ class Settings:
     # The life of connections and of the process.
     connection_seconds: float = 30.0
     idle_seconds: float = 5.0
-    drain_linger_seconds: float = 0.25
+    drain_linger_seconds: float = 0.8
     drain_grace_seconds: float = 5.0
     drain_seconds: float = 25.0
     hung_seconds: float = 5.0
@@ -99,7 +99,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         max_connections=read.whole("MAX_CONNECTIONS", 4096),
         connection_seconds=read.seconds("CONNECTION_SECONDS", 30.0),
         idle_seconds=read.seconds("IDLE_SECONDS", 5.0),
-        drain_linger_seconds=read.seconds("DRAIN_LINGER_SECONDS", 0.25),
+        drain_linger_seconds=read.seconds("DRAIN_LINGER_SECONDS", 0.8),
         drain_grace_seconds=read.seconds("DRAIN_GRACE_SECONDS", 5.0),
         drain_seconds=read.seconds("DRAIN_SECONDS", 25.0),
         hung_seconds=read.seconds("HUNG_SECONDS", 5.0),

@@ -105,7 +105,7 @@ def vector(rows: NDArray[Any] | list[Any], name: str = "x", datatype: str = "FP6
     ]
 
 
-async def until(reached: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
     """Poll with a limit."""
     async with asyncio.timeout(seconds):
         while not reached():  # noqa: ASYNC110 - many kinds of things are waited for

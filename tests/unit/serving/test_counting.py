@@ -169,7 +169,7 @@ async def test_a_client_that_leaves_is_no_error_of_ours(settings: Settings) -> N
         while (await client.metrics())["trimtab_requests_started_total"] < 1:
             pass
         writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while "trimtab_requests_total{code=499}" not in await client.metrics():
                 pass
         counted = await client.metrics()

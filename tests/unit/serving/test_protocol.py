@@ -48,7 +48,7 @@ class Wire:
             await self.writer.drain()
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -56,7 +56,7 @@ class Wire:
         return int(first.split()[1]), headers, body
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self.reader.read() == b""
 
 
@@ -175,7 +175,7 @@ async def test_an_old_connection_is_closed_with_an_answer(
 ) -> None:
     async with serving(replace(settings, connection_seconds=0.05)) as client:
         wire = await Wire.to(client)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 await wire.send(infer(binary))
                 status, headers, _ = await wire.answer()
