@@ -7,7 +7,10 @@ TRIMTAB_BASE_IMAGE to build on a public image instead. Layers are cached outside
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from .packages import IMAGE_PACKAGES, install_packages
@@ -64,11 +67,34 @@ def buildah(settings: Settings) -> list[str]:
     return ["buildah", "--root", str(root / "root"), "--runroot", str(root / "run")]
 
 
-def push_layout(settings: Settings, target: str, layout: Path) -> None:
-    """Write one image into a folder in the OCI layout; layers already there are kept."""
-    destination = f"oci:{layout}:{target}"
-    quick = ["--quiet", "--compression-format", "zstd", "--compression-level", "1"]
-    run([*buildah(settings), "push", *quick, reference_of(target), destination])
+@dataclass(frozen=True)
+class Built:
+    """An image in the storage: its two documents, byte by byte, and the layers they name."""
+
+    manifest: str
+    configuration: str
+
+    @property
+    def layers(self) -> list[str]:
+        """Digests of the layers, base first."""
+        return [layer["digest"] for layer in json.loads(self.manifest)["layers"]]
+
+
+def inspect_image(settings: Settings, reference: str) -> Built:
+    """What the storage holds under a name."""
+    found = json.loads(run([*buildah(settings), "inspect", "--type", "image", reference]))
+    return Built(manifest=found["Manifest"], configuration=found["Config"])
+
+
+def write_layers(settings: Settings, digests: Iterable[str], folder: Path) -> None:
+    """Write layers as uncompressed archives, each named by its digest."""
+    _, _, graph, _, state = buildah(settings)
+    storage = ["containers-storage", "--graph", graph, "--run", state]
+    known = json.loads(run([*storage, "layers", "--json"]))
+    names = {layer["diff-digest"]: layer["id"] for layer in known if "diff-digest" in layer}
+    for digest in digests:
+        target = folder / digest.removeprefix("sha256:")
+        run([*storage, "diff", "--uncompressed", "--file", target, names[digest]])
 
 
 def _local_base(settings: Settings) -> str:

@@ -1,19 +1,30 @@
 """Images in the cluster: built if their inputs changed, imported if the node lacks them.
 
-The three images of the project share most of their layers. They are written into one folder in
-the OCI layout, and only those parts that the node does not hold yet are handed to containerd.
+The three images of the project share most of their layers, and a change of the source changes
+only the last. So they are written in the OCI layout, as one archive, with only those layers that
+the node does not hold yet.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from . import builder, existing
-from .builder import TARGETS, build_images, hash_sources, push_layout, reference_of
+from .builder import (
+    TARGETS,
+    Built,
+    build_images,
+    hash_sources,
+    inspect_image,
+    reference_of,
+    write_layers,
+)
 from .node import ctr
 from .settings import ClusterError, Settings
 from .shell import run, say
@@ -37,7 +48,7 @@ def provide_images(settings: Settings, context: str) -> None:
     if imported.exists() and imported.read_text() == key:
         say("images are up to date")
         return
-    _import_layout(settings, _write_layout(settings))
+    _import_built(settings)
     imported.write_text(key)
     say(f"imported {', '.join(reference_of(target) for target in TARGETS)}")
 
@@ -60,48 +71,44 @@ def _load_into_context(settings: Settings, context: str) -> None:
         archive.unlink()
 
 
-def _write_layout(settings: Settings) -> Path:
-    """The images as one folder; the index names each as containerd wants it.
-
-    The folder is kept: layers that are in it already need not be written again.
-    """
-    layout = settings.cache / "layout"
-    layout.mkdir(exist_ok=True)
-    (layout / "index.json").unlink(missing_ok=True)
-    for target in TARGETS:
-        push_layout(settings, target, layout)
-    index = json.loads((layout / "index.json").read_text())
-    blobs = layout / "blobs" / "sha256"
-    used, entries = set(), []
-    for entry in index["manifests"]:
-        manifest = json.loads((blobs / _file_name(entry)).read_text())
-        parts = [entry, manifest["config"], *manifest["layers"]]
-        used |= {_file_name(part) for part in parts}
-        target = entry["annotations"]["org.opencontainers.image.ref.name"]
-        for tag in TAGS:
-            annotations = {"io.containerd.image.name": reference_of(target, tag)}
-            entries.append({**entry, "annotations": annotations})
-    (layout / "index.json").write_text(json.dumps({**index, "manifests": entries}))
-    for blob in blobs.iterdir():
-        if blob.name not in used:
-            blob.unlink()
-    return layout
-
-
-def _file_name(descriptor: dict[str, Any]) -> str:
-    return str(descriptor["digest"]).removeprefix("sha256:")
-
-
-def _import_layout(settings: Settings, layout: Path) -> None:
+def _import_built(settings: Settings) -> None:
     held = set(run([*ctr(settings), "content", "list", "-q"]).split())
     try:
-        _stream(settings, layout, held)
+        _import_without(settings, held)
     except ClusterError:  # a layer that was held may have been collected meanwhile
-        _stream(settings, layout, set())
+        _import_without(settings, set())
 
 
-def _stream(settings: Settings, layout: Path, held: set[str]) -> None:
-    """Hand the layout to containerd, without the parts that it holds."""
+def _import_without(settings: Settings, held: set[str]) -> None:
+    """Write the images in the OCI layout, without the parts that are held, and import that."""
+    images = {target: inspect_image(settings, reference_of(target)) for target in TARGETS}
+    with tempfile.TemporaryDirectory(dir=settings.cache) as name:
+        layout = Path(name)
+        blobs = layout / "blobs" / "sha256"
+        blobs.mkdir(parents=True)
+        missing = {layer for image in images.values() for layer in image.layers} - held
+        write_layers(settings, missing, blobs)
+        entries = [entry for target in TARGETS for entry in _entries(target, images[target], blobs)]
+        index = {"schemaVersion": 2, "manifests": entries}
+        (layout / "index.json").write_text(json.dumps(index))
+        (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        _stream(settings, layout)
+
+
+def _entries(target: str, image: Built, blobs: Path) -> list[dict[str, Any]]:
+    """Write an image's documents; return its lines in the index, one for each tag."""
+    for document in (image.manifest, image.configuration):
+        (blobs / hashlib.sha256(document.encode()).hexdigest()).write_text(document)
+    entry = {
+        "mediaType": json.loads(image.manifest)["mediaType"],
+        "digest": f"sha256:{hashlib.sha256(image.manifest.encode()).hexdigest()}",
+        "size": len(image.manifest.encode()),
+    }
+    names = [reference_of(target, tag) for tag in TAGS]
+    return [{**entry, "annotations": {"io.containerd.image.name": name}} for name in names]
+
+
+def _stream(settings: Settings, layout: Path) -> None:
     command = [*ctr(settings), "images", "import", "--all-platforms", "-"]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -110,9 +117,7 @@ def _stream(settings: Settings, layout: Path, held: set[str]) -> None:
     assert process.stderr is not None
     try:
         with tarfile.open(fileobj=process.stdin, mode="w|") as tar:
-            for file in sorted(layout.rglob("*")):
-                if file.is_file() and f"sha256:{file.name}" not in held:
-                    tar.add(file, arcname=str(file.relative_to(layout)))
+            tar.add(layout, arcname="")
         process.stdin.close()
     except BrokenPipeError:
         pass  # it ended early: its message says why

@@ -31,6 +31,7 @@ DEBIAN_PACKAGES = {
 }
 IMAGE_PACKAGES = {
     "buildah": "/usr/bin/buildah",
+    "containers-storage": "/usr/bin/containers-storage",
     "mmdebstrap": "/usr/bin/mmdebstrap",
     "busybox-static": "/usr/bin/busybox",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
