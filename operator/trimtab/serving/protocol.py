@@ -370,8 +370,12 @@ class Port:
         return number
 
     def lifetime(self) -> float:
-        """Return the seconds after which a new connection is not kept alive any more."""
-        return self.bounds.connection_seconds * random.uniform(0.9, 1.1)
+        """Return the seconds after which a new connection is not kept alive any more.
+
+        Widely spread, so that connections opened together do not all move together: a candidate
+        gets its share little by little, and the first of it soon.
+        """
+        return self.bounds.connection_seconds * random.uniform(0.4, 1.0)
 
     def add(self, connection: Connection) -> bool:
         """Count a connection; False when there are too many."""
