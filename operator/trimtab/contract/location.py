@@ -56,27 +56,27 @@ class LocationError(Exception):
     """A location could not be used; the message says what to do about it."""
 
 
-class BadLocation(LocationError):  # noqa: N818 - the family name ends in Error
+class BadLocation(LocationError):
     """The URI or the credentials are wrong: change them."""
 
 
-class NotInStore(LocationError):  # noqa: N818
+class NotInStore(LocationError):
     """There is no such object."""
 
 
-class AccessDenied(LocationError):  # noqa: N818
+class AccessDenied(LocationError):
     """The store refuses these credentials."""
 
 
-class StoreUnavailable(LocationError):  # noqa: N818
+class StoreUnavailable(LocationError):
     """The store did not answer, or not in time: try again later."""
 
 
-class TooLarge(LocationError):  # noqa: N818
+class TooLarge(LocationError):
     """The object is larger than the caller allows."""
 
 
-class AlreadyInStore(LocationError):  # noqa: N818
+class AlreadyInStore(LocationError):
     """The object exists and must not be overwritten."""
 
 

@@ -38,7 +38,7 @@ _VALUES: Final = 1
 _SIGNATURE_BYTES: Final = 16
 
 
-class TokenRefused(Exception):  # noqa: N818 - it says what became of the token
+class TokenRefused(Exception):
     """The token cannot be counted; `reason` is `forged` or `malformed`."""
 
     def __init__(self, reason: str, message: str) -> None:

@@ -26,15 +26,15 @@ class ArtifactError(Exception):
     """The artifact cannot be used; the message says what to do about it."""
 
 
-class DigestMismatch(ArtifactError):  # noqa: N818 - the family name ends in Error
+class DigestMismatch(ArtifactError):
     """What lies in the store is not what was declared."""
 
 
-class BrokenArtifact(ArtifactError):  # noqa: N818
+class BrokenArtifact(ArtifactError):
     """The manifest cannot be read, or names a file that is not there."""
 
 
-class ArtifactTooLarge(ArtifactError):  # noqa: N818
+class ArtifactTooLarge(ArtifactError):
     """The files together are larger than the caller allows."""
 
 

@@ -26,7 +26,7 @@ _LEAF = -1
 _DEEPEST = 50
 
 
-class UnsafeModel(ValueError):  # noqa: N818 - says what the model is, not what failed
+class UnsafeModel(ValueError):
     """The model's trees would make predict leave its memory or its time: never run it."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class StartRefused(Exception):  # noqa: N818 - named by what happened
+class StartRefused(Exception):
     """The container cannot serve: it writes `reason` and message and exits with `exit_code`."""
 
     exit_code = 3
@@ -44,7 +44,7 @@ class WarmUpFailed(StartRefused):
         super().__init__("WarmUpFailed", message)
 
 
-class RequestInvalid(Exception):  # noqa: N818
+class RequestInvalid(Exception):
     """The request does not fit the protocol or the signature; the message names the field."""
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -52,5 +52,5 @@ class RequestInvalid(Exception):  # noqa: N818
         self.status = status
 
 
-class ModelFailed(Exception):  # noqa: N818
+class ModelFailed(Exception):
     """The model raised, or gave something that is not an answer: counted as 500."""

@@ -16,7 +16,7 @@ class Documents:
     baseline: Baseline | None
 
 
-class StoreAway(Exception):  # noqa: N818 - says what happened, as the reasons do
+class StoreAway(Exception):
     """The store did not answer, or the operator has no credentials for it; says which."""
 
     def __init__(self, message: str, *, no_credentials: bool = False) -> None:
@@ -24,7 +24,7 @@ class StoreAway(Exception):  # noqa: N818 - says what happened, as the reasons d
         self.no_credentials = no_credentials
 
 
-class ArtifactBroken(Exception):  # noqa: N818
+class ArtifactBroken(Exception):
     """The stored artifact is not what the digest says, or cannot be read as one.
 
     `reason`: DigestMismatch, Unreadable or SchemaBroken.

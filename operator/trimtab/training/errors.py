@@ -18,21 +18,21 @@ class TrainingError(Exception):
     failure: ClassVar[str | None]
 
 
-class DataBroken(TrainingError):  # noqa: N818 - the family name ends in Error
+class DataBroken(TrainingError):
     """The rows break the contract of the serving version: mend the data; never trained on."""
 
     exit_code = 10
     failure = "data"
 
 
-class CodeBroken(TrainingError):  # noqa: N818
+class CodeBroken(TrainingError):
     """Estimator, parameters or arguments are wrong: change the job."""
 
     exit_code = 12
     failure = "code"
 
 
-class InsufficientRows(TrainingError):  # noqa: N818
+class InsufficientRows(TrainingError):
     """Nothing is wrong but the number of rows; `needed` would do."""
 
     exit_code = 13
@@ -43,7 +43,7 @@ class InsufficientRows(TrainingError):  # noqa: N818
         self.needed = needed
 
 
-class Unavailable(TrainingError):  # noqa: N818
+class Unavailable(TrainingError):
     """The store did not answer: worth another try."""
 
     exit_code = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.unit.drift_counts import Series, baseline, series, with_identity
@@ -54,7 +56,7 @@ class Pods:
         counts[key] = counts.get(key, 0.0) + by
 
 
-def scrapes_until(pods: Pods, verdict: str, limit: int = 500, **shares: float) -> int:
+def scrapes_until(pods: Pods, verdict: str, limit: int = 500, **shares: Any) -> int:
     for number in range(1, limit + 1):
         if pods.scrape(**shares) == verdict:
             return number
@@ -67,7 +69,7 @@ def test_a_column_that_breaks_is_found_within_two_scrapes(fault: str) -> None:
     pods.look()
     for _ in range(10):
         assert pods.scrape() == "Stable"
-    assert scrapes_until(pods, "Drifting", **{fault: 1.0}) <= 2
+    assert scrapes_until(pods, "Drifting", **dict[str, Any]({fault: 1.0})) <= 2
     finding = data_finding(pods.state)
     assert f"{fault} values of x[0]" in finding.message
     assert finding.value == 1.0

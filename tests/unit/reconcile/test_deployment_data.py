@@ -1,9 +1,9 @@
 """No data is not bad data: what a rollout does when the gates cannot see."""
 
 import pytest
-from trimtab.simulation.traffic import Behaviour
-
 from tests.unit.reconcile.worlds import Shop, deployment_object
+
+from trimtab.simulation.traffic import Behaviour
 
 BLIND = {
     "metrics_port_refuses": (Behaviour(silent=True), "BackendDown"),

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
+
 from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import Killed
 from trimtab.simulation.kubelet import PodBehaviour
 from trimtab.simulation.traffic import Behaviour
-
-from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
 
 
 def version_of(pod: Json) -> str:

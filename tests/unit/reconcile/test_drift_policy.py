@@ -213,7 +213,7 @@ async def test_after_a_rejected_attempt_the_next_waits_for_the_cooldown() -> Non
 async def test_it_gives_up_after_so_many_rejected_attempts() -> None:
     shop = await drifting_shop({"cooldown": "1s"})
     for number in (0, 1):
-        await shop.harness.run_until(lambda number=number: len(shop.jobs()) > number, 300)
+        await shop.harness.run_until(lambda number=number: len(shop.jobs()) > number, 300)  # type: ignore[misc]
         shop.finish(shop.jobs()[number]["metadata"]["name"], "Rejected")
     await shop.harness.advance(1800)
     assert len(shop.jobs()) == 2
@@ -230,7 +230,7 @@ async def test_failed_attempts_do_not_count_for_giving_up() -> None:
 async def test_no_more_than_so_many_a_week() -> None:
     shop = await drifting_shop({"cooldown": "1s", "maxPerWeek": 2})
     for number in (0, 1):
-        await shop.harness.run_until(lambda number=number: len(shop.jobs()) > number, 300)
+        await shop.harness.run_until(lambda number=number: len(shop.jobs()) > number, 300)  # type: ignore[misc]
         shop.finish(shop.jobs()[number]["metadata"]["name"], "Failed", failure="data")
     await shop.harness.advance(3600)
     assert len(shop.jobs()) == 2

@@ -50,7 +50,7 @@ def version_object(version: str, phase: str = "Verified", model: str = "digits")
 
 
 def deployment_object(version: str | None = "v1", **spec: Any) -> Json:
-    target = {"version": version} if version is not None else {"follow": {}}
+    target: Json = {"version": version} if version is not None else {"follow": {}}
     rollout = {"steps": QUICK_STEPS, "deadline": "5m", "scaleDownDelay": "30s"}
     rollout |= spec.pop("rollout", {})
     return {
@@ -98,7 +98,7 @@ class Shop:
 
     async def _second(self) -> None:
         self.traffic.send(self.scrape)
-        self.telemetry.scrape(self.traffic, lambda key: self.harness.queue.add(key))
+        self.telemetry.scrape(self.traffic, self.harness.queue.add)
 
     # --- what people do
 

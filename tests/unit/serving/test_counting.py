@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ async def test_counters_equal_a_recount_across_joined_calls(
 ) -> None:
     generator = np.random.default_rng(7)
     batches = [generator.normal(scale=2, size=(n, 4)) for n in generator.integers(1, 9, 150)]
-    batches[3][0, 0] = binary.baseline.features[0].edges[2]  # a value on an edge
+    first = binary.baseline.features[0]
+    assert isinstance(first, NumericFeature)
+    batches[3][0, 0] = first.edges[2]  # a value on an edge
     async with serving(settings) as client:
         answers = await asyncio.gather(*(client.infer(vector(rows)) for rows in batches))
         counted = await client.metrics()
@@ -60,8 +62,8 @@ def check_probabilities(binary: Stored, rows: Any, counted: dict[str, float]) ->
     scores = binary.estimator.predict_proba(rows)[:, 1]
     calibration = binary.baseline.calibration[0]
     sure = [float(np.interp(score, calibration.x, calibration.y)) for score in scores]
-    sums: Counter[str] = Counter()
-    by_bin: Counter[int] = Counter()
+    sums: defaultdict[str, float] = defaultdict(float)
+    by_bin: defaultdict[int, float] = defaultdict(float)
     for score, predicted, second in zip(scores, binary.estimator.predict(rows), sure, strict=True):
         sums[f"trimtab_probability_sum_total{{predicted={predicted},class=1}}"] += second
         sums[f"trimtab_probability_sum_total{{predicted={predicted},class=0}}"] += 1 - second

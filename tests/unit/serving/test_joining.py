@@ -29,7 +29,7 @@ class Bench:
             "max_rows": 1000,
             "deadline_seconds": 30.0,
         } | limits
-        self.joiner = Joiner(self.predict, self.count, **settings)  # type: ignore[arg-type]
+        self.joiner = Joiner(self.predict, self.count, **settings)
         self.answers: dict[int, tuple[Outcome, int]] = {}
 
     def predict(self, rows: Matrix) -> Prediction:
