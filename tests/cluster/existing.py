@@ -41,13 +41,12 @@ def write_kubeconfig(settings: Settings, context: str) -> Path:
     return target
 
 
-def load_archive(context: str, archive: Path) -> None:
-    """Copy an image archive into the nodes of a local cluster; others need a registry."""
+def loader_of(context: str) -> list[str]:
+    """The command that copies `{archive}` into a local cluster; ClusterError for any other."""
     for prefix, words in LOADERS.items():
         if context.startswith(prefix):
-            values = {"archive": str(archive), "cluster": context.removeprefix(prefix)}
-            run([word.format(**values) for word in words])
-            return
+            cluster = context.removeprefix(prefix)
+            return [cluster if word == "{cluster}" else word for word in words]
     raise ClusterError(
         f"no way is known to copy images into context {context!r}: push them to a registry that"
         " it reaches and name them in the chart's values"

@@ -9,40 +9,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import builder, existing
+from . import existing
 from .builder import (
     TARGETS,
     Built,
     build_images,
+    buildah,
     hash_sources,
     inspect_image,
     reference_of,
     write_layers,
 )
 from .node import ctr
-from .settings import ClusterError, Settings
+from .settings import REPOSITORY, ClusterError, Settings
 from .shell import run, say
 from .store_image import import_store_image
 
 TAGS = ("dev", "next")  # the same image twice, so that a change of the default image can be tried
 
 
-def provide_images(settings: Settings, context: str) -> None:
-    """Build what changed and bring it into the cluster."""
-    key = hash_sources()
-    note = settings.cache / "images.built"
-    if not note.exists() or note.read_text() != key:
-        build_images(settings)
-        note.write_text(key)
-    if context:
-        _load_into_context(settings, context)
-        return
+def provide_images(settings: Settings) -> None:
+    """Build what changed and bring it into the tool's own cluster."""
+    key = _build_changed(settings)
     import_store_image(settings)
     imported = settings.state / "images.imported"
     if imported.exists() and imported.read_text() == key:
@@ -53,22 +48,35 @@ def provide_images(settings: Settings, context: str) -> None:
     say(f"imported {', '.join(reference_of(target) for target in TARGETS)}")
 
 
-def _load_into_context(settings: Settings, context: str) -> None:
+def provide_images_to_context(settings: Settings, context: str) -> None:
+    """Build with docker where there is one, else with buildah, and copy into a local cluster."""
+    load = existing.loader_of(context)
+    docker = shutil.which("docker")
+    if docker is None:
+        _build_changed(settings)
     for target in TARGETS:
+        name = reference_of(target)
         archive = settings.cache / f"{target}.tar"
         archive.unlink(missing_ok=True)
-        name = reference_of(target)
-        run(
-            [
-                *builder.buildah(settings),
-                "push",
-                "--quiet",
-                name,
-                f"docker-archive:{archive}:{name}",
-            ]
-        )
-        existing.load_archive(context, archive)
+        if docker:
+            run([docker, "build", "--target", target, "--tag", name, REPOSITORY], show=True)
+            run([docker, "save", "--output", archive, name])
+        else:
+            push = [*buildah(settings), "push", "--quiet", name]
+            run([*push, f"docker-archive:{archive}:{name}"])
+        run([word.format(archive=archive) for word in load])
         archive.unlink()
+        say(f"loaded {name}")
+
+
+def _build_changed(settings: Settings) -> str:
+    """Build unless nothing changed since the last build; returns the hash of the inputs."""
+    key = hash_sources()
+    note = settings.cache / "images.built"
+    if not note.exists() or note.read_text() != key:
+        build_images(settings)
+        note.write_text(key)
+    return key
 
 
 def _import_built(settings: Settings) -> None:

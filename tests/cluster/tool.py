@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import existing, node
-from .images import provide_images
+from .images import provide_images, provide_images_to_context
 from .network import enter
 from .packages import HELM, build_kubernetes, build_program
 from .processes import noted_parts
@@ -49,9 +49,12 @@ def _carry_out(wanted: argparse.Namespace, settings: Settings, context: str) -> 
             say(shlex.join(words))
         case "run":
             _run(settings, context, wanted.command)
+        case "images" if context:
+            settings.cache.mkdir(parents=True, exist_ok=True)
+            provide_images_to_context(settings, context)
         case "images":
             with _alone(settings, "images"), _alone(settings, settings.name):
-                provide_images(settings, context)
+                provide_images(settings)
         case _ if context:
             existing.check_reachable(context)
             say(f"using context {context}: nothing to start or stop")
