@@ -59,7 +59,7 @@ images: cluster-up ## build the images and hand them to the cluster
 e2e: setup images ## the ring on a real cluster
 	$(CLUSTER) run -- $(BIN)/pytest tests/e2e
 
-test: setup lint unit images verify e2e ## everything, from nothing
+test: setup lint images verify unit e2e ## everything, from nothing
 
 demo: setup images ## play the quick start on a real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo
