@@ -34,15 +34,15 @@ lint: setup ## style, types, layers
 	$(BIN)/lint-imports
 
 unit: setup ## the rings without a cluster: pure, reconcile, wiring
-	$(BIN)/pytest tests/unit tests/wiring
+	HELM=$$($(CLUSTER) helm) $(BIN)/pytest tests/unit tests/wiring
 
 generate: setup ## write CRDs, reference pages and manifests/install.yaml from their sources
 	$(BIN)/python -m trimtab.generate
-	manifests/render
+	HELM=$$($(CLUSTER) helm) manifests/render
 
 verify: setup ## are the generated files those that the sources give?
 	$(BIN)/python -m trimtab.generate --check
-	manifests/render --check
+	HELM=$$($(CLUSTER) helm) manifests/render --check
 
 cluster-up: ## a real Kubernetes on this machine
 	$(CLUSTER) up

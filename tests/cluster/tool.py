@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     verbs.add_parser("down", help="end the cluster and remove every trace of it")
     verbs.add_parser("status", help="show which parts run; status 1 when one does not")
     verbs.add_parser("kubectl-prefix", help="print the words that reach the cluster")
+    verbs.add_parser("helm", help="build helm if it is missing, and print where it is")
     verbs.add_parser("images", help="build the images and bring them into the cluster")
     run = verbs.add_parser("run", help="run a command that reaches the cluster")
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -47,6 +48,8 @@ def _carry_out(wanted: argparse.Namespace, settings: Settings, context: str) -> 
         case "kubectl-prefix":
             words = existing.kubectl(context) if context else _own_kubectl(settings)
             say(shlex.join(words))
+        case "helm":
+            say(str(build_program(settings, HELM)))
         case "run":
             _run(settings, context, wanted.command)
         case "images" if context:
