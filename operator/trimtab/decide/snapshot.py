@@ -30,6 +30,7 @@ class PodView:
     """The serving container ended by itself, or was killed for its memory."""
     was_ready: bool = False
     unready_seconds: float = 0.0
+    ready_seconds: float = 0.0
     unschedulable: bool = False
     image_missing: bool = False
     message: str = ""

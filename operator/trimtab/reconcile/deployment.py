@@ -55,6 +55,9 @@ from trimtab.reconcile.pods import target_of, view_of
 from trimtab.reconcile.status_writes import should_write
 from trimtab.reconcile.typed import all_typed
 from trimtab.reconcile.world import World
+from trimtab.telemetry.port import NoData, NoDataReason, ProcessCounters
+
+NOT_SCRAPED_YET = NoData(NoDataReason.WAITING, "not scraped yet")
 
 
 @dataclass
@@ -195,11 +198,13 @@ def _processes(
         for tried in (status.stable, status.candidate, status.last_good)
         if tried is not None
     ]
-    ready = {pod.name for pod in pods if pod.ready and not pod.terminating}
+    ready = {pod.name: pod.ready_seconds for pod in pods if pod.ready and not pod.terminating}
     now = world.now().timestamp()
     views = []
     for process in world.telemetry.processes(telemetry_key(key)):
         problem = process.no_data(now)
+        if problem is not None and _is_young(process, ready.get(process.pod, 0.0)):
+            problem = NOT_SCRAPED_YET
         views.append(
             ProcessView(
                 process=process.process,
@@ -214,6 +219,15 @@ def _processes(
             )
         )
     return tuple(views)
+
+
+def _is_young(process: ProcessCounters, ready_seconds: float) -> bool:
+    """Return whether its scrapes failed only because it was still starting: three are forgiven.
+
+    Times of conditions are whole seconds.
+    """
+    grace = 3 * process.interval_seconds + 1.0
+    return process.sampled_at is None and ready_seconds <= grace and not process.is_gone
 
 
 def _moment(unix_seconds: float | None) -> datetime | None:

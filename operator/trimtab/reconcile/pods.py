@@ -50,6 +50,7 @@ def view_of(pod: Json, now: datetime) -> PodView:
         crashed=restarts > 0 or _failed(container.get("state")),
         was_ready=is_ready or _stopped_being_ready(container, since),
         unready_seconds=0.0 if is_ready or since is None else (now - since).total_seconds(),
+        ready_seconds=(now - since).total_seconds() if is_ready and since is not None else 0.0,
         unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
         image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
         message=_message(conditions, container),

@@ -11,6 +11,8 @@ from typing import Any
 import kubernetes
 
 Json = dict[str, Any]
+Objects = list[Json]
+"""In the class below `list` is a verb."""
 
 _PATHS = {
     "Namespace": "/api/v1/namespaces",
@@ -72,9 +74,9 @@ class Api:
                 return None
             raise
 
-    def list(self, kind: str, selector: str = "") -> list[Json]:
+    def list(self, kind: str, selector: str = "") -> Objects:
         query = f"?labelSelector={selector}" if selector else ""
-        items: list[Json] = self.call("GET", self.path(kind) + query)["items"]
+        items: Objects = self.call("GET", self.path(kind) + query)["items"]
         return items
 
     def delete(self, kind: str, name: str, **options: Any) -> None:
@@ -86,7 +88,7 @@ class Api:
             if error.status != 404:
                 raise
 
-    def events(self, name: str) -> list[Json]:
+    def events(self, name: str) -> Objects:
         """Return the events about an object, oldest first."""
         found = [e for e in self.list("Event") if e["regarding"]["name"] == name]
         return sorted(found, key=lambda e: e.get("eventTime") or "")
@@ -99,7 +101,7 @@ class Api:
             verb, path, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         answer = self._client.call_api(*request, _request_timeout=20)
-        text = answer.read()
+        text: bytes = answer.read()
         if answer.status >= 400:
             try:
                 message = json.loads(text).get("message", "")
@@ -108,6 +110,26 @@ class Api:
             raise ApiError(answer.status, message)
         found: Json = json.loads(text) if text else {}
         return found
+
+    def text(self, path: str) -> str:
+        """Return what is not JSON: metrics of a pod, by the API server's proxy."""
+        answer = self._open(path, 20)
+        text: bytes = answer.read()
+        if answer.status >= 400:
+            raise ApiError(answer.status, text.decode(errors="replace"))
+        return text.decode()
+
+    def stream(self, path: str) -> Any:
+        """Return an open answer of urllib3, one line an event of a watch."""
+        return self._open(path, None).response
+
+    def pod_path(self, pod: str, port: int, path: str) -> str:
+        """Return the path by which the API server passes a request on to a pod."""
+        return f"{self.path('Pod', pod)}:{port}/proxy/{path}"
+
+    def _open(self, path: str, seconds: float | None) -> Any:
+        request = self._client.param_serialize("GET", path, auth_settings=["BearerToken"])
+        return self._client.call_api(*request, _request_timeout=seconds)
 
 
 def until(what: str, is_true: Callable[[], Any], limit: float = 60.0, every: float = 0.1) -> Any:

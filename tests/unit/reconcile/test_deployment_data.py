@@ -31,6 +31,19 @@ async def test_candidate_holds_while_blind_and_goes_on_when_data_is_back(
     assert "v2 RolledBack" not in shop.outcomes
 
 
+async def test_scrape_that_failed_before_the_pod_was_ready_is_no_outage() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.behaviour["v2"] = Behaviour(silent=True)
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    await shop.harness.advance(2)
+    shop.behaviour["v2"] = Behaviour()
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    assert "DataUnavailable" not in shop.events()
+
+
 async def test_outage_in_the_middle_of_a_step_holds_without_undoing() -> None:
     shop = Shop()
     await shop.serve("v1")
