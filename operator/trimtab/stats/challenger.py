@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from trimtab.stats.holm import holm_rejects
 
@@ -113,7 +113,7 @@ def tango_interval(counts: PairedCounts, confidence: float = 0.95) -> tuple[floa
     """Score bounds of the difference of accuracies, each one-sided at `confidence`; in [-1, 1]."""
     if counts.n == 0:
         return -1.0, 1.0
-    z = float(norm.ppf(confidence))
+    z = float(ndtri(confidence))
     point, edge = counts.difference, 1 - 1e-12
 
     def root(target: float, start: float, end: float) -> float:
@@ -149,7 +149,7 @@ def needed_rows(
     """
     if not margin > 0:
         raise ValueError(f"the margin must be positive, not {margin}")
-    spread = float(norm.ppf(confidence) + norm.ppf(power)) ** 2
+    spread = float(ndtri(confidence) + ndtri(power)) ** 2
     return math.ceil(spread * max(discordance, SMALLEST_DISCORDANCE) / margin**2)
 
 
@@ -158,7 +158,7 @@ def worse_slices(
 ) -> tuple[str, ...]:
     """Slices on which the challenger is proven worse by more than the margin (Holm over slices)."""
     names = [name for name, counts in slices.items() if counts.n > 0]
-    p_values = [float(norm.cdf(tango_z(slices[name], -margin))) for name in names]
+    p_values = [float(ndtr(tango_z(slices[name], -margin))) for name in names]
     rejected = holm_rejects(p_values, alpha)
     return tuple(name for name, is_worse in zip(names, rejected, strict=True) if is_worse)
 
@@ -184,7 +184,7 @@ def compare_by_bootstrap(
         return challenger(weights) - champion(weights)
 
     result = bca_interval(difference, n, confidence, resamples=resamples, seed=seed)
-    spread = float(norm.ppf(confidence) + norm.ppf(0.8)) * result.standard_error
+    spread = float(ndtri(confidence) + ndtri(0.8)) * result.standard_error
     needed = max(2, math.ceil(n * (spread / margin) ** 2))
     verdict = non_inferiority(result.lower, result.upper, margin, n >= needed)
     return Comparison(verdict, result.value, result.lower, result.upper, margin, n, needed)
@@ -226,9 +226,9 @@ def bca_interval(
     if spread == 0:
         return Interval(value, value, value, 0.0)
     below = (np.sum(replicas < value) + np.sum(replicas == value) / 2) / replicas.size
-    bias = float(norm.ppf(np.clip(below, 1 / replicas.size, 1 - 1 / replicas.size)))
+    bias = float(ndtri(np.clip(below, 1 / replicas.size, 1 - 1 / replicas.size)))
     acceleration = _acceleration(statistic, n)
-    z = float(norm.ppf(confidence))
+    z = float(ndtri(confidence))
     levels = [_bca_level(bias, acceleration, side) for side in (-z, z)]
     lower, upper = (float(bound) for bound in np.quantile(replicas, levels))
     return Interval(value, lower, upper, spread)
@@ -291,4 +291,4 @@ def _acceleration(statistic: Statistic, n: int) -> float:
 
 def _bca_level(bias: float, acceleration: float, z: float) -> float:
     shifted = bias + z
-    return float(norm.cdf(bias + shifted / (1 - acceleration * shifted)))
+    return float(ndtr(bias + shifted / (1 - acceleration * shifted)))

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from trimtab.stats.counts import NOTHING, BadTotal
 
@@ -107,7 +107,7 @@ def reference_upper_bound(reference: BadTotal, margin: float, confidence: float 
     """
     if reference.good <= 0:
         return 1.0
-    bound = float(beta.ppf(confidence, reference.bad + 1, reference.good))
+    bound = float(betaincinv(reference.bad + 1, reference.good, confidence))
     return min(1.0, bound + margin)
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import chi2, ncx2
+from scipy.special import chdtrc, chdtri, chndtr, chndtrix
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -111,7 +111,7 @@ def two_sample_chi_square(baseline: ArrayLike, current: ArrayLike) -> ChiSquare:
     cells = np.divide((weight * p - q / weight) ** 2, both, out=np.zeros_like(both), where=both > 0)
     statistic = np.where(is_known[..., 0], cells.sum(axis=-1), 0.0)
     degrees = np.maximum((both > 0).sum(axis=-1) - 1, 0)
-    p_value = np.where(degrees > 0, chi2.sf(statistic, np.maximum(degrees, 1)), 1.0)
+    p_value = np.where(degrees > 0, chdtrc(np.maximum(degrees, 1), statistic), 1.0)
     return ChiSquare(np.asarray(statistic), np.asarray(degrees), np.asarray(p_value))
 
 
@@ -150,8 +150,8 @@ def tolerance_test(
     scale = np.where(is_known, 1 / np.maximum(n, 1) + 1 / np.maximum(m, 1), 1.0)
     value = np.where(is_known, psi(p, q), 0.0)
     noncentrality = tolerance / scale
-    threshold = scale * ncx2.ppf(1 - alpha, bins - 1, noncentrality)
-    p_value = ncx2.sf(value / scale, bins - 1, noncentrality)
+    threshold = scale * chndtrix(1 - alpha, bins - 1, noncentrality)
+    p_value = 1.0 - chndtr(value / scale, bins - 1, noncentrality)
     return ToleranceTest(
         np.asarray(value),
         np.where(is_known, threshold, np.inf),
@@ -177,8 +177,8 @@ def needed_rows(
 
 @lru_cache(maxsize=256)
 def _noncentrality(bins: int, alpha: float, power: float) -> float:
-    critical = chi2.ppf(1 - alpha, bins - 1)
-    return float(brentq(lambda nc: ncx2.sf(critical, bins - 1, nc) - power, 1e-6, 1e4))
+    critical = chdtri(bins - 1, alpha)
+    return float(brentq(lambda nc: 1.0 - chndtr(critical, bins - 1, nc) - power, 1e-6, 1e4))
 
 
 def _counts(values: ArrayLike) -> Floats:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri
 
 LARGEST_FULL_MATRIX = 20
 """With more classes a pod exports the diagonal only: accuracy and precision, no recall, no F1."""
@@ -199,7 +199,7 @@ def auc_floor_test(
     needed = needed_rows(floor, drop, confidence)
     if math.isnan(auc.value):
         return FloorTest(auc.value, 0.0, 1.0, floor, n, needed)
-    width = norm.ppf(confidence) * _auc_standard_error(auc) + auc.error
+    width = ndtri(confidence) * _auc_standard_error(auc) + auc.error
     lower, upper = max(0.0, auc.value - width), min(1.0, auc.value + width)
     return FloorTest(auc.value, lower, upper, floor, n, needed)
 
@@ -209,8 +209,8 @@ def binomial_bounds(share: Share, confidence: float) -> tuple[float, float]:
     if share.total <= 0:
         return 0.0, 1.0
     hits, misses = share.hits, max(share.total - share.hits, 0.0)
-    lower = float(beta.ppf(1 - confidence, hits, misses + 1)) if hits > 0 else 0.0
-    upper = float(beta.ppf(confidence, hits + 1, misses)) if misses > 0 else 1.0
+    lower = float(betaincinv(hits, misses + 1, 1 - confidence)) if hits > 0 else 0.0
+    upper = float(betaincinv(hits + 1, misses, confidence)) if misses > 0 else 1.0
     return lower, upper
 
 
@@ -222,9 +222,9 @@ def needed_rows(
     distance = floor - actual
     if not distance > 0:
         raise ValueError("the floor and the drop below it must be positive")
-    spread = norm.ppf(confidence) * math.sqrt(floor * max(1 - floor, 0.0)) + norm.ppf(
-        power
-    ) * math.sqrt(actual * (1 - actual))
+    spread = ndtri(confidence) * math.sqrt(floor * max(1 - floor, 0.0)) + ndtri(power) * math.sqrt(
+        actual * (1 - actual)
+    )
     return max(1, math.ceil((spread / distance) ** 2))
 
 
