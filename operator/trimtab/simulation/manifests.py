@@ -92,7 +92,7 @@ def _documents(path: Path) -> list[Json]:
         if document is not None and not isinstance(document, dict):
             raise SpecError(f"{path}: a document is not an object")
         _refuse_strange_keys(path, document)
-    return [document for document in documents if document]
+    return [document for document in documents if document is not None]
 
 
 def _refuse_strange_keys(path: Path, value: object) -> None:

@@ -1,0 +1,122 @@
+"""get and why: what is shown of real decisions on a simulated cluster."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.cli.fakes import Desk, StopWatching
+from tests.unit.loop_objects import retrain_job
+from tests.unit.reconcile.policies import policy_object
+from tests.unit.reconcile.worlds import KEY, Shop
+
+from trimtab.cli.api import NoSuchObject
+from trimtab.cli.tree import get
+from trimtab.cli.why import why
+from trimtab.cluster.port import DRIFT_POLICIES, MODEL_VERSIONS, RETRAIN_JOBS
+from trimtab.simulation.traffic import Behaviour
+
+
+async def failed_shop() -> Shop:
+    """A shop whose v2 was sent back by a gate."""
+    shop = Shop()
+    await shop.serve("v1")
+    shop.publish("v2")
+    shop.behaviour["v2"] = Behaviour(errors=0.5)
+    shop.want("v2")
+    await shop.harness.run_until(lambda: bool(shop.status.rejected), 120)
+    await shop.harness.advance(5)
+    return shop
+
+
+async def test_the_tree_shows_a_rollout_with_its_gates() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: shop.status.summary.step.startswith("1/"), 60)
+    await shop.harness.run_until(lambda: shop.status.summary.step.startswith("2/"), 60)
+    desk = Desk(shop)
+    assert await get(desk.session, KEY, watch=False, clear=False) == 0
+    lines = desk.text.splitlines()
+    assert lines[0].startswith("Deployment digits  serves v1  wants v2")
+    assert any(line.startswith("├─ stable  v1") for line in lines)
+    assert any("candidate  v2" in line and "step 2/" in line for line in lines)
+    assert any("gate errors" in line and "against" in line for line in lines)
+
+
+async def test_the_tree_shows_who_watches_who_retrains_and_what_was_sent_back() -> None:
+    shop = await failed_shop()
+    shop.cluster.user_apply(policy_object({"kind": "quality", "floor": {"dropBy": "8%"}}))
+    for number in range(5):
+        shop.cluster.user_apply(retrain_job(f"digits-{number}"))
+    desk = Desk(shop)
+    await get(desk.session, None, watch=False, clear=False)
+    assert "quarantined  v2  GateFailed by trimtab" in desk.text
+    assert "DriftPolicy digits" in desk.text
+    assert desk.text.count("RetrainJob digits-") == 3
+    assert "and 2 older RetrainJobs" in desk.text
+
+
+async def test_a_watch_shows_again_only_what_changed() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    desk = Desk(shop)
+    looks = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 5:
+            shop.want("v9")
+            await shop.harness.advance(1)
+        if looks == 10:
+            raise StopWatching
+
+    desk.session.sleep = sleep
+    with pytest.raises(StopWatching):
+        await get(desk.session, KEY, watch=True, clear=False)
+    assert len(desk.said) == 2
+    assert "wants v9" in desk.said[1]
+
+
+async def test_an_empty_namespace_is_said() -> None:
+    desk = Desk(Shop())
+    await get(desk.session, None, watch=False, clear=False)
+    assert desk.text == "no Deployments of trimtab.dev in namespace shop"
+
+
+async def test_why_shows_decision_counts_and_way_out() -> None:
+    desk = Desk(await failed_shop())
+    assert await why(desk.session, KEY) == 0
+    for part in (
+        "digits: serves v1",
+        "conditions:",
+        "Quarantined",
+        "decisions, newest first:",
+        "v2  RolledBack by",
+        "quarantined:",
+        "of the candidate's",
+        "lift with: trimtab retry mdep/digits",
+        "last 10 events:",
+        "GateFailed",
+    ):
+        assert part in desk.text
+
+
+async def test_why_speaks_of_the_other_kinds() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.cluster.user_apply(policy_object({"kind": "quality", "floor": {"dropBy": "8%"}}))
+    shop.cluster.user_apply(retrain_job())
+    desk = Desk(shop)
+    await why(desk.session, KEY._replace(resource=DRIFT_POLICIES))
+    await why(desk.session, KEY._replace(resource=RETRAIN_JOBS, name="digits-7f3a"))
+    await why(desk.session, KEY._replace(resource=MODEL_VERSIONS, name="digits-v1"))
+    assert desk.said[0].startswith("DriftPolicy digits: not judged yet")
+    assert "signal quality of DriftPolicy digits, attempt 1" in desk.said[1]
+    assert desk.said[2].startswith("ModelVersion digits-v1: Verified")
+
+
+async def test_why_of_what_is_not_there_is_an_error() -> None:
+    desk = Desk(Shop())
+    with pytest.raises(NoSuchObject, match="there is no Deployment digits"):
+        await why(desk.session, KEY)
