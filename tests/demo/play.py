@@ -1,0 +1,141 @@
+"""Installs the release, plays the acts in order, and tells in one table what was seen."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.demo.acts import (
+    better_is_promoted,
+    drift_is_cured,
+    v1_serves,
+    worse_is_rolled_back,
+)
+from tests.demo.stage import NAMESPACE, NotSeen, Stage
+from tests.e2e.kit.release import SYSTEM, helm, kubectl
+
+from trimtab.cli.tables import columns
+
+Act = Callable[[Stage], str]
+ACTS: tuple[tuple[str, Act], ...] = (
+    ("(a) v1 serves", v1_serves),
+    ("(b) v2, worse, is rolled back", worse_is_rolled_back),
+    ("(c) v3, good, is promoted", better_is_promoted),
+    ("(d) drift: retrained and replaced", drift_is_cured),
+)
+MADE_BY = "trimtab.dev/demo"
+"""Label of the release's namespace where the demo made it, so that only then it is removed."""
+LIMIT_SECONDS = 360.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How an act went. `missing`: what was not seen, empty if all was."""
+
+    title: str
+    seconds: float
+    result: str
+    missing: str
+    serving: str
+    tally: dict[str, Any]
+
+
+def install(images: tuple[str, ...], namespace: str = NAMESPACE) -> None:
+    """Make an empty namespace, and install or upgrade the release with its store in it.
+
+    Other namespaces that a release gave the store's keys to keep them. Pods that ran before are
+    made anew, since an image of the same name may have other content.
+    """
+    kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=180)
+    kubectl("create", "namespace", namespace)
+    was_there = "trimtab" in json.loads(helm("list", "-n", SYSTEM, "-o", "json", "--short"))
+    namespaces = {namespace}
+    if was_there:
+        values = json.loads(helm("get", "values", "trimtab", "-n", SYSTEM, "-o", "json")) or {}
+        known = set((values.get("artifacts") or {}).get("namespaces") or [])
+        namespaces |= known & set(_names("namespaces"))
+    elif SYSTEM not in _names("namespaces"):
+        kubectl("create", "namespace", SYSTEM)
+        kubectl("label", "namespace", SYSTEM, f"{MADE_BY}=true")
+    settings = [*images, f"artifacts.namespaces={{{','.join(sorted(namespaces))}}}"]
+    helm(
+        "upgrade", "--install", "trimtab", "charts/trimtab", "--namespace", SYSTEM, "--wait",
+        "--timeout", "150s", *[word for one in settings for word in ("--set", one)],
+    )  # fmt: skip
+    if was_there:
+        kubectl("-n", SYSTEM, "rollout", "restart", "deployment/trimtab")
+        kubectl("-n", SYSTEM, "rollout", "status", "deployment/trimtab", timeout=120)
+
+
+def clean(namespace: str = NAMESPACE) -> None:
+    """Remove the namespace; the release, its namespace and the kinds where the demo made them."""
+    kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=180)
+    if _names("namespaces", "-l", MADE_BY):
+        helm("uninstall", "trimtab", "--namespace", SYSTEM, "--wait", "--ignore-not-found")
+        kinds = [name for name in _names("crd") if name.endswith(".trimtab.dev")]
+        if kinds:
+            kubectl("delete", "crd", *kinds, timeout=120)
+        kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", timeout=180)
+
+
+def play(stage: Stage) -> list[Seen]:
+    """Play all acts; the first that is not seen is the last."""
+    seen: list[Seen] = []
+    for title, act in ACTS:
+        stage.say(f"\n{title}")
+        seen.append(perform(stage, title, act))
+        if seen[-1].missing:
+            break
+    return seen
+
+
+def perform(stage: Stage, title: str, act: Act) -> Seen:
+    """Play one act."""
+    began, before = time.monotonic(), _tally(stage)
+    result = missing = ""
+    try:
+        result = act(stage)
+    except NotSeen as error:
+        missing = str(error)
+    after = _tally(stage)
+    counts = {name: after[name] - before.get(name, 0) for name in after}
+    serving = (stage.view().status.get("stable") or {}).get("version", "-")
+    return Seen(title, time.monotonic() - began, result, missing, serving, counts)
+
+
+def _tally(stage: Stage) -> dict[str, int]:
+    try:
+        total = stage.stats(1)["total"]
+    except (NotSeen, RuntimeError):
+        return {}  # before the first act there are no users
+    return {name: total[name] for name in ("ok", "right", "errors", "rejected", "lost")}
+
+
+def table(seen: list[Seen]) -> str:
+    """Return the acts with what was seen."""
+    rows = [("ACT", "SEEN", "SECONDS", "SERVING", "REQUESTS", "WRONG", "FAILED", "RESULT")]
+    for one in seen:
+        answered, tally = one.tally.get("ok", 0), one.tally
+        wrong = f"{1 - tally['right'] / answered:.1%}" if answered else "-"
+        failed = sum(tally.get(name, 0) for name in ("errors", "rejected", "lost"))
+        rows.append(
+            (
+                one.title,
+                "no" if one.missing else "yes",
+                f"{one.seconds:.0f}",
+                one.serving,
+                str(answered + failed),
+                wrong,
+                str(failed),
+                one.result or f"not seen: {one.missing}",
+            )
+        )
+    return columns(rows)
+
+
+def _names(*words: str) -> list[str]:
+    found = kubectl("get", *words, "-o", "name").split()
+    return [name.split("/", 1)[1] for name in found]
