@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 _LARGEST_HEAD: Final = 65_536
 
 
-class NoAnswer(Exception):  # noqa: N818 - says what the user saw
+class NoAnswer(Exception):
     """The request was not answered: refused, cut off, or not in time."""
 
 
@@ -31,7 +31,7 @@ class Answer:
     retried: bool = False
 
 
-class _Stale(ConnectionError):  # noqa: N818 - an OSError, so a second one is a NoAnswer
+class _Stale(ConnectionError):
     """The connection was closed before any byte of the answer."""
 
 
