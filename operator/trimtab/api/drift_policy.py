@@ -186,13 +186,13 @@ class Action(Model):
 
     model_config = with_rules(
         rule(
-            "self.on != 'data' || !self.do.exists(d, d == 'retrain')",
+            "self.signal != 'data' || !self.do.exists(d, d == 'retrain')",
             "never retrain on broken data",
             ".do",
         ),
     )
 
-    on: SignalKind = Field(description="Kind of signal that it answers; the first match wins.")
+    signal: SignalKind = Field(description="Kind of signal that it answers; the first match wins.")
     do: Annotated[
         list[Literal["notify", "retrain", "rollback", "pause"]],
         Field(min_length=1, max_length=4, json_schema_extra=SET_LIST),
@@ -201,7 +201,7 @@ class Action(Model):
 
     @model_validator(mode="after")
     def _never_retrain_on_broken_data(self) -> Action:
-        if self.on == "data" and "retrain" in self.do:
+        if self.signal == "data" and "retrain" in self.do:
             raise ValueError("do: never retrain on broken data")
         return self
 
@@ -209,11 +209,11 @@ class Action(Model):
 def default_actions() -> list[Action]:
     """Return the actions of a policy that names none: act on harm, not on change."""
     return [
-        Action(on="data", do=["notify"]),
-        Action(on="outcomes", do=["retrain"]),
-        Action(on="quality", do=["retrain"]),
-        Action(on="inputs", do=["notify"]),
-        Action(on="predictions", do=["notify"]),
+        Action(signal="data", do=["notify"]),
+        Action(signal="outcomes", do=["retrain"]),
+        Action(signal="quality", do=["retrain"]),
+        Action(signal="inputs", do=["notify"]),
+        Action(signal="predictions", do=["notify"]),
     ]
 
 

@@ -114,8 +114,8 @@ def winning_rule(spec: DriftPolicySpec, fired: Collection[SignalKind]) -> Rule |
     """Return the first rule whose signal fired; broken data goes before all others."""
     considered: set[SignalKind] = {"data"} if "data" in fired else set(fired)
     for action in spec.actions:
-        if action.on in considered:
-            return Rule(action.on, tuple(action.do))
+        if action.signal in considered:
+            return Rule(action.signal, tuple(action.do))
     return None
 
 

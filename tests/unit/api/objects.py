@@ -162,11 +162,11 @@ DRIFT_POLICY = an_object(
             {"kind": "data", "missing": "2%", "unseen": "2%", "outOfRange": "2%"},
         ],
         "actions": [
-            {"on": "data", "do": ["notify"]},
-            {"on": "outcomes", "do": ["retrain"]},
-            {"on": "quality", "do": ["retrain"]},
-            {"on": "inputs", "do": ["notify"]},
-            {"on": "predictions", "do": ["notify"]},
+            {"signal": "data", "do": ["notify"]},
+            {"signal": "outcomes", "do": ["retrain"]},
+            {"signal": "quality", "do": ["retrain"]},
+            {"signal": "inputs", "do": ["notify"]},
+            {"signal": "predictions", "do": ["notify"]},
         ],
         "retrain": {
             "cooldown": "24h",

@@ -115,7 +115,7 @@ def test_default_rules(fired: Any, signal: str, do: tuple[str, ...]) -> None:
 
 
 def test_broken_data_goes_first_even_where_its_rule_comes_last() -> None:
-    actions = [{"on": "quality", "do": ["retrain"]}, {"on": "data", "do": ["notify"]}]
+    actions = [{"signal": "quality", "do": ["retrain"]}, {"signal": "data", "do": ["notify"]}]
     spec = policy(QUALITY, DATA, actions=actions).spec
     rule = winning_rule(spec, ["quality", "data"])
     assert rule is not None
@@ -124,13 +124,13 @@ def test_broken_data_goes_first_even_where_its_rule_comes_last() -> None:
 
 
 def test_a_signal_without_a_rule_does_nothing() -> None:
-    spec = policy(QUALITY, actions=[{"on": "inputs", "do": ["notify"]}]).spec
+    spec = policy(QUALITY, actions=[{"signal": "inputs", "do": ["notify"]}]).spec
     assert winning_rule(spec, ["quality"]) is None
 
 
 @pytest.mark.parametrize("do", ["rollback", "pause"])
 def test_a_request_stands_while_the_verdict_is_about_what_serves(do: str) -> None:
-    made = policy(QUALITY, actions=[{"on": "quality", "do": [do]}])
+    made = policy(QUALITY, actions=[{"signal": "quality", "do": [do]}])
     status = made.status.model_copy(
         update={"signals": [finding()], "baselines": {"digits": BASELINE_1}}
     )
@@ -257,7 +257,7 @@ def test_a_skip_says_when_it_asks_again() -> None:
 def test_all_data_leaves_since_open_and_input_drift_sets_no_floor() -> None:
     made = policy(
         INPUTS,
-        actions=[{"on": "inputs", "do": ["retrain"]}],
+        actions=[{"signal": "inputs", "do": ["retrain"]}],
         retrain={
             "job": {"engine": {"job": {}}, "data": {"uri": "s3://data/scans/", "since": "all"}}
         },

@@ -460,7 +460,7 @@ async def test_killed_between_verdict_and_job_a_silent_window_later_it_still_ans
 async def test_a_rule_may_ask_for_the_last_good_version() -> None:
     shop = PolicyShop()
     shop.feed = {"accuracy": 0.81}
-    shop.apply(policy_object(QUALITY, actions=[{"on": "quality", "do": ["rollback"]}]))
+    shop.apply(policy_object(QUALITY, actions=[{"signal": "quality", "do": ["rollback"]}]))
     before = shop.harness.passes[DEPLOYMENT_KEY]
     await shop.harness.advance(130)
     assert shop.harness.passes[DEPLOYMENT_KEY] > before

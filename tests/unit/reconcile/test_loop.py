@@ -196,7 +196,7 @@ async def test_a_policy_may_send_a_fresh_promotion_back_and_the_line_is_not_retr
         made["spec"]["evaluation"] = [{"metric": "accuracy", "value": 0.974}]
         loop.cluster.user_apply({k: v for k, v in made.items() if k != "status"})
     loop.cluster.user_apply(deployment_object("v1", metrics={"scrape": {"interval": "5s"}}))
-    rules = [{"on": "quality", "do": ["rollback"]}]
+    rules = [{"signal": "quality", "do": ["rollback"]}]
     loop.cluster.user_apply(policy_object(QUALITY, window="20s", actions=rules))
     await loop.until(lambda: loop.serving == "v1", 200)
     await loop.advance(60)
