@@ -62,7 +62,9 @@ class Stage:
         """Turn the users' dials: rotate, rate, labels, paused."""
         body = json.dumps(dials)
         path = f"{self._proxy()}/control"
-        kubectl("create", "--raw", path, "-f", "-", stdin=body)
+        answer: Json = json.loads(kubectl("create", "--raw", path, "-f", "-", stdin=body))
+        if any(str(answer.get(name)) != str(value) for name, value in dials.items()):
+            raise NotSeen(f"users' dials {dials}: {answer}")
 
     # --- what is there ----------------------------------------------------------------------
 

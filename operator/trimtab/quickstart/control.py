@@ -39,12 +39,26 @@ async def serve_control(load: Load, host: str, port: int) -> asyncio.Server:
 
 async def _read(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
     method, target, _ = (await reader.readline()).decode().split(" ", 2)
-    size = 0
+    size, is_chunked = 0, False
     while (line := await reader.readline()) not in (b"\r\n", b"\n", b""):
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length":
             size = min(int(value), _LARGEST_BODY)
-    return method, target, await reader.readexactly(size)
+        elif name.strip().lower() == b"transfer-encoding":
+            is_chunked = b"chunked" in value.lower()
+    body = await _chunks(reader) if is_chunked else await reader.readexactly(size)
+    return method, target, body
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    """Return a body in chunks, as `kubectl create --raw` sends it."""
+    body = b""
+    while size := int((await reader.readline()).partition(b";")[0], 16):
+        if len(body) + size > _LARGEST_BODY:
+            raise ValueError("the body is too long")
+        body += await reader.readexactly(size)
+        await reader.readline()
+    return body
 
 
 def _answer(load: Load, method: str, target: str, body: bytes) -> tuple[str, dict[str, Any]]:

@@ -43,10 +43,10 @@ def labelled_frame(rows: int, angles: Angles, ended: datetime, spread: timedelta
 
 
 def write_labels(frame: pd.DataFrame, uri: str, credentials: Path | None) -> str:
-    """Write one Parquet file named by its newest time below `uri`; return its URI."""
+    """Write one Parquet file below `uri`, in place of one written before; return its URI."""
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
-    name = f"labels-{frame['time'].max():%Y%m%dT%H%M%S%fZ}.parquet"
+    name = "labels.parquet"  # played twice, the same images would be trained on and held out
     location = open_location(uri, credentials)
     location.put(name, buffer.getvalue())
     return location.uri + name

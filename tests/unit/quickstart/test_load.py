@@ -136,6 +136,18 @@ async def test_control_turns_dials_and_tells_what_users_saw(server: FakeModel) -
     listening.close()
 
 
+async def test_control_reads_a_body_in_chunks(server: FakeModel) -> None:
+    """As `kubectl create --raw` sends it."""
+    load = load_on(server, Dials())
+    listening = await serve_control(load, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    head = "POST /control HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = 'a\r\n{"rotate":\r\n8\r\n"10:15"}\r\n0\r\n\r\n'
+    status, dials = await ask(port, head + chunks)
+    assert (status, dials["rotate"]) == (200, "10:15")
+    listening.close()
+
+
 async def test_pause_stops_the_users(server: FakeModel) -> None:
     load = load_on(server, Dials(rate=200, is_paused=True))
     await run(load, 0.1)

@@ -165,7 +165,7 @@ def test_label_writes_parquet_below_the_folder(
     assert main(["label", "--uri", uri, "--rotate", "10:15", "--rows", "300"]) == 0
     line = json.loads(capsys.readouterr().out)
     assert line["rows"] == 300
-    assert line["uri"].startswith(uri + "labels-")
+    assert line["uri"] == uri + "labels.parquet"
     assert Path(line["uri"].removeprefix("file://")).is_file()
 
 
