@@ -12,10 +12,7 @@ import time
 from collections.abc import Sequence
 
 from tests.demo.play import ACTS, LIMIT_SECONDS, clean, install, play, table
-from tests.demo.stage import Stage
-from tests.e2e.kit.release import LOCAL_IMAGES
-
-TRAINING_IMAGE = "localhost/trimtab-training:dev"
+from tests.demo.stage import TRAINING_IMAGE, Stage
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     began = time.monotonic()
     print("installing the release and an empty namespace", flush=True)
-    install(tuple(LOCAL_IMAGES))
+    install()
     print(f"installed in {time.monotonic() - began:.0f} s", flush=True)
     stage = Stage(TRAINING_IMAGE, lambda line: print(line, flush=True))
     seen = play(stage)

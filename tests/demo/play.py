@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tests.demo.acts import (
 )
 from tests.demo.stage import NAMESPACE, NotSeen, Stage
 from tests.e2e.kit.release import SYSTEM, helm, kubectl
+from tests.e2e.kit.release import install as install_release
 
 from trimtab.cli.tables import columns
 
@@ -43,31 +45,25 @@ class Seen:
     tally: dict[str, Any]
 
 
-def install(images: tuple[str, ...], namespace: str = NAMESPACE) -> None:
+def install(namespace: str = NAMESPACE) -> None:
     """Make an empty namespace, and install or upgrade the release with its store in it.
 
-    Other namespaces that a release gave the store's keys to keep them. Pods that ran before are
-    made anew, since an image of the same name may have other content.
+    Other namespaces that the release gave the store's keys to keep them. A release that a person
+    installed in a context of their own is left alone: RuntimeError.
     """
     kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=180)
-    kubectl("create", "namespace", namespace)
-    was_there = "trimtab" in json.loads(helm("list", "-n", SYSTEM, "-o", "json", "--short"))
+    was_there = "trimtab" in helm("list", "-n", SYSTEM, "--short").split()
+    is_made_here = SYSTEM in _names("namespaces", "-l", MADE_BY)
+    if was_there and not is_made_here and os.environ.get("KUBE_CONTEXT"):
+        raise RuntimeError(f"{SYSTEM} has a release that the demo did not make; take another one")
     namespaces = {namespace}
     if was_there:
         values = json.loads(helm("get", "values", "trimtab", "-n", SYSTEM, "-o", "json")) or {}
         known = set((values.get("artifacts") or {}).get("namespaces") or [])
         namespaces |= known & set(_names("namespaces"))
-    elif SYSTEM not in _names("namespaces"):
-        kubectl("create", "namespace", SYSTEM)
-        kubectl("label", "namespace", SYSTEM, f"{MADE_BY}=true")
-    settings = [*images, f"artifacts.namespaces={{{','.join(sorted(namespaces))}}}"]
-    helm(
-        "upgrade", "--install", "trimtab", "charts/trimtab", "--namespace", SYSTEM, "--wait",
-        "--timeout", "150s", *[word for one in settings for word in ("--set", one)],
-    )  # fmt: skip
-    if was_there:
-        kubectl("-n", SYSTEM, "rollout", "restart", "deployment/trimtab")
-        kubectl("-n", SYSTEM, "rollout", "status", "deployment/trimtab", timeout=120)
+    install_release(sorted(namespaces))
+    if not was_there:
+        kubectl("label", "namespace", SYSTEM, f"{MADE_BY}=true", "--overwrite")
 
 
 def clean(namespace: str = NAMESPACE) -> None:

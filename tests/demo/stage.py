@@ -20,6 +20,8 @@ NAMESPACE = "trimtab-quickstart"
 MANIFESTS = ROOT / "manifests" / "quickstart"
 WRITTEN_IMAGE = "trimtab/training:0.1.0"
 """As the manifests name it."""
+TRAINING_IMAGE = "localhost/trimtab-training:dev"
+"""As the project's own cluster has it."""
 _POLL_SECONDS = 0.7
 _KINDS = (
     "modeldeployments.trimtab.dev,driftpolicies.trimtab.dev,retrainjobs.trimtab.dev,"

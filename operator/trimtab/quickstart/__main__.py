@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--label-delay", type=float, default=0.0, metavar="SECONDS")
     load.add_argument("--rotate", type=Angles.parse, default=Angles(), metavar="ANGLE|LOW:HIGH")
     load.add_argument("--connections", type=int, default=16)
+    load.add_argument("--stay", type=float, metavar="SECONDS", help="life of a connection, about")
     load.add_argument("--duration", type=float, metavar="SECONDS", help="default: until stopped")
     load.add_argument("--control", default="0.0.0.0:7070", metavar="HOST:PORT", help="'' for none")
     load.add_argument("--quiet", action="store_true", help="print the totals only, at the end")
@@ -109,7 +110,7 @@ async def _load(given: argparse.Namespace) -> None:
     from trimtab.quickstart.load import Dials, Load
 
     dials = Dials(given.rate, given.labels, given.rotate)
-    service = Connections(given.url, given.connections)
+    service = Connections(given.url, given.connections, stay_seconds=given.stay)
     outcomes = Connections(given.metrics_url, given.connections) if given.metrics_url else None
     load = Load(
         load_pools()["traffic"],

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import random
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -36,9 +39,19 @@ class _Stale(ConnectionError):
 
 
 class Connections:
-    """At most `limit` connections to `url` (http only)."""
+    """At most `limit` connections to `url` (http only).
 
-    def __init__(self, url: str, limit: int, timeout_seconds: float = 30.0) -> None:
+    With `stay_seconds` each is closed after about that long, as users come and go; without, only
+    the server ends them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        limit: int,
+        timeout_seconds: float = 30.0,
+        stay_seconds: float | None = None,
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"{url}: http://host[:port] is wanted")
@@ -48,6 +61,8 @@ class Connections:
         self._idle: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
         self._free = asyncio.Semaphore(limit)
         self._limit, self._open = limit, 0
+        self._stay_seconds = stay_seconds
+        self._leaves: dict[asyncio.StreamWriter, float] = {}
 
     async def post(self, path: str, body: bytes) -> Answer:
         """Send one request and return its answer; raise NoAnswer."""
@@ -87,7 +102,8 @@ class Connections:
             return None  # until all are open, so that the pods share the load
         while self._idle:
             reader, writer = self._idle.popleft()
-            if not reader.at_eof() and not writer.is_closing():
+            is_open = not reader.at_eof() and not writer.is_closing()
+            if is_open and time.monotonic() < self._leaves[writer]:
                 return reader, writer
             self._drop(writer)
         return None
@@ -95,6 +111,8 @@ class Connections:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         opened = await asyncio.open_connection(self._host, self._port)
         self._open += 1
+        stay = math.inf if self._stay_seconds is None else self._stay_seconds
+        self._leaves[opened[1]] = time.monotonic() + stay * random.uniform(0.5, 1.5)
         return opened
 
     async def _exchange(
@@ -122,6 +140,7 @@ class Connections:
 
     def _drop(self, writer: asyncio.StreamWriter) -> None:
         self._open -= 1
+        self._leaves.pop(writer, None)
         writer.close()
 
 

@@ -23,6 +23,15 @@ async def test_opens_no_more_than_the_limit(server: FakeModel) -> None:
     await connections.close()
 
 
+async def test_users_go_after_their_stay(server: FakeModel) -> None:
+    connections = Connections(server.url, 1, stay_seconds=1e-9)
+    for _ in range(3):
+        answer = await connections.post("/infer", BODY)
+        assert (answer.status, answer.retried) == (200, False)
+    assert server.connections == 3
+    await connections.close()
+
+
 async def test_leaves_a_connection_that_the_server_closes(server: FakeModel) -> None:
     server.close_after_answer = True
     connections = Connections(server.url, 1)

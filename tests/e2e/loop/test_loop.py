@@ -1,0 +1,58 @@
+"""The four acts of `make demo`, with the operator ended by SIGKILL in the middle of each.
+
+One after another, on one stage: each act takes up what the one before left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.demo.acts import (
+    Midway,
+    better_is_promoted,
+    drift_is_cured,
+    v1_serves,
+    worse_is_rolled_back,
+)
+from tests.demo.stage import Stage
+from tests.e2e.kit.operator_process import OperatorProcess
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+Act = Callable[[Stage, Midway], str]
+ACTS: tuple[Act, ...] = (v1_serves, worse_is_rolled_back, better_is_promoted, drift_is_cured)
+_seen: list[Act] = []
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
+def test_act_ends_well_though_the_operator_is_killed_in_it(
+    act: Act, stage: Stage, release: OperatorProcess
+) -> None:
+    if _seen != list(ACTS[: ACTS.index(act)]):
+        pytest.skip("an act before it was not seen")
+    kills: list[str] = []
+
+    def kill() -> None:
+        stage.tell_own("operator", "killed", "SIGKILL")
+        kills.append(release.container())
+        release.kill()
+
+    act(stage, kill)
+    assert len(kills) == 1
+    assert release.container() != kills[0]
+    _seen.append(act)
+    release.restart()  # a fresh pod: the kubelet waits longer before each restart of an old one
+
+
+def test_no_request_was_lost_and_one_retraining_was_made(stage: Stage) -> None:
+    if _seen != list(ACTS):
+        pytest.skip("not all acts were seen")
+    total = stage.stats()["total"]
+    assert total["sent"] > 5000
+    assert (total["errors"], total["rejected"], total["lost"], total["malformed"]) == (0, 0, 0, 0)
+    view = stage.view()
+    made = [version for version in view.versions if version not in ("v1", "v2", "v3")]
+    assert len(view.retrainings) == len(made) == 1
+    ends = [f"{end['version']} {end['outcome']}" for end in view.status["history"]]
+    assert ends == ["v1 Promoted", "v2 RolledBack", "v3 Promoted", f"{made[0]} Promoted"]
