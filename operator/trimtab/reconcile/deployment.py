@@ -51,6 +51,7 @@ from trimtab.decide.snapshot import (
 from trimtab.errors import Conflict, SpecError
 from trimtab.reconcile.applied import Applied, intent_hash, needs_apply, repair_note
 from trimtab.reconcile.cache import key_of, version_of
+from trimtab.reconcile.observability import CONFIGURATION_REPAIRS
 from trimtab.reconcile.pods import target_of, view_of
 from trimtab.reconcile.status_writes import should_write
 from trimtab.reconcile.typed import all_typed
@@ -323,10 +324,14 @@ async def _apply_child(world: World, key: Key, manifest: Json, kept: _Kept) -> N
         if known is None and live is not None:
             kept.applied[child] = Applied(intent_hash(manifest), live.get("spec"))
         return
-    note = repair_note(manifest, live, known)
+    is_repair = known is not None and known.intent == intent_hash(manifest)
+    # The cache keeps no field managers; whoever changed it is asked of the live object.
+    before = await world.cluster.read(child) if is_repair else live
+    note = repair_note(manifest, before, known)
     stored = await world.apply(manifest)
     kept.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
     if note is not None:
+        CONFIGURATION_REPAIRS.labels(manifest["kind"]).inc()
         owner = world.cache.get(key)
         assert owner is not None
         await world.cluster.record_event(

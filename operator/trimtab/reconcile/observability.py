@@ -23,6 +23,11 @@ REPAIRS = Counter(
     "Objects whose view was wrong when they were listed again.",
     ["plural"],
 )
+CONFIGURATION_REPAIRS = Counter(
+    "trimtab_operator_configuration_repairs",
+    "Children that somebody changed by hand and that were put back.",
+    ["kind"],
+)
 RESYNC_TIMESTAMP = Gauge(
     "trimtab_operator_resync_timestamp_seconds", "When everything was last listed."
 )

@@ -145,7 +145,7 @@ async def test_deleted_and_edited_children_are_put_back_with_an_event() -> None:
     await shop.harness.settle()
     assert shop.route == shop.status.stable.revision
     notes = [e.message for e in shop.cluster.events if e.reason == "ConfigurationRepaired"]
-    assert any("replicas" in note for note in notes)
+    assert any("replicas" in note and "changed by" in note for note in notes)
     assert any("Service digits was deleted" in note for note in notes)
 
 
