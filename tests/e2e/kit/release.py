@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from pathlib import Path
+
+from tests.cluster.builder import hash_sources
+from tests.cluster.settings import read_settings
 
 ROOT = Path(__file__).parents[3]
 SYSTEM = "trimtab-system"
@@ -31,13 +33,37 @@ def helm(*words: str, timeout: float = 180.0) -> str:
 
 
 def install(namespaces: list[str], *values: str) -> None:
-    """Install or upgrade the release; the namespaces get the store's Secret."""
-    settings = [*LOCAL_IMAGES, "artifacts.namespaces={" + ",".join(namespaces) + "}", *values]
+    """Install or upgrade the release; the namespaces, made if missing, get the store's Secret.
+
+    The operator is started anew if its image was built anew under the same tag.
+    """
+    for name in namespaces:
+        if "Terminating" in kubectl("get", "namespace", name, "--ignore-not-found"):
+            kubectl("wait", "--for=delete", f"namespace/{name}", "--timeout=90s", timeout=100)
+        made = kubectl("create", "namespace", name, "--dry-run=client", "-o", "yaml")
+        kubectl("apply", "-f", "-", stdin=made)
+    settings = [
+        *LOCAL_IMAGES,
+        "artifacts.namespaces={" + ",".join(namespaces) + "}",
+        f"operator.podAnnotations.sources=h{_sources()}",
+        *values,
+    ]
     flags = [word for setting in settings for word in ("--set", setting)]
     helm(
         "upgrade", "--install", "trimtab", "charts/trimtab", "--namespace", SYSTEM,
         "--create-namespace", "--wait", "--timeout", "150s", *flags,
     )  # fmt: skip
+
+
+def _sources() -> str:
+    """Return what the images in the cluster were made of, as a hash."""
+    imported = read_settings().state / "images.imported"
+    return (imported.read_text() if imported.exists() else hash_sources())[:12]
+
+
+def uninstall() -> None:
+    """Take the release away; kinds, objects and keys stay."""
+    helm("uninstall", "trimtab", "--namespace", SYSTEM, "--wait")
 
 
 def kubectl(*words: str, stdin: str | None = None, timeout: float = 60.0) -> str:
@@ -50,21 +76,3 @@ def kubectl(*words: str, stdin: str | None = None, timeout: float = 60.0) -> str
     if done.returncode != 0:
         raise RuntimeError(f"kubectl {' '.join(words[:3])}: {done.stderr}")
     return done.stdout
-
-
-def operator_pod() -> dict[str, str]:
-    """Return name, container id and start of the running operator."""
-    found = json.loads(
-        kubectl("-n", SYSTEM, "get", "pods", "-o", "json",
-                "-l", "app.kubernetes.io/component=operator")
-    )  # fmt: skip
-    for pod in found["items"]:
-        statuses = pod["status"].get("containerStatuses") or []
-        running = statuses and (statuses[0]["state"].get("running"))
-        if running and "deletionTimestamp" not in pod["metadata"]:
-            return {
-                "name": pod["metadata"]["name"],
-                "container": statuses[0]["containerID"].removeprefix("containerd://"),
-                "started": running["startedAt"],
-            }
-    return {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 from tests.e2e.kit.api import Api, Json, Objects, condition, until
 from tests.e2e.kit.artifacts import publish
 from tests.e2e.kit.load import Load
@@ -116,10 +117,24 @@ class Shop:
         }
 
     def serve(self, version: str = "good") -> None:
-        """Bring the first version up to full size."""
+        """Bring the first version up to full size, and wait until its Service answers."""
         self.publish(version)
         self.want(version)
         self.wait_for(f"{version} serves", lambda: self.serves(version), 90)
+        self.wait_for("the Service answers", self.answers)
+
+    def answers(self) -> bool:
+        """Return whether a request to the Service is answered."""
+        try:
+            return httpx.post(self.address, content=b"{}", timeout=2.0).status_code < 600
+        except httpx.HTTPError:
+            return False
+
+    @property
+    def address(self) -> str:
+        service = self.api.get("Service", self.name)
+        assert service is not None
+        return f"http://{service['spec']['clusterIP']}:8080/infer"
 
     def try_version(self, version: str, **serving: Any) -> None:
         """Publish a version and ask for it."""
@@ -223,9 +238,7 @@ class Shop:
 
     def load(self, rate: float = 50.0, **options: Any) -> Load:
         """Return a steady stream of requests to the Service."""
-        service = self.api.get("Service", self.name)
-        assert service is not None
-        return Load(f"http://{service['spec']['clusterIP']}:8080/infer", rate, **options)
+        return Load(self.address, rate, **options)
 
     def record(self) -> Record:
         return Record(self.api, self.name)

@@ -1,0 +1,69 @@
+"""A good candidate takes over while users ask on: nobody notices."""
+
+import pytest
+from tests.e2e.kit.api import Api
+from tests.e2e.kit.scenes import Play, Scene, played
+from tests.e2e.kit.shop import Shop
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+STEPS = ({"weight": "25%", "for": "3s"}, {"weight": "50%", "for": "3s"})
+
+
+def promote_under_load(api: Api, name: str, *, keep_alive: bool) -> None:
+    shop = Shop(api, name, replicas=3, steps=STEPS, rollout={"minSamples": 50})
+    try:
+        shop.serve("good")
+        shop.publish("better")
+        with shop.record() as record, shop.load(50, keep_alive=keep_alive) as load:
+            shop.want("better")
+            asked = shop.live["spec"]
+            shop.wait_for_outcome("better Promoted")
+            shop.wait_for("the old version is scaled down", lambda: not shop.pods("good"))
+        assert load.lost() == []
+        assert all(answer.status == 200 for answer in load.answers)
+        assert load.by_version()["better"] > 50
+        assert shop.live["spec"] == asked
+        assert shop.outcomes() == ["good Promoted", "better Promoted"]
+        assert shop.status["lastGood"]["version"] == "good"
+        writes = record.writes()
+        assert writes.total() <= 3 * len(STEPS) + 4, writes
+    finally:
+        shop.delete()
+
+
+def new_connections(api: Api) -> None:
+    promote_under_load(api, "promoted", keep_alive=False)
+
+
+def kept_connections(api: Api) -> None:
+    promote_under_load(api, "promoted-alive", keep_alive=True)
+
+
+def switched_at_once(api: Api) -> None:
+    shop = Shop(api, "rolling", rollout={"strategy": "rolling"})
+    try:
+        shop.serve("good")
+        with shop.load(20) as load:
+            shop.try_version("better")
+            shop.wait_for_outcome("better Promoted")
+            shop.wait_for("the old version is scaled down", lambda: not shop.pods("good"))
+        assert load.lost() == []
+        versions = [answer.version for answer in sorted(load.answers, key=lambda a: a.at)]
+        assert versions[-1] == "better"
+    finally:
+        shop.delete()
+
+
+SCENES: list[Scene] = [new_connections, kept_connections, switched_at_once]
+
+
+@pytest.fixture(scope="module")
+def play(api: Api):
+    with played(SCENES, api, 3) as play:
+        yield play
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_no_request_is_lost(scene: Scene, play: Play) -> None:
+    play(scene)
