@@ -77,7 +77,9 @@ def repair_note(manifest: Json, live: Json | None, known: Applied | None) -> str
     what = f"{manifest['kind']} {manifest['metadata']['name']}"
     if live is None:
         return f"{what} was deleted; it is made again"
-    fields = differences(known.stored, live.get("spec", {})) or ["spec"]
+    spec = live.get("spec", {})
+    fields = differences(known.stored, spec) + differences(spec, known.stored)
+    fields = list(dict.fromkeys(fields)) or ["spec"]
     who = _last_foreign_manager(live)
     return f"{what}: {', '.join(fields[:5])} changed by {who}; put back"
 

@@ -1,10 +1,11 @@
 """A bad candidate: seen within seconds, taken out at once, and never tried again by itself."""
 
 import pytest
-from tests.e2e.kit.api import condition, moment
+from tests.e2e.kit.api import Api, condition, moment
 from tests.e2e.kit.load import Load
 from tests.e2e.kit.operator_process import OperatorProcess
 from tests.e2e.kit.record import Record
+from tests.e2e.kit.scenes import Play, Scene, played
 from tests.e2e.kit.shop import Shop
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -70,18 +71,34 @@ def assert_retry_lifts(shop: Shop) -> None:
     shop.wait_for_outcome("fail100 Superseded")
 
 
-def test_candidate_that_fails_one_in_five_is_rolled_back(make_shop):
-    shop = make_shop("failing-some", replicas=4, steps=STEPS, rollout={"minSamples": 50})
+def fails_one_in_five(api: Api) -> None:
+    shop = Shop(api, "failing-some", replicas=4, steps=STEPS, rollout={"minSamples": 50})
     shop.serve("good")
     record, load = roll_back(shop, "fail20")
     assert load.last("fail20") - record.decided_at("fail20", "RolledBack") <= 1.0
     assert load.lost() == []
     assert len(load.bad("fail20")) <= 60
+    shop.delete()
 
 
-def test_slow_candidate_is_rolled_back(make_shop):
-    shop = make_shop("slow", replicas=3, steps=STEPS, rollout={"minSamples": 50})
+def is_slow(api: Api) -> None:
+    shop = Shop(api, "slow", replicas=3, steps=STEPS, rollout={"minSamples": 50})
     shop.serve("good")
     _, load = roll_back(shop, "slow50")
     assert "gate slow" in shop.rejected()["slow50"]["evidence"]
     assert load.lost() == []
+    shop.delete()
+
+
+SCENES: list[Scene] = [fails_one_in_five, is_slow]
+
+
+@pytest.fixture(scope="module")
+def play(api: Api):
+    with played(SCENES, api, 2) as play:
+        yield play
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_candidate_that_is_rolled_back(scene: Scene, play: Play) -> None:
+    play(scene)

@@ -149,6 +149,16 @@ async def test_deleted_and_edited_children_are_put_back_with_an_event() -> None:
     assert any("Service digits was deleted" in note for note in notes)
 
 
+async def test_what_somebody_added_is_named() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    service = Key(SERVICES, "shop", "digits")
+    shop.cluster.user_change(service, lambda obj: obj["spec"]["selector"].update(app="other"))
+    await shop.harness.settle()
+    notes = [e.message for e in shop.cluster.events if e.reason == "ConfigurationRepaired"]
+    assert any("selector.app changed by" in note for note in notes)
+
+
 async def test_at_rest_nothing_is_written() -> None:
     shop = Shop()
     await shop.serve("v1", guard={"for": "1m"})

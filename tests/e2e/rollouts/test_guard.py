@@ -1,0 +1,134 @@
+"""After promotion, and what hands and nodes do to a Deployment."""
+
+import pytest
+from tests.e2e.kit.api import Api
+from tests.e2e.kit.scenes import Play, Scene, played
+from tests.e2e.kit.shop import Shop
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+RATE = 20.0
+
+
+def promoted_version_that_goes_bad_is_left(api: Api) -> None:
+    shop = Shop(api, "guarded", rollout={"minSamples": 50})
+    shop.serve("good")
+    with shop.load(RATE) as load:
+        shop.try_version("better")
+        shop.wait_for_outcome("better Promoted")
+        shop.wait_for("the old version is scaled down", lambda: not shop.pods("good"))
+        shop.tell("better", "fail40")
+        shop.wait_for_outcome("better RolledBack")
+        shop.wait_for("good serves", lambda: shop.serves("good"))
+        shop.wait_for("bad pods are gone", lambda: not shop.pods("better"))
+    assert load.lost() == []
+    assert shop.rejected()["better"]["reason"] == "GuardBreached"
+    assert shop.live["spec"]["version"] == "better", "spec is untouched"
+    assert max(load.answers, key=lambda answer: answer.at).version == "good"
+    shop.delete()
+
+
+def lost_pods_of_stable_are_not_the_candidates_fault(api: Api) -> None:
+    shop = Shop(api, "evicted", replicas=3, steps=({"weight": "25%", "for": "15s"},))
+    shop.serve("good")
+    with shop.load(RATE):
+        shop.try_version("better")
+        shop.wait_for("a step", lambda: shop.phase() == "Stepping")
+        evicted, deleted, _ = sorted(p["metadata"]["name"] for p in shop.pods("good"))
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": evicted, "namespace": api.namespace},
+        }
+        api.call("POST", api.path("Pod", evicted) + "/eviction", eviction)
+        api.delete("Pod", deleted)
+        shop.wait_for_outcome("better Promoted")
+    assert shop.rejected() == {}
+    shop.delete()
+
+
+def lost_pod_of_the_candidate_is_not_its_fault(api: Api) -> None:
+    shop = Shop(api, "candidate-evicted", steps=({"weight": "33%", "for": "10s"},))
+    shop.serve("good")
+    with shop.load(RATE):
+        shop.try_version("better")
+        shop.wait_for("a step", lambda: shop.phase() == "Stepping")
+        (pod,) = shop.pods("better")
+        api.delete("Pod", pod["metadata"]["name"])
+        shop.wait_for_outcome("better Promoted")
+    assert shop.rejected() == {}
+    shop.delete()
+
+
+def what_hands_change_is_put_back(api: Api) -> None:
+    shop = Shop(api, "drifted")
+    shop.serve("good")
+    before = shop.pod_uids("good")
+    workload = shop.status["stable"]["workload"]
+    api.delete("Service", shop.name)
+    shop.wait_for("the Service is back", lambda: api.get("Service", shop.name) is not None)
+    api.patch("Workload", workload, {"spec": {"replicas": 1}}, manager="kubectl-edit")
+    shop.wait_for(
+        "the size is back",
+        lambda: (api.get("Workload", workload) or {})["spec"]["replicas"] == shop.replicas,
+    )
+    selector = {"spec": {"selector": {"app": "another"}}}
+    api.patch("Service", shop.name, selector, manager="kubectl-edit")
+    shop.wait_for("the route is back", lambda: "app" not in selector_of(shop))
+    shop.wait_for("three events", lambda: len(repairs(shop)) == 3)
+    notes = " | ".join(repairs(shop))
+    assert f"Service {shop.name} was deleted" in notes
+    assert "replicas changed by kubectl-edit" in notes
+    assert "selector.app changed by kubectl-edit" in notes
+    assert len(before & shop.pod_uids("good")) >= 1
+    shop.delete()
+
+
+def repairs(shop: Shop) -> list[str]:
+    events = shop.api.events(shop.name)
+    return [event["note"] for event in events if event["reason"] == "ConfigurationRepaired"]
+
+
+def selector_of(shop: Shop) -> dict[str, str]:
+    service = shop.api.get("Service", shop.name)
+    selector: dict[str, str] = service["spec"]["selector"] if service is not None else {}
+    return selector
+
+
+def scale_subresource_drives_the_pods(api: Api) -> None:
+    shop = Shop(api, "scaled")
+    shop.serve("good")
+    path = api.path("Deployment", shop.name) + "/scale"
+    merge = "application/merge-patch+json"
+    api.call("PATCH", path, {"spec": {"replicas": 3}}, merge)
+    shop.wait_for("three pods", lambda: shop.status["stable"]["ready"] == 3)
+    scale = api.call("GET", path)
+    assert scale["status"]["replicas"] == 3
+    assert len(api.list("Pod", scale["status"]["selector"])) == 3
+    api.call("PATCH", path, {"spec": {"replicas": 0}}, merge)
+    shop.wait_for("no pods", lambda: not shop.pods())
+    assert shop.reason("Ready") == "ScaledToZero"
+    api.call("PATCH", path, {"spec": {"replicas": 2}}, merge)
+    shop.wait_for("serves again", lambda: shop.serves("good"))
+    assert shop.outcomes() == ["good Promoted"]
+    shop.delete()
+
+
+SCENES: list[Scene] = [
+    promoted_version_that_goes_bad_is_left,
+    lost_pods_of_stable_are_not_the_candidates_fault,
+    lost_pod_of_the_candidate_is_not_its_fault,
+    what_hands_change_is_put_back,
+    scale_subresource_drives_the_pods,
+]
+
+
+@pytest.fixture(scope="module")
+def play(api: Api):
+    with played(SCENES, api, 5) as play:
+        yield play
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_deployment_stays_as_wanted(scene: Scene, play: Play) -> None:
+    play(scene)
