@@ -30,7 +30,7 @@ class Recipe:
 
 RECIPES = {
     "v1": Recipe(rows=300, trees=40),
-    "v2": Recipe(rows=550, trees=10, spoil=True),
+    "v2": Recipe(rows=550, trees=6, spoil=True),
     "v3": Recipe(rows=550, trees=100),
 }
 
