@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -35,8 +36,10 @@ def helm(*words: str, timeout: float = 180.0) -> str:
 def install(namespaces: list[str], *values: str) -> None:
     """Install or upgrade the release; the namespaces, made if missing, get the store's Secret.
 
-    The operator is started anew if its image was built anew under the same tag.
+    Namespaces that had it keep it. The operator is started anew if its image was built anew under
+    the same tag.
     """
+    namespaces = sorted({*namespaces, *_namespaces_with_keys()})
     for name in namespaces:
         if "Terminating" in kubectl("get", "namespace", name, "--ignore-not-found"):
             kubectl("wait", "--for=delete", f"namespace/{name}", "--timeout=90s", timeout=100)
@@ -53,6 +56,18 @@ def install(namespaces: list[str], *values: str) -> None:
         "upgrade", "--install", "trimtab", "charts/trimtab", "--namespace", SYSTEM,
         "--create-namespace", "--wait", "--timeout", "150s", *flags,
     )  # fmt: skip
+
+
+def _namespaces_with_keys() -> list[str]:
+    """Return the namespaces, still there, that an installed release gives the keys to."""
+    releases = json.loads(helm("list", "--namespace", SYSTEM, "--output", "json"))
+    if not any(release["name"] == "trimtab" for release in releases):
+        return []
+    values = json.loads(helm("get", "values", "trimtab", "--namespace", SYSTEM, "-o", "json"))
+    known = (values or {}).get("artifacts", {}).get("namespaces") or []
+    found = json.loads(kubectl("get", "namespaces", "-o", "json"))["items"]
+    active = {n["metadata"]["name"] for n in found if n["status"]["phase"] == "Active"}
+    return [name for name in known if name in active]
 
 
 def _sources() -> str:

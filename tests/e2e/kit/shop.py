@@ -50,8 +50,10 @@ class Shop:
         rollout: Json | None = None,
         guard: Json | None = None,
         serving: Json | None = None,
+        poll_seconds: float = 0.15,
     ) -> None:
         """rollout: fields of spec.rollout; serving: fields of spec.serving, merged over ours."""
+        self.poll_seconds = poll_seconds
         self.api = api
         self.name = name
         self.replicas = replicas
@@ -221,7 +223,7 @@ class Shop:
         return {
             f"{p['metadata']['uid']}/{p['status']['containerStatuses'][0]['restartCount']}"
             for p in self.pods(version)
-            if "deletionTimestamp" not in p["metadata"]
+            if "deletionTimestamp" not in p["metadata"] and p["status"].get("containerStatuses")
         }
 
     def route(self) -> str | None:
@@ -246,7 +248,7 @@ class Shop:
     def wait_for(self, what: str, is_true: Callable[[], Any], limit: float = 60.0) -> Any:
         """Poll; when it does not come to pass, say how things stand."""
         try:
-            return until(f"{self.name}: {what}", is_true, limit, every=0.15)
+            return until(f"{self.name}: {what}", is_true, limit, every=self.poll_seconds)
         except AssertionError as error:
             status = self.status
             known = {k: v for k, v in status.items() if k in ("summary", "rollout", "backOff")}

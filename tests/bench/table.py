@@ -1,0 +1,52 @@
+"""Plain tables, and figures of several runs as min/median/max."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a figure, its goal and verdict, and what others need."""
+
+    what: str
+    measured: str = ""
+    goal: str = ""
+    verdict: str = ""
+    argo_best: str = ""
+    argo_1s: str = ""
+    flagger: str = ""
+
+
+TITLES = Row(
+    "", "measured", "goal", "verdict", "Argo Rollouts, best", "Argo, interval 1 s", "Flagger"
+)
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Return `min/median/max`."""
+    shown = (min(values), median(values), max(values))
+    return "/".join(f"{value:.{digits}f}" for value in shown)
+
+
+def judge(what: str, values: Sequence[float], most: float | None, digits: int = 1) -> Row:
+    """Return a line whose goal the worst run must meet; None: there is no goal."""
+    if most is None:
+        return Row(what, spread(values, digits))
+    verdict = "met" if max(values) <= most else "MISSED"
+    return Row(what, spread(values, digits), f"<= {most:g}", verdict)
+
+
+def render(rows: Sequence[Row]) -> str:
+    """Return the lines in columns; a line with text alone is a heading."""
+    lines = [tuple(vars(row).values()) for row in (TITLES, *rows)]
+    widths = [
+        max((len(line[i]) for line in lines if any(line[1:])), default=0)
+        for i in range(len(lines[0]))
+    ]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
