@@ -44,7 +44,19 @@ def structural_schema(model: type[BaseModel]) -> Schema:
         defaults=True,
     )
     status = _converted(properties["status"], definitions, defaults=False)
-    return {**root, "properties": {**root["properties"], "status": status}}
+    return {**root, "properties": {**root["properties"], "status": _with_whole_maps(status)}}
+
+
+def _with_whole_maps(status: Schema) -> Schema:
+    """Make maps of free keys one value each: a status is applied whole by one manager.
+
+    Merged key by key, a map from which server-side apply removes the last key becomes null, which
+    the schema refuses, and with it every later status.
+    """
+    for _, node in fields_of(status):
+        if "additionalProperties" in node or "x-kubernetes-preserve-unknown-fields" in node:
+            node["x-kubernetes-map-type"] = "atomic"
+    return status
 
 
 def _converted(node: Schema, definitions: dict[str, Schema], *, defaults: bool) -> Schema:

@@ -67,6 +67,14 @@ def test_status_is_an_integer_generation_and_conditions_by_type(info: KindInfo) 
     assert not [path for path, field in fields_of({"properties": status}) if "default" in field]
 
 
+@pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
+def test_maps_in_status_are_replaced_whole(info: KindInfo) -> None:
+    status = structural_schema(info.model)["properties"]["status"]
+    for path, field in fields_of(status):
+        if "additionalProperties" in field or "x-kubernetes-preserve-unknown-fields" in field:
+            assert field["x-kubernetes-map-type"] == "atomic", path
+
+
 def test_only_the_deployment_scales() -> None:
     subresources = {
         info.kind: build_crd(info)["spec"]["versions"][0]["subresources"] for info in KINDS
