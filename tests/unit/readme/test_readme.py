@@ -11,7 +11,7 @@ import yaml
 from trimtab.api.conditions import ConditionType, Reason
 from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy
-from trimtab.api.meta import Kind
+from trimtab.api.fields import Kind
 from trimtab.api.model_version import ModelVersion
 from trimtab.api.retrain_job import RetrainJob
 
