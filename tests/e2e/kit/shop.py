@@ -260,6 +260,10 @@ class Shop:
                 f"{error}\n{known}\n{self.outcomes()}\n" + "\n".join(conditions)
             ) from None
 
+    def wait_until_gone(self, version: str) -> None:
+        """Wait until the last pod of a version has ended."""
+        self.wait_for(f"pods of {version} are gone", lambda: not self.pods(version))
+
     def wait_for_outcome(self, outcome: str, limit: float = 90.0) -> None:
         """Wait until a rollout ended so: `v2 RolledBack`."""
         self.wait_for(outcome, lambda: outcome in self.outcomes(), limit)

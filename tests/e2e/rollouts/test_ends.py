@@ -78,7 +78,7 @@ def never_ready_is_rolled_back_at_the_deadline(api: Api) -> None:
     shop.try_version("never")
     shop.wait_for_outcome("never RolledBack")
     assert shop.rejected()["never"]["reason"] == "NeverReady"
-    shop.wait_for("its pods are gone", lambda: not shop.pods("never"))
+    shop.wait_until_gone("never")
     shop.delete()
 
 
@@ -118,7 +118,7 @@ def person_aborts(api: Api) -> None:
         shop.wait_for("a request", lambda: load.by_version()["better"])
         shop.command("abort", shop.status["candidate"]["revision"])
         shop.wait_for_outcome("better Aborted")
-        shop.wait_for("its pods are gone", lambda: not shop.pods("better"))
+        shop.wait_until_gone("better")
     assert load.lost() == []
     entry = shop.rejected()["better"]
     assert entry["reason"] == "ByPerson"

@@ -16,11 +16,11 @@ def promoted_version_that_goes_bad_is_left(api: Api) -> None:
     with shop.load(RATE) as load:
         shop.try_version("better")
         shop.wait_for_outcome("better Promoted")
-        shop.wait_for("the old version is scaled down", lambda: not shop.pods("good"))
+        shop.wait_until_gone("good")
         shop.tell("better", "fail40")
         shop.wait_for_outcome("better RolledBack")
         shop.wait_for("good serves", lambda: shop.serves("good"))
-        shop.wait_for("bad pods are gone", lambda: not shop.pods("better"))
+        shop.wait_until_gone("better")
     assert load.lost() == []
     assert shop.rejected()["better"]["reason"] == "GuardBreached"
     assert shop.live["spec"]["version"] == "better", "spec is untouched"

@@ -90,7 +90,7 @@ def test_way_back_is_finished_by_the_next_process(api: Api, release: OperatorPro
 
     story.shop.wait_for("traffic is back", lambda: story.shop.route() is not None, 60)
     release.wait_until_working()
-    story.shop.wait_for("its pods are gone", lambda: not story.shop.pods("fail100"))
+    story.shop.wait_until_gone("fail100")
     seen = len(story.load.answers)
     story.shop.wait_for("users go on", lambda: len(story.load.answers) > seen + 20)
     story.assert_ended("RolledBack")

@@ -19,7 +19,7 @@ def promote_under_load(api: Api, name: str, *, keep_alive: bool) -> None:
             shop.want("better")
             asked = shop.live["spec"]
             shop.wait_for_outcome("better Promoted")
-            shop.wait_for("the old version is scaled down", lambda: not shop.pods("good"))
+            shop.wait_until_gone("good")
         assert load.lost() == []
         assert all(answer.status == 200 for answer in load.answers)
         assert load.by_version()["better"] > 50
@@ -47,7 +47,7 @@ def switched_at_once(api: Api) -> None:
         with shop.load(20) as load:
             shop.try_version("better")
             shop.wait_for_outcome("better Promoted")
-            shop.wait_for("the old version is scaled down", lambda: not shop.pods("good"))
+            shop.wait_until_gone("good")
         assert load.lost() == []
         versions = [answer.version for answer in sorted(load.answers, key=lambda a: a.at)]
         assert versions[-1] == "better"
@@ -55,12 +55,28 @@ def switched_at_once(api: Api) -> None:
         shop.delete()
 
 
-SCENES: list[Scene] = [new_connections, kept_connections, switched_at_once]
+def one_after_the_other(api: Api) -> None:
+    """The guard over the one before is under way when the next is promoted."""
+    shop = Shop(api, "thrice")
+    shop.serve("good")
+    with shop.load(20) as load:
+        for version in ("better", "best", "perfect"):
+            before = shop.serving_version
+            shop.try_version(version)
+            shop.wait_for_outcome(f"{version} Promoted")
+            shop.wait_until_gone(before)
+    assert load.lost() == []
+    assert shop.rejected() == {}
+    assert shop.status["guard"]["detectors"].keys() == {"errors", "rejected", "slow"}
+    shop.delete()
+
+
+SCENES: list[Scene] = [new_connections, kept_connections, switched_at_once, one_after_the_other]
 
 
 @pytest.fixture(scope="module")
 def play(api: Api):
-    with played(SCENES, api, 3) as play:
+    with played(SCENES, api, 4) as play:
         yield play
 
 

@@ -19,7 +19,7 @@ def roll_back(shop: Shop, bad: str) -> tuple[Record, Load]:
     with shop.record() as record, shop.load(50) as load:
         shop.want(bad)
         shop.wait_for_outcome(f"{bad} RolledBack")
-        shop.wait_for("its pods are gone", lambda: not shop.pods(bad))
+        shop.wait_until_gone(bad)
     return record, load
 
 
