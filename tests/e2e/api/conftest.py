@@ -40,7 +40,7 @@ def until(is_true: Callable[[], bool], what: str, limit: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
     """Return the API server of KUBECONFIG with our kinds, as its administrator."""
     if not os.environ.get("KUBECONFIG"):
@@ -85,7 +85,7 @@ def _is_established(crd: dict[str, Any]) -> bool:
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def policies(server: Server) -> Server:
     """Return the server with the chart's admission policies on the test's group."""
     helm = shutil.which("helm")

@@ -170,18 +170,18 @@ class TestAdmission:
     def test_version_in_use_is_not_deleted(self):
         kubectl("apply", "-f", "-", stdin=version("used-v1"))
         status = json.dumps({"status": {"usedBy": ["shop"]}})
-        patch = ("patch", "mv", "used-v1", "-n", TEAM, "--subresource=status", "--type=merge")
+        patch = ("patch", "modelversions.trimtab.dev", "used-v1", "-n", TEAM, "--subresource=status", "--type=merge")
 
         def is_refused() -> bool:
             kubectl(*patch, "-p", status)
-            done = call("kubectl", "delete", "mv", "used-v1", "-n", TEAM, "--dry-run=server")
+            done = call("kubectl", "delete", "modelversions.trimtab.dev", "used-v1", "-n", TEAM, "--dry-run=server")
             return "used-v1 is in use by Deployment shop" in done.stderr
 
         until(is_refused, "policy in force")
 
     def test_command_names_its_giver(self):
         kubectl("apply", "-f", "-", stdin=version("told-v1"))
-        annotate = ("kubectl", "annotate", "mv", "told-v1", "-n", TEAM, "--overwrite")
+        annotate = ("kubectl", "annotate", "modelversions.trimtab.dev", "told-v1", "-n", TEAM, "--overwrite")
         command = "trimtab.dev/command=promote/x/1"
 
         def is_refused() -> bool:
@@ -223,7 +223,7 @@ def test_persistent_store_and_own_s3_are_accepted_by_the_server(settings):
 def test_uninstalling_keeps_kinds_keys_and_objects():
     kubectl("apply", "-f", "-", stdin=version("kept-v1"))
     assert call("helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--wait").returncode == 0
-    assert read("mv", "kept-v1", TEAM)
+    assert read("modelversions.trimtab.dev", "kept-v1", TEAM)
     assert secret_values(TEAM)
     policies = kubectl("get", "validatingadmissionpolicy", "-o", "name")
     assert NAME not in policies
