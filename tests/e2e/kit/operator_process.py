@@ -55,7 +55,7 @@ class OperatorProcess:
         except ApiError:
             return False
 
-    def wait_until_working(self, limit: float = 90.0) -> None:
+    def wait_until_working(self, limit: float = 180.0) -> None:
         until("the operator works", self.is_working, limit, every=0.2)
 
     def kill(self) -> None:

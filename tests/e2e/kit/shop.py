@@ -122,7 +122,7 @@ class Shop:
         """Bring the first version up to full size, and wait until its Service answers."""
         self.publish(version)
         self.want(version)
-        self.wait_for(f"{version} serves", lambda: self.serves(version), 90)
+        self.wait_for(f"{version} serves", lambda: self.serves(version), 180)
         self.wait_for("the Service answers", self.answers)
 
     def answers(self) -> bool:
@@ -167,7 +167,7 @@ class Shop:
     def delete_and_wait(self) -> None:
         """Delete, and wait until its pods are gone."""
         self.delete()
-        until(f"pods of {self.name} gone", lambda: not self.pods(), 90)
+        until(f"pods of {self.name} gone", lambda: not self.pods(), 180)
 
     # --- what is there ----------------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class Shop:
         """Wait until the last pod of a version has ended."""
         self.wait_for(f"pods of {version} are gone", lambda: not self.pods(version))
 
-    def wait_for_outcome(self, outcome: str, limit: float = 90.0) -> None:
+    def wait_for_outcome(self, outcome: str, limit: float = 180.0) -> None:
         """Wait until a rollout ended so: `v2 RolledBack`."""
         self.wait_for(outcome, lambda: outcome in self.outcomes(), limit)
 

@@ -143,10 +143,10 @@ def person_promotes(api: Api) -> None:
 def first_version_that_fails_says_so(api: Api) -> None:
     shop = Shop(api, "first-fails")
     shop.try_version("crash")
-    shop.wait_for("failed", lambda: shop.reason("Ready") == "FirstVersionFailed", 90)
+    shop.wait_for("failed", lambda: shop.reason("Ready") == "FirstVersionFailed", 180)
     assert "made to crash" in shop.message("Ready")
     shop.try_version("good")
-    shop.wait_for("good serves", lambda: shop.serves("good"), 90)
+    shop.wait_for("good serves", lambda: shop.serves("good"), 180)
     shop.delete()
 
 

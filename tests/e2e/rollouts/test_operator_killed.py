@@ -60,11 +60,11 @@ def test_what_was_begun_is_finished_by_the_next_process(api: Api, release: Opera
     for story in stories:
         story.serve()
     promoting.shop.want(promoting.candidate)
-    promoting.shop.wait_for("its step", lambda: promoting.is_in("Stepping"), 90)
+    promoting.shop.wait_for("its step", lambda: promoting.is_in("Stepping"), 180)
     for story in (stepping, starting):
         story.shop.want(story.candidate)
     stepping.shop.wait_for("its step", lambda: stepping.is_in("Stepping"))
-    promoting.shop.wait_for("promoting", lambda: promoting.is_in("Promoting"), 90)
+    promoting.shop.wait_for("promoting", lambda: promoting.is_in("Promoting"), 180)
     assert starting.is_in("Starting")
     assert stepping.is_in("Stepping")
     for story in stories:
