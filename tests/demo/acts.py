@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tests.demo.stage import NotSeen, Stage
 from tests.demo.view import View
+from tests.e2e.kit.api import moment
 
 Midway = Callable[[], None]
 SHIFT = "10:15"
@@ -51,8 +52,11 @@ def worse_is_rolled_back(stage: Stage, midway: Midway = nothing) -> str:
         raise NotSeen(f"v2 was rolled back, but not by its gate `wrong`: {end['message']}")
     stage.until("v1 alone serves, v2 quarantined", _v2_is_out, 60)
     _applied_again(stage)
-    tally = stage.stats()["total"]["versions"].get("v2", {})
-    return f"v2 gave {tally.get('answered', 0)} answers, {tally.get('accuracy') or 0:.0%} right"
+    tally = stage.stats()["total"]["versions"].get("v2")
+    if not tally:
+        raise NotSeen("v2 answered users before it was rolled back")
+    after = tally["last"] - moment(end["at"]).timestamp()
+    return f"v2 gave {tally['answered']} answers, the last {after:+.1f} s from the decision"
 
 
 def _applied_again(stage: Stage) -> None:

@@ -98,8 +98,10 @@ def perform(stage: Stage, title: str, act: Act) -> Seen:
         missing = str(error)
     after = _tally(stage)
     counts = {name: after[name] - before.get(name, 0) for name in after}
+    seconds = time.monotonic() - began
+    stage.say(f"not seen: {missing}" if missing else f"seen after {seconds:.0f} s: {result}")
     serving = (stage.view().status.get("stable") or {}).get("version", "-")
-    return Seen(title, time.monotonic() - began, result, missing, serving, counts)
+    return Seen(title, seconds, result, missing, serving, counts)
 
 
 def _tally(stage: Stage) -> dict[str, int]:
