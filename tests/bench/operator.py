@@ -83,7 +83,7 @@ def main() -> None:
             shops.append(shop)
             reactions += runs
             rows += fault_rows(fault, interval, runs)
-    promotions = measure_promotions(shops[0])
+    promotions = measure_promotions(shops[::2])
     rows += rollout_rows(reactions, promotions)
     rows += rest_rows(operator, shops)
     for shop in shops:
@@ -185,21 +185,23 @@ def _peers(figure: str) -> dict[str, str]:
 # --- promotions, writes, rest --------------------------------------------------------------------
 
 
-def measure_promotions(shop: Shop) -> list[Promotion]:
-    """Promote two good versions in a row, with connections of each kind."""
-    steps = ({"weight": "25%", "for": "3s"}, {"weight": "50%", "for": "3s"})
-    shop.rollout["steps"] = list(steps)
-    shop.command("retry", "fail100-0")  # a person lifts Flapping
-    result = []
-    for version, keep_alive in (("better", False), ("best", True)):
-        shop.publish(version)
-        with shop.record() as record, shop.load(RATE, keep_alive=keep_alive) as load:
-            before = shop.serving_version
-            shop.want(version)
-            shop.wait_for_outcome(f"{version} Promoted", 120)
-            shop.wait_until_gone(before)
-        result.append(Promotion(len(load.lost()), record.writes().total(), len(steps)))
-    return result
+def measure_promotions(shops: list[Shop]) -> list[Promotion]:
+    """Promote good versions in two steps: over new connections, and over kept ones."""
+    with ThreadPoolExecutor(len(shops)) as pool:
+        return list(pool.map(measure_promotion, shops, (False, True)))
+
+
+def measure_promotion(shop: Shop, keep_alive: bool) -> Promotion:
+    """Promote a good version under load; lost are requests that nobody answered."""
+    steps = [{"weight": "25%", "for": "3s"}, {"weight": "50%", "for": "3s"}]
+    shop.rollout["steps"] = steps
+    shop.command("retry", next(iter(shop.rejected())))  # a person lifts Flapping
+    shop.publish("better")
+    with shop.record() as record, shop.load(RATE, keep_alive=keep_alive) as load:
+        shop.want("better")
+        shop.wait_for_outcome("better Promoted", 120)
+        shop.wait_until_gone("good")
+    return Promotion(len(load.lost()), record.writes().total(), len(steps))
 
 
 def rollout_rows(reactions: list[Reaction], promotions: list[Promotion]) -> list[Row]:

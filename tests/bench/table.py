@@ -26,7 +26,9 @@ TITLES = Row(
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Return `min/median/max`."""
+    """Return `min/median/max`, or the only value."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
     shown = (min(values), median(values), max(values))
     return "/".join(f"{value:.{digits}f}" for value in shown)
 
