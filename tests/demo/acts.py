@@ -46,7 +46,7 @@ def worse_is_rolled_back(stage: Stage, midway: Midway = nothing) -> str:
     stage.apply("03-try-worse.yaml")
     stage.until("v2 answers a share of the users", lambda v: _is_at_step(v, "v2"), 90)
     midway()
-    view = stage.until("v2 rolled back", lambda v: v.ended("v2", "RolledBack"), 120)
+    view = stage.until("v2 rolled back", lambda v: v.ended("v2", "RolledBack"), 180)
     end = view.ended("v2", "RolledBack")
     if "gate wrong" not in end["message"]:
         raise NotSeen(f"v2 was rolled back, but not by its gate `wrong`: {end['message']}")
@@ -80,7 +80,7 @@ def better_is_promoted(stage: Stage, midway: Midway = nothing) -> str:
     stage.apply("04-try-better.yaml")
     stage.until("v3 answers a share of the users", lambda v: _is_at_step(v, "v3"), 90)
     midway()
-    stage.until("v3 promoted", lambda v: v.ended("v3", "Promoted"), 180)
+    stage.until("v3 promoted", lambda v: v.ended("v3", "Promoted"), 240)
     stage.until("v3 alone serves", lambda v: v.serves("v3"), 60)
     return "v3 serves alone"
 

@@ -18,7 +18,7 @@ from tests.demo.acts import (
 from tests.demo.stage import Stage
 from tests.e2e.kit.operator_process import OperatorProcess
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 Act = Callable[[Stage, Midway], str]
 ACTS: tuple[Act, ...] = (v1_serves, worse_is_rolled_back, better_is_promoted, drift_is_cured)
