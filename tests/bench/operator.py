@@ -267,8 +267,10 @@ def blind_rows(api: Api) -> list[Row]:
     for kind, text in BLIND.items():
         own = [end for (k, _), end in zip(jobs, ended, strict=True) if k == kind]
         wrong = sum(end.while_blind != "" for end in own)
-        verdict = "met" if wrong == 0 else "MISSED"
-        rows.append(Row(f"  {text}: ended unseen", f"{wrong} of {len(own)}", "0", verdict))
+        verdict = "meets" if wrong == 0 else "misses"
+        rows.append(
+            Row(f"  {text}: ended unseen", f"{wrong} of {len(own)}", goal="0", verdict=verdict)
+        )
         promoted = sum(end.afterwards == "Promoted" for end in own)
         rows.append(Row("    promoted when figures are back", f"{promoted} of {len(own)}"))
     return rows

@@ -9,19 +9,19 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a figure, its goal and verdict, and what others need."""
+    """One line: a figure, what others need, its goal and verdict."""
 
     what: str
     measured: str = ""
-    goal: str = ""
-    verdict: str = ""
     argo_best: str = ""
     argo_1s: str = ""
     flagger: str = ""
+    goal: str = ""
+    verdict: str = ""
 
 
 TITLES = Row(
-    "", "measured", "goal", "verdict", "Argo Rollouts, best", "Argo, interval 1 s", "Flagger"
+    "", "measured", "Argo Rollouts, best", "Argo, interval 1 s", "Flagger", "goal", "verdict"
 )
 
 
@@ -37,8 +37,8 @@ def judge(what: str, values: Sequence[float], most: float | None, digits: int = 
     """Return a line whose goal the worst run must meet; None: there is no goal."""
     if most is None:
         return Row(what, spread(values, digits))
-    verdict = "met" if max(values) <= most else "MISSED"
-    return Row(what, spread(values, digits), f"<= {most:g}", verdict)
+    verdict = "meets" if max(values) <= most else "misses"
+    return Row(what, spread(values, digits), goal=f"<= {most:g}", verdict=verdict)
 
 
 def render(rows: Sequence[Row]) -> str:
