@@ -170,18 +170,42 @@ class TestAdmission:
     def test_version_in_use_is_not_deleted(self):
         kubectl("apply", "-f", "-", stdin=version("used-v1"))
         status = json.dumps({"status": {"usedBy": ["shop"]}})
-        patch = ("patch", "modelversions.trimtab.dev", "used-v1", "-n", TEAM, "--subresource=status", "--type=merge")
+        patch = (
+            "patch",
+            "modelversions.trimtab.dev",
+            "used-v1",
+            "-n",
+            TEAM,
+            "--subresource=status",
+            "--type=merge",
+        )
 
         def is_refused() -> bool:
             kubectl(*patch, "-p", status)
-            done = call("kubectl", "delete", "modelversions.trimtab.dev", "used-v1", "-n", TEAM, "--dry-run=server")
+            done = call(
+                "kubectl",
+                "delete",
+                "modelversions.trimtab.dev",
+                "used-v1",
+                "-n",
+                TEAM,
+                "--dry-run=server",
+            )
             return "used-v1 is in use by Deployment shop" in done.stderr
 
         until(is_refused, "policy in force")
 
     def test_command_names_its_giver(self):
         kubectl("apply", "-f", "-", stdin=version("told-v1"))
-        annotate = ("kubectl", "annotate", "modelversions.trimtab.dev", "told-v1", "-n", TEAM, "--overwrite")
+        annotate = (
+            "kubectl",
+            "annotate",
+            "modelversions.trimtab.dev",
+            "told-v1",
+            "-n",
+            TEAM,
+            "--overwrite",
+        )
         command = "trimtab.dev/command=promote/x/1"
 
         def is_refused() -> bool:
