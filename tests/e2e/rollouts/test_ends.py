@@ -28,7 +28,7 @@ def newer_version_supersedes(api: Api) -> None:
 
 
 def no_room_is_nobodys_fault(api: Api) -> None:
-    shop = Shop(api, "no-room", rollout={"deadline": "30s"})
+    shop = Shop(api, "no-room", rollout={"deadline": "12s"})
     shop.serve("good")
     before = shop.pod_uids("good")
     shop.try_version("better", resources={"requests": {"cpu": "1000"}})
@@ -38,7 +38,7 @@ def no_room_is_nobodys_fault(api: Api) -> None:
 
 
 def missing_image_is_nobodys_fault(api: Api) -> None:
-    shop = Shop(api, "no-image", rollout={"deadline": "30s"})
+    shop = Shop(api, "no-image", rollout={"deadline": "12s"})
     shop.serve("good")
     before = shop.pod_uids("good")
     shop.try_version("better", image="localhost/there-is-no-such-image:1")
@@ -53,6 +53,7 @@ def assert_waits(shop: Shop, before: set[str]) -> None:
     assert shop.status["backOff"]["attempts"] == 1
     assert shop.route() == shop.status["stable"]["revision"]
     assert shop.pod_uids("good") == before
+    shop.rollout["deadline"] = "5m"
     with shop.load(RATE):
         shop.try_version("best")
         shop.wait_for_outcome("best Promoted")
