@@ -132,7 +132,7 @@ def measure_fault(shop: Shop, fault: str) -> list[Reaction]:
                 enough_to_decision=decided - answers[GOAL_AFTER_REQUESTS - 1],
                 decision_to_last=max(0.0, answers[-1] - decided),
                 bad_answers=len(load.bad(version)),
-                lost=len(load.lost()),
+                lost=len(load.lost()) + load.unsent,
                 writes=record.writes().total(),
             )
         )
@@ -201,7 +201,7 @@ def measure_promotion(shop: Shop, keep_alive: bool) -> Promotion:
         shop.want("better")
         shop.wait_for_outcome("better Promoted", 120)
         shop.wait_until_gone("good")
-    return Promotion(len(load.lost()), record.writes().total(), len(steps))
+    return Promotion(len(load.lost()) + load.unsent, record.writes().total(), len(steps))
 
 
 def rollout_rows(reactions: list[Reaction], promotions: list[Promotion]) -> list[Row]:

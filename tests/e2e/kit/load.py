@@ -30,6 +30,9 @@ class Load:
     keep_alive: bool = False
     """False: a connection for each request, so that shares follow the Service at once."""
     answers: list[Answer] = field(default_factory=list)
+    unsent: int = 0
+    """Requests that never left this process: all connections were busy for 30 s. Nobody lost them,
+    but where there are some, nobody knows what would have become of them either."""
 
     def __enter__(self) -> Load:
         self._stop = threading.Event()
@@ -66,7 +69,7 @@ class Load:
             version = answer.headers.get("X-Version", "")
             self.answers.append(Answer(time.time(), answer.status_code, version))
         except httpx.PoolTimeout:
-            return  # it never left this process: the client was too slow, nobody lost it
+            self.unsent += 1
         except httpx.HTTPError as error:
             self.answers.append(Answer(time.time(), 0, type(error).__name__))
 

@@ -21,6 +21,7 @@ def promote_under_load(api: Api, name: str, *, keep_alive: bool) -> None:
             shop.wait_for_outcome("better Promoted")
             shop.wait_until_gone("good")
         assert load.lost() == []
+        assert load.unsent == 0, "the load generator was held up"
         assert all(answer.status == 200 for answer in load.answers)
         assert load.by_version()["better"] > 50
         assert shop.live["spec"] == asked
