@@ -25,6 +25,10 @@ class NoAnswer(Exception):
     """The request was not answered: refused, cut off, or not in time."""
 
 
+class NotSent(NoAnswer):
+    """No connection was free in time: the request never left, so that nobody lost it."""
+
+
 @dataclass(slots=True)
 class Answer:
     """Status, body, and whether it took a second connection."""
@@ -65,18 +69,21 @@ class Connections:
         self._leaves: dict[asyncio.StreamWriter, float] = {}
 
     async def post(self, path: str, body: bytes) -> Answer:
-        """Send one request and return its answer; raise NoAnswer."""
+        """Send one request and return its answer; raise NoAnswer, or NotSent."""
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self._authority}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
+        await self._wait_for_a_connection()
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._free:
+            async with asyncio.timeout(self._timeout_seconds):
                 return await self._post(head.encode() + body)
         except TimeoutError as error:
             raise NoAnswer(f"no answer within {self._timeout_seconds:g} s") from error
         except (OSError, EOFError, ValueError) as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._free.release()
 
     async def close(self) -> None:
         """Close the idle connections."""
@@ -85,6 +92,13 @@ class Connections:
             self._drop(writer)
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    async def _wait_for_a_connection(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise NotSent(f"no connection was free for {self._timeout_seconds:g} s") from error
 
     async def _post(self, message: bytes) -> Answer:
         reused = self._take()

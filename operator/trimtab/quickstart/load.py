@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from trimtab.quickstart.connections import Connections, NoAnswer
+from trimtab.quickstart.connections import Connections, NoAnswer, NotSent
 from trimtab.quickstart.digits import Angles, Pool, rotate_images
 from trimtab.quickstart.tally import Record
 
@@ -124,9 +124,10 @@ class Load:
         began = time.monotonic()
         try:
             answer = await self._service.post(self._path, body)
-        except NoAnswer:
+        except NoAnswer as error:
             for tally in self.record.both():
-                tally.lost += 1
+                tally.unsent += isinstance(error, NotSent)
+                tally.lost += not isinstance(error, NotSent)
             return
         milliseconds = 1000 * (time.monotonic() - began)
         for tally in self.record.both():

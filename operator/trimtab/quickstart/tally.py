@@ -23,7 +23,8 @@ class VersionTally:
 class Tally:
     """Counts over some time.
 
-    sent = ok + errors (5xx) + rejected (4xx) + lost (no answer) + those still in flight. retried:
+    sent = ok + errors (5xx) + rejected (4xx) + lost (no answer) + unsent (never left, for want of a
+    free connection: the users outran what answers them) + those still in flight. retried:
     answered on a second connection. malformed: among ok, answers that no user can
     read. labelled, refused: truths taken and not taken.
     """
@@ -33,6 +34,7 @@ class Tally:
     errors: int = 0
     rejected: int = 0
     lost: int = 0
+    unsent: int = 0
     retried: int = 0
     malformed: int = 0
     labelled: int = 0

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from tests.unit.quickstart.conftest import FakeModel
 
-from trimtab.quickstart.connections import Connections, NoAnswer
+from trimtab.quickstart.connections import Connections, NoAnswer, NotSent
 
 BODY = b'{"inputs": [{"data": [3]}]}'
 
@@ -91,6 +91,12 @@ async def test_silence_is_no_answer_in_time() -> None:
     listening.close()
     for writer in writers:
         writer.close()
+
+
+async def test_request_without_a_free_connection_is_not_sent(server: FakeModel) -> None:
+    with pytest.raises(NotSent, match=r"no connection was free for 0\.01 s"):
+        await Connections(server.url, 0, timeout_seconds=0.01).post("/infer", BODY)
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("url", ["https://x", "ftp://x", "x:80"])

@@ -86,6 +86,15 @@ async def test_server_that_is_gone_is_counted_as_lost() -> None:
     assert total["accuracy"] is None
 
 
+async def test_requests_that_never_left_are_told_apart(server: FakeModel) -> None:
+    none_free = Connections(server.url, 0, timeout_seconds=0.01)
+    load = Load(POOL, none_free, None, Dials(rate=100))
+    await run(load, 0.1)
+    total = load.record.total.to_json()
+    assert total["unsent"] == total["sent"] > 0
+    assert total["lost"] == 0
+
+
 async def test_rotates_what_it_sends(server: FakeModel) -> None:
     load = load_on(server, Dials(rate=200, angles=Angles(90, 90)))
     server.classify = lambda image: int(max(image))
