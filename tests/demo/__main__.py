@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from tests.demo.play import ACTS, LIMIT_SECONDS, clean, install, play, table
-from tests.demo.stage import TRAINING_IMAGE, Stage
+from tests.demo.stage import TRAINING_IMAGE, NotSeen, Stage
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,7 +26,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     began = time.monotonic()
     print("installing the release and an empty namespace", flush=True)
-    install()
+    try:
+        install()
+    except (NotSeen, RuntimeError) as error:
+        print(f"not installed: {error}", file=sys.stderr)
+        return 1
     print(f"installed in {time.monotonic() - began:.0f} s", flush=True)
     stage = Stage(TRAINING_IMAGE, lambda line: print(line, flush=True))
     seen = play(stage)

@@ -49,13 +49,13 @@ def install(namespace: str = NAMESPACE) -> None:
     """Make an empty namespace, and install or upgrade the release with its store in it.
 
     Other namespaces that the release gave the store's keys to keep them. A release that a person
-    installed in a context of their own is left alone: RuntimeError.
+    installed in a context of their own is left alone: NotSeen.
     """
     kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=180)
     was_there = "trimtab" in helm("list", "-n", SYSTEM, "--short").split()
     is_made_here = SYSTEM in _names("namespaces", "-l", MADE_BY)
     if was_there and not is_made_here and os.environ.get("KUBE_CONTEXT"):
-        raise RuntimeError(f"{SYSTEM} has a release that the demo did not make; take another one")
+        raise NotSeen(f"{SYSTEM} has a release that the demo did not make; take another context")
     namespaces = {namespace}
     if was_there:
         values = json.loads(helm("get", "values", "trimtab", "-n", SYSTEM, "-o", "json")) or {}
@@ -67,9 +67,12 @@ def install(namespace: str = NAMESPACE) -> None:
 
 
 def clean(namespace: str = NAMESPACE) -> None:
-    """Remove the namespace; the release, its namespace and the kinds where the demo made them."""
+    """Remove the namespace, the release, its namespace and the kinds.
+
+    In a context of a person: release and kinds only where the demo made them.
+    """
     kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=180)
-    if _names("namespaces", "-l", MADE_BY):
+    if _names("namespaces", "-l", MADE_BY) or not os.environ.get("KUBE_CONTEXT"):
         helm("uninstall", "trimtab", "--namespace", SYSTEM, "--wait", "--ignore-not-found")
         kinds = [name for name in _names("crd") if name.endswith(".trimtab.dev")]
         if kinds:
