@@ -60,7 +60,7 @@ def install(namespace: str = NAMESPACE) -> None:
     if was_there:
         values = json.loads(helm("get", "values", "trimtab", "-n", SYSTEM, "-o", "json")) or {}
         known = set((values.get("artifacts") or {}).get("namespaces") or [])
-        namespaces |= known & set(_names("namespaces"))
+        namespaces |= known & set(_names("namespaces", "--field-selector=status.phase=Active"))
     install_release(sorted(namespaces))
     if not was_there:
         kubectl("label", "namespace", SYSTEM, f"{MADE_BY}=true", "--overwrite")
