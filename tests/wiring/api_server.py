@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from trimtab.cluster.kubernetes_api import EVENTS
+from trimtab.cluster.kubernetes_api import EVENTS, MERGE
 from trimtab.cluster.lease import LEASES
 from trimtab.cluster.port import SECRETS, WATCHED, Json, Key, Resource
 from trimtab.errors import Conflict, Refused, RetryLater
@@ -114,6 +114,10 @@ class ApiServer:
                 return web.json_response(self._list(request, asked))
             case "PATCH" if asked.subresource == "status":
                 return web.json_response(await self.cluster.apply_status(asked.key, body["status"]))
+            case "PATCH" if request.content_type == MERGE:
+                version = body["metadata"]["resourceVersion"]
+                restored = self.cluster.restore(asked.key, body["spec"], resource_version=version)
+                return web.json_response(await restored)
             case "PATCH":
                 return web.json_response(await self.cluster.apply(body))
             case "POST":

@@ -49,6 +49,19 @@ async def test_apply_is_server_side_forced_and_by_our_manager(
     )
 
 
+async def test_restore_takes_out_what_others_added_unless_it_changed_since(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    stored = await cluster.apply(workload())
+    version = stored["metadata"]["resourceVersion"]
+    changed = api_server.cluster.user_change(WORKLOAD, lambda obj: obj["spec"].update(paused=True))
+    with pytest.raises(Conflict):
+        await cluster.restore(WORKLOAD, {"paused": None}, resource_version=version)
+    version = changed["metadata"]["resourceVersion"]
+    restored = await cluster.restore(WORKLOAD, {"paused": None}, resource_version=version)
+    assert "paused" not in restored["spec"]
+
+
 async def test_status_is_applied_to_the_subresource(
     api_server: ApiServer, cluster: KubernetesCluster
 ) -> None:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 PAGE = 500
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 CONTROLLER = "trimtab.dev/operator"
 MOST_NOTE_CHARACTERS = 1024
@@ -126,6 +127,19 @@ class KubernetesCluster:
             query={"fieldManager": MANAGER, "force": "true"},
             body=manifest,
             content_type=APPLY,
+        )
+
+    async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:
+        """Merge patch of the spec; Conflict if the object changed since."""
+        return await self._transport.request(
+            "restore",
+            "PATCH",
+            key.resource,
+            namespace=key.namespace,
+            name=key.name,
+            query={"fieldManager": MANAGER},
+            body={"metadata": {"resourceVersion": resource_version}, "spec": spec},
+            content_type=MERGE,
         )
 
     async def create(self, manifest: Json) -> Json | None:

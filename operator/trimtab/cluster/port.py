@@ -73,6 +73,13 @@ class Cluster(Protocol):
         """Server-side apply of the whole status subresource; nothing else of the object."""
         ...
 
+    async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:
+        """JSON merge patch (RFC 7386) of the spec of a child, if it is still at this version.
+
+        Takes out what others added, which server-side apply leaves alone.
+        """
+        ...
+
     async def create(self, manifest: Json) -> Json | None:
         """Create an object; None if one of that name exists already, which is success."""
         ...

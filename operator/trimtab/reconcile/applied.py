@@ -70,6 +70,45 @@ def _selects_more(manifest: Json, live: Json) -> bool:
     return bool(manifest["kind"] == "Service" and selector != live_selector)
 
 
+def leftover_patch(manifest: Json, stored: Json, known: Applied | None) -> Json:
+    """Return the merge patch that takes out of `stored` what an apply left of other hands.
+
+    Server-side apply keeps entries that another manager added. A repair goes back to what the API
+    server stored for this intent before; without that knowledge (a new process, a new intent) lists
+    that are not as wanted are replaced. Empty: nothing is left.
+    """
+    spec = stored.get("spec", {})
+    if known is not None and known.intent == intent_hash(manifest):
+        return _way_back(known.stored, spec)
+    return _wanted_lists(manifest.get("spec", {}), spec)
+
+
+def _way_back(wanted: Json, live: Json) -> Json:
+    patch: Json = {name: None for name in live if name not in wanted}
+    for name, value in wanted.items():
+        found = live.get(name)
+        if isinstance(value, dict) and isinstance(found, dict):
+            inner = _way_back(value, found)
+            if inner:
+                patch[name] = inner
+        elif value != found:
+            patch[name] = value
+    return patch
+
+
+def _wanted_lists(wanted: Json, live: Json) -> Json:
+    patch: Json = {}
+    for name, value in wanted.items():
+        found = live.get(name)
+        if isinstance(value, dict) and isinstance(found, dict):
+            inner = _wanted_lists(value, found)
+            if inner:
+                patch[name] = inner
+        elif isinstance(value, list) and differences(value, found):
+            patch[name] = value
+    return patch
+
+
 def repair_note(manifest: Json, live: Json | None, known: Applied | None) -> str | None:
     """Return what was changed by hand and by whom; None if the write is our own change."""
     if known is None or known.intent != intent_hash(manifest):

@@ -49,7 +49,13 @@ from trimtab.decide.snapshot import (
     WorkloadView,
 )
 from trimtab.errors import Conflict, SpecError
-from trimtab.reconcile.applied import Applied, intent_hash, needs_apply, repair_note
+from trimtab.reconcile.applied import (
+    Applied,
+    intent_hash,
+    leftover_patch,
+    needs_apply,
+    repair_note,
+)
 from trimtab.reconcile.cache import key_of, version_of
 from trimtab.reconcile.observability import CONFIGURATION_REPAIRS
 from trimtab.reconcile.pods import target_of, view_of
@@ -329,6 +335,10 @@ async def _apply_child(world: World, key: Key, manifest: Json, kept: _Kept) -> N
     before = await world.cluster.read(child) if is_repair else live
     note = repair_note(manifest, before, known)
     stored = await world.apply(manifest)
+    leftover = leftover_patch(manifest, stored, known) if live is not None else {}
+    if leftover:
+        version = stored["metadata"]["resourceVersion"]
+        stored = await world.restore(child, leftover, resource_version=version)
     kept.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
     if note is not None:
         CONFIGURATION_REPAIRS.labels(manifest["kind"]).inc()

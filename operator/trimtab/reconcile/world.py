@@ -63,6 +63,12 @@ class World:
         self.remember(stored)
         return stored
 
+    async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:
+        """Take out of a child what others added, and remember the reply."""
+        stored = await self.cluster.restore(key, spec, resource_version=resource_version)
+        self.remember(stored)
+        return stored
+
     async def apply_status(self, key: Key, status: Json) -> Json:
         """Write a status and remember the reply."""
         stored = await self.cluster.apply_status(key, status)

@@ -54,6 +54,19 @@ def merge(target: Json, intent: Json) -> None:
             target[name] = copied(value)
 
 
+def merge_patch(target: Json, patch: Json) -> None:
+    """Carry out a JSON merge patch in place (RFC 7386): null removes, lists are replaced."""
+    for name, value in patch.items():
+        if value is None:
+            target.pop(name, None)
+        elif isinstance(value, dict):
+            if not isinstance(target.get(name), dict):
+                target[name] = {}
+            merge_patch(target[name], value)
+        else:
+            target[name] = copied(value)
+
+
 def remove(target: Json, path: Path) -> None:
     """Remove a leaf and the maps that become empty by it."""
     head, *rest = path

@@ -21,7 +21,7 @@ from trimtab.api.kinds import BY_PLURAL
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.cluster.port import BY_API_KIND, CHILD_KINDS, OWN_KINDS, PODS, Json, Key, Resource
 from trimtab.errors import Conflict, Refused, RetryLater
-from trimtab.simulation.apply import NOT_OWNED, Path, apply_intent, copied
+from trimtab.simulation.apply import NOT_OWNED, Path, apply_intent, copied, merge_patch
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Listener = Callable[[EventType, Resource, Json], None]
@@ -183,6 +183,17 @@ class SimulatedCluster:
         changed = self._store(key, target)
         self._owned[key, "status"] = now_owned
         return self._after_write("apply_status", key, changed)
+
+    async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:
+        """Merge patch of the spec with a precondition."""
+        self._before_write("restore", key)
+        before = self._stored(key)
+        if before is None or before["metadata"]["resourceVersion"] != resource_version:
+            raise Conflict(f"restore {key}: gone, or changed since it was read")
+        target = copied(before)
+        merge_patch(target["spec"], spec)
+        self._admit(target)
+        return self._after_write("restore", key, self._store(key, target))
 
     async def create(self, manifest: Json) -> Json | None:
         """Create, or None if the name is taken."""

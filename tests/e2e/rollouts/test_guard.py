@@ -1,5 +1,7 @@
 """After promotion, and what hands and nodes do to a Deployment."""
 
+from typing import Any
+
 import pytest
 from tests.e2e.kit.api import Api
 from tests.e2e.kit.scenes import Play, Scene, played
@@ -76,12 +78,29 @@ def what_hands_change_is_put_back(api: Api) -> None:
     api.patch("Service", shop.name, selector, manager="kubectl-edit")
     shop.wait_for("the route is back", lambda: "app" not in selector_of(shop))
     shop.wait_for("three events", lambda: len(repairs(shop)) == 3)
+    add_to_environment(api, workload)
+    shop.wait_for("the environment is back", lambda: "ADDED" not in environment_of(api, workload))
+    shop.wait_for("four events", lambda: len(repairs(shop)) == 4)
     notes = " | ".join(repairs(shop))
     assert f"Service {shop.name} was deleted" in notes
     assert "replicas changed by kubectl-edit" in notes
     assert "selector.app changed by kubectl-edit" in notes
     assert len(before & shop.pod_uids("good")) >= 1
     shop.delete()
+
+
+def environment_of(api: Api, workload: str) -> set[str]:
+    live = api.get("Workload", workload)
+    assert live is not None
+    return {entry["name"] for entry in live["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+def add_to_environment(api: Api, workload: str) -> None:
+    """As `kubectl set env` does: an entry more in a list that is merged by name."""
+    entry = {"op": "add", "value": {"name": "ADDED", "value": "1"}}
+    path = f"{api.path('Workload', workload)}?fieldManager=kubectl-set"
+    patch: Any = [entry | {"path": "/spec/template/spec/containers/0/env/-"}]
+    api.call("PATCH", path, patch, content="application/json-patch+json")
 
 
 def repairs(shop: Shop) -> list[str]:

@@ -159,6 +159,34 @@ async def test_what_somebody_added_is_named() -> None:
     assert any("selector.app changed by" in note for note in notes)
 
 
+def template_of(shop: Shop) -> Json:
+    assert shop.status.stable is not None
+    live = shop.cluster.get(Key(WORKLOADS, "shop", shop.status.stable.workload))
+    assert live is not None
+    template: Json = live["spec"]["template"]["spec"]
+    return template
+
+
+async def test_what_hands_add_is_taken_out_again() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    assert shop.status.stable is not None
+    workload = Key(WORKLOADS, "shop", shop.status.stable.workload)
+
+    def add(obj: Json) -> None:
+        pod = obj["spec"]["template"]["spec"]
+        pod["nodeSelector"] = {"disk": "ssd"}
+        pod["containers"][0]["env"].append({"name": "ADDED", "value": "1"})
+
+    before = template_of(shop)
+    shop.cluster.user_change(workload, add)
+    await shop.harness.settle()
+    assert template_of(shop) == before
+    notes = [e.message for e in shop.cluster.events if e.reason == "ConfigurationRepaired"]
+    assert len(notes) == 1
+    assert "nodeSelector" in notes[0]
+
+
 async def test_at_rest_nothing_is_written() -> None:
     shop = Shop()
     await shop.serve("v1", guard={"for": "1m"})
