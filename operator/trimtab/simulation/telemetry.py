@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
 
 from trimtab.cluster.port import PODS, Key
 from trimtab.simulation.cluster import SimulatedCluster
 from trimtab.simulation.traffic import Traffic
+from trimtab.telemetry.checkpoint import Checkpoint
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.port import (
@@ -61,13 +61,18 @@ class SimulatedTelemetry:
         """See the port."""
         return self.window_store.windows(key)
 
-    def checkpoint(self) -> dict[str, Any]:
+    def checkpoint(self, key: str) -> Checkpoint | None:
         """See the port."""
-        return self.window_store.to_dict()
+        windows = self.window_store.save(key)
+        if windows is None or key not in self.counters:
+            return None
+        watched_since, processes, changes = self.counters.save(key)
+        return Checkpoint(key, watched_since, windows, processes, changes)
 
-    def restore(self, data: dict[str, Any]) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """See the port."""
-        self.window_store.load(data)
+        self.counters.restore(checkpoint.key, checkpoint.watched_since, checkpoint.processes)
+        self.window_store.restore(checkpoint.key, checkpoint.windows)
 
     def scrape(self, traffic: Traffic, on_sample: Callable[[Key], None]) -> None:
         """Read every target of a Deployment once, as the scraper would."""
@@ -89,7 +94,8 @@ class SimulatedTelemetry:
                 values = {} if how.empty else traffic.series_of(pod)
                 sample = Exposition(values, _started(target))
                 grown = self.counters.record(key, target.process, sample, self._now())
-                self.window_store.add(key, grown, self._now())
+                since = self.counters.since(key, target.process)
+                self.window_store.add(key, grown, self._now(), since)
         on_sample(deployment)
 
 

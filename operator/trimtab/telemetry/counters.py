@@ -6,9 +6,10 @@ kept and only so many vanished processes by themselves.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trimtab.stats.counts import Reading, increments, merged, restarted
+from trimtab.telemetry.checkpoint import SavedProcess
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.port import (
     Labels,
@@ -50,6 +51,10 @@ class _Process:
     failures: int = 0
     missed: int = 0
     gone_at: float | None = None
+    saved: SavedProcess | None = None
+    """From before a restart of the operator, until there is a sample of our own."""
+    since: float | None = None
+    """From when on the last increments were counted, if a restart of the operator lay between."""
 
     def cumulated(self) -> Series:
         """What it counted over all its lives. Series that it no longer exports are left out."""
@@ -58,6 +63,31 @@ class _Process:
         if not self.carried:
             return self.reading.values
         return merged(self.carried, self.reading.values)
+
+    @property
+    def is_only_saved(self) -> bool:
+        """Whether it ended before this operator saw it."""
+        return self.gone_at is not None and self.saved is not None
+
+    def believe(self, new: Reading[SeriesKey], now: float) -> None:
+        """Take a sample for the last good one."""
+        self.reading, self.sampled_at, self.problem, self.failures = new, now, None, 0
+        self.saved = None
+
+    def to_save(self, name: str) -> SavedProcess | None:
+        """What a checkpoint needs of it; None before its first sample."""
+        if self.reading is None or self.sampled_at is None:
+            return None if self.saved is None else replace(self.saved, gone_at=self.gone_at)
+        return SavedProcess(
+            process=name,
+            pod=self.target.pod,
+            revision=self.target.revision,
+            process_start=self.reading.process_start,
+            sampled_at=self.sampled_at,
+            gone_at=self.gone_at,
+            values={k: v for k, v in self.reading.values.items() if is_cumulative(k)},
+            carried=self.carried,
+        )
 
     def counters(self) -> ProcessCounters:
         return ProcessCounters(
@@ -83,6 +113,10 @@ class _Deployment:
     departed: dict[str, dict[SeriesKey, float]] = field(default_factory=dict)
     terminations: int = 0
     missed: int = 0
+    changes: int = 0
+    is_restored: bool = False
+    is_told: bool = True
+    """Whether its targets are known; not between a restore and the first of them."""
 
 
 class CounterStore:
@@ -96,6 +130,9 @@ class CounterStore:
         """Processes that are no longer targets keep their last sample and count as terminated."""
         deployment = self._deployments.setdefault(key, _Deployment(watched_since=now))
         wanted = {target.process: target for target in targets}
+        deployment.is_told = True
+        if not wanted.keys() <= deployment.processes.keys():
+            deployment.changes += 1
         for name, target in wanted.items():
             known = deployment.processes.setdefault(name, _Process(target))
             known.target, known.gone_at = target, None
@@ -103,7 +140,11 @@ class CounterStore:
             if name not in wanted and process.gone_at is None:
                 process.gone_at = now
                 deployment.terminations += 1
+                deployment.changes += 1
         self._fold_oldest(deployment)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._deployments
 
     def forget(self, key: str) -> None:
         self._deployments.pop(key, None)
@@ -125,23 +166,69 @@ class CounterStore:
             self.record_failure(key, process, NoData(NoDataReason.NO_SERIES, "no trimtab_ series"))
             return {}
         new = Reading(sample.values, sample.process_start)
-        if own.reading is None:
+        if own.reading is None and own.saved is None:
             _take_over_life(deployment, own, new)
-        old = own.reading
-        grown = increments(old, new, may_fall=lambda series: not is_monotone(series))
-        if grown.fell:
-            detail = f"{grown.fell[0][0]} fell without a restart"
-            self.record_failure(key, process, NoData(NoDataReason.NOT_A_NUMBER, detail))
-            return {}
-        own.reading, own.sampled_at, own.problem, own.failures = new, now, None, 0
-        if old is not None:
-            _carry_over(own, old, new)
-            return grown.by_counter
-        is_young = sample.process_start is not None and (
-            sample.process_start >= deployment.watched_since
+        if own.saved is not None:
+            grown = _go_on(own, own.saved, new, now)
+        else:
+            old = own.reading
+            found_grown = increments(old, new, may_fall=_may_fall)
+            if found_grown.fell:
+                detail = f"{found_grown.fell[0][0]} fell without a restart"
+                self.record_failure(key, process, NoData(NoDataReason.NOT_A_NUMBER, detail))
+                return {}
+            own.believe(new, now)
+            own.since = None
+            grown = found_grown.by_counter
+            if old is not None:
+                _carry_over(own, old, new)
+            else:
+                own.first = sample.values
+                grown = grown if _is_young(deployment, own, new) else {}
+        deployment.changes += bool(grown)
+        return grown
+
+    def since(self, key: str, process: str) -> float | None:
+        """From when on the increments of the last sample were counted, in Unix seconds.
+
+        None unless a restart of the operator lay between.
+        """
+        found = self._find(key, process)
+        return found[1].since if found is not None else None
+
+    def save(self, key: str) -> tuple[float, tuple[SavedProcess, ...], int]:
+        """Return watched_since, the processes that can still grow, and the number of changes.
+
+        One that is gone is saved while the name that its container has now was not scraped, since
+        its life may show there again. KeyError for an unknown key.
+        """
+        deployment = self._deployments[key]
+        awaited = {
+            own.target.pod
+            for own in deployment.processes.values()
+            if own.gone_at is None and own.reading is None
+        }
+        saved = tuple(
+            process
+            for name, own in deployment.processes.items()
+            if own.gone_at is None or own.target.pod in awaited or not deployment.is_told
+            if (process := own.to_save(name)) is not None
         )
-        own.first = sample.values
-        return grown.by_counter if is_young else {}
+        return deployment.watched_since, saved, deployment.changes
+
+    def restore(self, key: str, watched_since: float, saved: Iterable[SavedProcess]) -> None:
+        """Go on from saved readings, in place of what `key` has; before its first targets."""
+        self._deployments[key] = _Deployment(
+            watched_since,
+            {
+                one.process: _Process(
+                    Target(one.process, one.pod, one.revision, ""), saved=one, gone_at=one.gone_at
+                )
+                for one in saved
+            },
+            is_restored=True,
+            is_told=False,
+        )
 
     def record_failure(self, key: str, process: str, problem: NoData) -> None:
         """A scrape that gave nothing to believe."""
@@ -166,7 +253,7 @@ class CounterStore:
         if deployment is None:
             return ()
         known = sorted(deployment.processes.items())
-        return tuple(process.counters() for _, process in known)
+        return tuple(own.counters() for _, own in known if not own.is_only_saved)
 
     def total(
         self,
@@ -223,15 +310,52 @@ def _take_over_life(deployment: _Deployment, own: _Process, new: Reading[SeriesK
     moved to it.
     """
     for other in deployment.processes.values():
-        is_twin = other is not own and other.target.pod == own.target.pod
-        reading = other.reading
-        if not is_twin or reading is None or reading.process_start is None:
+        if other is own or other.target.pod != own.target.pod or new.process_start is None:
             continue
-        if new.process_start is None or restarted(reading, new):
+        reading, saved = other.reading, other.saved
+        if reading is None and saved is not None:
+            reading = Reading(saved.values, saved.process_start)
+        if reading is None or reading.process_start is None or restarted(reading, new):
+            continue
+        if saved is not None:
+            own.saved, other.saved = replace(saved, carried={}), None
             continue
         own.reading, own.sampled_at = reading, other.sampled_at
         own.first = {} if other.carried else other.first
         other.reading = None
+
+
+def _go_on(
+    own: _Process, saved: SavedProcess, new: Reading[SeriesKey], now: float
+) -> dict[SeriesKey, float]:
+    """Return what was counted since the checkpoint, at the first sample after it.
+
+    A saved reading that the process contradicts is worth nothing: it counts from this sample on.
+    For gates too: what is first seen is this sample.
+    """
+    old = Reading(saved.values, saved.process_start)
+    grown = increments(old, new, may_fall=_may_fall)
+    own.believe(new, now)
+    own.since = saved.sampled_at
+    if grown.fell:
+        own.first = own.cumulated()
+        return {}
+    own.carried = dict(saved.carried)
+    _carry_over(own, old, new)
+    own.first = own.cumulated()
+    return grown.by_counter
+
+
+def _is_young(deployment: _Deployment, own: _Process, new: Reading[SeriesKey]) -> bool:
+    """Whether all that a process counted is ours to count; notes since when, over a restart."""
+    if new.process_start is None or new.process_start < deployment.watched_since:
+        return False
+    own.since = new.process_start if deployment.is_restored else None
+    return True
+
+
+def _may_fall(series: SeriesKey) -> bool:
+    return not is_monotone(series)
 
 
 def _carry_over(own: _Process, old: Reading[SeriesKey], new: Reading[SeriesKey]) -> None:

@@ -7,7 +7,10 @@ zero. Counters of a process that vanished stay; those of another process are nev
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from trimtab.telemetry.checkpoint import Checkpoint
 
 Labels: TypeAlias = frozenset[tuple[str, str]]
 SeriesKey: TypeAlias = tuple[str, Labels]
@@ -150,8 +153,8 @@ class Telemetry(Protocol):
     def windows(self, key: str) -> tuple[Window, ...]:
         """Windows of `key` that are still kept, oldest first; the last ones may be open."""
 
-    def checkpoint(self) -> dict[str, Any]:
-        """The windows as JSON, bounded; `restore` takes it after a restart."""
+    def checkpoint(self, key: str) -> "Checkpoint | None":
+        """What a successor needs to go on counting for `key`; None where no windows are watched."""
 
-    def restore(self, data: dict[str, Any]) -> None:
-        """Take up the windows of a checkpoint; ValueError if it is not one."""
+    def restore(self, checkpoint: "Checkpoint") -> None:
+        """Go on from a checkpoint; to be called before the first targets of its Deployment."""

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from trimtab.telemetry.checkpoint import Checkpoint
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.port import (
     Labels,
@@ -78,11 +78,16 @@ class ScrapedTelemetry:
     def windows(self, key: str) -> tuple[Window, ...]:
         return self._windows.windows(key)
 
-    def checkpoint(self) -> dict[str, Any]:
-        return self._windows.to_dict()
+    def checkpoint(self, key: str) -> Checkpoint | None:
+        windows = self._windows.save(key)
+        if windows is None or key not in self._counters:
+            return None
+        watched_since, processes, changes = self._counters.save(key)
+        return Checkpoint(key, watched_since, windows, processes, changes)
 
-    def restore(self, data: dict[str, Any]) -> None:
-        self._windows.load(data)
+    def restore(self, checkpoint: Checkpoint) -> None:
+        self._counters.restore(checkpoint.key, checkpoint.watched_since, checkpoint.processes)
+        self._windows.restore(checkpoint.key, checkpoint.windows)
 
     async def _scrape(self, key: str, target: Target) -> None:
         found = await self._scraper.scrape(target)
@@ -93,7 +98,8 @@ class ScrapedTelemetry:
         else:
             now = self._now()
             grown = self._counters.record(key, target.process, found, now)
-            self._windows.add(key, grown, now)
+            since = self._counters.since(key, target.process)
+            self._windows.add(key, grown, now, since)
         self._on_sample(key)
 
     def _missed(self, key: str, target: Target) -> None:

@@ -6,9 +6,9 @@ that a daily window is a day. Memory and checkpoint are bounded by windows and s
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from trimtab.contract import metrics
+from trimtab.telemetry.checkpoint import SavedWindows
 from trimtab.telemetry.port import SeriesKey, Window
 
 WINDOWED_METRICS = frozenset(
@@ -66,12 +66,21 @@ class WindowStore:
         if known is None or known.seconds != seconds:
             self._by_key[key] = _Open(seconds)
 
-    def add(self, key: str, grown: Mapping[SeriesKey, float], now: float) -> None:
-        """Add increments that were scraped at `now` (Unix seconds)."""
+    def add(
+        self, key: str, grown: Mapping[SeriesKey, float], now: float, since: float | None = None
+    ) -> None:
+        """Add increments that were scraped at `now` (Unix seconds).
+
+        since: for increments over a restart of the operator, the time from which on they were
+        counted. Those that reach back into an earlier window are left out: nobody knows which
+        part of them belongs to this one.
+        """
         own = self._by_key.get(key)
         if own is None:
             return
         start = now - now % own.seconds
+        if since is not None and since < start:
+            return
         for series, value in grown.items():
             if series[0] not in WINDOWED_METRICS:
                 continue
@@ -100,44 +109,19 @@ class WindowStore:
         own = self._by_key.get(key)
         return own.left_out if own is not None else 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """All windows as JSON; `load` is the inverse."""
-        return {
-            "deployments": [
-                {
-                    "key": key,
-                    "seconds": own.seconds,
-                    "windows": [
-                        {
-                            "baseline": baseline,
-                            "start": start,
-                            "counts": [
-                                [name, sorted(map(list, labels)), value]
-                                for (name, labels), value in counts.items()
-                            ],
-                        }
-                        for (baseline, start), counts in own.windows.items()
-                    ],
-                }
-                for key, own in self._by_key.items()
-            ]
-        }
+    def save(self, key: str) -> SavedWindows | None:
+        """The windows of `key` as they are now; None where nobody watches."""
+        own = self._by_key.get(key)
+        if own is None:
+            return None
+        windows = {place: dict(counts) for place, counts in own.windows.items()}
+        return SavedWindows(own.seconds, windows)
 
-    def load(self, data: dict[str, Any]) -> None:
-        """Replace everything by a checkpoint; ValueError if it is not one, then nothing changes."""
-        loaded: dict[str, _Open] = {}
-        try:
-            for entry in data["deployments"]:
-                own = _Open(float(entry["seconds"]))
-                for window in entry["windows"]:
-                    own.windows[str(window["baseline"]), float(window["start"])] = {
-                        (str(name), frozenset((str(k), str(v)) for k, v in labels)): float(value)
-                        for name, labels, value in window["counts"]
-                    }
-                loaded[str(entry["key"])] = own
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a checkpoint of windows: {error!r}") from error
-        self._by_key = loaded
+    def restore(self, key: str, saved: SavedWindows) -> None:
+        """Take up saved windows in place of those that `key` has; others are not touched."""
+        windows = {place: dict(counts) for place, counts in saved.windows.items()}
+        own = self._by_key[key] = _Open(saved.seconds, windows)
+        self._drop_oldest(own)
 
     def _shortened(self, series: SeriesKey) -> tuple[str, SeriesKey]:
         """Baseline and the series without identity labels; remembered, since it repeats."""

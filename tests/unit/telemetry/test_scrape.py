@@ -228,10 +228,12 @@ async def test_windows_gather_what_is_scraped_and_are_restored(pod: Pod) -> None
         await until(lambda: bool(telemetry.windows(KEY)))
         (window,) = telemetry.windows(KEY)
         assert (window.start, dict(window.counts)) == (1980, {REQUESTS: 5})
-        data = telemetry.checkpoint()
+        checkpoint = telemetry.checkpoint(KEY)
+        assert checkpoint is not None
         telemetry.forget(KEY)
         assert telemetry.windows(KEY) == ()
-        telemetry.restore(data)
+        assert telemetry.checkpoint(KEY) is None
+        telemetry.restore(checkpoint)
         assert telemetry.windows(KEY) == (window,)
 
 

@@ -1,7 +1,5 @@
 """Windows gather increments by baseline, stay bounded, and survive a checkpoint."""
 
-import json
-
 import pytest
 
 from trimtab.telemetry.port import SeriesKey
@@ -82,21 +80,26 @@ def test_memory_is_bounded() -> None:
     assert len({w.baseline for w in windows.windows(KEY)}) == MAX_BASELINES
 
 
-def test_checkpoint_survives_json() -> None:
+def test_saved_windows_go_on_and_leave_the_others_alone() -> None:
     windows = store()
     windows.add(KEY, {bin_of(0): 3.0, bin_of(1): 1.5}, 121)
     copy = WindowStore()
-    copy.load(json.loads(json.dumps(windows.to_dict())))
+    copy.watch("shop/other", 60)
+    copy.add("shop/other", {bin_of(0): 2.0}, 121)
+    saved = windows.save(KEY)
+    assert saved is not None
+    copy.restore(KEY, saved)
     assert copy.windows(KEY) == windows.windows(KEY)
     copy.add(KEY, {bin_of(0): 1.0}, 122)
     assert sum(copy.windows(KEY)[0].counts.values()) == 5.5
     assert sum(windows.windows(KEY)[0].counts.values()) == 4.5
+    assert sum(copy.windows("shop/other")[0].counts.values()) == 2
+    assert windows.save("shop/other") is None
 
 
-@pytest.mark.parametrize("data", [{}, {"deployments": [{}]}, {"deployments": 3}])
-def test_what_is_no_checkpoint_is_refused_and_changes_nothing(data: dict[str, object]) -> None:
+def test_what_reaches_back_into_an_earlier_window_is_left_out() -> None:
     windows = store()
-    windows.add(KEY, {bin_of(0): 3.0}, 121)
-    with pytest.raises(ValueError, match="checkpoint"):
-        windows.load(data)
-    assert len(windows.windows(KEY)) == 1
+    windows.add(KEY, {bin_of(0): 3.0}, 121, since=119)
+    assert windows.windows(KEY) == ()
+    windows.add(KEY, {bin_of(0): 3.0}, 121, since=120)
+    assert sum(windows.windows(KEY)[0].counts.values()) == 3
