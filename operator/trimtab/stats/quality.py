@@ -191,6 +191,58 @@ def f1_floor_test(
     return FloorTest(confusion.f1(name), lower, upper, floor, overlap.total, needed)
 
 
+def quality_floor_test(
+    confusion: Confusion,
+    metric: Metric,
+    class_name: str | None,
+    floor: float,
+    confidence: float = 0.95,
+    drop: float = 0.03,
+) -> FloorTest:
+    """One entry for accuracy, precision, recall and F1, of one class or the mean over classes.
+
+    class_name: None for the macro mean (accuracy takes no class). ValueError for AUC, which needs
+    score bins (`auc_floor_test`), and for recall or F1 unless the matrix is full.
+    """
+    if metric is Metric.AUC:
+        raise ValueError("AUC comes from score bins, not from a confusion matrix")
+    if metric is Metric.ACCURACY:
+        return floor_test(confusion.accuracy(), floor, confidence, drop)
+    if metric is not Metric.PRECISION and not confusion.is_full:
+        raise ValueError(
+            f"{metric} needs the full matrix, exported up to {LARGEST_FULL_MATRIX} classes"
+        )
+    if class_name is None:
+        return _macro_floor_test(confusion, metric, floor, confidence, drop)
+    if metric is Metric.F1:
+        return f1_floor_test(confusion, class_name, floor, confidence, drop)
+    is_precision = metric is Metric.PRECISION
+    share = confusion.precision(class_name) if is_precision else confusion.recall(class_name)
+    return floor_test(share, floor, confidence, drop)
+
+
+def _macro_floor_test(
+    confusion: Confusion, metric: Metric, floor: float, confidence: float, drop: float
+) -> FloorTest:
+    """Mean of the K classes' bounds, each at 1 - (1 - confidence) / K (Bonferroni).
+
+    All classes hold their bounds at once with `confidence`, so their mean does too, however the
+    classes depend on each other. Classes without rows are left out. n: the rows per class that
+    would give this width if all had the same.
+    """
+    names, level = confusion.classes, 1 - (1 - confidence) / max(len(confusion.classes), 1)
+    needed = needed_rows(floor, drop, level)
+    tests = [quality_floor_test(confusion, metric, k, floor, level, drop) for k in names]
+    tests = [test for test in tests if test.n > 0]
+    if not tests:
+        return FloorTest(math.nan, 0.0, 1.0, floor, 0.0, needed)
+    value, lower, upper, width = (
+        sum(part) / len(tests)
+        for part in zip(*((t.value, t.lower, t.upper, t.n**-0.5) for t in tests), strict=True)
+    )
+    return FloorTest(value, lower, upper, floor, width**-2, needed)
+
+
 def auc_floor_test(
     auc: EstimatedAuc, floor: float, confidence: float = 0.95, drop: float = 0.03
 ) -> FloorTest:

@@ -7,6 +7,7 @@ import pytest
 
 from trimtab.stats.quality import (
     Confusion,
+    Metric,
     Share,
     auc_floor_test,
     estimated_auc,
@@ -16,6 +17,7 @@ from trimtab.stats.quality import (
     labelled_share,
     macro,
     needed_rows,
+    quality_floor_test,
     realised_confusion,
 )
 
@@ -142,3 +144,54 @@ def test_small_figures() -> None:
     assert labelled_share(0, 0) == 0
     assert macro([0.5, math.nan, 1.0]) == 0.75
     assert math.isnan(macro([]))
+
+
+THREE = {("a", "a"): 80.0, ("a", "b"): 20.0, ("b", "b"): 40.0, ("b", "c"): 10.0, ("c", "c"): 50.0}
+
+
+def test_one_entry_for_every_metric_of_a_confusion() -> None:
+    confusion = realised_confusion(THREE)
+    assert quality_floor_test(confusion, Metric.ACCURACY, None, 0.8) == floor_test(
+        confusion.accuracy(), 0.8
+    )
+    assert quality_floor_test(confusion, Metric.RECALL, "b", 0.8) == floor_test(
+        confusion.recall("b"), 0.8
+    )
+    assert quality_floor_test(confusion, Metric.PRECISION, "a", 0.8) == floor_test(
+        confusion.precision("a"), 0.8
+    )
+    assert quality_floor_test(confusion, Metric.F1, "c", 0.8) == f1_floor_test(confusion, "c", 0.8)
+    macro_f1 = quality_floor_test(confusion, Metric.F1, None, 0.8)
+    assert macro_f1.value == pytest.approx(macro(confusion.f1(name) for name in "abc"))
+
+
+@pytest.mark.parametrize("metric", [Metric.RECALL, Metric.F1, Metric.AUC])
+def test_a_metric_that_the_counters_do_not_give_is_refused(metric: Metric) -> None:
+    with pytest.raises(ValueError, match=r"full matrix|score bins"):
+        quality_floor_test(Confusion({"a": 9.0}, {("a", "a"): 8.0}, False), metric, None, 0.8)
+
+
+def test_a_macro_breach_is_false_in_at_most_five_percent() -> None:
+    draws, recall, rows = np.random.default_rng(4), (0.9, 0.8, 0.7), (400, 100, 40)
+    breaches = 0
+    for _ in range(500):
+        cells: dict[tuple[str, str], float] = {}
+        for name, p, n in zip("abc", recall, rows, strict=True):
+            hits = float(draws.binomial(n, p))
+            cells[name, name] = hits
+            cells["c" if name != "c" else "a", name] = n - hits
+        found = quality_floor_test(realised_confusion(cells), Metric.RECALL, None, 0.8)
+        breaches += found.is_below
+    assert breaches / 500 <= 0.05
+
+
+def test_a_macro_breach_is_found_and_too_few_rows_are_said() -> None:
+    many = realised_confusion({pair: rows * 10 for pair, rows in THREE.items()})
+    low = quality_floor_test(many, Metric.RECALL, None, 0.95)
+    assert low.is_below
+    few = quality_floor_test(realised_confusion(THREE), Metric.RECALL, None, 0.85)
+    assert not few.is_enough
+    assert 50 <= few.n <= 80
+    nothing = quality_floor_test(realised_confusion({}), Metric.RECALL, None, 0.85)
+    assert math.isnan(nothing.value)
+    assert not nothing.is_enough
