@@ -1,0 +1,103 @@
+"""Asks Prometheus, Thanos or Mimir for the raw samples of pods.
+
+One instant query with a range selector; never rate() or increase(), which extrapolate. Every
+failure becomes a `NoData` that says what was seen.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+import httpx
+
+from trimtab.contract.metrics import PROCESS_START
+from trimtab.telemetry.port import NoData, NoDataReason
+from trimtab.telemetry.prometheus_answer import OWN_LABELS, Readings, Sampled, readings_of
+
+DEFAULT_SIZE_LIMIT = 64 * 1024 * 1024
+LONGEST_QUERY_SECONDS = 10.0
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+def query_of(
+    namespace: str, pods: Sequence[str], seconds: float, labels: Mapping[str, str] | None = None
+) -> str:
+    """PromQL for the samples of the last `seconds` of these pods; all names are escaped.
+
+    labels narrow it further. Raises ValueError for a label name that Prometheus does not allow.
+    """
+    narrowed = sorted((labels or {}).items())
+    for name, _ in narrowed:
+        if not _LABEL_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no label name")
+    matchers = [
+        f"__name__=~{_quoted('|'.join([*OWN_LABELS, PROCESS_START]))}",
+        f"namespace={_quoted(namespace)}",
+        f"pod=~{_quoted('|'.join(re.escape(pod) for pod in pods))}",
+        *(f"{name}={_quoted(value)}" for name, value in narrowed),
+    ]
+    return f"{{{','.join(matchers)}}}[{round(seconds * 1000)}ms]"
+
+
+class PrometheusReader:
+    """Queries one server. org_id: tenant of Mimir. Opens no connection before the first query."""
+
+    def __init__(
+        self,
+        url: str,
+        org_id: str | None = None,
+        size_limit: int = DEFAULT_SIZE_LIMIT,
+        longest_seconds: float = LONGEST_QUERY_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """url without `/api/v1`; size_limit in bytes."""
+        self._url = f"{url.rstrip('/')}/api/v1/query"
+        self._size_limit = size_limit
+        self._longest_seconds = longest_seconds
+        self._client = httpx.AsyncClient(
+            headers={"X-Scope-OrgID": org_id} if org_id else {},
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # one limit over the whole query, below
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def read(
+        self, query: str, pods: Sequence[str], last: Mapping[str, Sampled] | None = None
+    ) -> Readings | NoData:
+        """Readings newer than `last` by pod, within the limits of time and size."""
+        form = {"query": query, "dedup": "true", "partial_response": "false"}
+        try:
+            async with asyncio.timeout(self._longest_seconds):
+                body = await self._fetch(form)
+        except TimeoutError:
+            return _down(f"no answer within {self._longest_seconds:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return _down(f"{type(error).__name__}: {error}")
+        if isinstance(body, NoData):
+            return body
+        return await asyncio.to_thread(readings_of, body, pods, last)
+
+    async def _fetch(self, form: Mapping[str, str]) -> bytes | NoData:
+        async with self._client.stream("POST", self._url, data=form) as response:
+            if response.status_code != httpx.codes.OK:
+                return _down(f"HTTP {response.status_code} from the metrics backend")
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > self._size_limit:
+                    return _down(f"more than {self._size_limit} bytes")
+        return bytes(body)
+
+
+def _down(detail: str) -> NoData:
+    return NoData(NoDataReason.BACKEND_DOWN, detail[:200])
+
+
+def _quoted(text: str) -> str:
+    """A PromQL string, which is escaped as JSON is."""
+    return json.dumps(text, ensure_ascii=False)

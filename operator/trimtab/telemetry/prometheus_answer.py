@@ -1,0 +1,168 @@
+"""What an answer of the Prometheus query API says of pods: readings in time order.
+
+Raw samples only: the counter store subtracts them, as it does with scrapes. Labels that a scrape
+configuration adds are left out, `exported_x` is the pod's own `x`, and empty labels, which
+Prometheus drops, are put back.
+
+Source: Prometheus HTTP API, instant queries with a range selector (`resultType: matrix`).
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AllowInfNan, BaseModel, Field, ValidationError
+
+from trimtab.contract import metrics
+from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.port import NoData, NoDataReason, SeriesKey
+
+_BY_FAMILY = {
+    metrics.REQUESTS_STARTED: (),
+    metrics.REQUESTS: ("code",),
+    metrics.FEATURE_BIN: ("feature", "bin"),
+    metrics.FEATURE_MISSING: ("feature",),
+    metrics.FEATURE_UNSEEN: ("feature",),
+    metrics.FEATURE_OUT_OF_RANGE: ("feature",),
+    metrics.SCORE_BIN: ("bin",),
+    metrics.SCORE_BIN_SUM: ("bin",),
+    metrics.PREDICTED: ("class",),
+    metrics.PROBABILITY_SUM: ("predicted", "class"),
+    metrics.OUTCOMES: ("predicted", "actual"),
+    metrics.OUTCOMES_BY_HOUR: ("hour", "correct"),
+    metrics.OUTCOME_ERRORS_COUNT: (),
+    metrics.OUTCOME_ERRORS_SUM: (),
+    metrics.OUTCOME_ERRORS_SQUARES: (),
+    metrics.TOKENS_REFUSED: ("reason",),
+    metrics.QUEUE_DEPTH: (),
+}
+_HISTOGRAMS = (metrics.REQUEST_SECONDS, metrics.PREDICT_SECONDS, metrics.BATCH_ROWS)
+OWN_LABELS: dict[str, tuple[str, ...]] = {
+    **_BY_FAMILY,
+    **{f"{name}_bucket": ("le",) for name in _HISTOGRAMS},
+    **{f"{name}_{end}": () for name in _HISTOGRAMS for end in ("count", "sum")},
+}
+"""Labels beside the identity of every series that is asked for."""
+
+_KEPT = {*metrics.IDENTITY_LABELS, *(label for own in OWN_LABELS.values() for label in own)}
+
+Number: TypeAlias = Annotated[float, AllowInfNan(True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """All series of one pod at one time. at: Unix seconds of the scrape, by Prometheus' clock."""
+
+    at: float
+    sample: Exposition
+
+
+Readings: TypeAlias = Mapping[str, tuple[Sampled, ...] | NoData]
+
+
+class _Series(BaseModel):
+    metric: dict[str, str]
+    values: list[tuple[Number, Number]] = Field(default_factory=list)
+
+
+class _Matrix(BaseModel):
+    type: Literal["matrix"] = Field(alias="resultType")
+    result: list[_Series]
+
+
+class _Answer(BaseModel):
+    status: Literal["success"]
+    data: _Matrix
+    warnings: list[str] = Field(default_factory=list)
+
+
+def readings_of(
+    body: bytes, pods: Iterable[str], last: Mapping[str, Sampled] | None = None
+) -> Readings | NoData:
+    """Readings of each of `pods` that are newer than its `last`, in time order; maybe none.
+
+    A scrape that lacks a series which its process had shown, or the start time that others of it
+    show, has not wholly arrived and is left out. A partial answer is no data, never a value.
+    """
+    try:
+        answer = _Answer.model_validate_json(body)
+    except ValidationError as error:
+        detail = f"not an answer of Prometheus: {error.errors()[0]['msg']}"
+        return NoData(NoDataReason.BACKEND_DOWN, detail[:200])
+    if answer.warnings:
+        return NoData(NoDataReason.BACKEND_DOWN, f"partial answer: {answer.warnings[0]}"[:200])
+    by_pod: dict[str, list[_Series]] = {pod: [] for pod in pods}
+    for series in answer.data.result:
+        by_pod.get(series.metric.get("pod", ""), []).append(series)
+    known = last or {}
+    return {pod: _of_pod(found, known.get(pod)) for pod, found in by_pod.items()}
+
+
+def _of_pod(found: list[_Series], last: Sampled | None) -> tuple[Sampled, ...] | NoData:
+    ours = [series for series in found if series.metric.get("__name__") in OWN_LABELS]
+    sources = {_source(series) for series in ours}
+    if not sources:
+        return NoData(NoDataReason.NO_SERIES, "Prometheus has no series of this pod")
+    keys = [_key(series) for series in ours]
+    if len(sources) > 1 or len(set(keys)) < len(keys):
+        return NoData(
+            NoDataReason.NOT_A_NUMBER,
+            "the pod is scraped more than once: narrow it by metrics.prometheus.labels",
+        )
+    points: dict[float, dict[SeriesKey, float]] = {}
+    for key, series in zip(keys, ours, strict=True):
+        for at, value in series.values:
+            if not math.isfinite(value):
+                return NoData(NoDataReason.NOT_A_NUMBER, f"{key[0]} is {value}")
+            points.setdefault(at, {})[key] = value
+    starts = {
+        at: value
+        for series in found
+        if series.metric.get("__name__") == metrics.PROCESS_START and _source(series) in sources
+        for at, value in series.values
+    }
+    return _in_order(points, starts, last)
+
+
+def _in_order(
+    points: Mapping[float, dict[SeriesKey, float]],
+    starts: Mapping[float, float],
+    last: Sampled | None,
+) -> tuple[Sampled, ...]:
+    taken: list[Sampled] = []
+    before = last
+    for at in sorted(points):
+        if before is not None and at <= before.at:
+            continue
+        if starts and at not in starts:
+            continue
+        new = Sampled(at, Exposition(points[at], starts.get(at)))
+        if before is not None and _lacks_some(before.sample, new.sample):
+            continue
+        taken.append(new)
+        before = new
+    return tuple(taken)
+
+
+def _lacks_some(old: Exposition, new: Exposition) -> bool:
+    is_same = old.process_start == new.process_start
+    return is_same and not old.values.keys() <= new.values.keys()
+
+
+def _source(series: _Series) -> frozenset[tuple[str, str]]:
+    """What the scrape configuration said of the target."""
+    return frozenset(
+        (name, value)
+        for name, value in series.metric.items()
+        if name != "__name__" and name.removeprefix("exported_") not in _KEPT
+    )
+
+
+def _key(series: _Series) -> SeriesKey:
+    name = series.metric["__name__"]
+    labels = (*metrics.IDENTITY_LABELS, *OWN_LABELS[name])
+    of = series.metric
+    return name, frozenset(
+        (label, of.get(f"exported_{label}", of.get(label, ""))) for label in labels
+    )
