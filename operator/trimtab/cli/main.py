@@ -15,6 +15,7 @@ from trimtab.api.fields import parse_duration
 from trimtab.cli.api import ApiServer, usual_namespace
 from trimtab.cli.command import command
 from trimtab.cli.names import key_of_target
+from trimtab.cli.replay import add_arguments as add_replay
 from trimtab.cli.retrain import retrain
 from trimtab.cli.session import Session
 from trimtab.cli.simulate import simulate
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     _add_looks(commands)
     _add_verbs(commands)
     _add_simulate(commands)
+    _add_offline(commands)
     return root
 
 
@@ -174,6 +176,11 @@ def _add_simulate(commands: Commands) -> None:
         help="simulated time where there is no simulation.yaml (default %(default)g)",
     )
     one.set_defaults(run=_simulate)
+
+
+def _add_offline(commands: Commands) -> None:
+    text = "run a DriftPolicy over recorded rows and print every look"
+    add_replay(commands.add_parser("replay", help=text, description=text))
 
 
 def _adder(commands: Commands) -> Callable[[str, str, Command], argparse.ArgumentParser]:

@@ -41,8 +41,8 @@ def read_folder(paths: Iterable[Path], namespace: str) -> Folder:
     files: dict[str, list[Json]] = {}
     left_out: list[str] = []
     scenario: Scenario | None = None
-    for path in _yaml_files(paths):
-        documents = _documents(path)
+    for path in yaml_files(paths):
+        documents = documents_of(path)
         if path.name == SCENARIO_FILE:
             scenario = read_scenario(path, documents)
             continue
@@ -71,7 +71,8 @@ def read_scenario(path: Path, documents: Sequence[Json]) -> Scenario:
         raise SpecError(f"{path}: {where}: {first['msg']}") from error
 
 
-def _yaml_files(paths: Iterable[Path]) -> list[Path]:
+def yaml_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files, and the YAML files of each folder by name; SpecError for what is not."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -83,7 +84,8 @@ def _yaml_files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _documents(path: Path) -> list[Json]:
+def documents_of(path: Path) -> list[Json]:
+    """Return the objects of one YAML file; SpecError if it cannot be read as such."""
     try:
         documents = list(yaml.load_all(path.read_text(), _JsonLoader))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

@@ -1,0 +1,1 @@
+"""A DriftPolicy run over what was recorded: the operator's own verdicts, without a cluster."""

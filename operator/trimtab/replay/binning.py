@@ -1,0 +1,152 @@
+"""Rows into the counts that pods export, by the bins of the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trimtab.contract import metrics
+from trimtab.contract.artifact import Baseline, NumericFeature, Tensor
+from trimtab.replay.recording import Series, SeriesKey
+from trimtab.replay.rows import Columns
+from trimtab.training.baseline import Feature, bin_counts, build_baseline, score_of
+from trimtab.training.calibration import calibrated, fit_calibration
+from trimtab.training.checks import category_names, missing_and_strange
+from trimtab.training.columns import (
+    feature_names,
+    infer_inputs,
+    infer_task,
+    make_labels,
+    make_matrix,
+    make_signature,
+)
+from trimtab.training.errors import DataBroken
+from trimtab.training.evaluation import Predictions
+
+
+class Binning:
+    """The reference rows, binned as at training; raises DataBroken naming column and fault.
+
+    baseline: the reference as counts. score: its accuracy, None without labels.
+    """
+
+    def __init__(self, frame: pd.DataFrame, columns: Columns) -> None:
+        self._columns = columns
+        # A model without watched inputs has one that is not counted.
+        nothing = [Tensor(name="(none)", datatype="FP64", watched=False)]
+        found = infer_inputs(frame, list(columns.features))
+        inputs = found or nothing
+        self._inputs = inputs if found else []
+        predicted, actual = _classes_of(frame, columns.prediction), self._labels(frame)
+        known = predicted if actual is None else np.concatenate([predicted, actual[actual != ""]])
+        self._classes = sorted(set(known.tolist()), key=_class_order)
+        self._signature = make_signature(inputs, "classification", self._classes)
+        answers = self._answers(frame)
+        raw, self._maps, self.score = answers.score, [], None
+        if actual is not None and (actual != "").any():
+            has = actual != ""
+            self.score = float((predicted[has] == actual[has]).mean())
+            if raw is not None:
+                self._maps = fit_calibration(raw[has], actual[has], self._classes)
+        matrix = self._matrix(frame)
+        self.baseline: Baseline = build_baseline(matrix, answers, self._signature, self._maps, [])
+        watched = [name for tensor in self._inputs for name in feature_names(tensor)]
+        self._places = {name: place for place, name in enumerate(watched)}
+
+    def counts(self, frame: pd.DataFrame) -> Series:
+        """Return the counts of the rows of one window."""
+        found: dict[SeriesKey, float] = {}
+        matrix, answers = self._matrix(frame), self._answers(frame)
+        for feature in self.baseline.features:
+            _count_feature(found, feature, matrix[:, self._places[feature.name]])
+        self._count_answers(found, answers)
+        actual = self._labels(frame)
+        if actual is not None:
+            for predicted, true in zip(answers.predicted, actual, strict=True):
+                if true:
+                    key = _key(metrics.OUTCOMES, predicted=str(predicted), actual=str(true))
+                    found[key] = found.get(key, 0.0) + 1.0
+        return found
+
+    def _count_answers(self, found: dict[SeriesKey, float], answers: Predictions) -> None:
+        if answers.score is not None:
+            scores = score_of(answers, self._signature)
+            for index, count in enumerate(bin_counts(scores, self.baseline.score_edges)):
+                found[_key(metrics.SCORE_BIN, bin=str(index))] = float(count)
+        sums = None
+        if answers.score is not None and self._maps:
+            sums = calibrated(answers.score, self._maps)
+        for predicted in sorted(set(answers.predicted.tolist())):
+            own = answers.predicted == predicted
+            found[_key(metrics.PREDICTED, **{"class": predicted})] = float(own.sum())
+            if sums is None:
+                continue
+            for name, total in zip(self._classes, sums[own].sum(axis=0), strict=True):
+                key = _key(metrics.PROBABILITY_SUM, **{"predicted": predicted, "class": name})
+                found[key] = float(total)
+
+    def _matrix(self, frame: pd.DataFrame) -> NDArray[Any]:
+        return make_matrix(frame, self._inputs) if self._inputs else np.zeros((len(frame), 1))
+
+    def _labels(self, frame: pd.DataFrame) -> NDArray[np.str_] | None:
+        """Classes [n], "" where the truth is not known."""
+        name = self._columns.label
+        if name is None:
+            return None
+        has = frame[name].notna().to_numpy()
+        texts = np.full(len(frame), "", dtype=object)
+        if has.any():
+            texts[has] = _classes_of(frame[has], name)
+        return texts.astype(np.str_)
+
+    def _answers(self, frame: pd.DataFrame) -> Predictions:
+        predicted = _classes_of(frame, self._columns.prediction)
+        names = self._columns.probability
+        if not names:
+            return Predictions(predicted)
+        raw = frame[list(names)].to_numpy(dtype=np.float64)
+        if not ((raw >= 0) & (raw <= 1)).all():
+            raise DataBroken(f"column {', '.join(names)} holds values outside 0 to 1")
+        if len(names) == 1 and len(self._classes) == 2:
+            raw = np.column_stack((1.0 - raw[:, 0], raw[:, 0]))
+        if raw.shape[1] != len(self._classes):
+            raise DataBroken(
+                f"{len(names)} columns of probabilities for the {len(self._classes)} classes "
+                f"{', '.join(self._classes)}; one a class, in this order"
+            )
+        return Predictions(predicted, raw)
+
+
+def _count_feature(found: dict[SeriesKey, float], feature: Feature, values: NDArray[Any]) -> None:
+    shares = missing_and_strange(values, feature)
+    if isinstance(feature, NumericFeature):
+        counts = bin_counts(values.astype(np.float64), feature.edges)
+        strange = metrics.FEATURE_OUT_OF_RANGE
+    else:
+        named = category_names(values, feature.categories)
+        counts = [named.count(category) for category in feature.categories]
+        strange = metrics.FEATURE_UNSEEN
+    for index, count in enumerate(counts):
+        found[_key(metrics.FEATURE_BIN, feature=feature.name, bin=str(index))] = float(count)
+    for metric, share in ((metrics.FEATURE_MISSING, shares.missing), (strange, shares.strange)):
+        found[_key(metric, feature=feature.name)] = float(round(share * len(values)))
+
+
+def _classes_of(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
+    column = frame[name]
+    if column.isna().any():
+        raise DataBroken(f"column {name!r} has rows without a value")
+    if infer_task(column) == "regression":
+        raise DataBroken(f"column {name!r} holds fractions; a replay judges classes")
+    return make_labels(column, "classification").astype(np.str_)
+
+
+def _class_order(name: str) -> tuple[float, str]:
+    return (float(name), name) if name.lstrip("-").isdigit() else (float("inf"), name)
+
+
+def _key(metric: str, **labels: str) -> SeriesKey:
+    return metric, frozenset(labels.items())

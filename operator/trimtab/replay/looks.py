@@ -1,0 +1,153 @@
+"""The policy, window after window: `decide_policy`, as the operator calls it.
+
+The status is carried forward. Nothing is known of what a retraining would have made, so each one
+counts as ended with its window and the recorded model goes on serving; cool-down and the limit a
+week count, giving up does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from trimtab.api.drift_policy import DriftPolicy, Signal, SignalKind, SignalStatus
+from trimtab.api.retrain_job import RetrainJob
+from trimtab.contract.artifact import Baseline
+from trimtab.decide.drift import (
+    PolicyDecision,
+    PolicySnapshot,
+    Target,
+    WindowView,
+    decide_policy,
+)
+from trimtab.decide.drift_data import DataState, data_finding, watch_data, watched_series
+from trimtab.decide.drift_retrain import winning_rule
+from trimtab.decide.drift_signals import Finding
+from trimtab.replay.recording import RecordedWindow, Recording, Series, SeriesKey
+
+PROCESS = "recording"
+SILENCE = "NoTraffic: nothing was recorded"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One signal on one window. `action` is "" where nothing follows."""
+
+    window: RecordedWindow
+    found: SignalStatus
+    action: str
+
+
+def replay(policy: DriftPolicy, recording: Recording) -> Iterator[Look]:
+    """Yield the looks in order of time, then of the signals of the policy."""
+    return _Player(policy, recording).looks()
+
+
+class _Player:
+    def __init__(self, policy: DriftPolicy, recording: Recording) -> None:
+        # Labels lie beside their rows, so there is nothing to wait for.
+        signals = [s.model_copy(update={"label_delay": None}) for s in policy.spec.signals]
+        spec = policy.spec.model_copy(update={"signals": signals})
+        self._policy = policy.model_copy(update={"spec": spec, "status": type(policy.status)()})
+        self._recording = recording
+        self._name = next(iter(spec.selector.deployments), policy.metadata.name)
+        self._jobs: list[RetrainJob] = []
+        self._data = _Faults(self._policy, recording.baseline)
+
+    def looks(self) -> Iterator[Look]:
+        for window in self._recording.windows:
+            decision = self._decide(window)
+            actions = _actions(self._policy, decision, {j.metadata.name for j in self._jobs})
+            for found in decision.status.signals:
+                yield Look(window, found, actions.get(found.kind, ""))
+            self._remember(decision, window)
+
+    def _decide(self, window: RecordedWindow) -> PolicyDecision:
+        target = Target(
+            name=self._name,
+            model=self._name,
+            is_serving=True,
+            baseline_digest=self._recording.baseline.digest,
+            baseline=self._recording.baseline,
+            window=WindowView(window.start, window.end, window.counts, SILENCE),
+            data=self._data.finding(window),
+            best_score=self._recording.score,
+            stable_score=self._recording.score,
+        )
+        jobs = tuple(self._jobs)
+        return decide_policy(PolicySnapshot(self._policy, window.end, (target,), jobs=jobs))
+
+    def _remember(self, decision: PolicyDecision, window: RecordedWindow) -> None:
+        self._policy = self._policy.model_copy(update={"status": decision.status})
+        at = window.end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for start in decision.starts:
+            raw = {
+                **start.manifest,
+                "metadata": {
+                    **start.manifest["metadata"],
+                    "namespace": self._policy.metadata.namespace or "default",
+                    "creationTimestamp": at,
+                },
+                "status": {"phase": "Succeeded", "finished": at},
+            }
+            self._jobs.append(RetrainJob.model_validate(raw))
+
+
+class _Faults:
+    """The data signal, which sees the recording as one process that is scraped once a window."""
+
+    def __init__(self, policy: DriftPolicy, baseline: Baseline) -> None:
+        spec = policy.spec
+        self._signal: Signal | None = next((s for s in spec.signals if s.kind == "data"), None)
+        self._baseline = baseline
+        self._per_quarter = spec.false_alarms.per_quarter / len(spec.signals)
+        self._interval: timedelta = spec.window
+        self._total: dict[SeriesKey, float] = {}
+        self._state = DataState()
+
+    def finding(self, window: RecordedWindow) -> Finding | None:
+        if self._signal is None:
+            return None
+        if self._state.looked_at is None:
+            self._watch(window.start)
+        for (name, labels), value in (window.counts or {}).items():
+            key = (name, labels | {("baseline", self._baseline.digest)})
+            self._total[key] = self._total.get(key, 0.0) + value
+        self._watch(window.end)
+        return data_finding(self._state)
+
+    def _watch(self, at: datetime) -> None:
+        assert self._signal is not None
+        counted: Series = watched_series(self._total, self._baseline.digest)
+        self._state = watch_data(
+            self._state,
+            {PROCESS: counted},
+            self._baseline,
+            self._signal,
+            now=at.timestamp(),
+            per_quarter=self._per_quarter,
+            interval_seconds=self._interval.total_seconds(),
+        )
+
+
+def _actions(policy: DriftPolicy, decision: PolicyDecision, made: set[str]) -> dict[str, str]:
+    """Return what follows, by the signal whose rule won."""
+    fired: dict[SignalKind, SignalStatus] = {
+        entry.kind: entry for entry in decision.status.signals if entry.verdict == "Drifting"
+    }
+    rule = winning_rule(policy.spec, fired)
+    found: dict[str, str] = {}
+    if rule is not None:
+        done = [word for word in rule.do if word != "retrain"]
+        if "retrain" in rule.do and policy.spec.retrain is None:
+            done.append("notify (no spec.retrain)")
+        found[rule.signal] = " ".join(done)
+    for start in decision.starts:
+        if start.name not in made:
+            found[start.signal] = " ".join([*found.get(start.signal, "").split(), "retrain"])
+    if not decision.starts and rule is not None and "retrain" in rule.do and policy.spec.retrain:
+        reason = decision.status.skipped[-1].reason if decision.status.skipped else ""
+        held = f"retrain held: {reason}" if reason else "retrain held"
+        found[rule.signal] = f"{found[rule.signal]} {held}".strip()
+    return found
