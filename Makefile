@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
 .PHONY: help setup lock format lint unit test e2e generate verify demo demo-clean images \
-  cluster-up cluster-down cluster-kubectl bench-operator
+  cluster-up cluster-down cluster-kubectl bench-operator bench-statistics
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -69,3 +69,7 @@ demo-clean: setup ## remove everything that the demo made
 
 bench-operator: setup images ## reaction times, bad answers and writes on the real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.bench.operator
+
+bench-statistics: setup ## the figures of the statistics beside those of others
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[bench]'
+	$(BIN)/python -m tests.bench.statistics
