@@ -1,8 +1,9 @@
 """Section 5: many looks and many features under one budget of false alarms.
 
 A look of ours is what `judge_inputs` of the operator does: tolerance test and Holm at the level
-that the budget leaves to one look. Beside it rules that people use, and the multinomial e-process of Lindon
-and Malek (2022) with counts discounted by m / (m + n), since its null takes the baseline as known.
+that the budget leaves to one look. Beside it rules that people use, and the multinomial e-process
+of Lindon and Malek (2022) with counts discounted by m / (m + n), since its null takes the baseline
+as known.
 """
 
 from __future__ import annotations
