@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
 .PHONY: help setup lock format lint unit test e2e generate verify demo demo-clean images \
-  cluster-up cluster-down cluster-kubectl bench-operator bench-statistics
+  cluster-up cluster-down cluster-kubectl bench-operator bench-statistics bench-serving
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -73,3 +73,21 @@ bench-operator: setup images ## reaction times, bad answers and writes on the re
 bench-statistics: setup ## the figures of the statistics beside those of others
 	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[bench]'
 	$(BIN)/python -m tests.bench.statistics
+
+.bench/serving: pyproject.toml operator/requirements.lock
+	$(PYTHON) -m venv $@
+	$(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*p["optional-dependencies"]["serving"], sep="\n")' > $@/serving.txt
+	$@/bin/pip install --quiet -c operator/requirements.lock -r $@/serving.txt
+	touch $@
+
+# uvloop from 0.22 on has no loop where MLServer 1.7 asks its workers for one.
+.bench/mlserver: operator/requirements.lock
+	$(PYTHON) -m venv $@
+	grep '^scikit-learn==' operator/requirements.lock > $@/same.txt
+	$@/bin/pip install --quiet -c $@/same.txt mlserver==1.7.1 mlserver-sklearn==1.7.1 'uvloop<0.22'
+	touch $@
+
+bench-serving: setup .bench/serving .bench/mlserver ## the serving runtime beside MLServer
+	$(BIN)/python -m tests.bench.serving --own .bench/serving/bin/python \
+	  --peer .bench/mlserver/bin/python

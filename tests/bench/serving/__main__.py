@@ -1,0 +1,225 @@
+"""`make bench-serving`: our runtime and MLServer in one run, on the same core, the load on another.
+
+Requests per second of the server's CPU, so that the client's speed does not count; p99 at half of
+the largest rate that the same server reached. Ours runs with validation, counters and tokens on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from tests.bench.serving import servers
+from tests.bench.serving.client import CLIENT_CORE
+from tests.bench.serving.models import Model, body, build
+from tests.bench.statistics.rows import Row, judged, render
+
+RUNS: Final = 3
+WARM_SECONDS: Final = 1.0
+SECONDS: Final = 3.0
+STARTS: Final = 5
+Started = contextlib.AbstractContextManager[servers.Running]
+Start = Callable[[Model], Started]
+
+
+@dataclass(frozen=True)
+class Pythons:
+    """Interpreters of two environments that hold nothing but one server each."""
+
+    own: Path
+    peer: Path
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table; goal in requests per CPU-second."""
+
+    what: str
+    model: str
+    rows: int
+    connections: int
+    goal: int
+
+
+CASES: Final = (
+    Case("linear [1,30], 8 connections", "linear", 1, 8, 2800),
+    Case("linear [1,30], 64 connections", "linear", 1, 64, 12000),
+    Case("forest [1,30], 64 connections", "forest", 1, 64, 3000),
+    Case("linear [64,30], 8 connections", "linear", 64, 8, 2000),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of several runs. per_cpu: requests per CPU-second; rate: requests a second; p99 in ms."""
+
+    per_cpu: list[float]
+    rate: float
+    p50: float
+    p99: float
+    bad: int
+
+    @property
+    def value(self) -> float:
+        return median(self.per_cpu)
+
+
+def main() -> None:
+    """Measure everything; print the table."""
+    parser = argparse.ArgumentParser(prog="bench-serving", description=__doc__)
+    parser.add_argument("--own", type=Path, required=True, help="Python with our extra `serving`")
+    parser.add_argument("--peer", type=Path, required=True, help="Python with MLServer")
+    arguments = parser.parse_args()
+    if (os.cpu_count() or 1) <= CLIENT_CORE:
+        parser.error("two cores are needed: one for the server, one for the load")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        models = {case.model: build(case.model, folder) for case in unique_models()}
+        print(
+            render(
+                measure(
+                    models, folder, Pythons(arguments.own.absolute(), arguments.peer.absolute())
+                )
+            )
+        )
+
+
+def unique_models() -> list[Case]:
+    """Return one case per model."""
+    return list({case.model: case for case in CASES}.values())
+
+
+def measure(models: dict[str, Model], folder: Path, pythons: Pythons) -> list[Row]:
+    """Return all lines."""
+    kinds: dict[str, Start] = {
+        "trimtab": lambda model: servers.trimtab(pythons.own, model, folder / "run"),
+        "in process": lambda model: servers.mlserver(pythons.peer, model, folder, workers=0),
+        "default": lambda model: servers.mlserver(pythons.peer, model, folder, workers=1),
+    }
+    rows: list[Row] = []
+    for case in CASES:
+        found = {
+            kind: run_case(case, models[case.model], start, folder) for kind, start in kinds.items()
+        }
+        rows += lines(case, found)
+    return rows + start_lines(models["linear"], kinds, pythons)
+
+
+def run_case(case: Case, model: Model, start: Start, folder: Path) -> Measured:
+    """Drive one server through one case."""
+    payload = folder / f"body-{case.rows}.json"
+    payload.write_bytes(body(case.rows))
+    with start(model) as server:
+        send = partial(load, server.port, model.name, payload, case.connections)
+        send(WARM_SECONDS)
+        per_cpu, rates, bad = [], [], 0
+        for _ in range(RUNS):
+            before = server.cpu_seconds()
+            found = send(SECONDS)
+            per_cpu.append(found["requests"] / (server.cpu_seconds() - before))
+            rates.append(found["requests"] / found["seconds"])
+            bad += int(found["bad"])
+        rate = max(rates)
+        half = send(SECONDS, rate / 2)
+        bad += int(half["bad"])
+    print(f"{case.what}: {median(per_cpu):.0f} per CPU-second", file=sys.stderr, flush=True)
+    return Measured(per_cpu, rate, half["p50"] * 1000, half["p99"] * 1000, bad)
+
+
+def load(
+    port: int,
+    model: str,
+    payload: Path,
+    connections: int,
+    seconds: float,
+    rate: float | None = None,
+) -> dict[str, float]:
+    """Run the client in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.serving.client", str(port)]
+    command += [f"/v2/models/{model}/infer", str(payload)]
+    command += ["--connections", str(connections), "--seconds", str(seconds)]
+    command += [] if rate is None else ["--rate", str(rate)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def lines(case: Case, found: dict[str, Measured]) -> list[Row]:
+    """Return the speed and the p99 of one case."""
+    ours, best, default = found["trimtab"], found["in process"], found["default"]
+    ratio = ours.value / max(best.value, default.value)
+    spread = f"{min(ours.per_cpu):.0f}/{ours.value:.0f}/{max(ours.per_cpu):.0f}"
+    bad = sum(one.bad for one in found.values())
+    return [
+        judged(
+            "speed",
+            f"{case.what}: requests per CPU-second",
+            f"{spread}, {ratio:.1f} times",
+            f">= {case.goal}",
+            ours.value >= case.goal and bad == 0,
+            f"{best.value:.0f} in process, {default.value:.0f} default",
+        ),
+        Row(
+            "latency",
+            "  p50/p99 ms at half of its largest rate",
+            f"{ours.p50:.2f}/{ours.p99:.2f} at {ours.rate / 2:.0f}/s",
+            f"{best.p50:.2f}/{best.p99:.2f} at {best.rate / 2:.0f}/s in process, "
+            f"{default.p50:.2f}/{default.p99:.2f} at {default.rate / 2:.0f}/s default",
+        ),
+    ]
+
+
+def start_lines(model: Model, kinds: dict[str, Start], pythons: Pythons) -> list[Row]:
+    """Return start, memory and number of packages."""
+    starts: dict[str, float] = {}
+    memory: dict[str, float] = {}
+    for kind, start in kinds.items():
+        seconds = []
+        for _ in range(STARTS):
+            with start(model) as server:
+                seconds.append(server.ready_after)
+                memory[kind] = server.resident_bytes() / 2**20
+        starts[kind] = median(seconds)
+    ours, peers = packages(pythons.own), packages(pythons.peer)
+    return [
+        judged(
+            "start",
+            "seconds to ready",
+            f"{starts['trimtab']:.2f}",
+            "<= 1.5",
+            starts["trimtab"] <= 1.5,
+            f"{starts['in process']:.2f} in process, {starts['default']:.2f} default",
+        ),
+        judged(
+            "start",
+            "RSS of all processes, MiB",
+            f"{memory['trimtab']:.0f}",
+            "<= 135",
+            memory["trimtab"] <= 135,
+            f"{memory['in process']:.0f} in process, {memory['default']:.0f} default",
+        ),
+        judged("start", "packages", str(ours), "<= 20", ours <= 20, str(peers)),
+    ]
+
+
+def packages(python: Path) -> int:
+    """Return how many packages an environment has, without installers."""
+    command = [str(python), "-m", "pip", "list", "--format", "json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    names = {one["name"] for one in json.loads(done.stdout)}
+    return len(names - {"pip", "setuptools", "wheel"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Server processes on one core, and what they cost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.bench.serving.models import Model
+
+import trimtab as trimtab_package
+
+SERVER_CORE: Final = 0
+SOURCE: Final = str(Path(trimtab_package.__file__).parents[1])
+READY_WITHIN_SECONDS: Final = 60.0
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Running:
+    """A server that is ready. Times in seconds, memory in bytes."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    ready_after: float
+
+    def tree(self) -> list[int]:
+        """Return the process and all its descendants."""
+        found = [self.process.pid]
+        for pid in found:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += [int(child) for child in task.read_text().split()]
+        return found
+
+    def cpu_seconds(self) -> float:
+        """CPU that the tree has used, in user and system mode."""
+        return sum(_cpu_seconds(pid) for pid in self.tree())
+
+    def resident_bytes(self) -> int:
+        """Resident memory of the tree; pages that processes share are counted once a process."""
+        sizes = (Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self.tree())
+        return sum(int(pages) for pages in sizes) * _PAGE
+
+
+@contextlib.contextmanager
+def trimtab(python: Path, model: Model, folder: Path) -> Iterator[Running]:
+    """Our runtime with everything on: validation, counters, tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key = folder / "token.key"
+    key.write_bytes(b"0123456789abcdef0123456789abcdef")
+    port, metrics = free_ports(2)
+    environment = {
+        "PYTHONPATH": SOURCE,
+        "TRIMTAB_MODEL": model.name,
+        "TRIMTAB_VERSION": "v1",
+        "TRIMTAB_ARTIFACT_URI": model.uri,
+        "TRIMTAB_ARTIFACT_DIGEST": model.digest,
+        "TRIMTAB_TOKEN_KEY_FILE": str(key),
+        "TRIMTAB_HOST": "127.0.0.1",
+        "TRIMTAB_INFERENCE_PORT": str(port),
+        "TRIMTAB_METRICS_PORT": str(metrics),
+        "TRIMTAB_SCRATCH": str(folder),
+        "TRIMTAB_TERMINATION_LOG": str(folder / "termination"),
+    }
+    command = [str(python), "-m", "trimtab.serving"]
+    ready = f"http://127.0.0.1:{metrics}/readyz"
+    with _started(command, environment, port, ready, folder / "trimtab.log") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def mlserver(python: Path, model: Model, folder: Path, *, workers: int) -> Iterator[Running]:
+    """MLServer with one model. workers 1 is its default; 0 predicts in the server's process."""
+    port, grpc, metrics = free_ports(3)
+    settings = {
+        "host": "127.0.0.1",
+        "http_port": port,
+        "grpc_port": grpc,
+        "metrics_port": metrics,
+        "parallel_workers": workers,
+        "debug": False,
+    }
+    repository = folder / "mlserver" / model.name
+    (repository / "settings.json").write_text(json.dumps(settings))
+    command = [str(python.parent / "mlserver"), "start", str(repository)]
+    ready = f"http://127.0.0.1:{port}/v2/models/{model.name}/ready"
+    with _started(command, {}, port, ready, folder / "mlserver.log") as running:
+        yield running
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that were free just now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    port: int,
+    ready_url: str,
+    log: Path,
+) -> Iterator[Running]:
+    """Run it on the server's core alone; in the end stop it and wait."""
+    # One thread for numeric libraries: there is one core.
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    begin = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(SERVER_CORE), *command],
+            env={**os.environ, **threads, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while not _is_ready(ready_url):
+            if process.poll() is not None or time.monotonic() - begin > READY_WITHIN_SECONDS:
+                raise RuntimeError(f"{command[0]} is not ready:\n{log.read_text()[-2000:]}")
+            time.sleep(0.02)
+        yield Running(process, port, time.monotonic() - begin)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=35)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _cpu_seconds(pid: int) -> float:
+    # The name in parentheses may hold spaces; what follows it does not.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
