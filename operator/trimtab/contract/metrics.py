@@ -46,10 +46,19 @@ OUTCOMES: Final = "trimtab_outcomes_total"
 token. An actual name that neither the token nor the serving model knows counts as `OTHER_CLASS`.
 """
 OUTCOMES_BY_HOUR: Final = "trimtab_outcomes_by_hour_total"
-"""Labelled rows by `hour` (Unix hours of the prediction) and `correct` (`true`, `false`)."""
+"""Labelled rows by `hour` (Unix hours of the prediction) and `correct` (`true`, `false`), of few
+classes also by `predicted` and `actual`. Hours too old for labels are left out.
+"""
 OUTCOME_ERRORS_COUNT: Final = "trimtab_outcome_errors_count"
 OUTCOME_ERRORS_SUM: Final = "trimtab_outcome_errors_sum"
+"""Predicted minus actual of a regression, in units of the target; may fall."""
 OUTCOME_ERRORS_SQUARES: Final = "trimtab_outcome_errors_squares_total"
+OUTCOME_ERRORS_ABSOLUTE: Final = "trimtab_outcome_errors_absolute_total"
+OUTCOME_ERRORS_BY_HOUR_COUNT: Final = "trimtab_outcome_errors_by_hour_count"
+"""The same four by `hour`, as `OUTCOMES_BY_HOUR`."""
+OUTCOME_ERRORS_BY_HOUR_SUM: Final = "trimtab_outcome_errors_by_hour_sum"
+OUTCOME_ERRORS_BY_HOUR_SQUARES: Final = "trimtab_outcome_errors_by_hour_squares_total"
+OUTCOME_ERRORS_BY_HOUR_ABSOLUTE: Final = "trimtab_outcome_errors_by_hour_absolute_total"
 TOKENS_REFUSED: Final = "trimtab_tokens_refused_total"
 """Outcomes not counted, by `reason` (`forged`, `late`, `repeated`, `malformed`, `tooManyVersions`);
 with the identity of the pod that refused them.

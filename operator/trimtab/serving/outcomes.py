@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from trimtab.contract import metrics
@@ -17,11 +17,10 @@ from trimtab.contract.metrics import OTHER_CLASS
 from trimtab.contract.token import Token, TokenRefused, read_token
 from trimtab.serving.counters import MAX_CLASSES_CROSSED, Labels
 from trimtab.serving.exposition import Family, labelled
+from trimtab.serving.outcome_counts import VersionOutcomes, families_of, tells_pairs_by_hour
 from trimtab.serving.repeats import RepeatMemory
 
 MAX_VERSIONS: Final = 16
-MAX_PAIRS: Final = 2000
-"""Series of (predicted, actual) per version; a wrong pair beyond counts as actual `(other)`."""
 GRACE_HOURS: Final = 2
 REFUSALS: Final = ("forged", "late", "repeated", "malformed", "tooManyVersions")
 STATUS_OF: Final = {
@@ -31,19 +30,6 @@ STATUS_OF: Final = {
     "repeated": 409,
     "tooManyVersions": 503,
 }
-
-
-@dataclass(slots=True)
-class _Version:
-    """What was counted for one version."""
-
-    labels: Labels
-    is_regression: bool
-    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    hours: Counter[tuple[int, bool]] = field(default_factory=Counter)
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +71,11 @@ class Outcomes:
         self._known = set(classes)
         self._by_number = _by_number(classes)
         self._delay_hours = delay_hours + GRACE_HOURS
+        self._has_pairs_by_hour = tells_pairs_by_hour(len(classes), self._delay_hours)
         self._hour_now = hour_now
         self._repeats = RepeatMemory()
         self._refused: Counter[str] = Counter()
-        self._versions: dict[Identity, _Version] = {}
+        self._versions: dict[Identity, VersionOutcomes] = {}
         mine = self._version(own, is_regression=not classes)
         if 0 < len(classes) <= MAX_CLASSES_CROSSED:
             # Seen from the first scrape on, so that no outcome is told from no series.
@@ -126,7 +113,7 @@ class Outcomes:
             raise TokenRefused("repeated", "this token was counted already")
         for predicted, actual in zip(token.predicted, actuals, strict=True):
             if actual is not None:
-                self._add(version, token.hour, predicted, actual)
+                _add(version, token.hour, predicted, actual)
         return sum(actual is not None for actual in actuals)
 
     def _actuals(self, token: Token, actual: Any) -> list[Any]:
@@ -164,70 +151,25 @@ class Outcomes:
             raise TokenRefused("malformed", f"actual[{index}]: a class name or number is wanted")
         return name if name in self._known or name in names else OTHER_CLASS
 
-    def _version_of(self, token: Token) -> _Version:
+    def _version_of(self, token: Token) -> VersionOutcomes:
         identity = Identity(token.model, token.version, token.digest, token.baseline)
         return self._version(identity, is_regression=token.is_regression)
 
-    def _version(self, identity: Identity, *, is_regression: bool) -> _Version:
+    def _version(self, identity: Identity, *, is_regression: bool) -> VersionOutcomes:
         found = self._versions.get(identity)
         if found is None:
             if len(self._versions) >= MAX_VERSIONS:
                 raise TokenRefused("tooManyVersions", f"this pod counts {MAX_VERSIONS} versions")
-            found = self._versions[identity] = _Version(identity.labels, is_regression)
+            found = self._versions[identity] = VersionOutcomes(
+                identity.labels, is_regression, self._has_pairs_by_hour
+            )
         return found
-
-    def _add(self, version: _Version, hour: int, predicted: Any, actual: Any) -> None:
-        if version.is_regression:
-            error = float(predicted) - actual
-            version.count += 1
-            version.total += error
-            version.squares += error * error
-            return
-        pair = (predicted, actual)
-        if predicted != actual and len(version.pairs) >= MAX_PAIRS and pair not in version.pairs:
-            pair = (predicted, OTHER_CLASS)
-        version.pairs[pair] += 1
-        version.hours[hour, predicted == actual] += 1
 
     def families(self) -> list[Family]:
         """Return the samples of now; hours that are too old for labels are forgotten."""
         oldest = self._hour_now() - self._delay_hours
-        pairs: list[tuple[str, float]] = []
-        hours: list[tuple[str, float]] = []
-        errors: list[tuple[str, float]] = []
-        squares: list[tuple[str, float]] = []
         for version in self._versions.values():
-            if version.is_regression:
-                errors.append(
-                    (labelled(metrics.OUTCOME_ERRORS_COUNT, version.labels), version.count)
-                )
-                errors.append((labelled(metrics.OUTCOME_ERRORS_SUM, version.labels), version.total))
-                squares.append(
-                    (labelled(metrics.OUTCOME_ERRORS_SQUARES, version.labels), version.squares)
-                )
-                continue
-            for place in [place for place in version.hours if place[0] < oldest]:
-                del version.hours[place]
-            pairs += [
-                (
-                    labelled(
-                        metrics.OUTCOMES,
-                        [*version.labels, ("predicted", predicted), ("actual", actual)],
-                    ),
-                    count,
-                )
-                for (predicted, actual), count in version.pairs.items()
-            ]
-            hours += [
-                (
-                    labelled(
-                        metrics.OUTCOMES_BY_HOUR,
-                        [*version.labels, ("hour", str(hour)), ("correct", str(correct).lower())],
-                    ),
-                    count,
-                )
-                for (hour, correct), count in version.hours.items()
-            ]
+            version.forget_before(oldest)
         refused = [
             (
                 labelled(metrics.TOKENS_REFUSED, [*self._own.labels, ("reason", reason)]),
@@ -236,17 +178,16 @@ class Outcomes:
             for reason in REFUSALS
         ]
         return [
-            Family(metrics.OUTCOMES, "counter", "Labelled rows.", pairs),
-            Family(metrics.OUTCOMES_BY_HOUR, "counter", "Labelled rows by hour.", hours),
-            Family(
-                metrics.OUTCOME_ERRORS_COUNT.removesuffix("_count"),
-                "summary",
-                "Predicted minus actual.",
-                errors,
-            ),
-            Family(metrics.OUTCOME_ERRORS_SQUARES, "counter", "Squared errors.", squares),
+            *families_of(self._versions.values()),
             Family(metrics.TOKENS_REFUSED, "counter", "Outcomes not counted.", refused),
         ]
+
+
+def _add(version: VersionOutcomes, hour: int, predicted: Any, actual: Any) -> None:
+    if version.is_regression:
+        version.add_error(hour, float(predicted) - actual)
+    else:
+        version.add_class(hour, predicted, actual)
 
 
 def _by_number(classes: Sequence[str]) -> dict[int, str]:

@@ -26,6 +26,7 @@ WINDOWED_METRICS = frozenset(
         metrics.OUTCOME_ERRORS_COUNT,
         metrics.OUTCOME_ERRORS_SUM,
         metrics.OUTCOME_ERRORS_SQUARES,
+        metrics.OUTCOME_ERRORS_ABSOLUTE,
     }
 )
 MAX_WINDOWS = 4

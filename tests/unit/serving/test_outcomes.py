@@ -9,6 +9,7 @@ from tests.unit.serving.loopback import Client, served_as, serving, vector
 from tests.unit.serving.stored import KEY, Stored
 
 from trimtab.contract.token import ID_BYTES, TokenWriter
+from trimtab.serving.outcome_counts import tells_pairs_by_hour
 from trimtab.serving.outcomes import MAX_VERSIONS, Identity, Outcomes
 from trimtab.serving.repeats import RepeatMemory
 from trimtab.serving.served import hour_now
@@ -60,8 +61,9 @@ async def test_an_answer_is_labelled(settings: Settings, binary: Stored) -> None
         )
     right = predicted.count(1)
     hour = hour_now()
-    assert counted[f"trimtab_outcomes_by_hour_total{{hour={hour},correct=true}}"] == right
-    assert counted[f"trimtab_outcomes_by_hour_total{{hour={hour},correct=false}}"] == 10 - right
+    by_hour = f"trimtab_outcomes_by_hour_total{{hour={hour},correct="
+    assert counted[f"{by_hour}true,predicted=1,actual=1}}"] == right
+    assert counted[f"{by_hour}false,predicted=0,actual=1}}"] == 10 - right
 
 
 async def test_numbers_are_labelled_by_their_error(settings: Settings, regression: Stored) -> None:
@@ -78,6 +80,12 @@ async def test_numbers_are_labelled_by_their_error(settings: Settings, regressio
     assert counted["trimtab_outcome_errors_count"] == 2
     assert counted["trimtab_outcome_errors_sum"] == pytest.approx(-2)
     assert counted["trimtab_outcome_errors_squares_total"] == pytest.approx(10)
+    assert counted["trimtab_outcome_errors_absolute_total"] == pytest.approx(4)
+    by_hour = f"{{hour={hour_now()}}}"
+    assert counted[f"trimtab_outcome_errors_by_hour_count{by_hour}"] == 2
+    assert counted[f"trimtab_outcome_errors_by_hour_sum{by_hour}"] == pytest.approx(-2)
+    assert counted[f"trimtab_outcome_errors_by_hour_squares_total{by_hour}"] == pytest.approx(10)
+    assert counted[f"trimtab_outcome_errors_by_hour_absolute_total{by_hour}"] == pytest.approx(4)
 
 
 async def test_bad_late_and_repeated_tokens(settings: Settings) -> None:
@@ -222,6 +230,23 @@ def test_hours_beyond_the_delay_are_forgotten() -> None:
     now[0] = 1010
     assert not list(counted.families()[1].samples)
     assert pairs(counted) == {("1", "1"): 1}
+
+
+@pytest.mark.parametrize(
+    ("classes", "hours", "has_pairs"),
+    [(2, 170, True), (10, 50, True), (10, 51, False), (11, 1, False), (5, 200, True)],
+)
+def test_pairs_by_hour_are_bounded(classes: int, hours: int, has_pairs: bool) -> None:
+    assert tells_pairs_by_hour(classes, hours) is has_pairs
+
+
+def test_many_classes_are_told_by_hour_as_right_or_wrong() -> None:
+    names = tuple(str(n) for n in range(12))
+    counted = outcomes(names)
+    item = {"token": token(1, classes=names, indices=(0, 1), hour=1000), "actual": [0, 0]}
+    counted.add([item])
+    hours = {name.partition("hour=")[2]: value for name, value in counted.families()[1].samples}
+    assert hours == {'"1000",correct="true"}': 1, '"1000",correct="false"}': 1}
 
 
 def test_the_memory_of_repeats_is_bounded_and_long() -> None:
