@@ -92,7 +92,7 @@ class Parser:
         name = _NAME.match(line)
         if name is None:
             raise _malformed(number, line)
-        labels, end = _read_labels(line, name.end(), number)
+        labels, end = read_labels(line, name.end(), number)
         rest = _VALUE.fullmatch(line, end)
         if rest is None or not (_NUMBER.fullmatch(rest[1]) or _SPECIAL.fullmatch(rest[1])):
             raise _malformed(number, line)
@@ -108,8 +108,11 @@ class Parser:
         self._remembered[head] = key
 
 
-def _read_labels(line: str, start: int, number: int) -> tuple[Labels, int]:
-    """Labels from the brace at or after `start`, and the position behind them."""
+def read_labels(line: str, start: int, number: int) -> tuple[Labels, int]:
+    """Labels from the brace at or after `start`, and the position behind them.
+
+    number: of the line, for MalformedExpositionError.
+    """
     position = start
     while position < len(line) and line[position] in " \t":
         position += 1

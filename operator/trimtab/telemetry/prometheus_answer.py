@@ -8,7 +8,7 @@ Source: Prometheus HTTP API, instant queries with a range selector (`resultType:
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
@@ -66,14 +66,16 @@ class Sampled:
 Readings: TypeAlias = Mapping[str, tuple[Sampled, ...] | NoData]
 
 
-class _Series(BaseModel):
+class RawSeries(BaseModel):
+    """One series as Prometheus has it. values: (Unix seconds, value) in order of time."""
+
     metric: dict[str, str]
     values: list[tuple[Number, Number]] = Field(default_factory=list)
 
 
 class _Matrix(BaseModel):
     type: Literal["matrix"] = Field(alias="resultType")
-    result: list[_Series]
+    result: list[RawSeries]
 
 
 class _Answer(BaseModel):
@@ -90,6 +92,18 @@ def readings_of(
     A scrape that lacks a series which its process had shown, or the start time that others of it
     show, has not wholly arrived and is left out. A partial answer is no data, never a value.
     """
+    series = series_of(body)
+    if isinstance(series, NoData):
+        return series
+    by_pod: dict[str, list[RawSeries]] = {pod: [] for pod in pods}
+    for one in series:
+        by_pod.get(one.metric.get("pod", ""), []).append(one)
+    known = last or {}
+    return {pod: readings_of_process(found, known.get(pod)) for pod, found in by_pod.items()}
+
+
+def series_of(body: bytes) -> list[RawSeries] | NoData:
+    """All series of an answer; a partial answer is no data, never a value."""
     try:
         answer = _Answer.model_validate_json(body)
     except ValidationError as error:
@@ -97,16 +111,15 @@ def readings_of(
         return NoData(NoDataReason.BACKEND_DOWN, detail[:200])
     if answer.warnings:
         return NoData(NoDataReason.BACKEND_DOWN, f"partial answer: {answer.warnings[0]}"[:200])
-    by_pod: dict[str, list[_Series]] = {pod: [] for pod in pods}
-    for series in answer.data.result:
-        by_pod.get(series.metric.get("pod", ""), []).append(series)
-    known = last or {}
-    return {pod: _of_pod(found, known.get(pod)) for pod, found in by_pod.items()}
+    return answer.data.result
 
 
-def _of_pod(found: list[_Series], last: Sampled | None) -> tuple[Sampled, ...] | NoData:
+def readings_of_process(
+    found: Sequence[RawSeries], last: Sampled | None = None
+) -> tuple[Sampled, ...] | NoData:
+    """Readings of the one process that these series are of, newer than `last`, in time order."""
     ours = [series for series in found if series.metric.get("__name__") in OWN_LABELS]
-    sources = {_source(series) for series in ours}
+    sources = {source_of(series) for series in ours}
     if not sources:
         return NoData(NoDataReason.NO_SERIES, "Prometheus has no series of this pod")
     keys = [_key(series) for series in ours]
@@ -124,7 +137,7 @@ def _of_pod(found: list[_Series], last: Sampled | None) -> tuple[Sampled, ...] |
     starts = {
         at: value
         for series in found
-        if series.metric.get("__name__") == metrics.PROCESS_START and _source(series) in sources
+        if series.metric.get("__name__") == metrics.PROCESS_START and source_of(series) in sources
         for at, value in series.values
     }
     return _in_order(points, starts, last)
@@ -151,12 +164,15 @@ def _in_order(
 
 
 def _lacks_some(old: Exposition, new: Exposition) -> bool:
-    is_same = old.process_start == new.process_start
-    return is_same and not old.values.keys() <= new.values.keys()
+    """Whether a series of the same process is missing; hours too old for labels go for good."""
+    if old.process_start != new.process_start:
+        return False
+    gone = old.values.keys() - new.values.keys()
+    return any("hour" not in OWN_LABELS[name] for name, _ in gone)
 
 
-def _source(series: _Series) -> frozenset[tuple[str, str]]:
-    """What the scrape configuration said of the target."""
+def source_of(series: RawSeries) -> frozenset[tuple[str, str]]:
+    """What the scrape configuration said of the target: one process at a time."""
     return frozenset(
         (name, value)
         for name, value in series.metric.items()
@@ -164,7 +180,7 @@ def _source(series: _Series) -> frozenset[tuple[str, str]]:
     )
 
 
-def _key(series: _Series) -> SeriesKey:
+def _key(series: RawSeries) -> SeriesKey:
     name = series.metric["__name__"]
     labels = (*metrics.IDENTITY_LABELS, *OWN_LABELS[name])
     of = series.metric

@@ -68,6 +68,15 @@ def test_a_scrape_that_has_not_wholly_arrived_waits() -> None:
     assert [one.at for one in sampled(body)] == [10]
 
 
+def test_an_hour_that_is_too_old_for_labels_holds_nothing_up() -> None:
+    hours = [
+        series("trimtab_outcomes_by_hour_total", *values, hour=hour, correct="true")
+        for hour, values in (("5", ((10, "4"),)), ("6", ((10, "1"), (25, "2"))))
+    ]
+    body = answer(series(STARTED, (10, "5"), (25, "6")), *hours)
+    assert [one.at for one in sampled(body)] == [10, 25]
+
+
 def test_labels_of_the_pod_win_and_empty_ones_come_back() -> None:
     exported = series("trimtab_predicted_total", (10, "3"), version="of-target")
     exported["metric"]["exported_version"] = "v1"
