@@ -33,6 +33,7 @@ from trimtab.api.model_version import DataUri
 from trimtab.api.retrain_job import ChallengerGate, Engine
 
 SignalKind = Literal["inputs", "predictions", "quality", "outcomes", "data"]
+MetricName = Literal["accuracy", "precision", "recall", "f1", "auc", "mae", "rmse"]
 
 
 class Selector(Model):
@@ -103,9 +104,58 @@ class Floor(Model):
         return self
 
 
+class Ceiling(Model):
+    """The error of a regression above which harm is done: a rise over a reference, or a number."""
+
+    model_config = with_rules(
+        rule(
+            "has(self.riseBy) != has(self.limit)",
+            "a ceiling has either riseBy or limit",
+            ".riseBy",
+        ),
+        rule("!has(self.from) || has(self.riseBy)", "from needs riseBy", ".from"),
+    )
+
+    rise_by: Share | None = Field(
+        default=None,
+        description="How far the error may rise, as a share of the reference, such as 10%.",
+    )
+    from_: Literal["best", "stable"] = Field(
+        default="best",
+        alias="from",
+        description="best: the best promoted version of the line. stable: the one serving.",
+    )
+    limit: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e300,
+        description="Error that must not be passed, in units of the target.",
+    )
+
+    @model_validator(mode="after")
+    def _rise_or_limit(self) -> Ceiling:
+        if (self.rise_by is None) == (self.limit is None):
+            raise ValueError("a ceiling has either riseBy or limit")
+        if "from_" in self.model_fields_set and self.rise_by is None:
+            raise ValueError("from needs riseBy")
+        return self
+
+
+ERROR_METRICS = ("mae", "rmse")
+"""Of these less is better: they are held to a ceiling, the others to a floor."""
+CLASS_METRICS = ("precision", "recall", "f1")
+"""Of one class, or the mean over classes."""
+
+_NEEDS_BOUND = "kind quality and outcomes need a floor, or a ceiling for mae and rmse"
+_WRONG_BOUND = "the metric mae or rmse has a ceiling, any other metric a floor"
+_CLASS_METRICS_ONLY = "class is for metric precision, recall and f1 only"
+_NO_AUC = "metric auc is for kind quality only: scores of labelled rows are not kept"
+
 _KINDS_OF: dict[str, tuple[str, ...]] = {
     "floor": ("quality", "outcomes"),
+    "ceiling": ("quality", "outcomes"),
     "metric": ("quality", "outcomes"),
+    "class_": ("quality", "outcomes"),
     "tolerance": ("inputs", "predictions"),
     "label_delay": ("outcomes",),
     "missing": ("data",),
@@ -115,13 +165,17 @@ _KINDS_OF: dict[str, tuple[str, ...]] = {
 """Fields of a signal, and the kinds of signal that have them."""
 
 
+def _name(field: str) -> str:
+    return to_camel(field.rstrip("_"))
+
+
 def _only_for(field: str) -> str:
-    return f"{to_camel(field)} is for kind {' and '.join(_KINDS_OF[field])} only"
+    return f"{_name(field)} is for kind {' and '.join(_KINDS_OF[field])} only"
 
 
 def _kind_rule(field: str) -> dict[str, JsonValue]:
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS_OF[field])
-    name = to_camel(field)
+    name = _name(field)
     return rule(f"!has(self.{name}) || self.kind in [{kinds}]", _only_for(field), f".{name}")
 
 
@@ -130,9 +184,26 @@ class Signal(Model):
 
     model_config = with_rules(
         rule(
-            "!(self.kind in ['quality', 'outcomes']) || has(self.floor)",
-            "kind quality and outcomes need a floor",
+            "!(self.kind in ['quality', 'outcomes']) || has(self.floor) || has(self.ceiling)",
+            _NEEDS_BOUND,
             ".floor",
+        ),
+        rule(
+            "has(self.metric) && self.metric in ['mae', 'rmse'] "
+            "? !has(self.floor) : !has(self.ceiling)",
+            _WRONG_BOUND,
+            ".metric",
+        ),
+        rule(
+            "!has(self.class) || (has(self.metric) "
+            "&& self.metric in ['precision', 'recall', 'f1'])",
+            _CLASS_METRICS_ONLY,
+            ".class",
+        ),
+        rule(
+            "self.kind != 'outcomes' || !has(self.metric) || self.metric != 'auc'",
+            _NO_AUC,
+            ".metric",
         ),
         rule(
             "self.kind != 'data' || has(self.missing) || has(self.unseen) || has(self.outOfRange)",
@@ -149,11 +220,23 @@ class Signal(Model):
     tolerance: float | None = Field(
         default=None, ge=0, le=10, description="PSI below this is nobody's business; default 0.02."
     )
-    metric: Literal["accuracy"] | None = Field(
-        default=None, description="Metric of quality and outcomes; default accuracy."
+    metric: MetricName | None = Field(
+        default=None,
+        description="Metric of quality and outcomes; default accuracy. mae and rmse are for "
+        "regressions, auc for two classes and kind quality.",
+    )
+    class_: ShortText | None = Field(
+        default=None,
+        alias="class",
+        min_length=1,
+        description="Class that precision, recall or f1 is of; default: the mean over classes.",
     )
     floor: Floor | None = Field(
         default=None, description="Of quality and outcomes: below it, harm is done."
+    )
+    ceiling: Ceiling | None = Field(
+        default=None,
+        description="Of quality and outcomes with mae or rmse: above it, harm is done.",
     )
     label_delay: Duration | None = Field(
         default=None, description="A window of outcomes is judged after it; default 0."
@@ -174,11 +257,21 @@ class Signal(Model):
         for field in given:
             if self.kind not in _KINDS_OF[field]:
                 raise ValueError(_only_for(field))
-        if self.kind in ("quality", "outcomes") and self.floor is None:
-            raise ValueError("kind quality and outcomes need a floor")
+        if self.kind in ("quality", "outcomes"):
+            self._bound_fits_the_metric()
         if self.kind == "data" and not given:
             raise ValueError("kind data needs missing, unseen or outOfRange")
         return self
+
+    def _bound_fits_the_metric(self) -> None:
+        if self.floor is None and self.ceiling is None:
+            raise ValueError(_NEEDS_BOUND)
+        if (self.floor if self.metric in ERROR_METRICS else self.ceiling) is not None:
+            raise ValueError(_WRONG_BOUND)
+        if self.class_ is not None and self.metric not in CLASS_METRICS:
+            raise ValueError(_CLASS_METRICS_ONLY)
+        if self.kind == "outcomes" and self.metric == "auc":
+            raise ValueError(_NO_AUC)
 
 
 class Action(Model):
@@ -274,6 +367,11 @@ class DriftPolicySpec(Model):
     selector: Selector = Field(description="Which Deployments of the namespace are watched.")
     window: Duration = Field(
         default=timedelta(hours=24), description="Time that is judged at once: whole seasons."
+    )
+    season: Duration = Field(
+        default=timedelta(hours=24),
+        description="After this time traffic looks alike again; a window that is not a whole "
+        "multiple of it is warned about in the condition Watching.",
     )
     reference: Literal["training"] = Field(
         default="training", description="training: compared with the rows of the training."

@@ -123,7 +123,7 @@ def as_json(recording: Recording, looks: Sequence[Look]) -> str:
     """Return the same as one JSON object."""
     return json.dumps(
         {
-            "reference": {"n": recording.baseline.n, "accuracy": recording.score},
+            "reference": {"n": recording.baseline.n, **dict(_metrics(recording))},
             "notes": list(recording.notes),
             "windows": len(recording.windows),
             "looks": [
@@ -145,9 +145,14 @@ def as_json(recording: Recording, looks: Sequence[Look]) -> str:
 
 
 def _reference_text(recording: Recording) -> str:
-    score = recording.score
-    accuracy = "no labels" if score is None else f"accuracy {score:.4f}"
-    return f"reference: {recording.baseline.n} rows, {accuracy}"
+    known = ", ".join(f"{name} {value:.4f}" for name, value in _metrics(recording))
+    return f"reference: {recording.baseline.n} rows, {known or 'no labels'}"
+
+
+def _metrics(recording: Recording) -> list[tuple[str, float]]:
+    """Return the metrics of the reference over all its rows."""
+    found = recording.baseline.metrics
+    return [(one.metric, one.value) for one in found if one.slice == "all"]
 
 
 def _sums(looks: Sequence[Look]) -> list[str]:

@@ -124,6 +124,17 @@ class Interval(_Part):
     slice: str = "all"
 
 
+class Residuals(_Part):
+    """Errors of a regression on held-out rows, by bin of the score: count and sums of |error|,
+    of its square and of its fourth power; each as long as `score_counts`.
+    """
+
+    rows: list[int]
+    absolute: list[float]
+    squares: list[float]
+    fourth: list[float]
+
+
 class Baseline(_Part):
     """What the model saw and gave at training, as counts: the reference for every drift signal."""
 
@@ -139,6 +150,14 @@ class Baseline(_Part):
     predicted_counts: dict[str, int] = Field(default_factory=dict)
     calibration: list[Calibration] = Field(default_factory=list)
     metrics: list[Interval] = Field(default_factory=list)
+    residuals: Residuals | None = Field(
+        default=None, description="Of a regression: what its error is estimated from."
+    )
+
+
+def class_slice(name: str) -> str:
+    """Return the slice that a metric of one class is stated under."""
+    return f"class={name}"
 
 
 def sha256_digest(data: bytes) -> str:
@@ -147,6 +166,12 @@ def sha256_digest(data: bytes) -> str:
 
 
 def baseline_digest(baseline: Baseline) -> str:
-    """Return the digest over the canonical JSON of all fields but `digest` itself."""
-    canonical = baseline.model_copy(update={"digest": ""}).model_dump_json(by_alias=True)
+    """Return the digest over the canonical JSON of all fields but `digest` itself.
+
+    Residuals that are not there are left out, as before the field was known.
+    """
+    absent = {"residuals"} if baseline.residuals is None else set()
+    canonical = baseline.model_copy(update={"digest": ""}).model_dump_json(
+        by_alias=True, exclude=absent
+    )
     return sha256_digest(canonical.encode())

@@ -16,17 +16,21 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.drift_policy import (
+    Ceiling,
     DriftPolicy,
     DriftPolicyStatus,
     FeatureFinding,
     LastAction,
     Signal,
+    SignalKind,
     SignalStatus,
     Skipped,
 )
 from trimtab.api.retrain_job import RetrainJob
-from trimtab.contract.artifact import Baseline
+from trimtab.contract.artifact import Baseline, class_slice
 from trimtab.decide.draft import EventNote
+from trimtab.decide.drift_counts import Finding, Series, predicted_rows
+from trimtab.decide.drift_quality import Standard, judge_outcomes, judge_quality
 from trimtab.decide.drift_retrain import (
     RetrainRequest,
     SkipRetrain,
@@ -36,20 +40,9 @@ from trimtab.decide.drift_retrain import (
     jobs_of,
     winning_rule,
 )
-from trimtab.decide.drift_signals import (
-    DEFAULT_TOLERANCE,
-    Finding,
-    Series,
-    judge_inputs,
-    judge_labelled,
-    judge_outcomes,
-    judge_predictions,
-    judge_quality,
-    predicted_rows,
-)
+from trimtab.decide.drift_signals import DEFAULT_TOLERANCE, judge_inputs, judge_predictions
 from trimtab.decide.drift_summary import set_conditions, summary_of
 from trimtab.decide.snapshot import Request
-from trimtab.stats.quality import Share
 
 QUARTER = timedelta(days=90)
 LARGEST_ALPHA = 0.1
@@ -74,11 +67,15 @@ class WindowView:
 
 @dataclass(frozen=True)
 class LabelledWindow:
-    """A window whose labels have had their time: right among labelled, and predicted rows."""
+    """A window of predictions whose labels have had their time.
+
+    counts: of the labels, as a window's (`OUTCOMES`, `OUTCOME_ERRORS_*`). predicted: rows that the
+    labels are among; None where nobody knows.
+    """
 
     start: datetime
     end: datetime
-    right: Share
+    counts: Series
     predicted: float | None
 
 
@@ -96,8 +93,9 @@ class Target:
     window: WindowView | None = None
     labelled: LabelledWindow | None = None
     data: Finding | None = None
-    best_score: float | None = None
-    stable_score: float | None = None
+    best_scores: Mapping[SignalKind, float] = field(default_factory=dict)
+    stable_scores: Mapping[SignalKind, float] = field(default_factory=dict)
+    """What the metric of a signal was at training: of the best version, of the one serving."""
     candidate: str | None = None
     waiting_versions: frozenset[str] = frozenset()
 
@@ -191,17 +189,25 @@ def alpha_of_look(policy: DriftPolicy) -> float:
     return min(LARGEST_ALPHA, share)
 
 
-def floor_of(signal: Signal, target: Target) -> float | None:
-    """Return the quality below which harm is done; None where no reference is known."""
-    floor = signal.floor
-    if floor is None:
+def standard_of(signal: Signal, target: Target) -> Standard | None:
+    """Return what quality or outcomes are held to; None where no reference is known."""
+    bound = _bound_of(signal, target)
+    if bound is None:
         return None
-    if floor.limit is not None:
-        return floor.limit
-    score = target.best_score if floor.from_ == "best" else target.stable_score
-    if score is None or floor.drop_by is None:
+    return Standard(signal.metric or "accuracy", bound, signal.class_)
+
+
+def _bound_of(signal: Signal, target: Target) -> float | None:
+    given = signal.floor or signal.ceiling
+    if given is None or given.limit is not None:
+        return given.limit if given is not None else None
+    scores = target.best_scores if given.from_ == "best" else target.stable_scores
+    score = scores.get(signal.kind)
+    if score is None:
         return None
-    return max(0.0, score - floor.drop_by)
+    if isinstance(given, Ceiling):
+        return score * (1 + (given.rise_by or 0.0)) if score > 0 else None
+    return max(0.0, score - (given.drop_by or 0.0))
 
 
 def counts_labels_by_hour(signal: Signal) -> bool:
@@ -270,33 +276,46 @@ def _span(signal: Signal, target: Target) -> tuple[datetime, datetime] | None:
 
 
 def _judge(snapshot: PolicySnapshot, target: Target, signal: Signal) -> Finding:
-    alpha = alpha_of_look(snapshot.policy)
-    floor = floor_of(signal, target)
-    if signal.floor is not None and floor is None:
-        return Finding(
-            "NoData",
-            "NoSeries: no accuracy is known of any promoted version; state it in "
-            "spec.evaluation of the ModelVersion, or use floor.limit",
-        )
-    if counts_labels_by_hour(signal):
-        labelled = target.labelled
-        assert labelled is not None
-        assert floor is not None
-        return judge_labelled(labelled.right, floor, alpha, predicted_rows=labelled.predicted)
+    if signal.kind in ("quality", "outcomes"):
+        return _judge_harm(snapshot, target, signal)
     window = target.window
     assert window is not None
     if window.counts is None:
         return Finding("NoData", window.silence)
-    if floor is not None:
-        if signal.kind == "quality":
-            return judge_quality(window.counts, floor, alpha)
-        rows = predicted_rows(window.counts)
-        return judge_outcomes(window.counts, floor, alpha, predicted_rows=rows)
     if target.baseline is None:
         return Finding("NoData", f"NoSeries: {target.baseline_missing}")
     tolerance = DEFAULT_TOLERANCE if signal.tolerance is None else signal.tolerance
     judge = judge_inputs if signal.kind == "inputs" else judge_predictions
-    return judge(window.counts, target.baseline, tolerance, alpha)
+    return judge(window.counts, target.baseline, tolerance, alpha_of_look(snapshot.policy))
+
+
+def _judge_harm(snapshot: PolicySnapshot, target: Target, signal: Signal) -> Finding:
+    alpha = alpha_of_look(snapshot.policy)
+    standard = standard_of(signal, target)
+    if standard is None:
+        return Finding("NoData", _no_reference(signal))
+    if counts_labels_by_hour(signal):
+        labelled = target.labelled
+        assert labelled is not None
+        return judge_outcomes(labelled.counts, standard, alpha, predicted=labelled.predicted)
+    window = target.window
+    assert window is not None
+    if window.counts is None:
+        return Finding("NoData", window.silence)
+    if signal.kind == "quality":
+        return judge_quality(window.counts, target.baseline, standard, alpha)
+    rows = predicted_rows(window.counts)
+    return judge_outcomes(window.counts, standard, alpha, predicted=rows)
+
+
+def _no_reference(signal: Signal) -> str:
+    metric = signal.metric or "accuracy"
+    of_class = f", slice {class_slice(signal.class_)!r}" if signal.class_ else ""
+    bound = "ceiling.limit" if signal.ceiling is not None else "floor.limit"
+    return (
+        f"NoSeries: no {metric} is known of any promoted version; state it in "
+        f"spec.evaluation of the ModelVersion (metric {metric}{of_class}), or use {bound}"
+    )
 
 
 def _status_of(

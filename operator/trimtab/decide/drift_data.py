@@ -14,7 +14,7 @@ from functools import lru_cache
 from trimtab.api.drift_policy import Signal
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift_signals import Finding, Series, SeriesKey
+from trimtab.decide.drift_counts import Finding, Series, SeriesKey
 from trimtab.stats.change import DetectorState, reference_upper_bound, update
 from trimtab.stats.counts import NOTHING, BadTotal
 

@@ -1,59 +1,31 @@
-"""The verdict of one signal on one completed window of counts.
+"""The verdict of inputs and predictions on one completed window of counts.
 
     n too small and nothing proven -> InsufficientData{n, needed}
     nothing to compare             -> NoData{reason}
-    proven beyond tolerance/floor  -> Drifting, else Stable
+    proven beyond the tolerance    -> Drifting, else Stable
 
 `alpha` is the level of this one look, already shared out from the budget of false alarms. Rows
-never come here, only counts that add up (statistics.md §4 to §6).
+never come here, only counts that add up (statistics.md §4, §5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
+from trimtab.decide.drift_counts import Finding, Series, bin_index, by_class, family
 from trimtab.stats.distance import ROWS_PER_BIN, needed_rows, tolerance_test
 from trimtab.stats.holm import holm_rejects
-from trimtab.stats.quality import (
-    Share,
-    estimated_confusion,
-    floor_test,
-    labelled_share,
-    realised_confusion,
-)
-
-Labels = frozenset[tuple[str, str]]
-SeriesKey = tuple[str, Labels]
-Series = Mapping[SeriesKey, float]
-Verdict = Literal["Stable", "Drifting", "InsufficientData", "NoData"]
 
 DEFAULT_TOLERANCE = 0.02
 PSI_TO_FIND = 0.1
 """Rows are asked for until a shift of this PSI would be seen in nine of ten windows."""
-DROP_TO_FIND = 0.03
-"""The same for a quality this far below its floor, in eight of ten."""
-LABELS_NEEDED = 0.5
-"""Share of the predictions whose truth must have come in."""
+
 TOP_FEATURES = 5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one signal says about one window. `value`, `threshold` as the message names them."""
-
-    verdict: Verdict
-    message: str
-    value: float | None = None
-    threshold: float | None = None
-    n: int = 0
-    needed: int | None = None
-    top: tuple[tuple[str, float], ...] = ()
 
 
 def judge_inputs(counts: Series, baseline: Baseline, tolerance: float, alpha: float) -> Finding:
@@ -77,13 +49,13 @@ def judge_predictions(
     if len(baseline.score_counts) >= 2:
         scores = {
             index: value
-            for labels, value in _family(counts, metrics.SCORE_BIN)
-            if (index := _index(labels)) is not None
+            for labels, value in family(counts, metrics.SCORE_BIN)
+            if (index := bin_index(labels)) is not None
         }
         histograms.append(_Histogram("score", tuple(baseline.score_counts), scores))
     if len(baseline.predicted_counts) >= 2:
         classes = list(baseline.predicted_counts)
-        predicted = _by_class(counts)
+        predicted = by_class(counts)
         histograms.append(
             _Histogram(
                 "class",
@@ -94,69 +66,6 @@ def judge_predictions(
     if not histograms:
         return Finding("NoData", "NoSeries: the baseline has no bins of scores or classes")
     return _judge_histograms("prediction", histograms, tolerance, alpha)
-
-
-def judge_quality(counts: Series, floor: float, alpha: float) -> Finding:
-    """Is the accuracy *estimated* from calibrated probabilities below `floor`?"""
-    predicted = _by_class(counts)
-    sums = {
-        (labels["predicted"], labels["class"]): value
-        for labels, value in _family(counts, metrics.PROBABILITY_SUM)
-        if "predicted" in labels and "class" in labels
-    }
-    if not sum(predicted.values()):
-        return Finding("NoData", "NoTraffic: no row was predicted", threshold=floor)
-    if not sums:
-        return Finding(
-            "NoData",
-            "NoSeries: the version exports no calibrated probabilities, so its quality cannot be "
-            "estimated",
-            threshold=floor,
-        )
-    share = estimated_confusion(predicted, sums).accuracy()
-    return _judge_floor("estimated accuracy", share, floor, alpha)
-
-
-def judge_outcomes(
-    counts: Series, floor: float, alpha: float, *, predicted_rows: float | None
-) -> Finding:
-    """Is the accuracy of labelled rows below `floor`?
-
-    `predicted_rows` are those that the labels are among; None where nobody knows any more.
-    """
-    outcomes: dict[tuple[str, str], float] = {}
-    for labels, value in _family(counts, metrics.OUTCOMES):
-        pair = (labels.get("predicted", ""), labels.get("actual", ""))
-        outcomes[pair] = outcomes.get(pair, 0.0) + value
-    return judge_labelled(
-        realised_confusion(outcomes).accuracy(), floor, alpha, predicted_rows=predicted_rows
-    )
-
-
-def judge_labelled(
-    right: Share, floor: float, alpha: float, *, predicted_rows: float | None
-) -> Finding:
-    """The same from right answers among labelled rows."""
-    labelled = right.total
-    if not labelled:
-        return Finding("NoData", "NoSeries: no label has come in", threshold=floor)
-    if predicted_rows is not None:
-        share = labelled_share(labelled, predicted_rows)
-        if share < LABELS_NEEDED:
-            return Finding(
-                "InsufficientData",
-                f"labels of {share:.0%} of {predicted_rows:.0f} rows have come in, "
-                f"{LABELS_NEEDED:.0%} are needed",
-                threshold=floor,
-                n=int(labelled),
-                needed=int(np.ceil(predicted_rows * LABELS_NEEDED)),
-            )
-    return _judge_floor("accuracy of labelled rows", right, floor, alpha)
-
-
-def predicted_rows(counts: Series) -> float:
-    """Return the rows that were predicted in the window."""
-    return sum(value for _, value in _family(counts, metrics.PREDICTED))
 
 
 # --- inside -------------------------------------------------------------------------------------
@@ -253,48 +162,10 @@ def _tested(histograms: Sequence[_Histogram], tolerance: float, level: float) ->
     return results
 
 
-def _judge_floor(what: str, share: Share, floor: float, alpha: float) -> Finding:
-    test = floor_test(share, floor, 1 - alpha, min(DROP_TO_FIND, floor))
-    text = f"{what} {test.value:.3f}, floor {floor:.3f} (n={share.total:.0f})"
-    finding = Finding(
-        "Stable",
-        text,
-        value=round(test.value, 4),
-        threshold=round(floor, 4),
-        n=int(share.total),
-        needed=test.needed,
-    )
-    if test.is_below:
-        message = f"{text}, at most {test.upper:.3f}"
-        return replace(finding, verdict="Drifting", message=message)
-    # A quality that is proven to be above the floor needs no more rows either.
-    if not test.is_enough and test.lower < floor:
-        message = f"{text}; {test.needed} rows are needed"
-        return replace(finding, verdict="InsufficientData", message=message)
-    return finding
-
-
-def _family(counts: Series, name: str) -> list[tuple[dict[str, str], float]]:
-    return [(dict(labels), value) for (own, labels), value in counts.items() if own == name]
-
-
 def _by_index(counts: Series, name: str, label: str) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {}
-    for labels, value in _family(counts, name):
-        index = _index(labels)
+    for labels, value in family(counts, name):
+        index = bin_index(labels)
         if index is not None:
             found.setdefault(labels.get(label, ""), {})[index] = value
-    return found
-
-
-def _index(labels: Mapping[str, str]) -> int | None:
-    text = labels.get("bin", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
-
-
-def _by_class(counts: Series) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for labels, value in _family(counts, metrics.PREDICTED):
-        name = labels.get("class", "")
-        found[name] = found.get(name, 0.0) + value
     return found

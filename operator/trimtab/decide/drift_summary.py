@@ -14,6 +14,7 @@ from trimtab.api.drift_policy import (
     SignalStatus,
 )
 from trimtab.api.fields import format_duration
+from trimtab.decide.drift_windows import window_warning
 
 _KINDS_OF_CONDITION = {
     ConditionType.DRIFT_DETECTED: ("inputs", "predictions"),
@@ -71,7 +72,7 @@ def summary_of(
     if worst.value is not None:
         value = f"{worst.value:.3f}"
         if worst.threshold is not None:
-            sign = "<" if worst.kind in ("quality", "outcomes") else ">"
+            sign = "<" if _is_held_to_a_floor(worst.kind, spec) else ">"
             is_past = worst.verdict == "Drifting"
             value += f" {sign if is_past else 'vs'} {worst.threshold:.3f}"
     return DriftPolicySummary(
@@ -84,6 +85,10 @@ def summary_of(
     )
 
 
+def _is_held_to_a_floor(kind: str, spec: DriftPolicySpec) -> bool:
+    return any(signal.kind == kind and signal.floor is not None for signal in spec.signals)
+
+
 def _watching(
     spec: DriftPolicySpec, status: DriftPolicyStatus, overlapped: Mapping[str, str]
 ) -> tuple[bool, Reason, str]:
@@ -91,7 +96,9 @@ def _watching(
     watched = sorted(status.baselines)
     if watched:
         text = f"{_names(watched)}, windows of {format_duration(spec.window)}"
-        return True, Reason.WATCHING, f"{text}; {taken}, which is older" if taken else text
+        warning = window_warning(spec)
+        parts = [text, f"{taken}, which is older" if taken else "", warning or ""]
+        return True, Reason.WATCHING, "; ".join(part for part in parts if part)
     if taken:
         return False, Reason.OVERLAP, f"{taken}, which is older and wins; delete one of the two"
     return (

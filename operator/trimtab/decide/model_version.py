@@ -111,18 +111,22 @@ def decide_version(
     return VersionDecision(status, _events(version, phase, message), ask_again)
 
 
-def score_of(version: ModelVersion, metric: str, baseline: Baseline | None) -> float | None:
-    """Return a metric over all rows: the stated evaluation, else the training evaluation."""
+def score_of(
+    version: ModelVersion, metric: str, baseline: Baseline | None, of_slice: str = "all"
+) -> float | None:
+    """Return a metric on one slice: the stated evaluation, else the training evaluation."""
     for stated in version.spec.evaluation:
-        if stated.metric == metric and stated.slice == "all":
+        if stated.metric == metric and stated.slice == of_slice:
             return stated.value
-    return score_of_baseline(metric, baseline)
+    return score_of_baseline(metric, baseline, of_slice)
 
 
-def score_of_baseline(metric: str, baseline: Baseline | None) -> float | None:
-    """Return a metric over all rows of the training evaluation, if there is one."""
+def score_of_baseline(
+    metric: str, baseline: Baseline | None, of_slice: str = "all"
+) -> float | None:
+    """Return a metric on one slice of the training evaluation, if there is one."""
     for measured in baseline.metrics if baseline is not None else ():
-        if measured.metric == metric and measured.slice == "all":
+        if measured.metric == metric and measured.slice == of_slice:
             return measured.value
     return None
 

@@ -7,25 +7,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from trimtab.api.deployment import Deployment, Tried
-from trimtab.api.drift_policy import DriftPolicy
+from trimtab.api.drift_policy import DriftPolicy, Signal, SignalKind
 from trimtab.api.model_version import ModelVersion
 from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, Key
 from trimtab.contract import metrics
-from trimtab.contract.artifact import Baseline
+from trimtab.contract.artifact import Baseline, class_slice
 from trimtab.decide.drift import LabelledWindow, Target, WindowView, counts_labels_by_hour
+from trimtab.decide.drift_counts import Finding, predicted_rows
 from trimtab.decide.drift_data import DataState, data_finding, watch_data, watched_series
-from trimtab.decide.drift_signals import Finding, predicted_rows
 from trimtab.decide.model_version import score_of
 from trimtab.reconcile.deployment import telemetry_key
 from trimtab.reconcile.typed import all_typed
 from trimtab.reconcile.world import World
-from trimtab.stats.quality import Share
 from trimtab.store.port import ArtifactBroken, StoreAway
 from trimtab.telemetry.port import ProcessCounters, Window
 
 STORE_AGAIN = timedelta(minutes=1)
 _HOUR = 3600
-_METRIC = "accuracy"
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 
 
@@ -93,8 +91,8 @@ async def observe_target(
         window=_window(counted, memory),
         labelled=_labelled(counted, late.label_delay) if late and late.label_delay else None,
         data=data,
-        best_score=_best_score(world, deployment),
-        stable_score=_score(world, deployment, stable.version_object),
+        best_scores=_best_scores(world, policy, deployment),
+        stable_scores=_scores(world, policy, deployment, stable.version_object),
         candidate=candidate.version if candidate is not None else None,
         waiting_versions=_waiting_versions(world, deployment),
     )
@@ -161,28 +159,39 @@ def _silence(counted: _Counted) -> str:
     return "NoTraffic: no row was counted in the window"
 
 
+_TOTAL_OF_HOURLY = {
+    metrics.OUTCOMES_BY_HOUR: metrics.OUTCOMES,
+    metrics.OUTCOME_ERRORS_BY_HOUR_COUNT: metrics.OUTCOME_ERRORS_COUNT,
+    metrics.OUTCOME_ERRORS_BY_HOUR_SUM: metrics.OUTCOME_ERRORS_SUM,
+    metrics.OUTCOME_ERRORS_BY_HOUR_SQUARES: metrics.OUTCOME_ERRORS_SQUARES,
+    metrics.OUTCOME_ERRORS_BY_HOUR_ABSOLUTE: metrics.OUTCOME_ERRORS_ABSOLUTE,
+}
+_LABELS_OF_ROWS = frozenset({"predicted", "actual", "correct"})
+
+
 def _labelled(counted: _Counted, delay: timedelta) -> LabelledWindow | None:
     """Return the newest window whose labels have had their time, from counters by hour."""
     length = max(counted.seconds, _HOUR)
     end = _floor(counted.now - delay, length)
     start = end - length
-    right = total = 0.0
+    found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for process in counted.processes:
         for (name, labels), value in process.series.items():
-            if name != metrics.OUTCOMES_BY_HOUR:
+            own_name = _TOTAL_OF_HOURLY.get(name)
+            if own_name is None:
                 continue
             named = dict(labels)
             hour = named.get("hour", "")
             if named.get("digest") != counted.digest or not hour.isdigit():
                 continue
             if start <= int(hour) * _HOUR < end:
-                total += value
-                right += value if named.get("correct") == "true" else 0.0
-    if not total:
+                key = own_name, frozenset((k, v) for k, v in labels if k in _LABELS_OF_ROWS)
+                found[key] = found.get(key, 0.0) + value
+    if not any(found.values()):
         return None
     window = _find(counted, start) if length == counted.seconds else None
     rows = predicted_rows(window.counts) if window is not None else None
-    return LabelledWindow(_unix(start), _unix(end), Share(right, total), rows)
+    return LabelledWindow(_unix(start), _unix(end), found, rows)
 
 
 def _watch_data(
@@ -213,27 +222,49 @@ def _versions(world: World, deployment: Deployment) -> list[ModelVersion]:
     return [version for version in found if version.spec.model == deployment.spec.model]
 
 
-def _score(world: World, deployment: Deployment, version_object: str) -> float | None:
+def _scores(
+    world: World, policy: DriftPolicy, deployment: Deployment, version_object: str
+) -> dict[SignalKind, float]:
+    """Return what the metrics of the policy's signals were for one version, where it is known."""
+    found: dict[SignalKind, float] = {}
     for version in _versions(world, deployment):
-        if version.metadata.name == version_object:
-            documents = world.store.cached(version.spec.artifact.digest)
-            baseline = documents.baseline if documents is not None else None
-            return score_of(version, _METRIC, baseline)
-    return None
+        if version.metadata.name != version_object:
+            continue
+        documents = world.store.cached(version.spec.artifact.digest)
+        baseline = documents.baseline if documents is not None else None
+        for signal in policy.spec.signals:
+            score = _score(version, signal, baseline)
+            if score is not None:
+                found[signal.kind] = score
+    return found
 
 
-def _best_score(world: World, deployment: Deployment) -> float | None:
-    """Return the best score among the versions that this Deployment has promoted."""
+def _score(version: ModelVersion, signal: Signal, baseline: Baseline | None) -> float | None:
+    if signal.floor is None and signal.ceiling is None:
+        return None
+    of_slice = class_slice(signal.class_) if signal.class_ is not None else "all"
+    return score_of(version, signal.metric or "accuracy", baseline, of_slice)
+
+
+def _best_scores(
+    world: World, policy: DriftPolicy, deployment: Deployment
+) -> dict[SignalKind, float]:
+    """Return the best scores among the versions that this Deployment has promoted."""
     status = deployment.status
     promoted = {entry.version for entry in status.history if entry.outcome == "Promoted"}
     promoted |= {tried.version for tried in (status.stable, status.last_good) if tried is not None}
-    scores = [
-        score
+    of_versions = [
+        _scores(world, policy, deployment, version.metadata.name)
         for version in _versions(world, deployment)
         if version.spec.version in promoted
-        and (score := _score(world, deployment, version.metadata.name)) is not None
     ]
-    return max(scores, default=None)
+    best: dict[SignalKind, float] = {}
+    for signal in policy.spec.signals:
+        scores = [scores[signal.kind] for scores in of_versions if signal.kind in scores]
+        if scores:
+            # Of errors less is better.
+            best[signal.kind] = min(scores) if signal.ceiling is not None else max(scores)
+    return best
 
 
 def _waiting_versions(world: World, deployment: Deployment) -> frozenset[str]:

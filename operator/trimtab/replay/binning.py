@@ -9,13 +9,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trimtab.contract import metrics
-from trimtab.contract.artifact import Baseline, NumericFeature, Tensor
+from trimtab.contract.artifact import Baseline, Calibration, Interval, NumericFeature, Tensor
 from trimtab.replay.recording import Series, SeriesKey
 from trimtab.replay.rows import Columns
 from trimtab.training.baseline import Feature, bin_counts, build_baseline, score_of
 from trimtab.training.calibration import calibrated, fit_calibration
 from trimtab.training.checks import category_names, missing_and_strange
+from trimtab.training.class_metrics import class_metrics
 from trimtab.training.columns import (
+    Task,
     feature_names,
     infer_inputs,
     infer_task,
@@ -24,13 +26,14 @@ from trimtab.training.columns import (
     make_signature,
 )
 from trimtab.training.errors import DataBroken
-from trimtab.training.evaluation import Predictions
+from trimtab.training.evaluation import Predictions, evaluate
 
 
 class Binning:
     """The reference rows, binned as at training; raises DataBroken naming column and fault.
 
-    baseline: the reference as counts. score: its accuracy, None without labels.
+    baseline: the reference as counts, with its metrics where it has labels. A prediction that
+    holds fractions makes it a regression.
     """
 
     def __init__(self, frame: pd.DataFrame, columns: Columns) -> None:
@@ -40,19 +43,43 @@ class Binning:
         found = infer_inputs(frame, list(columns.features))
         inputs = found or nothing
         self._inputs = inputs if found else []
-        predicted, actual = _classes_of(frame, columns.prediction), self._labels(frame)
-        known = predicted if actual is None else np.concatenate([predicted, actual[actual != ""]])
-        self._classes = sorted(set(known.tolist()), key=_class_order)
-        self._signature = make_signature(inputs, "classification", self._classes)
-        answers = self._answers(frame)
-        raw, self._maps, self.score = answers.score, [], None
-        if actual is not None and (actual != "").any():
-            has = actual != ""
-            self.score = float((predicted[has] == actual[has]).mean())
-            if raw is not None:
-                self._maps = fit_calibration(raw[has], actual[has], self._classes)
+        self._task: Task = infer_task(_complete(frame, columns.prediction))
+        self._classes: list[str] = []
+        self._maps: list[Calibration] = []
+        found_metrics: list[Interval] = []
+        truths: NDArray[Any] | None = None
+        if self._task == "regression" and columns.probability:
+            raise DataBroken(
+                f"column {columns.prediction!r} holds fractions, which have no probabilities"
+            )
+        if self._task == "regression":
+            self._signature = make_signature(inputs, self._task, [])
+            answers = self._answers(frame)
+            known = self._truths(frame)
+            if known is not None and (~np.isnan(known)).all() and len(known):
+                truths = known
+                found_metrics = evaluate(known, answers, [])
+        else:
+            predicted, actual = _classes_of(frame, columns.prediction), self._labels(frame)
+            names = (
+                predicted if actual is None else np.concatenate([predicted, actual[actual != ""]])
+            )
+            self._classes = sorted(set(names.tolist()), key=_class_order)
+            self._signature = make_signature(inputs, self._task, self._classes)
+            answers = self._answers(frame)
+            has = actual != "" if actual is not None else np.zeros(len(frame), dtype=bool)
+            if actual is not None and has.any():
+                labelled = answers.only(has)
+                found_metrics = [
+                    *evaluate(actual[has], labelled, self._classes),
+                    *class_metrics(actual[has], labelled.predicted, self._classes),
+                ]
+                if labelled.score is not None:
+                    self._maps = fit_calibration(labelled.score, actual[has], self._classes)
         matrix = self._matrix(frame)
-        self.baseline: Baseline = build_baseline(matrix, answers, self._signature, self._maps, [])
+        self.baseline: Baseline = build_baseline(
+            matrix, answers, self._signature, self._maps, found_metrics, truths
+        )
         watched = [name for tensor in self._inputs for name in feature_names(tensor)]
         self._places = {name: place for place, name in enumerate(watched)}
 
@@ -63,6 +90,9 @@ class Binning:
         for feature in self.baseline.features:
             _count_feature(found, feature, matrix[:, self._places[feature.name]])
         self._count_answers(found, answers)
+        if self._task == "regression":
+            self._count_errors(found, answers, self._truths(frame))
+            return found
         actual = self._labels(frame)
         if actual is not None:
             for predicted, true in zip(answers.predicted, actual, strict=True):
@@ -71,12 +101,38 @@ class Binning:
                     found[key] = found.get(key, 0.0) + 1.0
         return found
 
+    def _count_errors(
+        self,
+        found: dict[SeriesKey, float],
+        answers: Predictions,
+        truths: NDArray[np.float64] | None,
+    ) -> None:
+        if truths is None:
+            return
+        errors = answers.predicted - truths
+        errors = errors[~np.isnan(errors)]
+        found[_key(metrics.OUTCOME_ERRORS_COUNT)] = float(len(errors))
+        found[_key(metrics.OUTCOME_ERRORS_SUM)] = float(errors.sum())
+        found[_key(metrics.OUTCOME_ERRORS_SQUARES)] = float((errors**2).sum())
+        found[_key(metrics.OUTCOME_ERRORS_ABSOLUTE)] = float(np.abs(errors).sum())
+
     def _count_answers(self, found: dict[SeriesKey, float], answers: Predictions) -> None:
-        if answers.score is not None:
+        if answers.score is not None or self._task == "regression":
             scores = score_of(answers, self._signature)
             for index, count in enumerate(bin_counts(scores, self.baseline.score_edges)):
                 found[_key(metrics.SCORE_BIN, bin=str(index))] = float(count)
+        if self._task == "regression":
+            found[_key(metrics.PREDICTED, **{"class": ""})] = float(len(answers.predicted))
+            return
         sums = None
+        if answers.score is not None and len(self._classes) == 2 and self._maps:
+            # What the estimate of AUC takes as expected positives, as the pods export it.
+            expected = calibrated(answers.score, self._maps)[:, 1]
+            places = np.searchsorted(self.baseline.score_edges, answers.score[:, 1], side="left")
+            for index, total in enumerate(
+                np.bincount(places, expected, len(self.baseline.score_counts))
+            ):
+                found[_key(metrics.SCORE_BIN_SUM, bin=str(index))] = float(total)
         if answers.score is not None and self._maps:
             sums = calibrated(answers.score, self._maps)
         for predicted in sorted(set(answers.predicted.tolist())):
@@ -91,6 +147,16 @@ class Binning:
     def _matrix(self, frame: pd.DataFrame) -> NDArray[Any]:
         return make_matrix(frame, self._inputs) if self._inputs else np.zeros((len(frame), 1))
 
+    def _truths(self, frame: pd.DataFrame) -> NDArray[np.float64] | None:
+        """Truths [n] of a regression, NaN where one is not known."""
+        name = self._columns.label
+        if name is None:
+            return None
+        try:
+            return frame[name].to_numpy(dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataBroken(f"column {name!r} holds values that are no numbers") from error
+
     def _labels(self, frame: pd.DataFrame) -> NDArray[np.str_] | None:
         """Classes [n], "" where the truth is not known."""
         name = self._columns.label
@@ -103,6 +169,9 @@ class Binning:
         return texts.astype(np.str_)
 
     def _answers(self, frame: pd.DataFrame) -> Predictions:
+        if self._task == "regression":
+            values = _complete(frame, self._columns.prediction).to_numpy(dtype=np.float64)
+            return Predictions(values)
         predicted = _classes_of(frame, self._columns.prediction)
         names = self._columns.probability
         if not names:
@@ -135,12 +204,17 @@ def _count_feature(found: dict[SeriesKey, float], feature: Feature, values: NDAr
         found[_key(metric, feature=feature.name)] = float(round(share * len(values)))
 
 
-def _classes_of(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
+def _complete(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     column = frame[name]
     if column.isna().any():
         raise DataBroken(f"column {name!r} has rows without a value")
+    return column
+
+
+def _classes_of(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:
+    column = _complete(frame, name)
     if infer_task(column) == "regression":
-        raise DataBroken(f"column {name!r} holds fractions; a replay judges classes")
+        raise DataBroken(f"column {name!r} holds fractions where the others hold classes")
     return make_labels(column, "classification").astype(np.str_)
 
 

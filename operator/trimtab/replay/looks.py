@@ -21,9 +21,9 @@ from trimtab.decide.drift import (
     WindowView,
     decide_policy,
 )
+from trimtab.decide.drift_counts import Finding
 from trimtab.decide.drift_data import DataState, data_finding, watch_data, watched_series
 from trimtab.decide.drift_retrain import winning_rule
-from trimtab.decide.drift_signals import Finding
 from trimtab.replay.recording import RecordedWindow, Recording, Series, SeriesKey
 
 PROCESS = "recording"
@@ -72,8 +72,8 @@ class _Player:
             baseline=self._recording.baseline,
             window=WindowView(window.start, window.end, window.counts, SILENCE),
             data=self._data.finding(window),
-            best_score=self._recording.score,
-            stable_score=self._recording.score,
+            best_scores=self._recording.scores(self._policy),
+            stable_scores=self._recording.scores(self._policy),
         )
         jobs = tuple(self._jobs)
         return decide_policy(PolicySnapshot(self._policy, window.end, (target,), jobs=jobs))

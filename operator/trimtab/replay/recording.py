@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from trimtab.contract.artifact import Baseline
+from trimtab.api.drift_policy import DriftPolicy, SignalKind
+from trimtab.contract.artifact import Baseline, class_slice
+from trimtab.decide.model_version import score_of_baseline
 
 SeriesKey = tuple[str, frozenset[tuple[str, str]]]
 Series = Mapping[SeriesKey, float]
@@ -27,9 +29,18 @@ class RecordedWindow:
 
 @dataclass(frozen=True)
 class Recording:
-    """`score`: accuracy of the reference; None where it has no labels. `notes`: said before."""
+    """`notes`: said before. The metrics of the reference are those of its baseline."""
 
     baseline: Baseline
-    score: float | None
     windows: tuple[RecordedWindow, ...]
     notes: tuple[str, ...] = ()
+
+    def scores(self, policy: DriftPolicy) -> dict[SignalKind, float]:
+        """Return what the metrics of the policy's signals were on the reference, where known."""
+        found: dict[SignalKind, float] = {}
+        for signal in policy.spec.signals:
+            of_slice = class_slice(signal.class_) if signal.class_ is not None else "all"
+            score = score_of_baseline(signal.metric or "accuracy", self.baseline, of_slice)
+            if score is not None and (signal.floor or signal.ceiling) is not None:
+                found[signal.kind] = score
+        return found

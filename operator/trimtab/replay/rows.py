@@ -79,7 +79,7 @@ def record(
         )
     except (TrainingError, ValueError) as error:
         raise SpecError(f"{path}: {error}") from error
-    return Recording(binning.baseline, binning.score, windows, tuple(notes))
+    return Recording(binning.baseline, windows, tuple(notes))
 
 
 def _read(path: Path, columns: Columns, *, may_lack_labels: bool = False) -> pd.DataFrame:

@@ -85,9 +85,9 @@ class VersionOutcomes:
 
 def families_of(versions: Iterable[VersionOutcomes]) -> list[Family]:
     """Return the samples of now."""
-    classified, regressed = [], []
-    for version in versions:
-        (regressed if version.is_regression else classified).append(version)
+    known = list(versions)
+    classified = [version for version in known if not version.is_regression]
+    regressed = [version for version in known if version.is_regression]
     pairs: list[tuple[str, float]] = [
         (labelled(metrics.OUTCOMES, [*one.labels, ("predicted", p), ("actual", a)]), count)
         for one in classified

@@ -23,6 +23,7 @@ from trimtab.contract.location import Location
 from trimtab.contract.transfer import WrittenArtifact, write_artifact
 from trimtab.training.baseline import build_baseline
 from trimtab.training.calibration import fit_calibration
+from trimtab.training.class_metrics import class_metrics
 from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken
 from trimtab.training.evaluation import Predictions, evaluate
@@ -76,12 +77,15 @@ def assemble(
         else []
     )
     metrics = evaluate(evaluate_on.actual, answers, classes, slices)
+    # Policies hold single classes to a floor; reports leave these metrics out.
+    of_classes = class_metrics(evaluate_on.actual, answers.predicted, classes) if classes else []
     baseline = build_baseline(
         np.concatenate([calibrate.matrix, evaluate_on.matrix]),
         _joined(calibration_answers, answers),
         signature,
         calibration,
-        metrics,
+        [*metrics, *of_classes],
+        np.concatenate([calibrate.actual, evaluate_on.actual]),
     )
     return Assembled(body, signature, baseline, metrics, answers)
 

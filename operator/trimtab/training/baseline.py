@@ -19,10 +19,12 @@ from trimtab.contract.artifact import (
     CategoricalFeature,
     Interval,
     NumericFeature,
+    Residuals,
     Signature,
     Tensor,
     baseline_digest,
 )
+from trimtab.stats.regression import residual_model
 from trimtab.training.checks import category_names
 from trimtab.training.columns import Matrix, feature_names
 from trimtab.training.evaluation import Predictions
@@ -40,8 +42,12 @@ def build_baseline(
     signature: Signature,
     calibration: Sequence[Calibration],
     metrics: Sequence[Interval],
+    actual: NDArray[Any] | None = None,
 ) -> Baseline:
-    """Count rows [n, features] and the model's answers for them; at most 200 features."""
+    """Count rows [n, features] and the model's answers for them; at most 200 features.
+
+    actual: [n] truths of a regression, for its residuals.
+    """
     score = score_of(answers, signature)
     # An AUC from bins needs 20 of them; elsewhere as many as the rows carry.
     bins = SCORE_BINS if len(signature.classes) == 2 else bins_for(len(matrix))
@@ -56,6 +62,7 @@ def build_baseline(
         predicted_counts={name: predicted.count(name) for name in signature.classes},
         calibration=list(calibration),
         metrics=list(metrics),
+        residuals=None if signature.classes or actual is None else _residuals(score, edges, actual),
     )
     return baseline.model_copy(update={"digest": baseline_digest(baseline)})
 
@@ -94,6 +101,19 @@ def bin_counts(values: NDArray[np.float64], edges: Sequence[float]) -> list[int]
     known = values[~np.isnan(values)]
     places = np.searchsorted(np.asarray(edges, dtype=np.float64), known, side="left")
     return [int(count) for count in np.bincount(places, minlength=len(edges) + 1)]
+
+
+def _residuals(
+    score: NDArray[np.float64], edges: Sequence[float], actual: NDArray[Any]
+) -> Residuals:
+    places = np.searchsorted(np.asarray(edges, dtype=np.float64), score, side="left")
+    known = residual_model(places, actual.astype(np.float64) - score, len(edges) + 1)
+    return Residuals(
+        rows=known.rows.astype(int).tolist(),
+        absolute=known.absolute.tolist(),
+        squares=known.squares.tolist(),
+        fourth=known.fourth.tolist(),
+    )
 
 
 def _features(matrix: Matrix, signature: Signature) -> list[Feature]:

@@ -19,7 +19,8 @@ from tests.bench.statistics.rows import Row, judged
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Calibration
-from trimtab.decide.drift_signals import Series, judge_quality
+from trimtab.decide.drift_counts import Series
+from trimtab.decide.drift_quality import Standard, judge_quality
 from trimtab.stats.distance import psi, two_sample_chi_square
 from trimtab.stats.quality import estimated_auc
 from trimtab.training.baseline import quantile_edges
@@ -135,10 +136,11 @@ def _employment() -> list[Row]:
     reference = _scored(first_year, *columns)
     model, floor = Model.of(reference), floor_from_reference(reference)
     chunks = list(_scored(later, *columns).chunks())
+    standard = Standard("accuracy", floor)
     fired = [
         number
         for number, chunk in enumerate(chunks, 1)
-        if judge_quality(model.counts(chunk), floor, ALPHA).verdict == "Drifting"
+        if judge_quality(model.counts(chunk), None, standard, ALPHA).verdict == "Drifting"
     ]
     shown = ", ".join(map(str, fired)) + f" of {len(chunks)}"
     what = f"MA employment, floor {floor:.4f} = mean - 3 sd of the 2015 chunks: acts on chunks"

@@ -109,6 +109,15 @@ GOOD: list[Case] = [
         },
         by_labels={"spec.selector": {"matchLabels": {"team": "vision"}}},
         with_a_floor_in_numbers=_signal(kind="quality", floor={"limit": "90%"}),
+        of_one_class=_signal(
+            kind="outcomes", metric="recall", **{"class": "fraud"}, floor={"dropBy": "5%"}
+        ),
+        of_two_classes=_signal(kind="quality", metric="auc", floor={"dropBy": "2%"}),
+        of_a_regression=_signal(kind="quality", metric="rmse", ceiling={"riseBy": "10%"}),
+        of_a_regression_in_numbers=_signal(
+            kind="outcomes", metric="mae", ceiling={"limit": 2.5}, labelDelay="48h"
+        ),
+        of_weekly_traffic={"spec.window": "168h", "spec.season": "168h"},
         that_only_notifies={
             ACTIONS: [{"signal": "quality", "do": ["notify"]}],
             "spec.retrain": REMOVED,
@@ -366,6 +375,37 @@ BAD_DRIFT_POLICIES = _table(
         _signal(kind="quality", floor=A_FLOOR, metric="beauty"),
         f"{SIGNALS}[0].metric",
     ),
+    (
+        "with_a_floor_of_an_error",
+        _signal(kind="quality", floor=A_FLOOR, metric="mae"),
+        f"{SIGNALS}[0].metric",
+    ),
+    (
+        "with_a_ceiling_of_accuracy",
+        _signal(kind="quality", ceiling={"riseBy": "5%"}),
+        f"{SIGNALS}[0].metric",
+    ),
+    (
+        "with_a_class_of_accuracy",
+        _signal(kind="quality", floor=A_FLOOR, **{"class": "fraud"}),
+        f"{SIGNALS}[0].class",
+    ),
+    (
+        "with_auc_of_labels",
+        _signal(kind="outcomes", floor=A_FLOOR, metric="auc"),
+        f"{SIGNALS}[0].metric",
+    ),
+    (
+        "with_two_ceilings",
+        _signal(kind="quality", metric="mae", ceiling={"riseBy": "5%", "limit": 3}),
+        f"{SIGNALS}[0].ceiling.riseBy",
+    ),
+    (
+        "with_a_ceiling_of_nothing",
+        _signal(kind="quality", metric="mae", ceiling={"limit": 0}),
+        f"{SIGNALS}[0].ceiling.limit",
+    ),
+    ("with_a_season_of_no_time", {"spec.season": "0h"}, "spec.season"),
     (
         "with_a_tolerance_of_quality",
         _signal(kind="quality", floor=A_FLOOR, tolerance=0.1),

@@ -155,6 +155,90 @@ def test_a_reference_file_may_know_labels_that_the_rows_do_not(
     assert found["1: row 0", "outcomes"] == "NoData"
 
 
+REGRESSION = """\
+apiVersion: trimtab.dev/v1alpha1
+kind: DriftPolicy
+metadata: {name: prices}
+spec:
+  selector: {deployments: [prices]}
+  signals:
+  - {kind: quality, metric: mae, ceiling: {riseBy: 20%}}
+  - {kind: outcomes, metric: rmse, ceiling: {riseBy: 20%}}
+  actions:
+  - {signal: outcomes, do: [rollback]}
+  - {signal: quality, do: [notify]}
+"""
+
+
+def prices(seed: int, *, dear: float = 0.0) -> pd.DataFrame:
+    """Errors grow with the price; `dear` moves prices up."""
+    rng = np.random.default_rng(seed)
+    predicted = rng.uniform(1 + dear, 10 + dear, N)
+    frame = pd.DataFrame({"prediction": predicted})
+    frame["truth"] = predicted + rng.normal(0, 1, N) * predicted / 5
+    frame["time"] = pd.date_range("2026-01-01", periods=N, freq="21s", tz="UTC")
+    return frame
+
+
+def test_a_regression_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(REGRESSION)
+    path = written(tmp_path, prices(1), prices(2), prices(3, dear=4.0))
+    usual = ["--rows", str(path), "--reference-rows", str(N), "--rows-per-window", str(N)]
+    assert main(["replay", str(policy), *usual, "--label", "truth", "--output", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["reference"]) == {"n", "rmse", "mae"}
+    verdicts = [(one["signal"], one["verdict"], one["action"]) for one in told["looks"]]
+    assert verdicts == [
+        ("quality", "Stable", ""),
+        ("outcomes", "Stable", ""),
+        ("quality", "Drifting", ""),
+        ("outcomes", "Drifting", "rollback"),
+    ]
+    assert "estimated mae" in told["looks"][2]["message"]
+
+
+SEVERAL = """\
+apiVersion: trimtab.dev/v1alpha1
+kind: DriftPolicy
+metadata: {name: pets}
+spec:
+  selector: {deployments: [pets]}
+  signals:
+  - {kind: quality, metric: recall, class: cat, floor: {dropBy: 10%}}
+  - {kind: outcomes, metric: f1, floor: {dropBy: 10%}}
+"""
+
+
+def pets(seed: int, *, blind: float = 0.0) -> pd.DataFrame:
+    """Three classes; `blind` is how often a cat is taken for something else, unsurely."""
+    rng = np.random.default_rng(seed)
+    names = np.array(["bird", "cat", "dog"])
+    truth = rng.integers(0, 3, N)
+    sure = np.where((truth == 1) & (rng.random(N) < blind), 0.4, 0.9)
+    p = np.repeat(((1 - sure) / 2)[:, None], 3, axis=1)
+    is_right = rng.random(N) < sure
+    shown = np.where(is_right, truth, (truth + rng.integers(1, 3, N)) % 3)
+    p[np.arange(N), shown] = sure
+    frame = pd.DataFrame(p, columns=[f"p_{name}" for name in names])
+    frame["prediction"], frame["truth"] = names[shown], names[truth]
+    frame["time"] = pd.date_range("2026-01-01", periods=N, freq="21s", tz="UTC")
+    return frame
+
+
+def test_several_classes_are_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(SEVERAL)
+    path = written(tmp_path, pets(1), pets(2), pets(3, blind=0.9))
+    usual = ["--rows", str(path), "--reference-rows", str(N), "--rows-per-window", str(N)]
+    usual += ["--label", "truth", "--probability", "p_bird,p_cat,p_dog", "--output", "json"]
+    assert main(["replay", str(policy), *usual]) == 0
+    told = json.loads(capsys.readouterr().out)["looks"]
+    assert [one["verdict"] for one in told] == ["Stable", "Stable", "Drifting", "Drifting"]
+    assert "estimated recall of cat" in told[2]["message"]
+    assert "f1 of labelled rows" in told[3]["message"]
+
+
 @pytest.mark.parametrize(
     ("extra", "said"),
     [

@@ -10,6 +10,7 @@ from trimtab.contract.artifact import (
     CategoricalFeature,
     Interval,
     NumericFeature,
+    Residuals,
     baseline_digest,
     sha256_digest,
 )
@@ -189,3 +190,16 @@ def test_baseline_digest_does_not_depend_on_itself_and_survives_json() -> None:
     signed = baseline.model_copy(update={"digest": baseline_digest(baseline)})
     again = Baseline.model_validate_json(signed.model_dump_json(by_alias=True))
     assert baseline_digest(again) == signed.digest
+
+
+def test_a_baseline_from_before_residuals_keeps_its_digest() -> None:
+    known = {"n": 10, "features": [], "scoreEdges": [0.5], "scoreCounts": [4, 6]}
+    baseline = Baseline.model_validate(
+        {**known, "digest": "", "predictedCounts": {"no": 4, "yes": 6}}
+    )
+    assert baseline_digest(baseline) == (
+        "sha256:d2596300270df9b3aeb2771c15b86b645459695726bea96eed2fb8c3f5bec2fd"
+    )
+    residuals = Residuals(rows=[4, 6], absolute=[1, 2], squares=[1, 2], fourth=[1, 2])
+    regression = baseline.model_copy(update={"residuals": residuals})
+    assert baseline_digest(regression) != baseline_digest(baseline)

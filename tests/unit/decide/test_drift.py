@@ -13,7 +13,7 @@ from tests.unit.reconcile.policies import policy_object
 
 from trimtab.api.drift_policy import DriftPolicy, Signal, SignalStatus
 from trimtab.api.retrain_job import RetrainJob
-from trimtab.decide.drift import Target, alpha_of_look, floor_of, requested_action
+from trimtab.decide.drift import Target, alpha_of_look, requested_action, standard_of
 from trimtab.decide.drift_retrain import (
     GUARDS,
     RetrainRequest,
@@ -24,11 +24,17 @@ from trimtab.decide.drift_retrain import (
     decide_start,
     winning_rule,
 )
+from trimtab.decide.drift_windows import window_warning
 
 QUALITY = {"kind": "quality", "floor": {"dropBy": "3%"}}
 INPUTS = {"kind": "inputs"}
 DATA = {"kind": "data", "missing": "2%"}
-TARGET = Target("digits", "digits", best_score=0.974, stable_score=0.95)
+TARGET = Target(
+    "digits",
+    "digits",
+    best_scores={"quality": 0.974, "outcomes": 4.0},
+    stable_scores={"quality": 0.95, "outcomes": 5.0},
+)
 
 
 def policy(*signals: dict[str, Any], **spec: Any) -> DriftPolicy:
@@ -88,12 +94,53 @@ def test_signals_share_one_budget() -> None:
 )
 def test_floor(floor: dict[str, str], expected: float) -> None:
     signal = Signal.model_validate({"kind": "quality", "floor": floor})
-    assert floor_of(signal, TARGET) == pytest.approx(expected)
+    standard = standard_of(signal, TARGET)
+    assert standard is not None
+    assert standard.bound == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "expected"),
+    [
+        pytest.param({"riseBy": "10%"}, 4.4, id="above_the_best_promoted"),
+        pytest.param({"riseBy": "10%", "from": "stable"}, 5.5, id="above_the_one_that_serves"),
+        pytest.param({"limit": 3}, 3.0, id="a_number"),
+    ],
+)
+def test_ceiling(ceiling: dict[str, Any], expected: float) -> None:
+    signal = Signal.model_validate({"kind": "outcomes", "metric": "rmse", "ceiling": ceiling})
+    standard = standard_of(signal, TARGET)
+    assert standard is not None
+    assert standard.bound == pytest.approx(expected)
+    assert standard.is_error
 
 
 def test_a_drop_from_nothing_is_no_floor() -> None:
     signal = Signal.model_validate(QUALITY)
-    assert floor_of(signal, Target("digits", "digits")) is None
+    assert standard_of(signal, Target("digits", "digits")) is None
+
+
+# --- windows ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "warned"),
+    [
+        pytest.param({"window": "24h"}, False, id="a_day_of_daily_traffic"),
+        pytest.param({"window": "168h", "season": "168h"}, False, id="a_week"),
+        pytest.param({"window": "48h"}, False, id="two_days"),
+        pytest.param({"window": "1h"}, True, id="an_hour_of_daily_traffic"),
+        pytest.param({"window": "36h"}, True, id="a_day_and_a_half"),
+        pytest.param({"window": "1h", "season": "1h"}, False, id="traffic_without_seasons"),
+    ],
+)
+def test_a_window_that_is_no_whole_season_is_warned_about(
+    spec: dict[str, str], warned: bool
+) -> None:
+    text = window_warning(policy(INPUTS, **spec).spec)
+    assert (text is not None) is warned
+    if text is not None:
+        assert "not a whole multiple of the season of" in text
 
 
 # --- rules --------------------------------------------------------------------------------------

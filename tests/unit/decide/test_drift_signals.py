@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from tests.unit.drift_counts import Series, baseline, series, window_counts
 
 from trimtab.contract import metrics
-from trimtab.decide.drift_signals import (
-    judge_inputs,
-    judge_labelled,
-    judge_outcomes,
-    judge_predictions,
-    judge_quality,
-)
-from trimtab.stats.quality import Share
+from trimtab.decide.drift_quality import Standard, judge_quality
+from trimtab.decide.drift_signals import judge_inputs, judge_predictions
 
 BASELINE = baseline()
 ALPHA = 0.001
@@ -78,68 +72,6 @@ def test_predictions(window: dict[str, Any], verdict: str) -> None:
     assert judge_predictions(window_counts(**window), BASELINE, 0.02, ALPHA).verdict == verdict
 
 
-@pytest.mark.parametrize(
-    ("window", "verdict", "words"),
-    [
-        pytest.param(
-            {"accuracy": 0.97}, "Stable", "estimated accuracy 0.970", id="above_the_floor"
-        ),
-        pytest.param(
-            {"accuracy": 0.81},
-            "Drifting",
-            "estimated accuracy 0.810, floor 0.944",
-            id="below_the_floor",
-        ),
-        pytest.param(
-            {"accuracy": 0.81, "n": 60}, "Drifting", "n=60", id="far_below_needs_few_rows"
-        ),
-        pytest.param(
-            {"accuracy": 0.93, "n": 100},
-            "InsufficientData",
-            "rows are needed",
-            id="a_little_below_is_not_proven_by_few_rows",
-        ),
-        pytest.param(
-            {"accuracy": 0.999, "n": 300},
-            "Stable",
-            "n=300",
-            id="far_above_needs_few_rows",
-        ),
-        pytest.param({"n": 0}, "NoData", "NoTraffic", id="no_rows_are_no_data"),
-    ],
-)
-def test_quality(window: dict[str, Any], verdict: str, words: str) -> None:
-    finding = judge_quality(window_counts(seed=None, **window), 0.944, ALPHA)
-    assert (finding.verdict, words in finding.message) == (verdict, True), finding
-
-
-def test_a_version_without_probabilities_cannot_be_estimated() -> None:
-    counts = {k: v for k, v in window_counts().items() if k[0] != metrics.PROBABILITY_SUM}
-    finding = judge_quality(counts, 0.9, ALPHA)
-    assert finding.verdict == "NoData"
-    assert "NoSeries" in finding.message
-
-
-@pytest.mark.parametrize(
-    ("labelled", "right", "verdict"),
-    [
-        pytest.param(2500, 0.97, "Stable", id="right_enough"),
-        pytest.param(2500, 0.85, "Drifting", id="wrong_too_often"),
-        pytest.param(1200, 0.85, "InsufficientData", id="fewer_than_half_of_the_labels"),
-        pytest.param(0, 0.85, "NoData", id="no_labels_at_all"),
-    ],
-)
-def test_outcomes(labelled: int, right: float, verdict: str) -> None:
-    counts = window_counts(labelled=labelled, right=right)
-    assert judge_outcomes(counts, 0.944, ALPHA, predicted_rows=3000).verdict == verdict
-
-
-def test_where_nobody_knows_how_many_were_predicted_the_labels_are_judged() -> None:
-    finding = judge_labelled(Share(850, 1000), 0.944, ALPHA, predicted_rows=None)
-    assert finding.verdict == "Drifting"
-    assert "estimated" not in finding.message
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(0, 4000),
@@ -155,7 +87,7 @@ def test_a_verdict_always_has_its_figures(
     for finding in (
         judge_inputs(counts, BASELINE, 0.02, alpha),
         judge_predictions(counts, BASELINE, 0.02, alpha),
-        judge_quality(counts, 0.9, alpha),
+        judge_quality(counts, BASELINE, Standard("accuracy", 0.9), alpha),
     ):
         assert finding.message
         if finding.verdict in ("Drifting", "Stable"):

@@ -16,7 +16,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from trimtab.contract.artifact import Baseline, Signature
+from trimtab.contract.artifact import Baseline, Signature, baseline_digest
 from trimtab.training import Published, publish
 from trimtab.training.errors import CodeBroken
 from trimtab.training.models import load_champion
@@ -100,6 +100,35 @@ def test_regression(tmp_path: Path) -> None:
     signature = Signature.model_validate_json(part(result, "signature.json"))
     assert (signature.task, signature.classes) == ("regression", [])
     assert [one.metric for one in result.metrics] == ["rmse", "mae"]
+
+
+def test_errors_of_a_regression_are_kept_by_bin_of_the_prediction(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    target = X @ np.array([1.0, 2.0, 0.0, 0.0]) + rng.normal(0, 1, len(X))
+    result = publish(
+        LinearRegression(), X, target, uri=f"file://{tmp_path}/m", model_name="m", version="v1"
+    )
+    baseline = Baseline.model_validate_json(part(result, "baseline.json"))
+    known = baseline.residuals
+    assert known is not None
+    assert known.rows == baseline.score_counts
+    assert sum(known.squares) / sum(known.rows) == pytest.approx(1, abs=0.4)
+    assert baseline.digest == baseline_digest(baseline) == result.baseline
+
+
+def test_the_metrics_of_each_class_are_in_the_baseline(tmp_path: Path) -> None:
+    result = published(LogisticRegression(), tmp_path)
+    baseline = Baseline.model_validate_json(part(result, "baseline.json"))
+    assert baseline.residuals is None
+    stated = {(one.metric, one.slice) for one in baseline.metrics}
+    assert {("precision", "all"), ("recall", "all"), ("f1", "all")} < stated
+    for metric in ("precision", "recall", "f1"):
+        of_classes = [one for one in baseline.metrics if one.slice.startswith("class=")]
+        values = [one.value for one in of_classes if one.metric == metric]
+        macro = next(o for o in baseline.metrics if (o.metric, o.slice) == (metric, "all"))
+        assert len(values) == 2
+        assert macro.value == pytest.approx(np.mean(values), abs=1e-9)
+        assert macro.interval[0] <= macro.value <= macro.interval[1]
 
 
 def test_fitted_model_needs_rows_that_it_has_not_seen(tmp_path: Path) -> None:

@@ -1,0 +1,20 @@
+"""Windows and seasons of a policy."""
+
+from __future__ import annotations
+
+from trimtab.api.drift_policy import DriftPolicySpec
+from trimtab.api.fields import format_duration
+
+
+def window_warning(spec: DriftPolicySpec) -> str | None:
+    """Say what is wrong with a window that is not a whole number of seasons; None if it is.
+
+    Parts of a season differ from the whole even where nothing has changed (statistics.md §5).
+    """
+    if spec.window.total_seconds() % spec.season.total_seconds() == 0:
+        return None
+    window, season = format_duration(spec.window), format_duration(spec.season)
+    return (
+        f"the window of {window} is not a whole multiple of the season of {season}, so the time of "
+        "day can look like drift; change window, or season if traffic has none"
+    )
