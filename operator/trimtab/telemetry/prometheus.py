@@ -13,7 +13,14 @@ import httpx
 
 from trimtab.contract.metrics import PROCESS_START
 from trimtab.telemetry.port import NoData, NoDataReason
-from trimtab.telemetry.prometheus_answer import OWN_LABELS, Readings, Sampled, readings_of
+from trimtab.telemetry.prometheus_answer import (
+    OWN_LABELS,
+    RawSeries,
+    Readings,
+    Sampled,
+    readings_of,
+    series_of,
+)
 
 DEFAULT_SIZE_LIMIT = 64 * 1024 * 1024
 LONGEST_QUERY_SECONDS = 10.0
@@ -50,13 +57,14 @@ class PrometheusReader:
         size_limit: int = DEFAULT_SIZE_LIMIT,
         longest_seconds: float = LONGEST_QUERY_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """url without `/api/v1`; size_limit in bytes."""
+        """url without `/api/v1`; size_limit in bytes; headers are sent with every query."""
         self._url = f"{url.rstrip('/')}/api/v1/query"
         self._size_limit = size_limit
         self._longest_seconds = longest_seconds
         self._client = httpx.AsyncClient(
-            headers={"X-Scope-OrgID": org_id} if org_id else {},
+            headers={**(headers or {}), **({"X-Scope-OrgID": org_id} if org_id else {})},
             transport=transport,
             trust_env=False,
             follow_redirects=False,
@@ -70,17 +78,27 @@ class PrometheusReader:
         self, query: str, pods: Sequence[str], last: Mapping[str, Sampled] | None = None
     ) -> Readings | NoData:
         """Readings newer than `last` by pod, within the limits of time and size."""
+        body = await self._body(query)
+        if isinstance(body, NoData):
+            return body
+        return await asyncio.to_thread(readings_of, body, pods, last)
+
+    async def series(self, query: str, at: float) -> list[RawSeries] | NoData:
+        """All series of a query as of `at`, Unix seconds, within the same limits."""
+        body = await self._body(query, at)
+        return body if isinstance(body, NoData) else await asyncio.to_thread(series_of, body)
+
+    async def _body(self, query: str, at: float | None = None) -> bytes | NoData:
         form = {"query": query, "dedup": "true", "partial_response": "false"}
+        if at is not None:
+            form["time"] = f"{at:.3f}"
         try:
             async with asyncio.timeout(self._longest_seconds):
-                body = await self._fetch(form)
+                return await self._fetch(form)
         except TimeoutError:
             return _down(f"no answer within {self._longest_seconds:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _down(f"{type(error).__name__}: {error}")
-        if isinstance(body, NoData):
-            return body
-        return await asyncio.to_thread(readings_of, body, pods, last)
 
     async def _fetch(self, form: Mapping[str, str]) -> bytes | NoData:
         async with self._client.stream("POST", self._url, data=form) as response:
