@@ -104,9 +104,7 @@ async def test_no_such_series() -> None:
     with pytest.raises(
         SpecError, match='no counters of a model in this time with namespace="test"'
     ):
-        await counted(
-            lambda _: httpx.Response(200, content=json.dumps(empty)), HOURS_3, Matchers("test")
-        )
+        await counted(lambda _: httpx.Response(200, json=empty), HOURS_3, Matchers("test"))
 
 
 async def test_a_time_that_has_not_come() -> None:
