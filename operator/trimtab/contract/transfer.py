@@ -111,6 +111,7 @@ def fetch_artifact(
     or a LocationError.
     """
     body, manifest = _verified(location, digest)
+    _check_paths(location, manifest)
     total = sum(file.size for file in manifest.files)
     if total > limit:
         raise ArtifactTooLarge(
@@ -125,6 +126,24 @@ def fetch_artifact(
         progress(done, total)
     (into / MANIFEST).write_bytes(body)
     return manifest
+
+
+def _check_paths(location: Location, manifest: Manifest) -> None:
+    """Raise BrokenArtifact where the files cannot lie side by side in one folder."""
+    where = f"{location.uri}{MANIFEST} names"
+    taken = {MANIFEST}
+    folders: set[str] = set()
+    for file in manifest.files:
+        parts = file.path.split("/")
+        if not {".", ".."}.isdisjoint(parts):
+            raise BrokenArtifact(f"{where} {file.path!r}, which leaves it")
+        if file.path in taken:
+            raise BrokenArtifact(f"{where} {file.path!r} twice, or itself")
+        taken.add(file.path)
+        folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+    both = sorted(taken & folders)
+    if both:
+        raise BrokenArtifact(f"{where} {both[0]!r} as a file and as a folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +161,10 @@ class _Progress:
 def _fetch_file(
     location: Location, file: File, into: Path, progress: Callable[[int], None]
 ) -> None:
-    if any(part in {".", ".."} for part in file.path.split("/")):
-        raise BrokenArtifact(f"{location.uri}{MANIFEST} names {file.path!r}, which leaves it")
     target = into / file.path
     if _matches(target, file):
         return
-    part = target.with_name(target.name + ".part")
+    part = target.with_name(target.name + "~")  # no path of a manifest holds this character
     try:
         sha256 = location.fetch(file.path, part, file.size, progress=progress)
     except NotInStore as error:
