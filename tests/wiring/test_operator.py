@@ -6,11 +6,15 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import httpx
 import pytest
+from aiohttp import web
 from tests.unit.reconcile.engines import SETTINGS, reached
+from tests.unit.reconcile.policies import policy_object
 from tests.unit.simulation.objects import DEPLOYMENT, deployment, workload
 from tests.wiring.api_server import ApiServer
 
@@ -20,6 +24,9 @@ from trimtab.handlers.operator import run_operator
 from trimtab.reconcile.engine import Reconciler
 from trimtab.reconcile.lease import LeaseLostError
 from trimtab.reconcile.world import World
+from trimtab.telemetry.port import Target
+
+PROCESS_START = 1_700_000_000.0
 
 
 class Passes:
@@ -44,8 +51,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def environment(port: int, identity: str = "pod-a") -> Environment:
-    return Environment(SETTINGS, identity, "trimtab", port, "INFO")
+def environment(
+    port: int, identity: str = "pod-a", checkpoint_uri: str | None = None
+) -> Environment:
+    settings = replace(SETTINGS, checkpoint_uri=checkpoint_uri)
+    return Environment(settings, identity, "trimtab", port, "INFO")
 
 
 def reconcilers(passes: Passes) -> dict[Resource, Reconciler]:
@@ -53,10 +63,12 @@ def reconcilers(passes: Passes) -> dict[Resource, Reconciler]:
 
 
 @contextlib.asynccontextmanager
-async def operator(passes: Passes, identity: str = "pod-a") -> AsyncIterator[httpx.AsyncClient]:
+async def operator(
+    passes: Passes, identity: str = "pod-a", checkpoint_uri: str | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """Run the operator; gives a client of its own HTTP server."""
     port, stop = free_port(), asyncio.Event()
-    running = run_operator(environment(port, identity), reconcilers(passes), stop)
+    running = run_operator(environment(port, identity, checkpoint_uri), reconcilers(passes), stop)
     task = asyncio.create_task(running)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
@@ -131,6 +143,81 @@ async def test_the_lease_is_given_back_at_the_end(api_server: ApiServer) -> None
     async with operator(Passes()):
         assert api_server.leases["trimtab"]["spec"]["holderIdentity"] == "pod-a"
     assert api_server.leases["trimtab"]["spec"]["holderIdentity"] == ""
+
+
+class Pod:
+    """A metrics port on loopback that counts a row with each scrape."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def __aenter__(self) -> Pod:
+        app = web.Application()
+        app.router.add_get("/metrics", self._show)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    async def _show(self, _: web.Request) -> web.Response:
+        self.rows += 1
+        labels = 'model="m",version="v",digest="d",baseline="b"'
+        return web.Response(
+            text=f"process_start_time_seconds {PROCESS_START}\n"
+            f'trimtab_predicted_total{{{labels},class="a"}} {self.rows}\n'
+        )
+
+
+class Scraping(Passes):
+    """A reconciler that watches one pod of its Deployment in windows of ten years."""
+
+    def __init__(self, pod: Pod) -> None:
+        super().__init__()
+        self.pod = pod
+        self.world: World | None = None
+
+    async def __call__(self, world: World, key: Key) -> datetime | None:
+        self.world = world
+        if key == DEPLOYMENT:
+            url = f"http://127.0.0.1:{self.pod.port}/metrics"
+            target = Target("uid-a/start", "pod-a", "rev", url, interval_seconds=0.05)
+            world.telemetry.watch_windows("shop/digits", 10 * 365 * 86400.0)
+            world.telemetry.set_targets("shop/digits", [target])
+        return await super().__call__(world, key)
+
+    def counted(self) -> float:
+        assert self.world is not None
+        windows = self.world.telemetry.windows("shop/digits")
+        return sum(sum(window.counts.values()) for window in windows)
+
+
+async def test_a_successor_goes_on_in_the_middle_of_a_window(
+    api_server: ApiServer, tmp_path: Path
+) -> None:
+    api_server.cluster.user_apply(deployment())
+    api_server.cluster.user_apply(policy_object())
+    kept = tmp_path.as_uri() + "/kept"
+    async with Pod() as pod:
+        first = Scraping(pod)
+        async with operator(first, checkpoint_uri=kept):
+            await reached(lambda: first.world is not None and first.counted() >= 3)
+        assert len(list((tmp_path / "kept").iterdir())) == 1
+        seen_by_first = first.counted()
+        pod.rows += 1000
+        second = Scraping(pod)
+        async with operator(second, checkpoint_uri=kept):
+            await reached(lambda: second.world is not None and second.counted() >= 1000)
+            # What the pod counted in between is in; the first sample ever is nobody's.
+            assert second.counted() >= seen_by_first + 1000
+            assert second.counted() <= pod.rows - 1
 
 
 async def test_a_standby_is_ready_and_does_nothing_until_the_lease_is_free(

@@ -34,6 +34,15 @@
 {{- .Values.artifacts.existingSecret | default "trimtab-artifacts" -}}
 {{- end -}}
 
+{{/* Where the operator keeps the counts of open windows; empty: nowhere. */}}
+{{- define "trimtab.checkpointUri" -}}
+{{- if .Values.checkpoint.uri -}}
+{{- .Values.checkpoint.uri -}}
+{{- else if and .Values.store.enabled .Values.store.buckets -}}
+{{- printf "s3://%s/trimtab-checkpoints" (first .Values.store.buckets) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* S3 endpoint as the pods see it; empty means AWS itself. */}}
 {{- define "trimtab.artifactsEndpoint" -}}
 {{- if .Values.store.enabled -}}

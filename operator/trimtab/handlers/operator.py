@@ -28,13 +28,16 @@ from trimtab.handlers.events import kopf_registry, kopf_settings
 from trimtab.handlers.http import application, serve
 from trimtab.handlers.parts import Parts
 from trimtab.reconcile.cache import Cache
+from trimtab.reconcile.checkpoints import Checkpoints
 from trimtab.reconcile.engine import Engine, Reconciler
 from trimtab.reconcile.health import Health
 from trimtab.reconcile.lease import Leadership
 from trimtab.reconcile.queue import TokenBucket, WorkQueue
 from trimtab.reconcile.resync import Resync
-from trimtab.reconcile.world import World
+from trimtab.reconcile.world import Settings, World
 from trimtab.store.artifacts import ArtifactStore
+from trimtab.store.checkpoints import CheckpointObjects
+from trimtab.store.port import CheckpointStore
 from trimtab.telemetry.scraped import ScrapedTelemetry
 
 logger = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ class Operator:
     resync: Resync
     leadership: Leadership
     health: Health
+    checkpoints: Checkpoints
     environment: Environment
     stop: asyncio.Event
 
@@ -90,7 +94,16 @@ def build_operator(
         cluster, engine, name=environment.lease_name, identity=environment.identity
     )
     health = Health(engine, resync, leadership)
-    return Operator(engine, telemetry, resync, leadership, health, environment, stop)
+    checkpoints = Checkpoints(world, _checkpoint_store(settings), leading=engine.allowed)
+    return Operator(engine, telemetry, resync, leadership, health, checkpoints, environment, stop)
+
+
+def _checkpoint_store(settings: Settings) -> CheckpointStore | None:
+    if settings.checkpoint_uri is None:
+        logger.info("TRIMTAB_CHECKPOINT_URI is not set: a restart begins open windows anew")
+        return None
+    credentials = settings.store_credentials
+    return CheckpointObjects(settings.checkpoint_uri, Path(credentials) if credentials else None)
 
 
 async def run_operator(
@@ -133,7 +146,7 @@ async def run_parts(operator: Operator) -> None:
         await parts.until(stop, listed)
         if listed.done():
             await listed
-            parts.start("passes", operator.engine.run())
+            parts.start("passes", lead(operator))
             parts.start("scrapes", operator.telemetry.run())
             parts.start("resync", operator.resync.run())
             parts.start("kopf", watch(operator))
@@ -142,6 +155,18 @@ async def run_parts(operator: Operator) -> None:
     finally:
         await finish(operator)
         await parts.end()
+
+
+async def lead(operator: Operator) -> None:
+    """Take up what the leader before this one has counted, then work and keep it.
+
+    Targets are set by passes, so that nothing is scraped before.
+    """
+    await operator.engine.allowed()
+    await operator.checkpoints.restore_all()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(operator.engine.run())
+        group.create_task(operator.checkpoints.run())
 
 
 async def watch(operator: Operator) -> None:
@@ -164,9 +189,12 @@ async def watch(operator: Operator) -> None:
 
 
 async def finish(operator: Operator) -> None:
-    """Let passes under way end, then give the Lease back."""
+    """Let passes under way end, keep what was counted, then give the Lease back."""
+    is_leading = operator.engine.is_allowed
     operator.engine.hold()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FINISH_WITHIN_SECONDS):
             await operator.engine.idle()
+    if is_leading:
+        await operator.checkpoints.save_all()
     await operator.leadership.release()

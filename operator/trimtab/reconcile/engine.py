@@ -75,6 +75,10 @@ class Engine:
         """Let passes begin: this process leads."""
         self._allowed.set()
 
+    async def allowed(self) -> None:
+        """Wait until passes may begin."""
+        await self._allowed.wait()
+
     def hold(self) -> None:
         """Begin no further pass until allowed again; passes under way end."""
         self._allowed.clear()

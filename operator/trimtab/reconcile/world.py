@@ -36,6 +36,8 @@ class Settings:
     """Empty: all namespaces."""
     store_credentials: str | None = None
     """Folder with the operator's own store credentials; None: artifacts are checked by the pods."""
+    checkpoint_uri: str | None = None
+    """Where counts of open windows are kept; None: a restart begins them anew."""
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What the operator asks of an artifact store."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +34,18 @@ class ArtifactBroken(Exception):
     def __init__(self, message: str, *, reason: Reason = Reason.UNREADABLE) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class CheckpointStore(Protocol):
+    """Where the operator keeps what a successor goes on from."""
+
+    async def save(self, name: str, raw: Callable[[], bytes]) -> None:
+        """Replace the object `name`; `raw` is called off the event loop. Raises StoreAway."""
+        ...
+
+    async def load(self, name: str) -> bytes | None:
+        """Return the object `name`, None where there is none. Raises StoreAway."""
+        ...
 
 
 class Store(Protocol):

@@ -202,6 +202,24 @@ class TestStore:
         assert {r["secretKeyRef"]["name"] for r in references} == {"mine"}
 
 
+class TestCheckpoints:
+    def uri(self, *settings):
+        (container,) = pod_specs(render(*settings))["trimtab"]["containers"]
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        return env.get("TRIMTAB_CHECKPOINT_URI")
+
+    def test_lie_in_the_embedded_store(self):
+        assert self.uri() == "s3://models/trimtab-checkpoints"
+        assert self.uri("store.buckets={aaa,bbb}") == "s3://aaa/trimtab-checkpoints"
+
+    def test_are_kept_where_told(self):
+        assert self.uri(*EXTERNAL) is None
+        assert self.uri(*EXTERNAL, "checkpoint.uri=s3://ops/kept") == "s3://ops/kept"
+
+    def test_a_place_that_cannot_be_written_is_refused(self):
+        assert "checkpoint" in refusal("checkpoint.uri=https://example.com/kept")
+
+
 class TestImages:
     def test_registry_tag_and_digest(self):
         digest = "sha256:" + "0" * 64

@@ -12,6 +12,7 @@ def test_images_are_enough() -> None:
     assert environment.settings.serving_image == "serving:1"
     assert environment.settings.watch_namespaces == ()
     assert environment.settings.store_credentials is None
+    assert environment.settings.checkpoint_uri is None
     assert environment.http_port == 8081
     assert environment.identity
 
@@ -26,6 +27,7 @@ def test_everything_can_be_set() -> None:
             "TRIMTAB_LEASE_NAME": "mine",
             "TRIMTAB_HTTP_PORT": "9000",
             "TRIMTAB_STORE_CREDENTIALS": "/var/run/x",
+            "TRIMTAB_CHECKPOINT_URI": "s3://models/kept",
             "TRIMTAB_IMAGE_PULL_POLICY": "Always",
             "TRIMTAB_LOG_LEVEL": "debug",
         }
@@ -33,6 +35,7 @@ def test_everything_can_be_set() -> None:
     assert environment.settings.watch_namespaces == ("lab", "shop")
     assert environment.settings.operator_namespace == "ops"
     assert environment.settings.store_credentials == "/var/run/x"
+    assert environment.settings.checkpoint_uri == "s3://models/kept"
     assert environment.settings.image_pull_policy == "Always"
     assert environment.identity == "trimtab-0"
     assert environment.lease_name == "mine"

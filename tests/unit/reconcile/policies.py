@@ -108,9 +108,13 @@ class PolicyShop:
 
     def _telemetry(self) -> SimulatedTelemetry:
         self.telemetry = SimulatedTelemetry(self.cluster)
+        self.find_pods()
+        return self.telemetry
+
+    def find_pods(self) -> None:
+        """Set the targets, as a pass over the Deployment does."""
         target = Target(PROCESS, "pod-a", "revv1", "http://10.0.0.1:9090/metrics")
         self.telemetry.set_targets(TELEMETRY_KEY, [target])
-        return self.telemetry
 
     async def _tick(self) -> None:
         now = self.cluster.time.timestamp()
@@ -125,7 +129,8 @@ class PolicyShop:
                 self.counts[key] = self.counts.get(key, 0.0) + value * TICK / 60
         sample = Exposition(dict(self.counts), 0.0)
         grown_now = self.telemetry.counters.record(TELEMETRY_KEY, PROCESS, sample, now)
-        self.telemetry.window_store.add(TELEMETRY_KEY, grown_now, now)
+        since = self.telemetry.counters.since(TELEMETRY_KEY, PROCESS)
+        self.telemetry.window_store.add(TELEMETRY_KEY, grown_now, now, since)
 
     # --- what people and others do
 
