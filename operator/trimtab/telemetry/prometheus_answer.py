@@ -50,6 +50,9 @@ OWN_LABELS: dict[str, tuple[str, ...]] = {
 }
 """Labels beside the identity of every series that is asked for."""
 
+_OPTIONAL = {(metrics.OUTCOMES_BY_HOUR, "predicted"), (metrics.OUTCOMES_BY_HOUR, "actual")}
+"""Labels that not every pod writes: where they are missing, they are not empty."""
+
 _KEPT = {*metrics.IDENTITY_LABELS, *(label for own in OWN_LABELS.values() for label in own)}
 
 Number: TypeAlias = Annotated[float, AllowInfNan(True)]
@@ -185,5 +188,7 @@ def _key(series: RawSeries) -> SeriesKey:
     labels = (*metrics.IDENTITY_LABELS, *OWN_LABELS[name])
     of = series.metric
     return name, frozenset(
-        (label, of.get(f"exported_{label}", of.get(label, ""))) for label in labels
+        (label, of.get(f"exported_{label}", of.get(label, "")))
+        for label in labels
+        if label in of or (name, label) not in _OPTIONAL
     )

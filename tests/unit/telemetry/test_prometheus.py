@@ -85,6 +85,13 @@ def test_labels_of_the_pod_win_and_empty_ones_come_back() -> None:
     assert found.sample.values == {("trimtab_predicted_total", labels): 3}
 
 
+def test_classes_that_a_pod_does_not_tell_by_hour_are_not_empty_ones() -> None:
+    name = "trimtab_outcomes_by_hour_total"
+    (found,) = sampled(answer(series(name, (10, "3"), hour="5", correct="false")))
+    labels = frozenset({**OWN, "hour": "5", "correct": "false"}.items())
+    assert found.sample.values == {(name, labels): 3}
+
+
 @pytest.mark.parametrize(
     ("body", "reason", "detail"),
     [
