@@ -13,7 +13,7 @@ help: ## list the verbs
 
 $(VENV)/.installed: pyproject.toml operator/requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[serving,training,dev]'
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[serving,training,plot,dev]'
 	touch $@
 
 setup: $(VENV)/.installed ## install everything into .venv from the lock file
@@ -34,7 +34,7 @@ lint: setup ## style, types, layers
 	$(BIN)/lint-imports
 
 unit: setup ## the rings without a cluster: pure, reconcile, wiring
-	HELM=$$($(CLUSTER) helm) $(BIN)/pytest tests/unit tests/wiring
+	HELM=$$($(CLUSTER) helm) $(BIN)/pytest tests/unit tests/corpus tests/wiring
 
 generate: setup ## write CRDs, reference pages and manifests/install.yaml from their sources
 	$(BIN)/python -m trimtab.generate

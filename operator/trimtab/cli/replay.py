@@ -1,21 +1,25 @@
-"""`trimtab replay`: one line a look of a DriftPolicy over recorded rows."""
+"""`trimtab replay`: one line a look of a DriftPolicy over what was recorded."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from trimtab.api.drift_policy import DriftPolicy
-from trimtab.cli.tables import columns
+from trimtab.cli.artifacts import read_baseline
+from trimtab.cli.replay_output import as_json, as_text
+from trimtab.decide.drift import HOURLY_LABELS_FROM
 from trimtab.errors import SpecError
-from trimtab.replay.looks import Look, replay
+from trimtab.replay.counting import Counting
+from trimtab.replay.looks import replay
+from trimtab.replay.matching import Matchers
+from trimtab.replay.openmetrics import read_scrapes
+from trimtab.replay.plot import SUFFIXES, plot
+from trimtab.replay.prometheus_range import TOKEN_VARIABLE, Access, Span, open_reader, read_range
 from trimtab.replay.recording import Recording
 from trimtab.replay.rows import Columns, Reference, names, record
 from trimtab.simulation.manifests import documents_of, yaml_files
@@ -26,8 +30,28 @@ WRONG_INPUT = 2
 def add_arguments(one: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     one.add_argument("policy", type=Path, metavar="POLICY.yaml")
-    one.add_argument("--rows", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
-    reference = one.add_mutually_exclusive_group(required=True)
+    source = one.add_mutually_exclusive_group(required=True)
+    source.add_argument("--rows", type=Path, metavar="FILE", help=".csv or .parquet")
+    source.add_argument(
+        "--openmetrics",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="recorded scrapes with a time on each line, also .gz or -",
+    )
+    source.add_argument("--prometheus", metavar="URL", help="also Thanos or Mimir")
+    one.add_argument("--output", choices=("text", "json"), default="text")
+    one.add_argument(
+        "--plot", type=_picture, metavar="FILE", help=f"draw a picture: {', '.join(SUFFIXES)}"
+    )
+    _add_rows(one.add_argument_group("with --rows"))
+    _add_scrapes(one.add_argument_group("with --openmetrics and --prometheus"))
+    _add_prometheus(one.add_argument_group("with --prometheus"))
+    one.set_defaults(run=run_replay)
+
+
+def _add_rows(one: argparse._ArgumentGroup) -> None:
+    reference = one.add_mutually_exclusive_group()
     reference.add_argument("--reference", type=Path, metavar="FILE", help="rows to compare with")
     reference.add_argument(
         "--reference-rows", type=_count, metavar="N", help="or the first N rows of --rows"
@@ -36,7 +60,12 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
         "--reference-until", type=_time, metavar="TIME", help="or the rows before a time"
     )
     one.add_argument("--time", metavar="COLUMN", help="Unix seconds or RFC 3339, else UTC")
-    one.add_argument("--prediction", default="prediction", metavar="COLUMN")
+    one.add_argument(
+        "--prediction",
+        default="prediction",
+        metavar="COLUMN",
+        help="a class, or the value of a regression (default %(default)s)",
+    )
     one.add_argument(
         "--probability",
         type=names,
@@ -49,33 +78,103 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--rows-per-window", type=_count, metavar="N", help="instead of windows of the policy"
     )
-    one.add_argument("--output", choices=("text", "json"), default="text")
-    one.set_defaults(run=run_replay)
+
+
+def _add_scrapes(one: argparse._ArgumentGroup) -> None:
+    one.add_argument(
+        "--baseline", metavar="WHERE", help="baseline.json, or folder or URI of the artifact"
+    )
+    one.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="FOLDER",
+        help="of the artifact's store, one file a setting; else the environment counts",
+    )
+    one.add_argument("--namespace", dest="of_namespace", metavar="NAME", help="of the pods")
+    one.add_argument("--pod-regex", metavar="REGEX", help="whole names of the pods")
+    one.add_argument(
+        "--labels", type=_labels, default={}, metavar="NAME=VALUE,...", help="of the scrapes"
+    )
+
+
+def _add_prometheus(one: argparse._ArgumentGroup) -> None:
+    one.add_argument("--from", dest="start", type=_time, metavar="TIME", help="2026-01-31T08:00")
+    one.add_argument("--to", dest="end", type=_time, metavar="TIME", help="default: now")
+    one.add_argument(
+        "--token-file", type=Path, metavar="FILE", help=f"bearer token, else ${TOKEN_VARIABLE}"
+    )
+    one.add_argument("--ca-file", type=Path, metavar="FILE", help="PEM, of a private authority")
+    one.add_argument("--org-id", metavar="ID", help="tenant of Mimir")
 
 
 async def run_replay(options: argparse.Namespace) -> int:
     """Print the looks; 0, or 2 where the input is wrong."""
     try:
         policy = read_policy(options.policy)
-        recording = record(
-            options.rows,
-            Columns(
-                prediction=options.prediction,
-                time=options.time,
-                probability=tuple(options.probability),
-                label=options.label,
-                features=tuple(options.features),
-            ),
-            Reference(options.reference, options.reference_rows, options.reference_until),
-            policy.spec.window,
-            options.rows_per_window,
-        )
+        recording = await _record(options, policy)
+        looks = list(replay(policy, recording))
+        if options.plot is not None:
+            plot(policy, recording, looks, options.plot)
     except SpecError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
-    looks = list(replay(policy, recording))
     print(as_json(recording, looks) if options.output == "json" else as_text(recording, looks))
     return 0
+
+
+async def _record(options: argparse.Namespace, policy: DriftPolicy) -> Recording:
+    delay = max((s.label_delay for s in policy.spec.signals if s.label_delay), default=None)
+    if options.rows is not None:
+        return _of_rows(options, policy, delay)
+    if options.baseline is None:
+        raise SpecError("recorded counters need --baseline, which their bins are of")
+    matchers = Matchers(options.of_namespace, options.pod_regex, options.labels)
+    baseline = read_baseline(options.baseline, options.credentials)
+    late = delay if delay is not None and delay >= HOURLY_LABELS_FROM else None
+    counting = Counting(policy.spec.window, baseline.digest, late)
+    until: float | None = None
+    if options.prometheus is None:
+        notes = read_scrapes(options.openmetrics, matchers, counting)
+    else:
+        span = _span(options)
+        until = span.end.timestamp()
+        access = Access(options.token_file, options.ca_file, options.org_id)
+        reader = open_reader(options.prometheus, access)
+        try:
+            notes = await read_range(reader, matchers, span, counting)
+        finally:
+            await reader.close()
+    windows, labels = counting.windows(until), counting.labels(until)
+    if all(window.counts is None for window in windows) and not labels:
+        notes.append(f"nothing was counted of the baseline {baseline.digest[:19]}")
+    return Recording(baseline, windows, (*notes, *counting.notes()), labels)
+
+
+def _of_rows(
+    options: argparse.Namespace, policy: DriftPolicy, delay: timedelta | None
+) -> Recording:
+    reference = Reference(options.reference, options.reference_rows, options.reference_until)
+    if reference == Reference():
+        raise SpecError("rows need a reference: --reference, --reference-rows or --reference-until")
+    columns = Columns(
+        prediction=options.prediction,
+        time=options.time,
+        probability=tuple(options.probability),
+        label=options.label,
+        features=tuple(options.features),
+    )
+    window, rows = policy.spec.window, options.rows_per_window
+    return record(options.rows, columns, reference, window, rows, delay)
+
+
+def _span(options: argparse.Namespace) -> Span:
+    now = datetime.now(UTC)
+    if options.start is None:
+        raise SpecError("--prometheus needs --from")
+    end = now if options.end is None else min(options.end, now)
+    if options.start >= end:
+        raise SpecError("--from must be before --to, and in the past")
+    return Span(options.start, end)
 
 
 def read_policy(path: Path) -> DriftPolicy:
@@ -99,85 +198,6 @@ def read_policy(path: Path) -> DriftPolicy:
         raise SpecError(f"{path}: {where}: {first['msg']}") from error
 
 
-def as_text(recording: Recording, looks: Sequence[Look]) -> str:
-    """Return what there was, one line a look, and the sum."""
-    table = [("START", "SIGNAL", "N", "VALUE", "THRESHOLD", "VERDICT", "ACTION")]
-    for look in looks:
-        found = look.found
-        table.append(
-            (
-                look.window.name,
-                found.kind,
-                str(found.n),
-                _figure(found.value),
-                _figure(found.threshold),
-                found.verdict,
-                look.action or "-",
-            )
-        )
-    lines = [*recording.notes, columns(table), "", _reference_text(recording)]
-    return "\n".join([*lines, *_sums(looks), *_reasons(looks)])
-
-
-def as_json(recording: Recording, looks: Sequence[Look]) -> str:
-    """Return the same as one JSON object."""
-    return json.dumps(
-        {
-            "reference": {"n": recording.baseline.n, **dict(_metrics(recording))},
-            "notes": list(recording.notes),
-            "windows": len(recording.windows),
-            "looks": [
-                {
-                    "window": look.window.name,
-                    "signal": look.found.kind,
-                    "n": look.found.n,
-                    "value": look.found.value,
-                    "threshold": look.found.threshold,
-                    "verdict": look.found.verdict,
-                    "action": look.action,
-                    "message": look.found.message,
-                }
-                for look in looks
-            ],
-        },
-        indent=2,
-    )
-
-
-def _reference_text(recording: Recording) -> str:
-    known = ", ".join(f"{name} {value:.4f}" for name, value in _metrics(recording))
-    return f"reference: {recording.baseline.n} rows, {known or 'no labels'}"
-
-
-def _metrics(recording: Recording) -> list[tuple[str, float]]:
-    """Return the metrics of the reference over all its rows."""
-    found = recording.baseline.metrics
-    return [(one.metric, one.value) for one in found if one.slice == "all"]
-
-
-def _sums(looks: Sequence[Look]) -> list[str]:
-    lines = []
-    for kind in dict.fromkeys(look.found.kind for look in looks):
-        own = [look for look in looks if look.found.kind == kind]
-        counted = Counter(look.found.verdict for look in own)
-        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.most_common())
-        acted = sum(bool(look.action) for look in own)
-        lines.append(f"{kind}: {len(own)} looks, {verdicts}; acted {acted} times")
-    return lines
-
-
-def _reasons(looks: Sequence[Look]) -> list[str]:
-    """Say once a signal why there was nothing to judge."""
-    found = {
-        look.found.kind: look.found.message for look in looks if look.found.verdict == "NoData"
-    }
-    return [f"{kind}: {message}" for kind, message in found.items()]
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 10**9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows")
@@ -190,3 +210,19 @@ def _time(text: str) -> datetime:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-01-31") from error
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _labels(text: str) -> dict[str, str]:
+    found = {}
+    for part in names(text):
+        name, is_there, value = part.partition("=")
+        if not is_there:
+            raise argparse.ArgumentTypeError(f"{part!r} is not a label such as job=pods")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _picture(text: str) -> Path:
+    if not text.endswith(SUFFIXES):
+        raise argparse.ArgumentTypeError(f"{text!r} must end in {', '.join(SUFFIXES)}")
+    return Path(text)

@@ -84,12 +84,18 @@ class Binning:
         self._places = {name: place for place, name in enumerate(watched)}
 
     def counts(self, frame: pd.DataFrame) -> Series:
-        """Return the counts of the rows of one window."""
+        """Return the counts of the rows of one window, but of their labels."""
         found: dict[SeriesKey, float] = {}
         matrix, answers = self._matrix(frame), self._answers(frame)
         for feature in self.baseline.features:
             _count_feature(found, feature, matrix[:, self._places[feature.name]])
         self._count_answers(found, answers)
+        return found
+
+    def labels(self, frame: pd.DataFrame) -> Series:
+        """Return the counts of the labels of rows; empty where none is known."""
+        found: dict[SeriesKey, float] = {}
+        answers = self._answers(frame)
         if self._task == "regression":
             self._count_errors(found, answers, self._truths(frame))
             return found
@@ -111,6 +117,8 @@ class Binning:
             return
         errors = answers.predicted - truths
         errors = errors[~np.isnan(errors)]
+        if not len(errors):
+            return
         found[_key(metrics.OUTCOME_ERRORS_COUNT)] = float(len(errors))
         found[_key(metrics.OUTCOME_ERRORS_SUM)] = float(errors.sum())
         found[_key(metrics.OUTCOME_ERRORS_SQUARES)] = float((errors**2).sum())

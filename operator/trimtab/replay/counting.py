@@ -10,15 +10,22 @@ the start of a window where readings lie too far apart to tell: both as in the o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from statistics import median_low
 
+from trimtab.decide.drift_counts import predicted_rows
 from trimtab.errors import SpecError
-from trimtab.replay.recording import RecordedWindow
-from trimtab.replay.rows import MOST_WINDOWS
+from trimtab.replay.late_labels import LateLabels
+from trimtab.replay.recording import (
+    MOST_WINDOWS,
+    RecordedLabels,
+    RecordedWindow,
+    shown,
+    time_of,
+)
 from trimtab.stats.counts import SAME_START_SECONDS
 from trimtab.telemetry.counters import CounterStore
-from trimtab.telemetry.port import Target
+from trimtab.telemetry.port import ProcessCounters, Target
 from trimtab.telemetry.prometheus_answer import Sampled
 from trimtab.telemetry.windows import WindowStore
 
@@ -26,6 +33,7 @@ KEY = "recording"
 LONGEST_GAP = 0.1
 """Of a window: readings further apart cannot be shared out over the start of one."""
 _GAPS_KEPT = 1000
+_HOUR = timedelta(hours=1)
 
 
 @dataclass
@@ -39,12 +47,18 @@ class _Seen:
 class Counting:
     """Takes the readings of all processes in order of time. window: the policy's.
 
-    digest: baseline whose windows are wanted; others are only named.
+    digest: baseline whose windows are wanted; others are only named. label_delay: where labels are
+    so late that they are counted by the hour of their prediction, when they are judged.
     """
 
-    def __init__(self, window: timedelta, digest: str) -> None:
+    def __init__(
+        self, window: timedelta, digest: str, label_delay: timedelta | None = None
+    ) -> None:
         self._seconds = window.total_seconds()
         self._digest = digest
+        self._late = None
+        if label_delay is not None:
+            self._late = LateLabels(max(window, _HOUR), label_delay, digest)
         self._counters = CounterStore()
         self._windows = WindowStore()
         self._windows.watch(KEY, self._seconds)
@@ -68,6 +82,8 @@ class Counting:
             self._first = at
         if at // self._seconds != self._last // self._seconds:
             self._take(at)
+        if self._late is not None:
+            self._late.look(at, self._processes, self._rows)
         self._last = at
         before = self._seen.get(process)
         if before is not None:
@@ -106,9 +122,17 @@ class Counting:
         if last == first:
             raise SpecError(
                 f"no window of {timedelta(seconds=self._seconds)} is over: the recording goes from "
-                f"{_shown(self._first)} to {_shown(end)}"
+                f"{shown(self._first)} to {shown(end)}"
             )
         return tuple(self._window(place * self._seconds) for place in range(first, last))
+
+    def labels(self, until: float | None = None) -> tuple[RecordedLabels, ...] | None:
+        """Return the late labels as they were known when judged; None where none are late."""
+        if self._late is None:
+            return None
+        end = until if until is not None else self._last + self._usual_gap()
+        self._late.look(end, self._processes, self._rows)
+        return tuple(self._late.found)
 
     def notes(self) -> list[str]:
         """Say what the windows do not include, and why."""
@@ -144,27 +168,27 @@ class Counting:
                 self._others.add(window.baseline)
                 continue
             self._found[window.start] = RecordedWindow(
-                _shown(window.start), _time(window.start), _time(window.end), window.counts
+                shown(window.start), time_of(window.start), time_of(window.end), window.counts
             )
+
+    def _processes(self) -> tuple[ProcessCounters, ...]:
+        return self._counters.processes(KEY)
 
     def _window(self, start: float) -> RecordedWindow:
         end = start + self._seconds
-        nothing = RecordedWindow(_shown(start), _time(start), _time(end), None)
+        nothing = RecordedWindow(shown(start), time_of(start), time_of(end), None)
         return self._found.get(start, nothing)
+
+    def _rows(self, start: float, seconds: float) -> float | None:
+        """Return the rows that were predicted in a window that is over."""
+        window = self._found.get(start) if seconds == self._seconds else None
+        return predicted_rows(window.counts) if window is not None and window.counts else None
 
 
 def _refuse_two_in_one(process: str, before: float | None, start: float | None) -> None:
     if before is None or start is None or start >= before - SAME_START_SECONDS:
         return
     raise SpecError(
-        f"{process}: began at {_shown(before)} and then earlier, at {_shown(start)}; "
+        f"{process}: began at {shown(before)} and then earlier, at {shown(start)}; "
         "are two pods one here?"
     )
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _shown(seconds: float) -> str:
-    return f"{_time(seconds):%Y-%m-%d %H:%M}"

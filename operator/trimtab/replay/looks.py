@@ -15,16 +15,24 @@ from trimtab.api.drift_policy import DriftPolicy, Signal, SignalKind, SignalStat
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.contract.artifact import Baseline
 from trimtab.decide.drift import (
+    LabelledWindow,
     PolicyDecision,
     PolicySnapshot,
     Target,
     WindowView,
+    counts_labels_by_hour,
     decide_policy,
 )
 from trimtab.decide.drift_counts import Finding
 from trimtab.decide.drift_data import DataState, data_finding, watch_data, watched_series
 from trimtab.decide.drift_retrain import winning_rule
-from trimtab.replay.recording import RecordedWindow, Recording, Series, SeriesKey
+from trimtab.replay.recording import (
+    RecordedLabels,
+    RecordedWindow,
+    Recording,
+    Series,
+    SeriesKey,
+)
 
 PROCESS = "recording"
 SILENCE = "NoTraffic: nothing was recorded"
@@ -32,11 +40,23 @@ SILENCE = "NoTraffic: nothing was recorded"
 
 @dataclass(frozen=True)
 class Look:
-    """One signal on one window. `action` is "" where nothing follows."""
+    """One signal on one window, judged at `at`. `action` is "" where nothing follows."""
 
-    window: RecordedWindow
+    window: RecordedWindow | RecordedLabels
     found: SignalStatus
     action: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What is seen at one time: what is new then, and what was the newest before."""
+
+    at: datetime
+    window: RecordedWindow | None
+    labels: RecordedLabels | None
+    is_new_window: bool
+    is_new_labels: bool
 
 
 def replay(policy: DriftPolicy, recording: Recording) -> Iterator[Look]:
@@ -46,41 +66,59 @@ def replay(policy: DriftPolicy, recording: Recording) -> Iterator[Look]:
 
 class _Player:
     def __init__(self, policy: DriftPolicy, recording: Recording) -> None:
-        # Labels lie beside their rows, so there is nothing to wait for.
-        signals = [s.model_copy(update={"label_delay": None}) for s in policy.spec.signals]
-        spec = policy.spec.model_copy(update={"signals": signals})
+        spec = policy.spec
+        if recording.labels is None:
+            # Labels lie beside their rows, so there is nothing to wait for.
+            signals = [s.model_copy(update={"label_delay": None}) for s in spec.signals]
+            spec = spec.model_copy(update={"signals": signals})
+        self._late = {s.kind for s in spec.signals if counts_labels_by_hour(s)}
         self._policy = policy.model_copy(update={"spec": spec, "status": type(policy.status)()})
         self._recording = recording
         self._name = next(iter(spec.selector.deployments), policy.metadata.name)
         self._jobs: list[RetrainJob] = []
         self._data = _Faults(self._policy, recording.baseline)
+        self._broken: Finding | None = None
 
     def looks(self) -> Iterator[Look]:
-        for window in self._recording.windows:
-            decision = self._decide(window)
+        for moment in _moments(self._recording, has_late=bool(self._late)):
+            decision = self._decide(moment)
             actions = _actions(self._policy, decision, {j.metadata.name for j in self._jobs})
             for found in decision.status.signals:
-                yield Look(window, found, actions.get(found.kind, ""))
-            self._remember(decision, window)
+                is_late = found.kind in self._late
+                window = moment.labels if is_late else moment.window
+                is_new = moment.is_new_labels if is_late else moment.is_new_window
+                if window is not None and is_new:
+                    yield Look(window, found, actions.get(found.kind, ""), moment.at)
+            self._remember(decision, moment.at)
 
-    def _decide(self, window: RecordedWindow) -> PolicyDecision:
+    def _decide(self, moment: _Moment) -> PolicyDecision:
+        window, labels = moment.window, moment.labels
+        if window is not None and moment.is_new_window:
+            self._broken = self._data.finding(window)
+        view = labelled = None
+        if window is not None:
+            view = WindowView(window.start, window.end, window.counts, SILENCE)
+        if labels is not None:
+            labelled = LabelledWindow(labels.start, labels.end, labels.counts, labels.predicted)
+        scores = self._recording.scores(self._policy)
         target = Target(
             name=self._name,
             model=self._name,
             is_serving=True,
             baseline_digest=self._recording.baseline.digest,
             baseline=self._recording.baseline,
-            window=WindowView(window.start, window.end, window.counts, SILENCE),
-            data=self._data.finding(window),
-            best_scores=self._recording.scores(self._policy),
-            stable_scores=self._recording.scores(self._policy),
+            window=view,
+            labelled=labelled,
+            data=self._broken,
+            best_scores=scores,
+            stable_scores=scores,
         )
         jobs = tuple(self._jobs)
-        return decide_policy(PolicySnapshot(self._policy, window.end, (target,), jobs=jobs))
+        return decide_policy(PolicySnapshot(self._policy, moment.at, (target,), jobs=jobs))
 
-    def _remember(self, decision: PolicyDecision, window: RecordedWindow) -> None:
+    def _remember(self, decision: PolicyDecision, moment: datetime) -> None:
         self._policy = self._policy.model_copy(update={"status": decision.status})
-        at = window.end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for start in decision.starts:
             raw = {
                 **start.manifest,
@@ -92,6 +130,16 @@ class _Player:
                 "status": {"phase": "Succeeded", "finished": at},
             }
             self._jobs.append(RetrainJob.model_validate(raw))
+
+
+def _moments(recording: Recording, *, has_late: bool) -> Iterator[_Moment]:
+    """Yield the times at which there is something new to judge."""
+    windows = {window.end: window for window in recording.windows}
+    labels = {own.judged: own for own in recording.labels or ()} if has_late else {}
+    window, newest = None, None
+    for at in sorted({*windows, *labels}):
+        window, newest = windows.get(at, window), labels.get(at, newest)
+        yield _Moment(at, window, newest, at in windows, at in labels)
 
 
 class _Faults:

@@ -8,13 +8,14 @@ from itertools import pairwise
 from trimtab.contract.metrics import PROCESS_START
 from trimtab.errors import SpecError
 from trimtab.replay.counting import Counting
+from trimtab.replay.late_labels import TOTAL_OF_HOURLY
 from trimtab.telemetry.port import NoData
 from trimtab.telemetry.prometheus_answer import RawSeries, Sampled, readings_of_process, source_of
 from trimtab.telemetry.windows import WINDOWED_METRICS
 
 Source = frozenset[tuple[str, str]]
-WANTED = tuple(sorted({*WINDOWED_METRICS, PROCESS_START}))
-"""Names of the series that windows are made of."""
+WANTED = tuple(sorted({*WINDOWED_METRICS, *TOTAL_OF_HOURLY, PROCESS_START}))
+"""Names of the series that windows and late labels are made of."""
 
 
 class Processes:

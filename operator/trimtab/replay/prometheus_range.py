@@ -6,10 +6,15 @@ finds too large is asked for again in halves.
 
 from __future__ import annotations
 
+import os
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+
+import httpx
 
 from trimtab.errors import SpecError, Unavailable
 from trimtab.replay.counting import Counting
@@ -18,8 +23,54 @@ from trimtab.replay.processes import WANTED, Processes
 from trimtab.telemetry.port import NoData
 from trimtab.telemetry.prometheus import PrometheusReader
 
+TOKEN_VARIABLE = "TRIMTAB_PROMETHEUS_TOKEN"
 CHUNK_SECONDS = 3600.0
 SMALLEST_CHUNK_SECONDS = 60.0
+LONGEST_SECONDS = 60.0
+"""For one chunk: nobody waits for a rollback here."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to be let in. Without a token file the token is that of the environment, if any."""
+
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    org_id: str | None = None
+
+
+def open_reader(url: str, access: Access) -> PrometheusReader:
+    """Return a reader of `url` (without `/api/v1`); SpecError for what cannot be used."""
+    if not url.startswith(("http://", "https://")):
+        raise SpecError(f"--prometheus {url}: must begin with http:// or https://")
+    token = _token(access.token_file)
+    transport = None
+    if access.ca_file is not None:
+        try:
+            context = ssl.create_default_context(cafile=str(access.ca_file))
+        except OSError as error:
+            raise SpecError(f"--ca-file {access.ca_file}: cannot be used: {error}") from error
+        transport = httpx.AsyncHTTPTransport(verify=context)
+    return PrometheusReader(
+        url,
+        access.org_id,
+        longest_seconds=LONGEST_SECONDS,
+        transport=transport,
+        headers={"authorization": f"Bearer {token}"} if token else {},
+    )
+
+
+def _token(file: Path | None) -> str:
+    where = f"--token-file {file}" if file is not None else f"${TOKEN_VARIABLE}"
+    try:
+        token = (os.environ.get(TOKEN_VARIABLE, "") if file is None else file.read_text()).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{where}: cannot be read: {error}") from error
+    if file is not None and not token:
+        raise SpecError(f"{where}: is empty")
+    if not token.isascii() or not token.isprintable():
+        raise SpecError(f"{where}: holds characters that no token has")
+    return token
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from trimtab.api.drift_policy import DriftPolicy, SignalKind
 from trimtab.contract.artifact import Baseline, class_slice
@@ -12,6 +12,8 @@ from trimtab.decide.model_version import score_of_baseline
 
 SeriesKey = tuple[str, frozenset[tuple[str, str]]]
 Series = Mapping[SeriesKey, float]
+
+MOST_WINDOWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,33 @@ class RecordedWindow:
 
 
 @dataclass(frozen=True)
+class RecordedLabels:
+    """Labels of the predictions of [start, end), as they were known at `judged`.
+
+    counts: as of a window. predicted: rows that they are among; None where nobody knows.
+    """
+
+    name: str
+    start: datetime
+    end: datetime
+    judged: datetime
+    counts: Series
+    predicted: float | None
+
+
+@dataclass(frozen=True)
 class Recording:
-    """`notes`: said before. The metrics of the reference are those of its baseline."""
+    """`notes`: said before. The metrics of the reference are those of its baseline.
+
+    labels: of late labels, in order of time; None where labels are counted in the windows, however
+    late the policy expects them. is_timed: whether the times of windows are real.
+    """
 
     baseline: Baseline
     windows: tuple[RecordedWindow, ...]
     notes: tuple[str, ...] = ()
+    labels: tuple[RecordedLabels, ...] | None = None
+    is_timed: bool = True
 
     def scores(self, policy: DriftPolicy) -> dict[SignalKind, float]:
         """Return what the metrics of the policy's signals were on the reference, where known."""
@@ -44,3 +67,13 @@ class Recording:
             if score is not None and (signal.floor or signal.ceiling) is not None:
                 found[signal.kind] = score
         return found
+
+
+def time_of(seconds: float) -> datetime:
+    """Return the time of Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def shown(seconds: float) -> str:
+    """Return how a time in Unix seconds is shown: to the minute, UTC."""
+    return f"{time_of(seconds):%Y-%m-%d %H:%M}"

@@ -8,14 +8,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.decide.drift import HOURLY_LABELS_FROM
 from trimtab.errors import SpecError
-from trimtab.replay.recording import RecordedWindow, Recording
+from trimtab.replay.recording import (
+    MOST_WINDOWS,
+    RecordedLabels,
+    RecordedWindow,
+    Recording,
+    Series,
+    shown,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_WINDOWS = 100_000
+    from trimtab.replay.binning import Binning
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,13 @@ def record(
     reference: Reference,
     window: timedelta,
     rows_per_window: int | None = None,
+    label_delay: timedelta | None = None,
 ) -> Recording:
     """Return the recording of one file of rows; SpecError says in a sentence what is wrong.
 
     Windows begin at whole multiples of their length, as in the operator; with `rows_per_window`
-    they are so many rows each in the order of the file, and a rest is left out.
+    they are so many rows each in the order of the file, and a rest is left out. label_delay: how
+    long after its row a label came in; needs windows of time.
     """
     try:
         from trimtab.replay.binning import Binning
@@ -71,15 +83,75 @@ def record(
 
     try:
         binning = Binning(before, columns)
-        notes: list[str] = []
-        parts = _windows(after, columns, window, rows_per_window, notes)
-        windows = tuple(
-            RecordedWindow(name, start, start + window, binning.counts(part) if len(part) else None)
-            for name, start, part in parts
-        )
+        if rows_per_window is not None:
+            return _by_rows(after, binning, window, rows_per_window, label_delay)
+        if columns.time is None:
+            raise SpecError("windows need --time, or --rows-per-window")
+        return _by_time(after, binning, columns.time, window, label_delay or timedelta(0))
     except (TrainingError, ValueError) as error:
         raise SpecError(f"{path}: {error}") from error
-    return Recording(binning.baseline, windows, tuple(notes))
+
+
+def _by_rows(
+    frame: pd.DataFrame,
+    binning: Binning,
+    window: timedelta,
+    rows: int,
+    label_delay: timedelta | None,
+) -> Recording:
+    notes = []
+    count, rest = divmod(len(frame), rows)
+    if rest:
+        notes.append(f"the last {rest} rows fill no window of {rows} and are left out")
+    if label_delay:
+        notes.append("labelDelay is not waited for: windows are of rows, not of time")
+    windows = []
+    for i in range(count):
+        part = frame.iloc[i * rows : (i + 1) * rows]
+        start = EPOCH + i * window
+        counts = {**binning.counts(part), **binning.labels(part)}
+        windows.append(RecordedWindow(f"{i + 1}: row {i * rows}", start, start + window, counts))
+    return Recording(binning.baseline, tuple(windows), tuple(notes), is_timed=False)
+
+
+def _by_time(
+    frame: pd.DataFrame, binning: Binning, time: str, window: timedelta, delay: timedelta
+) -> Recording:
+    """Labels that come late are judged by the hours of their rows, others when they come in."""
+    is_late = delay >= HOURLY_LABELS_FROM
+    labelled = dict(_places(frame, time, window, timedelta(0) if is_late else delay))
+    windows = tuple(
+        RecordedWindow(
+            shown(start.timestamp()),
+            start,
+            start + window,
+            _counts(binning, part, labelled.get(start)) or None,
+        )
+        for start, part in _places(frame, time, window)
+    )
+    labels = None
+    if is_late:
+        length = max(window, HOUR)
+        labels = tuple(
+            RecordedLabels(
+                shown(start.timestamp()),
+                start,
+                start + length,
+                start + length + delay,
+                counts,
+                len(part),
+            )
+            for start, part in _places(frame, time, length)
+            if (counts := binning.labels(part))
+        )
+    return Recording(binning.baseline, windows, labels=labels)
+
+
+def _counts(binning: Binning, part: pd.DataFrame, labelled: pd.DataFrame | None) -> Series:
+    counts = dict(binning.counts(part)) if len(part) else {}
+    if labelled is not None and len(labelled):
+        counts.update(binning.labels(labelled))
+    return counts
 
 
 def _read(path: Path, columns: Columns, *, may_lack_labels: bool = False) -> pd.DataFrame:
@@ -144,37 +216,20 @@ def _split(
     return frame.iloc[: reference.rows], frame.iloc[reference.rows :]
 
 
-def _windows(
-    frame: pd.DataFrame,
-    columns: Columns,
-    window: timedelta,
-    rows: int | None,
-    notes: list[str],
-) -> Iterator[tuple[str, datetime, pd.DataFrame]]:
-    if rows is not None:
-        count, rest = divmod(len(frame), rows)
-        if rest:
-            notes.append(f"the last {rest} rows fill no window of {rows} and are left out")
-        return (
-            (f"{i + 1}: row {i * rows}", EPOCH + i * window, frame.iloc[i * rows : (i + 1) * rows])
-            for i in range(count)
-        )
-    if columns.time is None:
-        raise SpecError("windows need --time, or --rows-per-window")
-    return _by_time(frame, columns.time, window)
+def _places(
+    frame: pd.DataFrame, time: str, window: timedelta, delay: timedelta = timedelta(0)
+) -> Iterator[tuple[datetime, pd.DataFrame]]:
+    """Yield every window from the first row to the last by its start, and its rows; maybe none.
 
-
-def _by_time(
-    frame: pd.DataFrame, time: str, window: timedelta
-) -> Iterator[tuple[str, datetime, pd.DataFrame]]:
-    places = ((frame[time] - EPOCH) // window).astype("int64")
+    With a delay: the rows whose label came in in the window.
+    """
+    places = ((frame[time] + delay - EPOCH) // window).astype("int64")
     first, last = int(places.min()), int(places.max())
     if last - first >= MOST_WINDOWS:
         raise SpecError(f"{last - first + 1} windows from first to last row; is {time!r} right?")
     groups = dict(iter(frame.groupby(places)))
     for place in range(first, last + 1):
-        start = EPOCH + place * window
-        yield f"{start:%Y-%m-%d %H:%M}", start, groups.get(place, frame.iloc[:0])
+        yield EPOCH + place * window, groups.get(place, frame.iloc[:0])
 
 
 def names(text: str) -> Sequence[str]:

@@ -1,0 +1,68 @@
+"""The small files of an artifact, from a file, a folder or a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from trimtab.contract.artifact import MANIFEST, Baseline, baseline_digest, sha256_digest
+from trimtab.errors import SpecError
+from trimtab.store.port import ArtifactBroken, Documents, StoreAway
+
+_LARGEST_BASELINE_BYTES = 8 * 1024 * 1024
+
+
+def read_baseline(where: str, credentials: Path | None = None) -> Baseline:
+    """Return the baseline of a file `baseline.json`, or of an artifact's folder or URI.
+
+    credentials: folder with a file for each setting of the store; without it the environment
+    counts. SpecError says what is wrong.
+    """
+    path = Path(where)
+    if "://" not in where and path.is_file():
+        return _of_file(path)
+    baseline = read_documents_at(where, credentials).baseline
+    if baseline is None:
+        raise SpecError(f"{where}: the artifact has no baseline")
+    return baseline
+
+
+def read_documents_at(
+    where: str, credentials: Path | None = None, digest: str | None = None
+) -> Documents:
+    """Return manifest, signature and baseline of an artifact's folder or URI, all verified.
+
+    digest: that of the version; without it the manifest is taken as it lies there.
+    """
+    from trimtab.contract.location import LocationError, open_location
+    from trimtab.store.artifacts import MANIFEST_LIMIT_BYTES, read_documents
+
+    uri = where
+    if "://" not in where:
+        if not Path(where).is_dir():
+            raise SpecError(f"{where}: no such file or folder")
+        uri = Path(where).resolve().as_uri()
+    try:
+        if digest is None:
+            raw = open_location(uri, credentials).get(MANIFEST, MANIFEST_LIMIT_BYTES)
+            digest = sha256_digest(raw)
+        return read_documents(uri, digest, credentials)
+    except (LocationError, ArtifactBroken, StoreAway) as error:
+        raise SpecError(f"{where}: {error}") from error
+
+
+def _of_file(path: Path) -> Baseline:
+    try:
+        if path.stat().st_size > _LARGEST_BASELINE_BYTES:
+            raise SpecError(f"{path}: more than {_LARGEST_BASELINE_BYTES} bytes")
+        found = Baseline.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpecError(f"{path}: not a baseline: {where}: {first['msg']}") from error
+    if baseline_digest(found) != found.digest:
+        raise SpecError(f"{path}: does not hash to the digest that it names")
+    return found
