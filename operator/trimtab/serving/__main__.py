@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final
 
 STARTED: Final = time.time()
+LONGEST_MESSAGE_BYTES: Final = 4096
 
 
 def main() -> int:
@@ -95,9 +96,13 @@ def _log_as_json() -> None:
 def _tell(file: Path, reason: str, message: str) -> None:
     import orjson
 
+    content = orjson.dumps({"reason": reason, "message": message})
+    while len(content) > LONGEST_MESSAGE_BYTES:  # Kubernetes would cut it, and no reader read it
+        message = message[: len(message) // 2]
+        content = orjson.dumps({"reason": reason, "message": message})
     try:
         if file.parent.is_dir():
-            file.write_bytes(orjson.dumps({"reason": reason, "message": message[:3000]}))
+            file.write_bytes(content)
     except OSError:
         logging.getLogger(__name__).warning("%s cannot be written", file)
 

@@ -62,8 +62,11 @@ class Server:
     async def start(self) -> None:
         """Listen, load and warm up; raise StartRefused when the model cannot be served."""
         settings = self._settings
-        self.metrics_port = await self.back.listen(settings.host, settings.metrics_port)
-        self.inference_port = await self.front.listen(settings.host, settings.inference_port)
+        host = settings.host
+        self.metrics_port = await _listening(self.back, host, settings.metrics_port, "METRICS_PORT")
+        self.inference_port = await _listening(
+            self.front, host, settings.inference_port, "INFERENCE_PORT"
+        )
         log.info("listening: %d and %d", self.metrics_port, self.inference_port)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         loaded = await _in_thread(settings)
@@ -134,6 +137,14 @@ async def run(settings: Settings, stop: asyncio.Event, *, started: float) -> Non
         stopping.cancel()
     finally:
         await server.close()
+
+
+async def _listening(port: Port, host: str | None, number: int, name: str) -> int:
+    try:
+        return await port.listen(host, number)
+    except OSError as error:
+        where = f"{host or '*'}:{number}"
+        raise SettingsInvalid(f"TRIMTAB_{name}: {where} cannot be listened on: {error}") from error
 
 
 async def _until(reached: Callable[[], bool], deadline: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from trimtab.contract.artifact import (
@@ -17,15 +19,19 @@ from trimtab.serving.model import Matrix, feature_names
 def sample_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
     """Return `count` rows (count, features), each feature at evenly spread quantiles."""
     features = {feature.name: feature for feature in baseline.features}
-    columns = [
-        [_value(tensor, features.get(name), (row + 0.5) / count) for row in range(count)]
-        for tensor in signature.inputs
-        for name in feature_names(tensor.name, tensor.shape)
-    ]
+    shares = [(row + 0.5) / count for row in range(count)]
+    width = sum(prod(tensor.shape) for tensor in signature.inputs)
     is_text = any(tensor.datatype == "BYTES" for tensor in signature.inputs)
-    rows: Matrix = np.empty((count, len(columns)), dtype=object if is_text else np.float64)
-    for index, column in enumerate(columns):
-        rows[:, index] = column
+    rows: Matrix = np.empty((count, width), dtype=object if is_text else np.float64)
+    at = 0
+    for tensor in signature.inputs:
+        size = prod(tensor.shape)
+        # Most elements of a picture are no features of the baseline.
+        rows[:, at : at + size] = [[_value(tensor, None, share)] for share in shares]
+        for index, name in enumerate(feature_names(tensor.name, tensor.shape)):
+            if name in features:
+                rows[:, at + index] = [_value(tensor, features[name], share) for share in shares]
+        at += size
     return rows
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
 from trimtab.serving.errors import SettingsInvalid
 
 AccessLog = Literal["off", "errors", "all"]
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_LONGEST_NAME_BYTES: Final = 255  # a token holds the length in one byte
+_LARGEST_PORT: Final = 65535
+_LARGEST: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,40 +76,40 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings; raise SettingsInvalid with the name of the variable at fault."""
     read = _Environment(environment)
     return Settings(
-        model=read.text("MODEL"),
-        version=read.text("VERSION"),
+        model=read.name("MODEL"),
+        version=read.name("VERSION"),
         artifact_uri=read.text("ARTIFACT_URI"),
-        artifact_digest=read.text("ARTIFACT_DIGEST"),
+        artifact_digest=read.digest("ARTIFACT_DIGEST"),
         artifact_format=read.text("ARTIFACT_FORMAT", ""),
         artifact_credentials=read.path("ARTIFACT_CREDENTIALS"),
         max_artifact_bytes=read.whole("MAX_ARTIFACT_BYTES", 5 * 2**30),
-        fetch_seconds=read.seconds("FETCH_SECONDS", 120.0),
+        fetch_seconds=read.some_seconds("FETCH_SECONDS", 120.0),
         trust_pickle=read.flag("TRUST_PICKLE"),
         deployment=read.text("DEPLOYMENT", ""),
         revision=read.text("REVISION", ""),
         scratch=read.path("SCRATCH") or Path("/tmp"),
         termination_log=read.path("TERMINATION_LOG") or Path("/dev/termination-log"),
         host=read.text("HOST", "") or None,
-        inference_port=read.whole("INFERENCE_PORT", INFERENCE_PORT),
-        metrics_port=read.whole("METRICS_PORT", METRICS_PORT),
+        inference_port=read.port("INFERENCE_PORT", INFERENCE_PORT),
+        metrics_port=read.port("METRICS_PORT", METRICS_PORT),
         token_key_file=read.path("TOKEN_KEY_FILE"),
         label_delay_seconds=read.seconds("LABEL_DELAY_SECONDS", 7 * 86400.0),
         outcomes_bearer_file=read.path("OUTCOMES_BEARER_FILE"),
         max_body_bytes=read.whole("MAX_BODY_BYTES", 16 * 2**20),
         max_rows=read.whole("MAX_ROWS", 4096),
-        receive_seconds=read.seconds("RECEIVE_SECONDS", 30.0),
-        deadline_seconds=read.seconds("DEADLINE_SECONDS", 20.0),
+        receive_seconds=read.some_seconds("RECEIVE_SECONDS", 30.0),
+        deadline_seconds=read.some_seconds("DEADLINE_SECONDS", 20.0),
         queue_requests=read.whole("QUEUE_REQUESTS", 1024),
         queue_rows=read.whole("QUEUE_ROWS", 65536),
         join_rows=read.whole("JOIN_ROWS", 1024),
         max_connections=read.whole("MAX_CONNECTIONS", 4096),
-        connection_seconds=read.seconds("CONNECTION_SECONDS", 30.0),
+        connection_seconds=read.some_seconds("CONNECTION_SECONDS", 30.0),
         idle_seconds=read.seconds("IDLE_SECONDS", 5.0),
         drain_linger_seconds=read.seconds("DRAIN_LINGER_SECONDS", 0.8),
         drain_grace_seconds=read.seconds("DRAIN_GRACE_SECONDS", 5.0),
         drain_seconds=read.seconds("DRAIN_SECONDS", 25.0),
-        hung_seconds=read.seconds("HUNG_SECONDS", 5.0),
-        hung_restart_seconds=read.seconds("HUNG_RESTART_SECONDS", 120.0),
+        hung_seconds=read.some_seconds("HUNG_SECONDS", 5.0),
+        hung_restart_seconds=read.some_seconds("HUNG_RESTART_SECONDS", 120.0),
         access_log=read.access_log(),
     )
 
@@ -132,11 +138,30 @@ class _Environment:
             raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; true or false is wanted")
         return value == "true"
 
-    def whole(self, name: str, default: int) -> int:
+    def name(self, name: str) -> str:
+        value = self.text(name)
+        if len(value.encode(errors="surrogateescape")) > _LONGEST_NAME_BYTES:
+            raise SettingsInvalid(f"TRIMTAB_{name} is longer than {_LONGEST_NAME_BYTES} bytes")
+        if not value.isprintable():
+            raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; printable text is wanted")
+        return value
+
+    def digest(self, name: str) -> str:
+        value = self.text(name)
+        if not _DIGEST.fullmatch(value):
+            raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; sha256:<64 hex> is wanted")
+        return value
+
+    def whole(self, name: str, default: int, least: int = 1, most: int = _LARGEST) -> int:
         value = self.text(name, str(default))
-        if not value.isascii() or not value.isdigit():
+        if not value.isascii() or not value.isdigit() or len(value) > len(str(_LARGEST)):
             raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; a whole number is wanted")
+        if not least <= int(value) <= most:
+            raise SettingsInvalid(f"TRIMTAB_{name} is {value}; {least} to {most} is wanted")
         return int(value)
+
+    def port(self, name: str, default: int) -> int:
+        return self.whole(name, default, 0, _LARGEST_PORT)
 
     def seconds(self, name: str, default: float) -> float:
         value = self.text(name, str(default))
@@ -146,6 +171,12 @@ class _Environment:
             raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; seconds are wanted") from error
         if not 0 <= number < float("inf"):
             raise SettingsInvalid(f"TRIMTAB_{name} is {value!r}; seconds are wanted")
+        return number
+
+    def some_seconds(self, name: str, default: float) -> float:
+        number = self.seconds(name, default)
+        if not number:
+            raise SettingsInvalid(f"TRIMTAB_{name} is 0; more than no time is wanted")
         return number
 
     def access_log(self) -> AccessLog:

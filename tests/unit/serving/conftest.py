@@ -142,6 +142,6 @@ def settings(binary: Stored, tmp_path: Path) -> Settings:
         inference_port=0,
         metrics_port=0,
         token_key_file=key,
-        fetch_seconds=0.0,
+        fetch_seconds=1.0,
         drain_grace_seconds=0.3,
     )

@@ -167,10 +167,19 @@ async def test_parts_that_do_not_fit_are_refused(
     edges = baseline.features[0].model_copy(update={"counts": [1]})
     for index, (sign, base, reason) in enumerate(
         [
-            (signature.model_copy(update={"classes": ["0", "2"]}), baseline, "ClassesDiffer"),
+            (
+                signature.model_copy(update={"classes": ["0", "2"]}),
+                baseline.model_copy(update={"predicted_counts": {}}),
+                "ClassesDiffer",
+            ),
             (signature.model_copy(update={"classes": []}), baseline, "Malformed"),
             (signature.model_copy(update={"outputs": [output]}), baseline, "OutputsDiffer"),
-            (signature.model_copy(update={"inputs": [wide]}), baseline, "WarmUpFailed"),
+            (signature.model_copy(update={"inputs": [wide]}), baseline, "BaselineMismatch"),
+            (
+                signature.model_copy(update={"inputs": [wide]}),
+                baseline.model_copy(update={"features": []}),
+                "WarmUpFailed",
+            ),
             (signature, baseline.model_copy(update={"features": [edges]}), "Malformed"),
             (signature, baseline.model_copy(update={"score_counts": [1]}), "Malformed"),
             (
@@ -210,6 +219,13 @@ async def test_other_ends_of_a_start(settings: Settings, binary: Stored, tmp_pat
         ("ARTIFACT_DIGEST", " "),
         ("MAX_ROWS", "many"),
         ("MAX_ROWS", "-1"),
+        ("MAX_ROWS", "0"),
+        ("MAX_ROWS", "9" * 5000),
+        ("INFERENCE_PORT", "65536"),
+        ("FETCH_SECONDS", "0"),
+        ("ARTIFACT_DIGEST", "sha256:../../etc"),
+        ("VERSION", "v" * 256),
+        ("VERSION", "v\n1"),
         ("DEADLINE_SECONDS", "inf"),
         ("DEADLINE_SECONDS", "soon"),
         ("TRUST_PICKLE", "yes"),
