@@ -64,6 +64,13 @@ TOKENS_REFUSED: Final = "trimtab_tokens_refused_total"
 with the identity of the pod that refused them.
 """
 
+COMPARED: Final = "trimtab_compared_total"
+"""Rows that were predicted by a second version too, by its digest in `against`."""
+DISAGREEMENTS: Final = "trimtab_disagreements_total"
+"""Those of them where the two answered differently: another class, or values further apart than the
+second version's own RMSE at training.
+"""
+
 MODEL_INFO: Final = "trimtab_model_info"
 PROCESS_START: Final = "process_start_time_seconds"
 """Unix seconds at which the process started; without the identity labels."""

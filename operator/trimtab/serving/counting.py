@@ -18,6 +18,7 @@ from typing import Final, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.serving.comparison import Comparison
 from trimtab.serving.counters import CallCounters, FeatureCounters, ScoreCounters
 from trimtab.serving.exposition import Family
 from trimtab.serving.model import Matrix, Prediction
@@ -37,8 +38,13 @@ class Counting:
     """Owner of all counters that rest on predictions and outcomes."""
 
     def __init__(
-        self, features: FeatureCounters, scores: ScoreCounters, calls: CallCounters
+        self,
+        features: FeatureCounters,
+        scores: ScoreCounters,
+        calls: CallCounters,
+        comparison: Comparison | None = None,
     ) -> None:
+        self._comparison = comparison
         self._features = features
         self._scores = scores
         self._calls = calls
@@ -88,7 +94,13 @@ class Counting:
 
     def families(self) -> list[Family]:
         """Return the samples of now; called in the counting thread."""
-        return [*self._features.families(), *self._scores.families(), *self._calls.families()]
+        compared = self._comparison.families() if self._comparison is not None else []
+        return [
+            *self._features.families(),
+            *self._scores.families(),
+            *self._calls.families(),
+            *compared,
+        ]
 
     def stop(self) -> None:
         """Let the thread end."""
@@ -108,9 +120,13 @@ class Counting:
             entries.append(self._entries.popleft())
         if not entries:
             return
-        self._features.add(_stacked([rows for rows, _, _ in entries]))
-        self._scores.add(joined([prediction for _, prediction, _ in entries]))
+        rows = _stacked([rows for rows, _, _ in entries])
+        prediction = joined([prediction for _, prediction, _ in entries])
+        self._features.add(rows)
+        self._scores.add(prediction)
         self._calls.add([seconds for _, _, seconds in entries], [len(r) for r, _, _ in entries])
+        if self._comparison is not None:
+            self._comparison.add(rows, prediction)
 
 
 def joined(predictions: list[Prediction]) -> Prediction:

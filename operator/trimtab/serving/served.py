@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.contract.token import ID_BYTES, TokenWriter, check_key
 from trimtab.serving.artifact import Artifact, bring_artifact
+from trimtab.serving.comparison import Comparison
 from trimtab.serving.counters import CallCounters, FeatureCounters, ScoreCounters
 from trimtab.serving.counting import Counting
 from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
@@ -43,6 +45,17 @@ class Loaded:
         self.outputs = Outputs(
             self.artifact.signature, has_probabilities=self.model.has_probabilities
         )
+        self.compared: tuple[Artifact, Model] | None = None
+        if settings.compare_uri:
+            other = bring_artifact(
+                replace(
+                    settings,
+                    artifact_uri=settings.compare_uri,
+                    artifact_digest=settings.compare_digest,
+                    artifact_format="",
+                )
+            )
+            self.compared = other, load_model(other, trust_pickle=settings.trust_pickle)
 
 
 def read_key(settings: Settings) -> bytes | None:
@@ -76,6 +89,7 @@ class Served:
             FeatureCounters(self.signature, self.baseline, labels),
             ScoreCounters(self.signature, self.baseline, labels),
             CallCounters(labels),
+            Comparison(*loaded.compared, self.signature, labels) if loaded.compared else None,
         )
         self.joiner = Joiner(
             loaded.model.predict,

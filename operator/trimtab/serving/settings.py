@@ -33,6 +33,9 @@ class Settings:
     max_artifact_bytes: int = 5 * 2**30
     fetch_seconds: float = 120.0
     trust_pickle: bool = False
+    compare_uri: str = ""
+    compare_digest: str = ""
+    """The artifact of the version that serves, where this one is its shadow."""
     deployment: str = ""
     revision: str = ""
     scratch: Path = Path("/tmp")
@@ -85,6 +88,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         max_artifact_bytes=read.whole("MAX_ARTIFACT_BYTES", 5 * 2**30),
         fetch_seconds=read.some_seconds("FETCH_SECONDS", 120.0),
         trust_pickle=read.flag("TRUST_PICKLE"),
+        **read.comparison(),
         deployment=read.text("DEPLOYMENT", ""),
         revision=read.text("REVISION", ""),
         scratch=read.path("SCRATCH") or Path("/tmp"),
@@ -178,6 +182,15 @@ class _Environment:
         if not number:
             raise SettingsInvalid(f"TRIMTAB_{name} is 0; more than no time is wanted")
         return number
+
+    def comparison(self) -> dict[str, str]:
+        uri = self.text("COMPARE_ARTIFACT_URI", "")
+        digest = self.text("COMPARE_ARTIFACT_DIGEST", "")
+        if bool(uri) != bool(digest):
+            raise SettingsInvalid(
+                "TRIMTAB_COMPARE_ARTIFACT_URI and TRIMTAB_COMPARE_ARTIFACT_DIGEST need each other"
+            )
+        return {"compare_uri": uri, "compare_digest": digest}
 
     def access_log(self) -> AccessLog:
         value = self.text("ACCESS_LOG", "off")
