@@ -16,7 +16,7 @@ from trimtab.serving.artifact import Artifact
 from trimtab.serving.calibration import Floats, calibrated
 from trimtab.serving.errors import ArtifactRefused, ModelFailed
 
-Matrix = NDArray[np.float64] | NDArray[np.object_]
+Matrix = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from trimtab.contract.artifact import (
     Signature,
     Tensor,
 )
+from trimtab.serving.elements import row_type
 from trimtab.serving.model import Matrix, feature_names
 
 
@@ -21,8 +22,7 @@ def sample_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
     features = {feature.name: feature for feature in baseline.features}
     shares = [(row + 0.5) / count for row in range(count)]
     width = sum(prod(tensor.shape) for tensor in signature.inputs)
-    is_text = any(tensor.datatype == "BYTES" for tensor in signature.inputs)
-    rows: Matrix = np.empty((count, width), dtype=object if is_text else np.float64)
+    rows: Matrix = np.empty((count, width), dtype=row_type(signature))
     at = 0
     for tensor in signature.inputs:
         size = prod(tensor.shape)

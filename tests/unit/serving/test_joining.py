@@ -37,7 +37,8 @@ class Bench:
         assert self.gate.wait(10)
         if (rows < 0).any():
             raise ModelFailed("negative")
-        return Prediction(values=rows[:, 0] * 2, score=rows[:, 0] * 2)
+        values = rows[:, 0].astype(np.float64) * 2
+        return Prediction(values=values, score=values)
 
     def count(self, rows: Matrix, prediction: Prediction, seconds: float) -> None:
         assert prediction.values is not None

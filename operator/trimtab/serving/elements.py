@@ -1,0 +1,208 @@
+"""The elements of one tensor: from a list to an array, each checked against its datatypes.
+
+A request says which datatype it sends, the signature which one the model takes. A value has to be
+one of both: 300 is no INT8, and 1.5 is no INT32 even where the model would take it.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from math import isnan, nan, prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.contract.artifact import Signature, Tensor
+from trimtab.serving.errors import RequestInvalid
+
+_WHOLE: Final[dict[str, type[np.integer[Any]]]] = {
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+}
+_FLOATS: Final[dict[str, type[np.floating[Any]]]] = {
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+}
+_LARGEST: Final = {name: float(np.finfo(kind).max) for name, kind in _FLOATS.items()}
+_TYPES: Final[dict[str, set[type]]] = {
+    "BOOL": {bool},
+    "BYTES": {str},
+    **{name: {float, int} for name in _FLOATS},
+    **{name: {int} for name in _WHOLE},
+}
+_KINDS: Final = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
+
+
+Column = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
+
+
+def row_type(signature: Signature) -> np.dtype[Any]:
+    """Return what the matrix of a model holds.
+
+    Whole numbers stay whole where all inputs are: every number of 64 bits is exact. Beside other
+    numbers they become doubles, as numpy joins columns, and are rounded beyond 2^53.
+    """
+    if any(tensor.datatype == "BYTES" for tensor in signature.inputs):
+        return np.dtype(object)
+    if all(tensor.datatype in _WHOLE and not tensor.missing_allowed for tensor in signature.inputs):
+        return np.dtype(np.int64)
+    return np.dtype(np.float64)
+
+
+def may_be_sent(sent: str, wanted: str) -> bool:
+    """Whether values of one datatype can be those of another; each value is checked, too."""
+    if wanted in _FLOATS:
+        return sent in _FLOATS or sent in _WHOLE
+    return wanted in _WHOLE and sent in _WHOLE
+
+
+def read_elements(place: str, tensor: Tensor, sent: str, rows: int, data: Any) -> Column:
+    """Return the elements of one tensor sent as datatype `sent`, row-major.
+
+    int64 for a tensor of whole numbers (float64 with NaN where values are missing), float64 for
+    other numbers and truths, objects for BYTES.
+    """
+    flat = _flattened(place, data, [rows, *tensor.shape])
+    kinds = set(map(type, flat))
+    missing: list[int] = []
+    if not kinds <= _TYPES[sent]:
+        missing = _check_types(place, tensor, sent, flat, kinds)
+    if sent == "BYTES":
+        texts = np.empty(len(flat), dtype=object)
+        texts[:] = flat
+        return texts
+    if sent in _WHOLE:
+        return _whole_numbers(place, tensor, sent, flat, missing)
+    try:
+        numbers = np.array(flat, dtype=np.float64)
+    except OverflowError as error:
+        raise RequestInvalid(f"{place}: holds a number that is too large") from error
+    if not np.isfinite(numbers).all():
+        _check_finite(place, tensor, numbers)
+    for datatype in (sent, tensor.datatype):
+        if datatype not in ("FP64", "BOOL"):
+            _check_range(place, datatype, numbers)
+    return _as_model_saw(tensor, numbers)
+
+
+def _whole_numbers(
+    place: str, tensor: Tensor, sent: str, flat: list[Any], missing: list[int]
+) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Return whole numbers, each checked exactly against both datatypes; NaN where missing."""
+    for index in missing:
+        flat[index] = 0
+    for datatype in (sent, tensor.datatype):
+        if datatype in _WHOLE:
+            try:
+                whole = np.array(flat, dtype=_WHOLE[datatype])
+            except OverflowError as error:
+                index = _first_beyond(flat, datatype)
+                raise RequestInvalid(
+                    f"{place}[{index}]: {flat[index]} does not fit into {datatype}"
+                ) from error
+    if tensor.datatype in _WHOLE and not missing:
+        return whole.astype(np.int64)
+    numbers = _as_model_saw(tensor, whole.astype(np.float64))
+    numbers[missing] = np.nan
+    return numbers
+
+
+def _first_beyond(flat: list[int], datatype: str) -> int:
+    limits = np.iinfo(_WHOLE[datatype])
+    return next(i for i, value in enumerate(flat) if not limits.min <= value <= limits.max)
+
+
+def _as_model_saw(tensor: Tensor, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to the datatype of the signature: bins were cut on such values."""
+    kind = _FLOATS.get(tensor.datatype, np.float64)
+    return numbers if kind is np.float64 else numbers.astype(kind).astype(np.float64)
+
+
+def _flattened(place: str, data: Any, shape: list[int]) -> list[Any]:
+    """Return nested or flat `data` as one list; both are allowed by the protocol."""
+    if type(data) is not list:
+        raise RequestInvalid(f"{place}: a list is wanted")
+    total = prod(shape)
+    if data and type(data[0]) is list and len(shape) > 1:
+        return _unnested(place, data, shape)
+    if len(data) == total:
+        return data
+    if len(shape) > 1 and place == "instances":
+        raise RequestInvalid(f"{place}[0]: a list of {shape[1]} numbers is wanted")
+    raise RequestInvalid(f"{place}: {len(data)} elements, the shape says {total}")
+
+
+def _unnested(place: str, data: list[Any], shape: list[int]) -> list[Any]:
+    if len(data) != shape[0]:
+        raise RequestInvalid(f"{place}: {len(data)} elements, the shape says {shape[0]}")
+    for depth in range(1, len(shape)):
+        for index, part in enumerate(data):
+            if type(part) is not list or len(part) != shape[depth]:
+                raise RequestInvalid(f"{place}[{index}]: a list of {shape[depth]} is wanted")
+        data = list(chain.from_iterable(data))
+    return data
+
+
+def _check_types(
+    place: str, tensor: Tensor, sent: str, flat: list[Any], kinds: set[type]
+) -> list[int]:
+    """Raise for an element of another type; return the places of those that may be missing.
+
+    Missing is null, and the NaN of a Python client in columns of other types, too.
+    """
+    allowed = _TYPES[sent]
+    missing: list[int] = []
+    if tensor.missing_allowed:
+        for index, value in enumerate(flat):
+            if value is None or (type(value) is float and isnan(value)):
+                missing.append(index)
+                flat[index] = None if sent == "BYTES" else nan
+    absent = set(missing)
+    for index, value in enumerate(flat):
+        if type(value) in allowed or index in absent:
+            continue
+        if value is None:
+            raise RequestInvalid(f"{place}[{index}]: null is not allowed here")
+        if type(value) is float and value.is_integer() and sent in _WHOLE and int in kinds:
+            # A number of more than 64 bits is read as a float.
+            raise RequestInvalid(f"{place}[{index}]: {value:g} is no whole number of {sent}")
+        raise RequestInvalid(
+            f"{place}[{index}]: {_words(sent)} is wanted, not {_KINDS[type(value)]}"
+        )
+    return missing
+
+
+def _words(datatype: str) -> str:
+    if datatype in _WHOLE:
+        return f"a whole number ({datatype})"
+    return {"BOOL": "true or false", "BYTES": "a string"}.get(datatype, "a number")
+
+
+def _check_finite(place: str, tensor: Tensor, numbers: NDArray[np.float64]) -> None:
+    bad = np.isinf(numbers) if tensor.missing_allowed else ~np.isfinite(numbers)
+    if bad.any():
+        index = int(bad.argmax())
+        word = "NaN" if np.isnan(numbers[index]) else "infinity"
+        raise RequestInvalid(f"{place}[{index}]: {word} is not allowed here")
+
+
+def _check_range(place: str, datatype: str, numbers: NDArray[np.float64]) -> None:
+    bad = np.abs(numbers) > _LARGEST[datatype]
+    if bad.any():
+        raise RequestInvalid(f"{place}[{int(bad.argmax())}]: does not fit into {datatype}")
