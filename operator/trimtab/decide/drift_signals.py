@@ -10,15 +10,17 @@ never come here, only counts that add up (statistics.md §4, §5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift_counts import Finding, Series, bin_index, by_class, family
-from trimtab.stats.distance import ROWS_PER_BIN, needed_rows, tolerance_test
+from trimtab.decide.drift_counts import Finding, Series, by_bin, by_class
+from trimtab.decide.histograms import Histograms, feature_histograms
+from trimtab.stats.distance import ROWS_PER_BIN, ToleranceTest, needed_rows, tolerance_test
 from trimtab.stats.holm import holm_rejects
 
 DEFAULT_TOLERANCE = 0.02
@@ -30,83 +32,59 @@ TOP_FEATURES = 5
 
 def judge_inputs(counts: Series, baseline: Baseline, tolerance: float, alpha: float) -> Finding:
     """Did any feature move by more than `tolerance` (PSI) from the baseline?"""
-    current = _by_index(counts, metrics.FEATURE_BIN, "feature")
-    histograms = [
-        _Histogram(feature.name, tuple(feature.counts), current.get(feature.name, {}))
-        for feature in baseline.features
-        if len(feature.counts) >= 2
-    ]
-    if not histograms:
+    groups = feature_histograms(counts, baseline)
+    if not groups:
         return Finding("NoData", "NoSeries: the baseline has no feature with two bins or more")
-    return _judge_histograms("input", histograms, tolerance, alpha)
+    return _judge_histograms("input", groups, tolerance, alpha)
 
 
 def judge_predictions(
     counts: Series, baseline: Baseline, tolerance: float, alpha: float
 ) -> Finding:
     """Did scores or predicted classes move by more than `tolerance` (PSI) from the baseline?"""
-    histograms = []
+    groups = []
     if len(baseline.score_counts) >= 2:
-        scores = {
-            index: value
-            for labels, value in family(counts, metrics.SCORE_BIN)
-            if (index := bin_index(labels)) is not None
-        }
-        histograms.append(_Histogram("score", tuple(baseline.score_counts), scores))
+        scores = by_bin(counts, metrics.SCORE_BIN, len(baseline.score_counts))
+        groups.append(_one("score", baseline.score_counts, scores))
     if len(baseline.predicted_counts) >= 2:
-        classes = list(baseline.predicted_counts)
         predicted = by_class(counts)
-        histograms.append(
-            _Histogram(
-                "class",
-                tuple(baseline.predicted_counts.values()),
-                {index: predicted.get(name, 0.0) for index, name in enumerate(classes)},
-            )
-        )
-    if not histograms:
+        current = [predicted.get(name, 0.0) for name in baseline.predicted_counts]
+        groups.append(_one("class", list(baseline.predicted_counts.values()), current))
+    if not groups:
         return Finding("NoData", "NoSeries: the baseline has no bins of scores or classes")
-    return _judge_histograms("prediction", histograms, tolerance, alpha)
+    return _judge_histograms("prediction", groups, tolerance, alpha)
 
 
 # --- inside -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Histogram:
-    """One feature: baseline counts by bin, and current counts by bin index."""
-
-    name: str
-    baseline: tuple[int, ...]
-    by_index: Mapping[int, float]
-
-    @property
-    def current(self) -> list[float]:
-        return [self.by_index.get(index, 0.0) for index in range(len(self.baseline))]
-
-    @property
-    def n(self) -> float:
-        return sum(self.current)
+def _one(name: str, baseline: Sequence[float], current: Sequence[float]) -> Histograms:
+    rows = (np.array([counts], dtype=np.float64) for counts in (baseline, current))
+    return Histograms((name,), *rows)
 
 
 @dataclass(frozen=True)
 class _Tested:
-    name: str
-    value: float
-    p_value: float
-    threshold: float
+    """What was tested, over features: names, PSI, p-values and thresholds, each [F]."""
+
+    names: Sequence[str]
+    value: NDArray[np.float64]
+    p_value: NDArray[np.float64]
+    threshold: NDArray[np.float64]
 
 
 def _judge_histograms(
-    what: str, histograms: Sequence[_Histogram], tolerance: float, alpha: float
+    what: str, groups: Sequence[Histograms], tolerance: float, alpha: float
 ) -> Finding:
-    n = int(max(histogram.n for histogram in histograms))
+    n = int(max(group.n.max() for group in groups))
     if n == 0:
         return Finding("NoData", f"NoTraffic: no {what} was counted", threshold=tolerance)
-    known = [h for h in histograms if h.n >= ROWS_PER_BIN * len(h.baseline) and any(h.baseline)]
-    most_bins = max(len(histogram.baseline) for histogram in histograms)
-    level = alpha / len(histograms)
+    features = sum(len(group.names) for group in groups)
+    most_bins = max(group.baseline.shape[1] for group in groups)
+    level = alpha / features
     needed = needed_rows(max(PSI_TO_FIND, 2 * tolerance), most_bins, level)
-    if not known:
+    tested = _tested(groups, tolerance, level)
+    if not tested.names:
         return Finding(
             "InsufficientData",
             f"{n} rows, at least {needed} are needed",
@@ -114,25 +92,26 @@ def _judge_histograms(
             n=n,
             needed=needed,
         )
-    tested = _tested(known, tolerance, level)
     # Features without rows enough stay in the count: who is tested must not depend on the result.
-    p_values = [t.p_value for t in tested] + [1.0] * (len(histograms) - len(known))
-    rejected = holm_rejects(p_values, alpha)[: len(tested)]
-    moved = [test for test, is_moved in zip(tested, rejected, strict=True) if is_moved]
-    shown = min(moved or tested, key=lambda test: (test.p_value, -test.value))
-    ranked = sorted(moved or tested, key=lambda test: -test.value)[:TOP_FEATURES]
-    text = f"PSI {shown.value:.3f} of {shown.name}, threshold {shown.threshold:.3f} (n={n})"
+    p_values = [*tested.p_value.tolist(), *[1.0] * (features - len(tested.names))]
+    rejected = np.array(holm_rejects(p_values, alpha)[: len(tested.names)])
+    shown_among = np.flatnonzero(rejected) if rejected.any() else np.arange(len(tested.names))
+    order = np.lexsort((-tested.value[shown_among], tested.p_value[shown_among]))
+    shown = shown_among[order[0]]
+    ranked = shown_among[np.argsort(-tested.value[shown_among], kind="stable")][:TOP_FEATURES]
+    value, threshold = float(tested.value[shown]), float(tested.threshold[shown])
+    text = f"PSI {value:.3f} of {tested.names[shown]}, threshold {threshold:.3f} (n={n})"
     finding = Finding(
         "Stable",
         f"no {what} drift: {text}",
-        value=round(shown.value, 4),
-        threshold=round(shown.threshold, 4),
+        value=round(value, 4),
+        threshold=round(threshold, 4),
         n=n,
         needed=needed,
-        top=tuple((test.name, round(test.value, 4)) for test in ranked),
+        top=tuple((tested.names[one], round(float(tested.value[one]), 4)) for one in ranked),
     )
-    if moved:
-        more = f", {len(moved)} of {len(histograms)} moved" if len(histograms) > 1 else ""
+    if rejected.any():
+        more = f", {int(rejected.sum())} of {features} moved" if features > 1 else ""
         return replace(finding, verdict="Drifting", message=f"{what} drift: {text}{more}")
     if n < needed:
         message = f"{n} rows, {needed} are needed to see a PSI of {PSI_TO_FIND}; so far {text}"
@@ -140,32 +119,22 @@ def _judge_histograms(
     return finding
 
 
-def _tested(histograms: Sequence[_Histogram], tolerance: float, level: float) -> list[_Tested]:
-    """Test all features of one number of bins at once."""
-    by_bins: dict[int, list[_Histogram]] = {}
-    for histogram in histograms:
-        by_bins.setdefault(len(histogram.baseline), []).append(histogram)
-    results: list[_Tested] = []
-    for group in by_bins.values():
-        test = tolerance_test(
-            np.array([h.baseline for h in group], dtype=np.float64),
-            np.array([h.current for h in group], dtype=np.float64),
-            tolerance,
-            level,
-        )
-        results.extend(
-            _Tested(h.name, float(value), float(p_value), float(threshold))
-            for h, value, p_value, threshold in zip(
-                group, test.value, test.p_value, test.threshold, strict=True
-            )
-        )
-    return results
-
-
-def _by_index(counts: Series, name: str, label: str) -> dict[str, dict[int, float]]:
-    found: dict[str, dict[int, float]] = {}
-    for labels, value in family(counts, name):
-        index = bin_index(labels)
-        if index is not None:
-            found.setdefault(labels.get(label, ""), {})[index] = value
-    return found
+def _tested(groups: Sequence[Histograms], tolerance: float, level: float) -> _Tested:
+    """Test the features with rows enough, all of one number of bins at once."""
+    names: list[str] = []
+    results: list[ToleranceTest] = []
+    for group in groups:
+        has_rows = (group.n >= ROWS_PER_BIN * group.baseline.shape[1]) & group.baseline.any(axis=1)
+        if has_rows.any():
+            names += [group.names[place] for place in np.flatnonzero(has_rows)]
+            parts = group.baseline[has_rows], group.current[has_rows]
+            results.append(tolerance_test(*parts, tolerance, level))
+    if not results:
+        nothing = np.zeros(0)
+        return _Tested(names, nothing, nothing, nothing)
+    return _Tested(
+        names,
+        np.concatenate([one.value for one in results]),
+        np.concatenate([one.p_value for one in results]),
+        np.concatenate([one.threshold for one in results]),
+    )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import chdtrc, chdtri, chndtr, chndtrix
+from scipy.special import chdtrc, chdtri, chndtr, chndtrix, gammaln, xlogy
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -149,15 +149,49 @@ def tolerance_test(
     is_known = (m > 0) & (n > 0)
     scale = np.where(is_known, 1 / np.maximum(n, 1) + 1 / np.maximum(m, 1), 1.0)
     value = np.where(is_known, psi(p, q), 0.0)
-    noncentrality = tolerance / scale
-    threshold = scale * chndtrix(1 - alpha, bins - 1, noncentrality)
-    p_value = 1.0 - chndtr(value / scale, bins - 1, noncentrality)
+    # Features without missing values have the same rows: one quantile for all of them.
+    scales, places = np.unique(scale, return_inverse=True)
+    quantiles = chndtrix(1 - alpha, bins - 1, tolerance / scales)
+    threshold = scale * quantiles[places.reshape(scale.shape)]
+    p_value = upper_tail(value / scale, bins - 1, tolerance / scale)
     return ToleranceTest(
         np.asarray(value),
         np.where(is_known, threshold, np.inf),
-        np.where(is_known, np.clip(p_value, 0.0, 1.0), 1.0),
+        np.where(is_known, p_value, 1.0),
         np.asarray(n),
     )
+
+
+_FAR = 1e-6
+"""Below this the complement of the distribution function has lost too many digits."""
+
+
+def upper_tail(statistic: ArrayLike, degrees: int, noncentrality: ArrayLike) -> Floats:
+    """P(noncentral chi-squared > statistic), also where it is far below rounding of 1.
+
+    statistic, noncentrality: [...]. There it is summed as the Poisson mixture of central ones,
+    sum over j of Poisson(j; noncentrality / 2) P(chi2_{degrees + 2j} > statistic).
+    """
+    x, nc = np.broadcast_arrays(
+        np.asarray(statistic, dtype=np.float64), np.asarray(noncentrality, dtype=np.float64)
+    )
+    tail = np.array(np.clip(1.0 - chndtr(x, degrees, nc), 0.0, 1.0), dtype=np.float64, ndmin=1)
+    flat, far = tail.reshape(-1), np.flatnonzero(~(tail.reshape(-1) > _FAR))
+    if len(far):
+        flat[far] = _mixture_tail(x.reshape(-1)[far], degrees, nc.reshape(-1)[far])
+    return flat.reshape(x.shape)
+
+
+def _mixture_tail(x: Floats, degrees: int, noncentrality: Floats) -> Floats:
+    """The sum above; its largest term lies between the mean of the Poisson and half of x."""
+    half = noncentrality / 2
+    found = np.zeros(len(x))
+    for place in range(len(x)):
+        middle = float(np.sqrt(half[place] * max(x[place], 1.0) / 2)) + float(half[place])
+        terms = np.arange(int(middle + 12 * np.sqrt(middle) + 60))
+        weights = np.exp(xlogy(terms, half[place]) - half[place] - gammaln(terms + 1))
+        found[place] = float(weights @ chdtrc(degrees + 2 * terms, x[place]))
+    return np.clip(found, 0.0, 1.0)
 
 
 def needed_rows(

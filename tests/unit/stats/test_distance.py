@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import chi2, ncx2, norm
 
 from trimtab.stats.distance import (
     hellinger,
@@ -17,6 +17,7 @@ from trimtab.stats.distance import (
     tolerance_test,
     total_variation,
     two_sample_chi_square,
+    upper_tail,
     wasserstein_lower_bound,
 )
 
@@ -156,3 +157,33 @@ def test_distances_are_symmetric_bounded_and_zero_for_equals(p: np.ndarray, q: n
         assert -1e-12 <= bounded(p, q) <= 1 + 1e-12
     bounds = kolmogorov_smirnov(p, q)
     assert bounds.lower <= bounds.upper + 1e-12
+
+
+@pytest.mark.parametrize("degrees", [1, 9, 19])
+@pytest.mark.parametrize("noncentrality", [0.0, 0.5, 10.0, 60.0, 500.0])
+def test_the_tail_is_exact_far_beyond_rounding(degrees: int, noncentrality: float) -> None:
+    statistic = np.array([1.0, 20.0, 60.0, 100.0, 300.0, 700.0])
+    wanted = (
+        ncx2.sf(statistic, degrees, noncentrality) if noncentrality else chi2.sf(statistic, degrees)
+    )
+    found = upper_tail(statistic, degrees, noncentrality)
+    assert found == pytest.approx(wanted, rel=1e-5, abs=1e-300)
+    assert (np.diff(found) <= 0).all()
+
+
+def test_features_with_and_without_rows_of_their_own_are_tested_alike() -> None:
+    rng = np.random.default_rng(3)
+    baseline = np.full((6, 10), 500.0)
+    current = np.array([rng.multinomial(n, [0.1] * 10) for n in (900, 900, 450, 900, 450, 0)])
+    together = tolerance_test(baseline, current, 0.02, 0.001)
+    for place in range(6):
+        alone = tolerance_test(baseline[place], current[place], 0.02, 0.001)
+        assert alone.threshold == together.threshold[place]
+        assert alone.p_value == pytest.approx(together.p_value[place])
+
+
+def test_a_far_feature_is_told_from_a_farther_one() -> None:
+    baseline = np.full((2, 10), 1000.0)
+    current = np.array([[150.0] * 5 + [50.0] * 5, [170.0] * 5 + [30.0] * 5])
+    test = tolerance_test(baseline, current, 0.02, 0.001)
+    assert 0 < test.p_value[1] < test.p_value[0] < 1e-12
