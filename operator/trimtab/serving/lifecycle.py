@@ -23,7 +23,7 @@ from trimtab.serving.access_log import AccessLogger
 from trimtab.serving.backstage import Backstage
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
 from trimtab.serving.inference import Inference
-from trimtab.serving.protocol import Bounds, Port
+from trimtab.serving.port import Bounds, Port
 from trimtab.serving.served import Loaded, Served
 from trimtab.serving.settings import Settings
 

@@ -15,51 +15,36 @@ Requests that arrive while one is answered wait in order; reading stops when the
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import random
-import socket
-import struct
-import termios
+import re
 from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic, perf_counter
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
 from trimtab.serving.messages import (
     CLIENT_LEFT,
-    Application,
     Request,
     Response,
     error_response,
 )
+from trimtab.serving.sockets import say_goodbye
+
+if TYPE_CHECKING:
+    from trimtab.serving.port import Port
 
 log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 65536
 MAX_PIPELINED: Final = 16
-BACKLOG: Final = 2048
 DISCARD_SECONDS: Final = 2.0
 """How long unread input is thrown away after a refusal, so that the peer can read the answer."""
 NEW_IN_DRAIN_SECONDS: Final = 1.0
 RECENT_SECONDS: Final = 1.0
 _FREE: Final = float("inf")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What one port allows. Durations in seconds."""
-
-    max_body_bytes: int
-    max_connections: int
-    receive_seconds: float
-    connection_seconds: float
-    idle_seconds: float
-    drain_linger_seconds: float
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
 
 
 class Connection(asyncio.Protocol):
@@ -70,10 +55,13 @@ class Connection(asyncio.Protocol):
         self._application = port.application
         self._parser = httptools.HttpRequestParser(self)
         self._receiving: Request | None = None
-        self._chunks: list[bytes] = []
+        self._first = b""  # of the body; most bodies come in one piece
+        self._further = bytearray()
         self._body_bytes = 0
-        self._head_bytes = 0
+        self._head_bytes = 0  # of names and values, trailers included
+        self._unread_bytes = 0  # since the parser last had something to tell
         self._in_head = False
+        self._upgrading = False
         self._answering: Request | None = None
         self._waiting: deque[Request] = deque()
         self._pumping = False
@@ -119,80 +107,137 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        self._unread_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Answered as plain HTTP/1.1; what follows is not for us.
-            self._deaf = True
-            self._last_request_closes()
+            while data and not self._deaf:
+                data = self._parsed(data)
         except httptools.HttpParserCallbackError:
             log.exception("a request could not be read")
             self._transport.abort()
         except httptools.HttpParserError as error:
             self._refuse_rest(error_response(400, f"malformed HTTP: {error}"))
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse_rest(error_response(431, "the request's head is too long"))
+        if self._receiving is not None and (
+            self._head_bytes > MAX_HEAD_BYTES or self._unread_bytes > MAX_HEAD_BYTES
+        ):
+            self._refuse_rest(_head_too_long())
+
+    def _parsed(self, data: bytes) -> bytes:
+        """Feed the parser; return what it has left over after a request that asks to upgrade.
+
+        It is answered as plain HTTP/1.1. The parser takes such a request for one without a body
+        and stops; the Java client, which asks each time, sends bodies. So another parser goes on
+        behind a head that says the same about the body.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            request = self._receiving
+            self._parser = httptools.HttpRequestParser(self)
+            if request is None or self._deaf:
+                return b""  # refused already
+            framing = _framing(request.headers)
+            if framing:
+                self._receiving = None  # the head is not told a second time
+                self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing)
+                self._receiving = request
+            self._upgrading = False
+            if not framing:
+                self.on_message_complete()
+            return data[upgrade.args[0] :]
+        return b""
 
     # Parser.
 
     def on_message_begin(self) -> None:
-        if self._deaf:
+        if self._deaf or self._upgrading:
             return
         self._receiving = Request(perf_counter(), self._deliver)
         self._receiving.abandoned = True  # until admitted, nobody has to hear of its end
         self._in_head = True
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._unread_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         request = self._receiving
         if request is not None:
+            self._head_bytes += len(url)
             request.path += url.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         request = self._receiving
-        if request is not None:
-            request.headers[name.lower()] = value
+        if request is None:
+            return
+        self._unread_bytes = 0
+        self._head_bytes += len(name) + len(value)
+        if self._in_head:  # trailers are counted and thrown away
+            key = name.lower()
+            known = request.headers.get(key)
+            request.headers[key] = value if known is None else known + b", " + value
 
     def on_headers_complete(self) -> None:
         request = self._receiving
         if request is None:
             return
         self._in_head = False
+        self._unread_bytes = 0
+        headers = request.headers
         request.method = self._parser.get_method().decode("latin-1")
         request.keep_alive = self._parser.should_keep_alive()
-        request.path = request.path.partition("?")[0]
+        request.path = _path(request.path)
         request.abandoned = False
-        request.refusal = self._application.admit(request)
-        length = request.headers.get(b"content-length", b"0")
+        request.refusal = self._application.admit(request) or self._ill_hosted(headers)
+        self._upgrading = b"upgrade" in headers and self._parser.should_upgrade()
+        length = headers.get(b"content-length", b"0")
         if int(length) > self._port.bounds.max_body_bytes:
             self._refuse_rest(self._too_long())
-        elif request.headers.get(b"expect", b"").lower() == b"100-continue":
-            if request.refusal is not None:
-                self._refuse_rest(request.refusal)
-            elif self._answering is None:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_rest(_head_too_long())
+        elif request.method == "CONNECT":
+            self._refuse_rest(request.refusal or error_response(405, "this is no proxy"))
+        elif b"expect" in headers:
+            self._expected(request, headers[b"expect"].lower())
+
+    def _ill_hosted(self, headers: dict[bytes, bytes]) -> Response | None:
+        host = headers.get(b"host")
+        if host is None:
+            if self._parser.get_http_version() != "1.1":
+                return None
+            return error_response(400, "host: is missing")
+        return None if _HOST.fullmatch(host) else error_response(400, "host: is not one host")
+
+    def _expected(self, request: Request, expectation: bytes) -> None:
+        if expectation != b"100-continue":
+            self._refuse_rest(error_response(417, "expect: only 100-continue is understood"))
+        elif request.refusal is not None:
+            self._refuse_rest(request.refusal)
+        elif self._answering is None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, chunk: bytes) -> None:
         if self._receiving is None:
             return
+        self._unread_bytes = 0
         self._body_bytes += len(chunk)
         if self._body_bytes > self._port.bounds.max_body_bytes:
             self._refuse_rest(self._too_long())
         elif self._receiving.refusal is None:
-            self._chunks.append(chunk)
+            if self._first:
+                self._further += chunk
+            else:
+                self._first = chunk
 
     def on_message_complete(self) -> None:
         request = self._receiving
-        if request is None:
+        if request is None or self._upgrading:
             return
-        chunks = self._chunks
-        if chunks:
-            request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            self._chunks = []
+        request.body = self._first + self._further if self._further else self._first
         self._receiving = None
+        self._forget_body()
         self._enqueue(request)
+
+    def _forget_body(self) -> None:
+        self._first = b""
+        if self._further:
+            self._further = bytearray()
 
     # Order of answers.
 
@@ -264,21 +309,14 @@ class Connection(asyncio.Protocol):
                 return
             request = Request(perf_counter(), self._deliver)
         self._receiving = None
-        self._chunks = []
-        self._in_head = False
+        self._forget_body()
+        self._in_head = self._upgrading = False
         self._deaf = True
         request.refusal = response
         request.abandoned = False
         request.keep_alive = False
         request.unread = True
         self._enqueue(request)
-
-    def _last_request_closes(self) -> None:
-        last = self._waiting[-1] if self._waiting else self._answering
-        if last is not None:
-            last.keep_alive = False
-        else:
-            self._transport.close()
 
     def _too_long(self) -> Response:
         limit = self._port.bounds.max_body_bytes
@@ -324,7 +362,7 @@ class Connection(asyncio.Protocol):
 
     def close_if_quiet(self) -> None:
         """Close unless a request already lies in the socket: that one is answered first."""
-        if self._transport.is_closing() or not _say_goodbye(self._transport):
+        if self._transport.is_closing() or not say_goodbye(self._transport):
             return
         self._deaf = True
         self._transport.close()
@@ -334,108 +372,24 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _say_goodbye(transport: asyncio.Transport) -> bool:
-    """Tell the peer at once that nothing more comes; False when it has sent something.
-
-    A transport closes its socket only after what else the loop has to do, and each request that
-    comes in between would be lost.
-    """
-    descriptor = transport.get_extra_info("socket").fileno()
-    unread = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
-    if struct.unpack("i", unread)[0] > 0:
-        return False
-    with socket.socket(fileno=os.dup(descriptor)) as peer, suppress(OSError):
-        peer.shutdown(socket.SHUT_WR)
-    return True
+def _framing(headers: dict[bytes, bytes]) -> bytes:
+    """Return the end of a head that announces the same body; nothing where there is none."""
+    if b"transfer-encoding" in headers:
+        return b"transfer-encoding: %b\r\n\r\n" % headers[b"transfer-encoding"]
+    length = int(headers.get(b"content-length", b"0"))
+    return b"content-length: %d\r\n\r\n" % length if length else b""
 
 
-class Port:
-    """A listening port with its connections."""
-
-    def __init__(self, application: Application, bounds: Bounds) -> None:
-        self.application = application
-        self.bounds = bounds
-        self.draining = False
-        self.last_accepted = monotonic()
-        self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
-
-    async def listen(self, host: str | None, port: int) -> int:
-        """Start listening; return the port number (useful when 0 was asked for)."""
-        listener = _listener(host, port)
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self), sock=listener
-        )
-        number: int = listener.getsockname()[1]
-        return number
-
-    def lifetime(self) -> float:
-        """Return the seconds after which a new connection is not kept alive any more.
-
-        Widely spread, so that connections opened together do not all move together: a candidate
-        gets its share little by little, and the first of it soon.
-        """
-        return self.bounds.connection_seconds * random.uniform(0.4, 1.0)
-
-    def add(self, connection: Connection) -> bool:
-        """Count a connection; False when there are too many."""
-        self._connections.add(connection)
-        self.last_accepted = monotonic()
-        return len(self._connections) <= self.bounds.max_connections
-
-    def remove(self, connection: Connection) -> None:
-        """Forget a connection."""
-        self._connections.discard(connection)
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._connections)
-
-    @property
-    def has_work(self) -> bool:
-        """Whether an answer is owed on any connection."""
-        return any(not connection.is_idle for connection in self._connections)
-
-    def sweep(self) -> None:
-        """Close what has taken too long; called a few times a second."""
-        now = monotonic()
-        for connection in tuple(self._connections):
-            connection.sweep(now)
-
-    def drain(self) -> None:
-        """Close idle connections; every later answer carries `Connection: close`.
-
-        Closing loses a request that is on its way already. So idle connections are closed one
-        after another, those last that were used within the last second: most of these are
-        answered with close before, and the peers of the others notice before they send. Nobody
-        is served on an old connection for longer than `drain_linger_seconds`.
-        """
-        self.draining = True
-        now = monotonic()
-        for connection in tuple(self._connections):
-            connection.drain(now)
-
-    def stop_listening(self) -> None:
-        """Accept no further connection."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    def close(self) -> None:
-        """Stop listening and drop all connections."""
-        self.stop_listening()
-        for connection in tuple(self._connections):
-            connection.abort()
+def _path(target: str) -> str:
+    """Return the path of a request target; one with scheme and host is allowed, too."""
+    path = target.partition("?")[0]
+    if path.startswith("/"):
+        return path
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        return "/" + rest.partition("/")[2]
+    return path
 
 
-def _listener(host: str | None, port: int) -> socket.socket:
-    """Return a listening socket, for both families where the pod has IPv6."""
-    if host is None and socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(
-                ("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
-            )
-        except OSError as error:
-            log.info("IPv6 is not to be had: %s", error)
-    return socket.create_server((host or "", port), backlog=BACKLOG)
+def _head_too_long() -> Response:
+    return error_response(431, "the request's head is too long")
