@@ -33,6 +33,8 @@ PREDICTED: Final = "trimtab_predicted_total"
 A regression has one series with an empty class. Classes beyond the first 1000 count as
 `OTHER_CLASS`.
 """
+PREDICTED_BY_HOUR: Final = "trimtab_predicted_by_hour_total"
+"""Rows by `hour` (Unix hour), for as long as labels of that hour are taken."""
 OTHER_CLASS: Final = "(other)"
 """Stands for class names that are not exported; always wrong as an actual class."""
 PROBABILITY_SUM: Final = "trimtab_probability_sum_total"

@@ -128,7 +128,9 @@ def _stop_watching(world: World, key: Key, kept: _Kept, wanted: set[str]) -> Non
     """Drop the windows of Deployments that this policy does not watch any more."""
     for name in [name for name in kept.targets if name not in wanted]:
         del kept.targets[name]
-        world.telemetry.watch_windows(telemetry_key(Key(DEPLOYMENTS, key.namespace, name)), None)
+        of_it = telemetry_key(Key(DEPLOYMENTS, key.namespace, name))
+        world.telemetry.watch_windows(of_it, None)
+        world.telemetry.watch_labels(of_it, None)
         # Another policy may have them now: it asks for its own windows in its next pass.
         for other in world.cache.all(DRIFT_POLICIES, key.namespace):
             if other["metadata"]["name"] != key.name:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +15,7 @@ from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, Key
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, class_slice
 from trimtab.decide.drift import LabelledWindow, Target, WindowView, counts_labels_by_hour
-from trimtab.decide.drift_counts import Finding, predicted_rows
+from trimtab.decide.drift_counts import Finding, Series, SeriesKey, predicted_rows
 from trimtab.decide.drift_data import DataState, data_finding, watch_data, watched_series
 from trimtab.decide.model_version import score_of
 from trimtab.reconcile.deployment import telemetry_key
@@ -72,9 +74,16 @@ async def observe_target(
     digest = baseline.digest if baseline is not None else _exported_baseline(processes, stable)
     counted = _Counted(now, seconds, processes, world.telemetry.windows(key), stable.digest, digest)
     late = next((s for s in policy.spec.signals if counts_labels_by_hour(s)), None)
-    if late is not None and late.label_delay is not None:
+    labelled = None
+    if late is None or late.label_delay is None:
+        world.telemetry.watch_labels(key, None)
+    else:
         length = max(seconds, _HOUR)
         looks.append(_unix(_floor(now - late.label_delay, length) + length) + late.label_delay)
+        kept = math.ceil((late.label_delay.total_seconds() + 2 * length) / _HOUR) + 1
+        world.telemetry.watch_labels(key, kept)
+        by_hour = world.telemetry.labels_by_hour(key, stable.digest)
+        labelled = _labelled(counted, by_hour, late.label_delay)
     data = None
     if baseline is not None and any(s.kind == "data" for s in policy.spec.signals):
         interval = deployment.spec.metrics.scrape.interval
@@ -89,7 +98,7 @@ async def observe_target(
         baseline=baseline,
         baseline_missing=memory.baseline_missing,
         window=_window(counted, memory),
-        labelled=_labelled(counted, late.label_delay) if late and late.label_delay else None,
+        labelled=labelled,
         data=data,
         best_scores=_best_scores(world, policy, deployment),
         stable_scores=_scores(world, policy, deployment, stable.version_object),
@@ -159,39 +168,27 @@ def _silence(counted: _Counted) -> str:
     return "NoTraffic: no row was counted in the window"
 
 
-_TOTAL_OF_HOURLY = {
-    metrics.OUTCOMES_BY_HOUR: metrics.OUTCOMES,
-    metrics.OUTCOME_ERRORS_BY_HOUR_COUNT: metrics.OUTCOME_ERRORS_COUNT,
-    metrics.OUTCOME_ERRORS_BY_HOUR_SUM: metrics.OUTCOME_ERRORS_SUM,
-    metrics.OUTCOME_ERRORS_BY_HOUR_SQUARES: metrics.OUTCOME_ERRORS_SQUARES,
-    metrics.OUTCOME_ERRORS_BY_HOUR_ABSOLUTE: metrics.OUTCOME_ERRORS_ABSOLUTE,
-}
-_LABELS_OF_ROWS = frozenset({"predicted", "actual", "correct"})
-
-
-def _labelled(counted: _Counted, delay: timedelta) -> LabelledWindow | None:
-    """Return the newest window whose labels have had their time, from counters by hour."""
+def _labelled(
+    counted: _Counted, by_hour: Mapping[int, Series], delay: timedelta
+) -> LabelledWindow | None:
+    """Return the newest window whose labels have had their time; None without a label."""
     length = max(counted.seconds, _HOUR)
     end = _floor(counted.now - delay, length)
     start = end - length
-    found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-    for process in counted.processes:
-        for (name, labels), value in process.series.items():
-            own_name = _TOTAL_OF_HOURLY.get(name)
-            if own_name is None:
-                continue
-            named = dict(labels)
-            hour = named.get("hour", "")
-            if named.get("digest") != counted.digest or not hour.isdigit():
-                continue
-            if start <= int(hour) * _HOUR < end:
-                key = own_name, frozenset((k, v) for k, v in labels if k in _LABELS_OF_ROWS)
+    found: dict[SeriesKey, float] = {}
+    for hour, counts in by_hour.items():
+        if start <= hour * _HOUR < end:
+            for key, value in counts.items():
                 found[key] = found.get(key, 0.0) + value
-    if not any(found.values()):
+    rows = predicted_rows(found)
+    labels = {key: value for key, value in found.items() if key[0] != metrics.PREDICTED}
+    if not any(labels.values()):
         return None
-    window = _find(counted, start) if length == counted.seconds else None
-    rows = predicted_rows(window.counts) if window is not None else None
-    return LabelledWindow(_unix(start), _unix(end), found, rows)
+    if not rows and length == counted.seconds:
+        # A container that does not tell rows by hour.
+        window = _find(counted, start)
+        rows = predicted_rows(window.counts) if window is not None else 0.0
+    return LabelledWindow(_unix(start), _unix(end), labels, rows or None)
 
 
 def _watch_data(

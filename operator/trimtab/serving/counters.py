@@ -6,7 +6,8 @@ All arrays belong to the counting thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from math import isnan, prod
 from typing import Any, Final
 
@@ -125,7 +126,19 @@ class FeatureCounters:
 class ScoreCounters:
     """Bins of the score, predicted classes and sums of calibrated probabilities."""
 
-    def __init__(self, signature: Signature, baseline: Baseline, labels: Labels) -> None:
+    def __init__(
+        self,
+        signature: Signature,
+        baseline: Baseline,
+        labels: Labels,
+        *,
+        hours_kept: int = 0,
+        hour_now: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """hours_kept: past hours that rows are told by; 0: they are not."""
+        self._hours_kept = hours_kept
+        self._hour_now = hour_now
+        self._by_hour: Counter[int] = Counter()
         self._edges = np.asarray(baseline.score_edges, dtype=np.float64)
         self._counts: Ints = np.zeros(len(self._edges) + 1, dtype=np.int64)
         self._sums = np.zeros(len(self._edges) + 1)
@@ -147,8 +160,14 @@ class ScoreCounters:
             self._sums += np.bincount(bins, weights=_summed(prediction), minlength=size)
         if prediction.predicted is not None:
             self._add_classes(prediction.predicted, prediction.calibrated)
+            self._book(len(prediction.predicted))
         if prediction.values is not None:
             self._values += len(prediction.values)
+            self._book(len(prediction.values))
+
+    def _book(self, rows: int) -> None:
+        if self._hours_kept:
+            self._by_hour[self._hour_now()] += rows
 
     def _add_classes(
         self, predicted: NDArray[np.intp], calibrated: NDArray[np.float64] | None
@@ -185,6 +204,10 @@ class ScoreCounters:
         found.append(
             Family(metrics.PREDICTED, "counter", "Rows by predicted class.", self._named())
         )
+        if self._hours_kept:
+            found.append(
+                Family(metrics.PREDICTED_BY_HOUR, "counter", "Rows by hour.", self._hours())
+            )
         if self._is_classifier:
             found.append(
                 Family(
@@ -195,6 +218,15 @@ class ScoreCounters:
                 )
             )
         return found
+
+    def _hours(self) -> list[tuple[str, float]]:
+        oldest = self._hour_now() - self._hours_kept
+        for hour in [hour for hour in self._by_hour if hour < oldest]:
+            del self._by_hour[hour]
+        return [
+            (labelled(metrics.PREDICTED_BY_HOUR, [*self._labels, ("hour", str(hour))]), rows)
+            for hour, rows in self._by_hour.items()
+        ]
 
     def _named(self) -> list[tuple[str, float]]:
         if not self._is_classifier:

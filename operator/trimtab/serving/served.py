@@ -18,7 +18,7 @@ from trimtab.serving.counting import Counting
 from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
 from trimtab.serving.joining import Joiner, Outcome, Work
 from trimtab.serving.model import Matrix, Model, Prediction, load_model, no_bins
-from trimtab.serving.outcomes import Identity, Outcomes
+from trimtab.serving.outcomes import GRACE_HOURS, Identity, Outcomes
 from trimtab.serving.outputs import Outputs
 from trimtab.serving.samples import sample_rows
 from trimtab.serving.settings import Settings
@@ -85,9 +85,16 @@ class Served:
         self.inputs = Inputs(self.signature, settings.max_rows)
         self.outputs = loaded.outputs
         labels = self.identity.labels
+        delay_hours = int(-(-settings.label_delay_seconds // 3600))
         self.counting = Counting(
             FeatureCounters(self.signature, self.baseline, labels),
-            ScoreCounters(self.signature, self.baseline, labels),
+            ScoreCounters(
+                self.signature,
+                self.baseline,
+                labels,
+                hours_kept=delay_hours + GRACE_HOURS if loaded.key is not None else 0,
+                hour_now=hour_now,
+            ),
             CallCounters(labels),
             Comparison(*loaded.compared, self.signature, labels) if loaded.compared else None,
         )
@@ -108,7 +115,7 @@ class Served:
                 loaded.key,
                 self.identity,
                 self.signature.classes,
-                delay_hours=int(-(-settings.label_delay_seconds // 3600)),
+                delay_hours=delay_hours,
                 hour_now=hour_now,
             )
         self._hung_seconds = settings.hung_seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from trimtab.cluster.port import PODS, Key
@@ -11,11 +11,13 @@ from trimtab.simulation.traffic import Traffic
 from trimtab.telemetry.checkpoint import Checkpoint
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.hours import HourStore, by_hour
 from trimtab.telemetry.port import (
     Losses,
     NoData,
     NoDataReason,
     ProcessCounters,
+    Series,
     Target,
     Window,
 )
@@ -29,6 +31,7 @@ class SimulatedTelemetry:
         self.cluster = cluster
         self.counters = CounterStore()
         self.window_store = WindowStore()
+        self.hour_store = HourStore()
         self._targets: dict[str, tuple[Target, ...]] = {}
 
     def _now(self) -> float:
@@ -44,6 +47,7 @@ class SimulatedTelemetry:
         self._targets.pop(key, None)
         self.counters.forget(key)
         self.window_store.watch(key, None)
+        self.hour_store.watch(key, None)
 
     def processes(self, key: str) -> tuple[ProcessCounters, ...]:
         """See the port."""
@@ -61,18 +65,30 @@ class SimulatedTelemetry:
         """See the port."""
         return self.window_store.windows(key)
 
+    def watch_labels(self, key: str, hours: int | None) -> None:
+        """See the port. What processes have counted before is booked when the watch begins."""
+        if self.hour_store.watch(key, hours):
+            for process in self.counters.processes(key):
+                self.hour_store.add(key, by_hour(process.series), self._now())
+
+    def labels_by_hour(self, key: str, digest: str) -> Mapping[int, Series]:
+        """See the port."""
+        return self.hour_store.hours(key, digest)
+
     def checkpoint(self, key: str) -> Checkpoint | None:
         """See the port."""
         windows = self.window_store.save(key)
         if windows is None or key not in self.counters:
             return None
         watched_since, processes, changes = self.counters.save(key)
-        return Checkpoint(key, watched_since, windows, processes, changes)
+        hours = self.hour_store.save(key)
+        return Checkpoint(key, watched_since, windows, processes, changes, hours)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """See the port."""
         self.counters.restore(checkpoint.key, checkpoint.watched_since, checkpoint.processes)
         self.window_store.restore(checkpoint.key, checkpoint.windows)
+        self.hour_store.restore(checkpoint.key, checkpoint.hours)
 
     def scrape(self, traffic: Traffic, on_sample: Callable[[Key], None]) -> None:
         """Read every target of a Deployment once, as the scraper would."""
@@ -96,6 +112,7 @@ class SimulatedTelemetry:
                 grown = self.counters.record(key, target.process, sample, self._now())
                 since = self.counters.since(key, target.process)
                 self.window_store.add(key, grown, self._now(), since)
+                self.hour_store.add(key, grown, self._now())
         on_sample(deployment)
 
 

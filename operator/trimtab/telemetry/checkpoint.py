@@ -1,11 +1,13 @@
-"""The checkpoint of one Deployment: its windows, and the last reading of each of its processes.
+"""The checkpoint of one Deployment: its windows, labels by hour, and the last reading of each of
+its processes.
 
-Both belong together: an increment is either in the windows and its reading in the checkpoint, or
-in neither, so that a restart counts nothing twice. The form is JSON in gzip:
+They belong together: an increment is either counted and its reading in the checkpoint, or in
+neither, so that a restart counts nothing twice. The form is JSON in gzip:
 
     {"version": 1, "key": ..., "watchedSince": ..., "seconds": ...,
      "series": [[name, [[label, value], ...]], ...],
      "windows": [{"baseline": ..., "start": ..., "counts": [[series, value], ...]}],
+     "hours": {"kept": ..., "booked": [{"digest": ..., "hour": ..., "counts": [...]}]} or null,
      "processes": [{"process": ..., "pod": ..., "revision": ..., "processStart": ...,
                     "sampledAt": ..., "goneAt": ..., "values": [...], "carried": [...]}]}
 
@@ -54,6 +56,14 @@ class SavedWindows:
 
 
 @dataclass(frozen=True)
+class SavedHours:
+    """Labels and predicted rows by (digest of the version, Unix hour)."""
+
+    hours_kept: int
+    booked: Mapping[tuple[str, int], Series]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """One Deployment. watched_since: Unix seconds from which on new processes count from zero.
 
@@ -65,6 +75,7 @@ class Checkpoint:
     windows: SavedWindows
     processes: tuple[SavedProcess, ...] = ()
     changes: int = field(default=0, compare=False)
+    hours: SavedHours | None = None
 
 
 class _Table:
@@ -99,6 +110,16 @@ def encode(checkpoint: Checkpoint) -> bytes:
         }
         for saved in checkpoint.processes
     ]
+    hours = checkpoint.hours
+    ledger = None
+    if hours is not None:
+        ledger = {
+            "kept": hours.hours_kept,
+            "booked": [
+                {"digest": digest, "hour": hour, "counts": table.pairs(counts)}
+                for (digest, hour), counts in hours.booked.items()
+            ],
+        }
     document = {
         "version": VERSION,
         "key": checkpoint.key,
@@ -106,6 +127,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         "seconds": checkpoint.windows.seconds,
         "series": table.rows(),
         "windows": windows,
+        "hours": ledger,
         "processes": processes,
     }
     return gzip.compress(json.dumps(document, allow_nan=False).encode(), 5, mtime=0)
@@ -150,7 +172,18 @@ def _parsed(document: dict[str, Any]) -> Checkpoint:
         watched_since=_number(document["watchedSince"]),
         windows=SavedWindows(seconds, windows),
         processes=tuple(_process(table, saved) for saved in document["processes"]),
+        hours=_hours(table, document.get("hours")),
     )
+
+
+def _hours(table: list[SeriesKey], saved: dict[str, Any] | None) -> SavedHours | None:
+    if saved is None:
+        return None
+    booked = {
+        (str(one["digest"]), int(one["hour"])): _series(table, one["counts"])
+        for one in saved["booked"]
+    }
+    return SavedHours(int(saved["kept"]), booked)
 
 
 def _process(table: list[SeriesKey], saved: dict[str, Any]) -> SavedProcess:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from trimtab.stats.counts import Reading, increments, merged, restarted
 from trimtab.telemetry.checkpoint import SavedProcess
 from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.hours import by_hour
 from trimtab.telemetry.port import (
     Labels,
     Losses,
@@ -156,7 +157,7 @@ class CounterStore:
 
         A sample without any series of ours, or with a counter that fell although the process did
         not restart, is not believed: the last one stays and the process has a problem. A process
-        that is older than our watch counts from this sample on.
+        that is older than our watch counts from this sample on, but for counters by hour.
         """
         found = self._find(key, process)
         if found is None:
@@ -184,7 +185,9 @@ class CounterStore:
                 _carry_over(own, old, new)
             else:
                 own.first = sample.values
-                grown = grown if _is_young(deployment, own, new) else {}
+                if not _is_young(deployment, own, new):
+                    # Counters by hour say themselves when they were counted.
+                    grown = by_hour(sample.values)
         deployment.changes += bool(grown)
         return grown
 

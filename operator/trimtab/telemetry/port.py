@@ -153,6 +153,12 @@ class Telemetry(Protocol):
     def windows(self, key: str) -> tuple[Window, ...]:
         """Windows of `key` that are still kept, oldest first; the last ones may be open."""
 
+    def watch_labels(self, key: str, hours: int | None) -> None:
+        """Book labels by hour of the prediction for so many past hours; None stops and drops."""
+
+    def labels_by_hour(self, key: str, digest: str) -> Mapping[int, Series]:
+        """Labels and predicted rows of one version by Unix hour, named as if without an hour."""
+
     def checkpoint(self, key: str) -> "Checkpoint | None":
         """What a successor needs to go on counting for `key`; None where no windows are watched."""
 

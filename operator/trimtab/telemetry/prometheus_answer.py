@@ -29,6 +29,7 @@ _BY_FAMILY = {
     metrics.SCORE_BIN_SUM: ("bin",),
     metrics.PREDICTED: ("class",),
     metrics.PROBABILITY_SUM: ("predicted", "class"),
+    metrics.PREDICTED_BY_HOUR: ("hour",),
     metrics.OUTCOMES: ("predicted", "actual"),
     metrics.OUTCOMES_BY_HOUR: ("hour", "correct", "predicted", "actual"),
     metrics.OUTCOME_ERRORS_COUNT: (),

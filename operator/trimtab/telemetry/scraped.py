@@ -1,16 +1,18 @@
 """Telemetry by scraping pods: the embedded default, which needs nothing but the pods."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from trimtab.telemetry.checkpoint import Checkpoint
 from trimtab.telemetry.counters import CounterStore
+from trimtab.telemetry.hours import HourStore, by_hour
 from trimtab.telemetry.port import (
     Labels,
     Losses,
     NoData,
     OnSample,
     ProcessCounters,
+    Series,
     Target,
     Window,
 )
@@ -37,6 +39,7 @@ class ScrapedTelemetry:
         self._now = now
         self._counters = CounterStore()
         self._windows = WindowStore()
+        self._hours = HourStore()
         self._schedule = Schedule(self._scrape, self._missed, concurrency)
 
     async def run(self) -> None:
@@ -59,6 +62,7 @@ class ScrapedTelemetry:
         self._schedule.set_targets(key, ())
         self._counters.forget(key)
         self._windows.watch(key, None)
+        self._hours.watch(key, None)
 
     def processes(self, key: str) -> tuple[ProcessCounters, ...]:
         return self._counters.processes(key)
@@ -78,16 +82,27 @@ class ScrapedTelemetry:
     def windows(self, key: str) -> tuple[Window, ...]:
         return self._windows.windows(key)
 
+    def watch_labels(self, key: str, hours: int | None) -> None:
+        """What processes have counted before is booked when the watch begins."""
+        if self._hours.watch(key, hours):
+            for process in self._counters.processes(key):
+                self._hours.add(key, by_hour(process.series), self._now())
+
+    def labels_by_hour(self, key: str, digest: str) -> Mapping[int, Series]:
+        return self._hours.hours(key, digest)
+
     def checkpoint(self, key: str) -> Checkpoint | None:
         windows = self._windows.save(key)
         if windows is None or key not in self._counters:
             return None
         watched_since, processes, changes = self._counters.save(key)
-        return Checkpoint(key, watched_since, windows, processes, changes)
+        hours = self._hours.save(key)
+        return Checkpoint(key, watched_since, windows, processes, changes, hours)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         self._counters.restore(checkpoint.key, checkpoint.watched_since, checkpoint.processes)
         self._windows.restore(checkpoint.key, checkpoint.windows)
+        self._hours.restore(checkpoint.key, checkpoint.hours)
 
     async def _scrape(self, key: str, target: Target) -> None:
         found = await self._scraper.scrape(target)
@@ -100,6 +115,7 @@ class ScrapedTelemetry:
             grown = self._counters.record(key, target.process, found, now)
             since = self._counters.since(key, target.process)
             self._windows.add(key, grown, now, since)
+            self._hours.add(key, grown, now)
         self._on_sample(key)
 
     def _missed(self, key: str, target: Target) -> None:

@@ -131,6 +131,7 @@ class PolicyShop:
         grown_now = self.telemetry.counters.record(TELEMETRY_KEY, PROCESS, sample, now)
         since = self.telemetry.counters.since(TELEMETRY_KEY, PROCESS)
         self.telemetry.window_store.add(TELEMETRY_KEY, grown_now, now, since)
+        self.telemetry.hour_store.add(TELEMETRY_KEY, grown_now, now)
 
     # --- what people and others do
 

@@ -44,11 +44,13 @@ async def test_counters_equal_a_recount_across_joined_calls(
         wanted[f"trimtab_score_bin_total{{bin={place}}}"] += 1
     for name in binary.estimator.predict(rows):
         wanted[f"trimtab_predicted_total{{class={name}}}"] += 1
-    exact = ("feature_bin", "feature_out", "feature_missing", "score_bin_total", "predicted")
+    exact = ("feature_bin", "feature_out", "feature_missing", "score_bin_total", "predicted_total")
     for key, value in counted.items():
         if key.removeprefix("trimtab_").startswith(exact):
             assert value == wanted[key], key
     assert set(wanted) <= set(counted)
+    by_hour = [v for k, v in counted.items() if k.startswith("trimtab_predicted_by_hour_total")]
+    assert sum(by_hour) == len(rows)
     assert counted["trimtab_requests_total{code=200}"] == len(batches)
     assert counted["trimtab_batch_rows_sum"] == len(rows)
     assert counted["trimtab_batch_rows_count"] <= len(batches)
