@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from trimtab.contract.artifact import MANIFEST, Baseline, baseline_digest, sha256_digest
+from trimtab.contract.artifact import (
+    MANIFEST,
+    Baseline,
+    Signature,
+    baseline_digest,
+    sha256_digest,
+)
 from trimtab.errors import SpecError
 from trimtab.store.port import ArtifactBroken, Documents, StoreAway
 
-_LARGEST_BASELINE_BYTES = 8 * 1024 * 1024
+_LARGEST_BYTES = 8 * 1024 * 1024
+_Document = TypeVar("_Document", bound=BaseModel)
+
+
+class ArtifactAway(SpecError):
+    """The store did not answer, or does not let in; nothing is said of the artifact."""
 
 
 def read_baseline(where: str, credentials: Path | None = None) -> Baseline:
@@ -21,7 +33,10 @@ def read_baseline(where: str, credentials: Path | None = None) -> Baseline:
     """
     path = Path(where)
     if "://" not in where and path.is_file():
-        return _of_file(path)
+        found = _of_file(path, Baseline)
+        if baseline_digest(found) != found.digest:
+            raise SpecError(f"{path}: does not hash to the digest that it names")
+        return found
     baseline = read_documents_at(where, credentials).baseline
     if baseline is None:
         raise SpecError(f"{where}: the artifact has no baseline")
@@ -48,21 +63,26 @@ def read_documents_at(
             raw = open_location(uri, credentials).get(MANIFEST, MANIFEST_LIMIT_BYTES)
             digest = sha256_digest(raw)
         return read_documents(uri, digest, credentials)
-    except (LocationError, ArtifactBroken, StoreAway) as error:
+    except ArtifactBroken as error:
         raise SpecError(f"{where}: {error}") from error
+    except (LocationError, StoreAway) as error:
+        raise ArtifactAway(f"{where}: {error}") from error
 
 
-def _of_file(path: Path) -> Baseline:
+def read_signature(path: Path) -> Signature:
+    """Return the signature of a file `signature.json`; SpecError says what is wrong."""
+    return _of_file(path, Signature)
+
+
+def _of_file(path: Path, kind: type[_Document]) -> _Document:
     try:
-        if path.stat().st_size > _LARGEST_BASELINE_BYTES:
-            raise SpecError(f"{path}: more than {_LARGEST_BASELINE_BYTES} bytes")
-        found = Baseline.model_validate_json(path.read_bytes())
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise SpecError(f"{path}: more than {_LARGEST_BYTES} bytes")
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"{path}: not a baseline: {where}: {first['msg']}") from error
-    if baseline_digest(found) != found.digest:
-        raise SpecError(f"{path}: does not hash to the digest that it names")
-    return found
+        name = kind.__name__.lower()
+        raise SpecError(f"{path}: not a {name}: {where}: {first['msg']}") from error

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from trimtab.api.fields import parse_duration
 from trimtab.cli.api import ApiServer, usual_namespace
 from trimtab.cli.command import command
+from trimtab.cli.lint import add_arguments as add_lint
 from trimtab.cli.names import key_of_target
 from trimtab.cli.replay import add_arguments as add_replay
 from trimtab.cli.retrain import retrain
@@ -179,8 +180,10 @@ def _add_simulate(commands: Commands) -> None:
 
 
 def _add_offline(commands: Commands) -> None:
-    text = "run a DriftPolicy over recorded rows and print every look"
+    text = "run a DriftPolicy over recorded rows or counters and print every look"
     add_replay(commands.add_parser("replay", help=text, description=text))
+    text = "say what is wrong with manifests before they are applied"
+    add_lint(commands.add_parser("lint", help=text, description=text))
 
 
 def _adder(commands: Commands) -> Callable[[str, str, Command], argparse.ArgumentParser]:

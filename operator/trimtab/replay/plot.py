@@ -126,7 +126,7 @@ def _write_actions(panel: Axes, looks: Sequence[Look], places: Sequence[Any]) ->
 def _metric(policy: DriftPolicy, kind: SignalKind) -> str:
     signal = next(signal for signal in policy.spec.signals if signal.kind == kind)
     if kind in ("inputs", "predictions"):
-        return "largest PSI"
+        return "PSI"
     if kind == "data":
         return "worst share"
     metric = signal.metric or "accuracy"

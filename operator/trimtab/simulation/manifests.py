@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -17,7 +18,18 @@ SCENARIO_FILE = "simulation.yaml"
 
 
 class _JsonLoader(yaml.SafeLoader):
-    """Reads YAML as kubectl does: a date is a text."""
+    """Reads YAML as kubectl does: a date is a text, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value} stands twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _JsonLoader.yaml_implicit_resolvers = {
@@ -87,8 +99,17 @@ def yaml_files(paths: Iterable[Path]) -> list[Path]:
 def documents_of(path: Path) -> list[Json]:
     """Return the objects of one YAML file; SpecError if it cannot be read as such."""
     try:
-        documents = list(yaml.load_all(path.read_text(), _JsonLoader))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = path.read_text()
+    except (UnicodeDecodeError, OSError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from error
+    return documents_in(text, path)
+
+
+def documents_in(text: str, path: Path) -> list[Json]:
+    """Return the objects of YAML; SpecError, which names `path`, if it is none."""
+    try:
+        documents = list(yaml.load_all(text, _JsonLoader))
+    except yaml.YAMLError as error:
         raise SpecError(f"{path}: cannot be read: {error}") from error
     for document in documents:
         if document is not None and not isinstance(document, dict):

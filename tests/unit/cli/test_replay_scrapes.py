@@ -191,7 +191,7 @@ def test_a_picture_shows_values_verdicts_and_actions(
     assert run(files, "--plot", str(path), "--output", "json") == 0
     looks = json.loads(capsys.readouterr().out)["looks"]
     svg = path.read_text()
-    for text in ("DriftPolicy digits", "inputs", "predictions", "largest PSI", "notify"):
+    for text in ("DriftPolicy digits", "inputs", "predictions", "PSI", "notify"):
         assert f">{text}<" in svg
     for kind in ("inputs", "predictions"):
         for verdict in ("Stable", "Drifting"):

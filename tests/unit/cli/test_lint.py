@@ -1,0 +1,281 @@
+"""lint: files in, remarks and an exit code out; what lies beside a policy counts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.replay.recorded import baseline
+
+from trimtab.cli.main import main
+from trimtab.contract import location
+
+POLICY = """\
+apiVersion: trimtab.dev/v1alpha1
+kind: DriftPolicy
+metadata: {name: digits}
+spec:
+  selector: {deployments: [digits]}
+  signals:
+  - {kind: quality, metric: accuracy, floor: {dropBy: 3%}}
+"""
+DEPLOYMENT = """\
+---
+apiVersion: trimtab.dev/v1alpha1
+kind: Deployment
+metadata: {name: digits}
+spec: {model: digits, version: v1}
+"""
+ROOT = Path(__file__).parents[3]
+
+
+def lint(
+    capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, list[dict[str, Any]]]:
+    code = main(["lint", *map(str, arguments), "--output", "json"])
+    told = capsys.readouterr()
+    assert not told.err
+    return code, json.loads(told.out)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "objects.yaml"
+    path.write_text(text)
+    return path
+
+
+def fields(found: list[dict[str, Any]], severity: str) -> list[str]:
+    return [one["field"] for one in found if one["severity"] == severity]
+
+
+@pytest.mark.parametrize("folder", ["examples", "quickstart"])
+def test_our_own_manifests_are_clean(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "manifests" / folder
+    code, found = lint(capsys, path, "--strict", "--requests-per-second", "50")
+    assert code == 0
+    assert {one["severity"] for one in found} <= {"note"}
+
+
+def test_warnings_count_where_one_is_strict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, POLICY.replace("spec:", "spec:\n  window: 5h"))
+    assert lint(capsys, path)[0] == 0
+    code, found = lint(capsys, path, "--strict")
+    assert (code, fields(found, "warning")) == (1, ["spec.window"])
+
+
+def test_every_wrong_field_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = POLICY.replace("  selector", "  windw: 24h\n  selector").replace("accuracy", "acuracy")
+    text = text.replace("name: digits", "name: digits, label: {}")
+    code, found = lint(capsys, written(tmp_path, text + DEPLOYMENT.replace("v1}", "v1, x: 1}")))
+    assert code == 2
+    assert fields(found, "error") == [
+        "metadata.label",
+        "spec.windw",
+        "spec.signals[0].metric",
+        "spec.x",
+    ]
+    by_field = {one["field"]: one for one in found}
+    assert "did you mean window?" in by_field["spec.windw"]["message"]
+    assert by_field["spec.x"]["object"] == "Deployment digits"
+
+
+def test_fields_that_others_define_are_theirs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = DEPLOYMENT.replace(
+        "version: v1}",
+        "version: v1, serving: {tolerations: [{key: gpu, operator: Exists}], "
+        "nodeSelector: {disk: ssd}}}",
+    )
+    assert lint(capsys, written(tmp_path, text)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("a: [", "cannot be read", id="yaml"),
+        pytest.param(POLICY + "spec: {}\n", "the key spec stands twice", id="twice"),
+        pytest.param("- 1\n", "a document is not an object", id="list"),
+    ],
+)
+def test_what_is_no_object_is_an_error_of_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    good = tmp_path / "good"
+    good.mkdir()
+    (good / "policy.yaml").write_text(POLICY)
+    code, found = lint(capsys, written(tmp_path, text), good)
+    assert code == 2
+    assert found[0]["files"] == [str(tmp_path / "objects.yaml")]
+    assert said in found[0]["message"]
+    assert [one["object"] for one in found] == [""]
+
+
+def test_nothing_to_lint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n")
+    for wrong in (path, tmp_path / "absent.yaml"):
+        assert main(["lint", str(wrong)]) == 2
+        assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_from_the_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO(POLICY.replace("digits]", "digits]}\n  window: {"))
+    )
+    code, found = lint(capsys, "-")
+    assert (code, found[0]["files"]) == (2, ["-"])
+
+
+def test_the_same_in_several_files_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(POLICY.replace("spec:", "spec:\n  window: 5h"))
+    assert main(["lint", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"warning {tmp_path}/a.yaml (+1 files): DriftPolicy digits: spec.w")
+    assert lines[1] == "2 objects: 0 errors, 1 warnings, 0 notes"
+
+
+# --- what lies beside ---------------------------------------------------------------------------
+
+
+def test_who_is_watched_is_looked_for_in_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = POLICY.replace("[digits]", "[digit]")
+    _, found = lint(capsys, written(tmp_path, wrong + DEPLOYMENT))
+    assert fields(found, "warning") == ["spec.selector.deployments"]
+    labels = POLICY.replace("deployments: [digits]", "matchLabels: {team: vision}")
+    _, found = lint(capsys, written(tmp_path, labels + DEPLOYMENT))
+    assert fields(found, "warning") == ["spec.selector.matchLabels"]
+    two = POLICY + "---\n" + POLICY.replace("name: digits", "name: other")
+    _, found = lint(capsys, written(tmp_path, two + DEPLOYMENT))
+    assert [one["message"] for one in found if one["severity"] == "warning"] == [
+        "digits: also watched by other; the older wins",
+        "digits: also watched by digits; the older wins",
+    ]
+
+
+def test_a_pin_of_a_version_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = POLICY + DEPLOYMENT.replace("version: v1", "version: v3") + version("2" * 64)
+    _, found = lint(capsys, written(tmp_path, text))
+    assert fields(found, "warning") == ["spec.version"]
+
+
+def version(digest: str) -> str:
+    return f"""\
+---
+apiVersion: trimtab.dev/v1alpha1
+kind: ModelVersion
+metadata: {{name: digits-v1}}
+spec:
+  model: digits
+  version: v1
+  artifact: {{uri: "pvc://models/digits/", digest: "sha256:{digest}"}}
+"""
+
+
+def test_a_baseline_says_what_the_model_can_give(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "baseline.json").write_text(baseline().model_dump_json(by_alias=True))
+    path = written(tmp_path, POLICY)
+    code, found = lint(capsys, path, "--baseline", tmp_path / "baseline.json")
+    assert (code, fields(found, "error")) == (2, ["spec.signals[0].metric"])
+    assert "has no calibration" in found[0]["message"]
+    assert main(["lint", str(path), "--baseline", str(tmp_path / "none.json")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def artifact(folder: Path) -> str:
+    """Write the small files of an artifact; returns the hex digest."""
+    signature = {
+        "task": "classification",
+        "inputs": [{"name": "x", "datatype": "FP64"}],
+        "outputs": [{"name": "class", "datatype": "BYTES"}],
+        "classes": ["no", "yes"],
+    }
+    folder.mkdir(parents=True)
+    texts = {
+        "signature.json": json.dumps(signature),
+        "baseline.json": baseline().model_dump_json(by_alias=True),
+    }
+    files = [{"path": "model.skops", "sha256": "0" * 64, "size": 1}]
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        files.append({"path": name, "sha256": digest, "size": len(text)})
+    manifest = {
+        "format": "sklearn",
+        "modelFile": "model.skops",
+        "model": "digits",
+        "version": "v1",
+        "created": "2026-01-01T00:00:00Z",
+        "files": files,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def test_the_artifacts_of_versions_are_read_where_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location, "PVC_ROOT", tmp_path / "pvc")
+    digest = artifact(tmp_path / "pvc" / "models" / "digits")
+    path = written(tmp_path, POLICY + DEPLOYMENT + version(digest))
+    assert lint(capsys, path)[0] == 0
+    code, found = lint(capsys, path, "--artifacts")
+    assert (code, fields(found, "error")) == (2, ["spec.signals[0].metric"])
+
+    path = written(tmp_path, POLICY + DEPLOYMENT + version("3" * 64))
+    code, found = lint(capsys, path, "--artifacts")
+    assert code == 2
+    assert "artifact of digits-v1" in found[0]["message"]
+    assert "has digest" in found[0]["message"]
+
+
+def test_a_folder_of_an_artifact_stands_for_baseline_and_signature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact(tmp_path / "digits")
+    text = POLICY.replace("accuracy", "recall, class: maybe").replace("quality", "outcomes")
+    code, found = lint(capsys, written(tmp_path, text), "--baseline", tmp_path / "digits")
+    assert code == 2
+    assert fields(found, "error") == ["spec.signals[0].class", "spec.signals[0].floor"]
+
+
+def test_labels_later_than_pods_take_them_say_what_would_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = POLICY.replace("kind: quality", "kind: outcomes, labelDelay: 200h")
+    code, found = lint(capsys, written(tmp_path, text + DEPLOYMENT))
+    assert (code, fields(found, "error")) == (2, ["spec.signals[0].labelDelay"])
+    assert "at most 144h with this window" in found[0]["message"]
+    assert lint(capsys, written(tmp_path, text.replace("200h", "144h") + DEPLOYMENT))[0] == 0
+
+
+def test_requests_are_rows_unless_rows_are_stated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(
+        tmp_path,
+        POLICY.replace("kind: quality, metric: accuracy, floor: {dropBy: 3%}", "kind: inputs"),
+    )
+    _, found = lint(capsys, path, "--requests-per-second", "0.001")
+    assert "about 86 rows" in found[0]["message"]
+    assert lint(capsys, path, "--requests-per-second", "0.001", "--rows-per-window", "9e5")[1] == []
+    with pytest.raises(SystemExit):
+        main(["lint", str(path), "--rows-per-window", "0"])
+    assert "is not a number above 0" in capsys.readouterr().err
