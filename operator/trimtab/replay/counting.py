@@ -25,9 +25,9 @@ from trimtab.replay.recording import (
 )
 from trimtab.stats.counts import SAME_START_SECONDS
 from trimtab.telemetry.counters import CounterStore
-from trimtab.telemetry.port import ProcessCounters, Target
+from trimtab.telemetry.port import Target
 from trimtab.telemetry.prometheus_answer import Sampled
-from trimtab.telemetry.windows import WindowStore
+from trimtab.telemetry.windows import WINDOWED_METRICS, WindowStore
 
 KEY = "recording"
 LONGEST_GAP = 0.1
@@ -83,7 +83,7 @@ class Counting:
         if at // self._seconds != self._last // self._seconds:
             self._take(at)
         if self._late is not None:
-            self._late.look(at, self._processes, self._rows)
+            self._late.look(at, self._rows)
         self._last = at
         before = self._seen.get(process)
         if before is not None:
@@ -98,9 +98,11 @@ class Counting:
             self._gaps.append(at - before.at)
         if since is None or at - since <= LONGEST_GAP * self._seconds:
             since = None
-        elif grown and since < at - at % self._seconds:
-            self._left_out += 1
+        elif since < at - at % self._seconds:
+            self._left_out += any(name in WINDOWED_METRICS for name, _ in grown)
         self._windows.add(KEY, grown, at, since)
+        if self._late is not None:
+            self._late.add(grown, at)
 
     @property
     def has_counted(self) -> bool:
@@ -131,7 +133,7 @@ class Counting:
         if self._late is None:
             return None
         end = until if until is not None else self._last + self._usual_gap()
-        self._late.look(end, self._processes, self._rows)
+        self._late.look(end, self._rows)
         return tuple(self._late.found)
 
     def notes(self) -> list[str]:
@@ -170,9 +172,6 @@ class Counting:
             self._found[window.start] = RecordedWindow(
                 shown(window.start), time_of(window.start), time_of(window.end), window.counts
             )
-
-    def _processes(self) -> tuple[ProcessCounters, ...]:
-        return self._counters.processes(KEY)
 
     def _window(self, start: float) -> RecordedWindow:
         end = start + self._seconds

@@ -8,7 +8,7 @@ from itertools import pairwise
 from trimtab.contract.metrics import PROCESS_START
 from trimtab.errors import SpecError
 from trimtab.replay.counting import Counting
-from trimtab.replay.late_labels import TOTAL_OF_HOURLY
+from trimtab.telemetry.hours import TOTAL_OF_HOURLY
 from trimtab.telemetry.port import NoData
 from trimtab.telemetry.prometheus_answer import RawSeries, Sampled, readings_of_process, source_of
 from trimtab.telemetry.windows import WINDOWED_METRICS
