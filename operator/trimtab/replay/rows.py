@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,7 +207,7 @@ def _split(
     frame: pd.DataFrame, columns: Columns, reference: Reference
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     if reference.file is not None:
-        return _read(reference.file, columns), frame
+        return _read(reference.file, replace(columns, time=None)), frame
     if reference.until is not None:
         if columns.time is None:
             raise SpecError("--reference-until needs --time")

@@ -178,3 +178,15 @@ def test_windows_of_rows_do_not_wait_and_say_so(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "labelDelay is not waited for: windows are of rows, not of time"
     assert "outcomes: 1 looks, 1 Stable; acted 0 times" in lines
+
+
+def test_a_reference_file_needs_no_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy, rows, reference = (tmp_path / name for name in ("p.yaml", "rows.csv", "before.csv"))
+    policy.write_text(HEAD + INPUTS)
+    binary(1).to_csv(reference, index=False)
+    recorded = binary(2)
+    recorded["time"] = pd.date_range("2026-01-01", periods=N, freq="20s", tz="UTC")
+    recorded.to_csv(rows, index=False)
+    usual = ["--rows", str(rows), "--time", "time", "--reference", str(reference)]
+    assert main(["replay", str(policy), *usual, "--features", "x"]) == 0
+    assert "inputs: 1 looks, 1 Stable" in capsys.readouterr().out
