@@ -7,7 +7,7 @@ the status have modules of their own; they are imported from here.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,7 +26,7 @@ from trimtab.api.deployment_status import (
     StepStatus,
     Tried,
 )
-from trimtab.api.fields import Interval, Kind, Model, rule, with_rules
+from trimtab.api.fields import Interval, Kind, Model, ObjectName, rule, with_rules
 from trimtab.api.meta import Metadata
 from trimtab.api.model_version import ModelLine, VersionName
 from trimtab.api.rollout import Gate, Guard, Pause, Rollout, Step, default_gates, default_steps
@@ -81,12 +81,58 @@ class Scrape(Model):
     )
 
 
-class Metrics(Model):
-    """Where the figures come from."""
+class Prometheus(Model):
+    """A Prometheus, Thanos or Mimir that scrapes the pods; its raw samples are read."""
 
-    scrape: Scrape = Field(
-        default_factory=Scrape, description="The operator reads the pods itself."
+    url: str = Field(
+        max_length=500,
+        pattern=r"^https?://[^/@?#\s]+(/[^@?#\s]*)?$",
+        description="Of its query API, without /api/v1, such as http://prometheus.monitoring:9090.",
     )
+    interval: Interval = Field(
+        default=timedelta(seconds=15),
+        description="Time between two looks; not shorter than its own between two scrapes.",
+    )
+    secret_name: ObjectName | None = Field(
+        default=None,
+        description="Credentials: a Secret that the chart mounts (prometheus.secrets), with url, "
+        "and token or username and password, and ca.crt and orgId if needed.",
+    )
+    labels: dict[str, Annotated[str, Field(max_length=256)]] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Labels of the series beside namespace and pod, to choose one of two scrapes.",
+    )
+
+
+class Metrics(Model):
+    """Where the figures come from: the operator's own scrapes, or a Prometheus."""
+
+    model_config = with_rules(
+        rule(
+            "!(has(self.scrape) && has(self.prometheus))",
+            "scrape and prometheus exclude each other",
+            ".prometheus",
+        ),
+    )
+
+    scrape: Scrape | None = Field(
+        default=None, description="The operator reads the pods itself; the default, each 5s."
+    )
+    prometheus: Prometheus | None = Field(
+        default=None, description="A Prometheus, Thanos or Mimir that scrapes the pods."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Metrics:
+        if self.scrape is not None and self.prometheus is not None:
+            raise ValueError("prometheus: scrape and prometheus exclude each other")
+        return self
+
+    @property
+    def interval(self) -> timedelta:
+        """Time between two looks."""
+        return (self.prometheus or self.scrape or Scrape()).interval
 
 
 class DeploymentSpec(Model):

@@ -64,7 +64,7 @@ def _update_detectors(draft: Draft, guard: GuardStatus, side: Side) -> tuple[Gat
     """Feed every gate's increment to its detector; return the first that alarms."""
     memory = _restored(draft.memory, guard)
     watched = _references(draft, guard)
-    interval = draft.spec.metrics.scrape.interval.total_seconds()
+    interval = draft.spec.metrics.interval.total_seconds()
     run_length = guard_run_length(
         draft.spec.guard.for_.total_seconds(),
         interval,

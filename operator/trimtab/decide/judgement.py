@@ -94,7 +94,7 @@ def _remember_spread(draft: Draft, gates: list[Gate], stable: Side | None) -> di
     assert rollout.step is not None
     memory = step_memory(draft, rollout.step)
     spread, last, result = dict(memory.spread), dict(memory.last), {}
-    interval = draft.spec.metrics.scrape.interval
+    interval = draft.spec.metrics.interval
     is_new_look = memory.looked_at is None or draft.now - memory.looked_at >= interval * 0.9
     for gate in gates:
         if stable is None:

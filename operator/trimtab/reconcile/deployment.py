@@ -62,7 +62,7 @@ from trimtab.reconcile.pods import target_of, view_of
 from trimtab.reconcile.status_writes import should_write
 from trimtab.reconcile.typed import all_typed
 from trimtab.reconcile.world import World
-from trimtab.telemetry.port import NoData, NoDataReason, ProcessCounters
+from trimtab.telemetry.port import Backend, NoData, NoDataReason, ProcessCounters
 
 NOT_SCRAPED_YET = NoData(NoDataReason.WAITING, "not scraped yet")
 
@@ -105,6 +105,19 @@ def telemetry_key(key: Key) -> str:
     return f"{key.namespace}/{key.name}"
 
 
+def _backend(deployment: Deployment) -> Backend | None:
+    """Return who scrapes the pods; None for the operator itself."""
+    known = deployment.spec.metrics.prometheus
+    if known is None:
+        return None
+    return Backend(
+        url=known.url,
+        secret=known.secret_name or "",
+        labels=tuple(sorted(known.labels.items())),
+        interval_seconds=known.interval.total_seconds(),
+    )
+
+
 # --- observe -------------------------------------------------------------------------------------
 
 
@@ -113,9 +126,9 @@ def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
     deployment = parse_deployment(live)
     now = world.now()
     pods = world.cache.children(key, PODS)
-    interval = deployment.spec.metrics.scrape.interval.total_seconds()
+    interval = deployment.spec.metrics.interval.total_seconds()
     targets = [target for pod in pods if (target := target_of(pod, interval)) is not None]
-    world.telemetry.set_targets(telemetry_key(key), targets)
+    world.telemetry.set_targets(telemetry_key(key), targets, _backend(deployment))
     versions = _versions(world, key.namespace, deployment.spec.model)
     views = tuple(view_of(pod, now) for pod in pods)
     return Snapshot(

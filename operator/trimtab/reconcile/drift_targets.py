@@ -86,7 +86,7 @@ async def observe_target(
         labelled = _labelled(counted, by_hour, late.label_delay)
     data = None
     if baseline is not None and any(s.kind == "data" for s in policy.spec.signals):
-        interval = deployment.spec.metrics.scrape.interval
+        interval = deployment.spec.metrics.interval
         data = _watch_data(policy, baseline, counted, interval, memory)
         looks.append(now + interval)
     candidate = deployment.status.candidate if deployment.status.rollout is not None else None

@@ -13,6 +13,7 @@ from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.hours import HourStore, by_hour
 from trimtab.telemetry.port import (
+    Backend,
     Losses,
     NoData,
     NoDataReason,
@@ -37,7 +38,9 @@ class SimulatedTelemetry:
     def _now(self) -> float:
         return self.cluster.now().timestamp()
 
-    def set_targets(self, key: str, targets: Iterable[Target]) -> None:
+    def set_targets(
+        self, key: str, targets: Iterable[Target], backend: Backend | None = None
+    ) -> None:
         """See the port."""
         self._targets[key] = tuple(targets)
         self.counters.set_targets(key, self._targets[key], self._now())

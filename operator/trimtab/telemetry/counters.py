@@ -151,15 +151,16 @@ class CounterStore:
         self._deployments.pop(key, None)
 
     def record(
-        self, key: str, process: str, sample: Exposition, now: float
+        self, key: str, process: str, sample: Exposition, now: float, *, is_late: bool = False
     ) -> Mapping[SeriesKey, float]:
         """Take a sample; returns what was counted since the last one, for the windows.
 
         A sample without any series of ours, or with a counter that fell although the process did
         not restart, is not believed: the last one stays and the process has a problem. A process
         that is older than our watch counts from this sample on, but for counters by hour.
+        is_late: the process may have ended since.
         """
-        found = self._find(key, process)
+        found = self._find(key, process, with_gone=is_late)
         if found is None:
             return {}
         deployment, own = found
@@ -196,7 +197,7 @@ class CounterStore:
 
         None unless a restart of the operator lay between.
         """
-        found = self._find(key, process)
+        found = self._find(key, process, with_gone=True)
         return found[1].since if found is not None else None
 
     def save(self, key: str) -> tuple[float, tuple[SavedProcess, ...], int]:
@@ -288,10 +289,31 @@ class CounterStore:
             return Losses()
         return Losses(deployment.terminations, deployment.missed)
 
-    def _find(self, key: str, process: str) -> tuple[_Deployment, _Process] | None:
+    def last(self, key: str, process: str) -> tuple[float, Reading[SeriesKey]] | None:
+        """When a process was sampled last, and its counters; from a checkpoint if not since."""
+        found = self._find(key, process, with_gone=True)
+        if found is None:
+            return None
+        own = found[1]
+        if own.reading is not None and own.sampled_at is not None:
+            return own.sampled_at, own.reading
+        if own.saved is not None:
+            return own.saved.sampled_at, Reading(own.saved.values, own.saved.process_start)
+        return None
+
+    def only_saved(self, key: str) -> tuple[Target, ...]:
+        """Processes that ended before this operator saw them, known from a checkpoint."""
+        deployment = self._deployments.get(key)
+        if deployment is None:
+            return ()
+        return tuple(own.target for own in deployment.processes.values() if own.is_only_saved)
+
+    def _find(
+        self, key: str, process: str, *, with_gone: bool = False
+    ) -> tuple[_Deployment, _Process] | None:
         deployment = self._deployments.get(key)
         own = deployment.processes.get(process) if deployment is not None else None
-        if deployment is None or own is None or own.gone_at is not None:
+        if deployment is None or own is None or (own.gone_at is not None and not with_gone):
             return None
         return deployment, own
 

@@ -53,6 +53,20 @@ class Target:
     interval_seconds: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A metrics backend that has scraped the pods, in place of our own scrapes.
+
+    url: without `/api/v1`. secret: name of its mounted credentials, "" for none. labels: what its
+    series must have, so that one of several scrapes is chosen. interval_seconds: between two looks.
+    """
+
+    url: str
+    secret: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    interval_seconds: float = 15.0
+
+
 @dataclass(frozen=True)
 class ProcessCounters:
     """The counters of one process, as far as they were seen.
@@ -135,8 +149,13 @@ class Window:
 class Telemetry(Protocol):
     """The metrics of all Deployments. `key` names a Deployment, for example `namespace/name`."""
 
-    def set_targets(self, key: str, targets: Iterable[Target]) -> None:
-        """Scrape these and no others for `key` from now on; the same set again changes nothing."""
+    def set_targets(
+        self, key: str, targets: Iterable[Target], backend: Backend | None = None
+    ) -> None:
+        """Read these and no others for `key` from now on; the same set again changes nothing.
+
+        backend: who has scraped them; None: they are scraped here.
+        """
 
     def forget(self, key: str) -> None:
         """The Deployment is gone: drop its targets, counters and windows."""

@@ -7,6 +7,7 @@ failure becomes a `NoData` that says what was seen.
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 
 import httpx
@@ -58,6 +59,7 @@ class PrometheusReader:
         longest_seconds: float = LONGEST_QUERY_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
         """url without `/api/v1`; size_limit in bytes; headers are sent with every query."""
         self._url = f"{url.rstrip('/')}/api/v1/query"
@@ -66,6 +68,7 @@ class PrometheusReader:
         self._client = httpx.AsyncClient(
             headers={**(headers or {}), **({"X-Scope-OrgID": org_id} if org_id else {})},
             transport=transport,
+            verify=verify,
             trust_env=False,
             follow_redirects=False,
             timeout=None,  # one limit over the whole query, below

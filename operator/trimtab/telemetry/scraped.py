@@ -1,12 +1,19 @@
-"""Telemetry by scraping pods: the embedded default, which needs nothing but the pods."""
+"""Telemetry by scraping pods, the embedded default, or from a backend that has scraped them.
 
+Both count into the same stores, so that a figure means the same whoever has read it.
+"""
+
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 from trimtab.telemetry.checkpoint import Checkpoint
 from trimtab.telemetry.counters import CounterStore
+from trimtab.telemetry.credentials import Readers
+from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.hours import HourStore, by_hour
 from trimtab.telemetry.port import (
+    Backend,
     Labels,
     Losses,
     NoData,
@@ -16,6 +23,8 @@ from trimtab.telemetry.port import (
     Target,
     Window,
 )
+from trimtab.telemetry.prometheus_answer import Sampled
+from trimtab.telemetry.prometheus_looks import PrometheusLooks
 from trimtab.telemetry.scrape import DEFAULT_CONCURRENCY, Schedule, Scraper
 from trimtab.telemetry.windows import WindowStore
 
@@ -33,6 +42,7 @@ class ScrapedTelemetry:
         scraper: Scraper | None = None,
         now: Callable[[], float] = time.time,
         concurrency: int = DEFAULT_CONCURRENCY,
+        readers: Readers | None = None,
     ) -> None:
         self._on_sample = on_sample
         self._scraper = scraper or Scraper(concurrency=concurrency)
@@ -40,25 +50,38 @@ class ScrapedTelemetry:
         self._counters = CounterStore()
         self._windows = WindowStore()
         self._hours = HourStore()
+        self._readers = readers or Readers()
+        self._looks = PrometheusLooks(self, self._readers.reader, on_sample, now, concurrency)
         self._schedule = Schedule(self._scrape, self._missed, concurrency)
 
     async def run(self) -> None:
-        """Scrape until cancelled, then close the connections."""
+        """Read until cancelled, then close the connections."""
         try:
-            await self._schedule.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._schedule.run())
+                group.create_task(self._looks.run())
         finally:
             await self._scraper.close()
+            await self._readers.close()
 
-    def set_targets(self, key: str, targets: Iterable[Target]) -> None:
-        """Scrape these and no others for `key`; call it, if empty, as soon as the key is known.
+    def set_targets(
+        self, key: str, targets: Iterable[Target], backend: Backend | None = None
+    ) -> None:
+        """Read these and no others for `key`; call it, if empty, as soon as the key is known.
 
         Processes born after the first call count from zero, older ones from their first scrape.
         """
         wanted = list(targets)
         self._counters.set_targets(key, wanted, self._now())
-        self._schedule.set_targets(key, wanted)
+        if backend is None:
+            self._looks.forget(key)
+            self._schedule.set_targets(key, wanted)
+        else:
+            self._schedule.set_targets(key, ())
+            self._looks.set_targets(key, backend, wanted)
 
     def forget(self, key: str) -> None:
+        self._looks.forget(key)
         self._schedule.set_targets(key, ())
         self._counters.forget(key)
         self._windows.watch(key, None)
@@ -111,12 +134,37 @@ class ScrapedTelemetry:
         if isinstance(found, NoData):
             self._counters.record_failure(key, target.process, found)
         else:
-            now = self._now()
-            grown = self._counters.record(key, target.process, found, now)
-            since = self._counters.since(key, target.process)
-            self._windows.add(key, grown, now, since)
-            self._hours.add(key, grown, now)
+            self._count(key, target.process, found, self._now())
         self._on_sample(key)
+
+    def _count(
+        self, key: str, process: str, sample: Exposition, at: float, *, is_late: bool = False
+    ) -> None:
+        grown = self._counters.record(key, process, sample, at, is_late=is_late)
+        self._windows.add(key, grown, at, self._counters.since(key, process))
+        self._hours.add(key, grown, at)
+
+    # --- the book of `PrometheusLooks`
+
+    def take(self, key: str, process: str, sampled: Sampled) -> None:
+        """See `Book`."""
+        self._count(key, process, sampled.sample, sampled.at, is_late=True)
+
+    def fail(self, key: str, process: str, problem: NoData) -> None:
+        """See `Book`."""
+        self._counters.record_failure(key, process, problem)
+
+    def last(self, key: str, process: str) -> Sampled | None:
+        """See `Book`."""
+        found = self._counters.last(key, process)
+        if found is None:
+            return None
+        at, reading = found
+        return Sampled(at, Exposition(dict(reading.values), reading.process_start))
+
+    def ended(self, key: str) -> tuple[Target, ...]:
+        """See `Book`."""
+        return self._counters.only_saved(key)
 
     def _missed(self, key: str, target: Target) -> None:
         self._counters.record_missed(key, target.process)

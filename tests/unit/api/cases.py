@@ -82,6 +82,16 @@ GOOD: list[Case] = [
             "spec.guard": REMOVED,
         },
         that_follows_the_line={"spec.version": REMOVED, "spec.follow": {}},
+        watched_by_prometheus={
+            "spec.metrics": {
+                "prometheus": {
+                    "url": "https://mimir.example.com/prometheus",
+                    "interval": "30s",
+                    "secretName": "mimir",
+                    "labels": {"job": "models"},
+                }
+            }
+        },
         scaled_to_zero={"spec.replicas": 0},
         that_rolls={"spec.rollout": {"strategy": "rolling"}},
         with_a_pause={STEPS: [{"weight": "5%", "for": "10s"}, {"pause": {}}, {"weight": "50%"}]},
@@ -256,6 +266,26 @@ BAD_DEPLOYMENTS = _table(
         "scraped_ten_times_a_second",
         {"spec.metrics.scrape.interval": "100ms"},
         "spec.metrics.scrape.interval",
+    ),
+    (
+        "scraped_and_asked_for",
+        {"spec.metrics": {"scrape": {"interval": "5s"}, "prometheus": {"url": "http://p:9090"}}},
+        "spec.metrics.prometheus",
+    ),
+    (
+        "of_a_prometheus_without_a_place",
+        {"spec.metrics": {"prometheus": {"interval": "15s"}}},
+        "spec.metrics.prometheus.url",
+    ),
+    (
+        "of_a_prometheus_with_a_password_in_its_url",
+        {"spec.metrics": {"prometheus": {"url": "http://me:secret@p:9090"}}},
+        "spec.metrics.prometheus.url",
+    ),
+    (
+        "of_a_prometheus_by_a_query",
+        {"spec.metrics": {"prometheus": {"url": "http://p:9090/?dedup=false"}}},
+        "spec.metrics.prometheus.url",
     ),
     ("scraped_every_5", {"spec.metrics.scrape.interval": 5}, "spec.metrics.scrape.interval"),
     ("scraped_daily", {"spec.metrics.scrape.interval": "1d"}, "spec.metrics.scrape.interval"),
@@ -531,7 +561,6 @@ LATER: list[Case] = [
     *_table(DEPLOYMENT, ("with_gateway_weights", {"spec.traffic": {}}, "spec.traffic")),
     *_table(
         DEPLOYMENT,
-        ("from_prometheus", {"spec.metrics.prometheus": {}}, "spec.metrics.prometheus"),
         ("with_a_gate_by_promql", _gate(promql={"bad": "x"}), f"{GATES}[0].promql"),
     ),
     *_table(

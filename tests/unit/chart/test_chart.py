@@ -220,6 +220,22 @@ class TestCheckpoints:
         assert "checkpoint" in refusal("checkpoint.uri=https://example.com/kept")
 
 
+class TestPrometheus:
+    def test_named_secrets_are_mounted_and_may_be_absent(self):
+        spec = pod_specs(render("prometheus.secrets={mimir,thanos}"))["trimtab"]
+        mounts = {m["mountPath"]: m["name"] for m in spec["containers"][0]["volumeMounts"]}
+        volumes = {v["name"]: v.get("secret") for v in spec["volumes"]}
+        for name in ("mimir", "thanos"):
+            volume = mounts[f"/var/run/trimtab/prometheus/{name}"]
+            assert volumes[volume] == {"secretName": name, "optional": True}
+
+    def test_monitors_find_the_pods_that_serve(self):
+        monitors = of_kind(render("podMonitor.enabled=true"), "PodMonitor")
+        spec = monitors["trimtab-system/trimtab-models"]["spec"]
+        assert spec["namespaceSelector"] == {"any": True}
+        assert spec["podMetricsEndpoints"][0]["port"] == "metrics"
+
+
 class TestImages:
     def test_registry_tag_and_digest(self):
         digest = "sha256:" + "0" * 64

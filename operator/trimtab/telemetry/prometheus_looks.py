@@ -1,0 +1,164 @@
+"""Deployments whose metrics come from Prometheus: one look each interval, raw samples in order.
+
+A look asks for every sample since the last one of each pod. Samples are recorded with the time at
+which Prometheus took them, as if the pods had been scraped then. Pods that are gone are asked for
+a while longer, since Prometheus may have seen more of them than the last look. After an outage a
+look reaches back to what was recorded last, as far as `LONGEST_REACH_SECONDS`.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from trimtab.telemetry.port import Backend, NoData, NoDataReason, OnSample, Target
+from trimtab.telemetry.prometheus import PrometheusReader, query_of
+from trimtab.telemetry.prometheus_answer import Sampled
+from trimtab.telemetry.scrape import DEFAULT_CONCURRENCY, Schedule
+
+PODS_A_QUERY = 20
+LONGEST_REACH_SECONDS = 3600.0
+LEAST_LINGER_SECONDS = 30.0
+ReaderOf = Callable[[str, str], Awaitable[PrometheusReader | NoData]]
+
+
+class Book(Protocol):
+    """Where readings go: the stores of the telemetry."""
+
+    def take(self, key: str, process: str, sampled: Sampled) -> None:
+        """Count one reading of a process, which may be gone."""
+
+    def fail(self, key: str, process: str, problem: NoData) -> None:
+        """A look that gave nothing to believe of a process."""
+
+    def last(self, key: str, process: str) -> Sampled | None:
+        """What was recorded last of a process, a checkpoint included."""
+
+    def ended(self, key: str) -> Iterable[Target]:
+        """Processes that were restored from a checkpoint and are no targets any more."""
+
+
+@dataclass
+class _Watched:
+    backend: Backend
+    namespace: str
+    targets: dict[str, Target] = field(default_factory=dict)
+    """By pod."""
+    ended: dict[str, tuple[Target, float]] = field(default_factory=dict)
+    """By pod: until when, in Unix seconds, it is asked for."""
+    last: dict[str, Sampled] = field(default_factory=dict)
+
+
+class PrometheusLooks:
+    """Looks at backends on the running event loop; now: Unix seconds."""
+
+    def __init__(
+        self,
+        book: Book,
+        reader_of: ReaderOf,
+        on_sample: OnSample,
+        now: Callable[[], float],
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> None:
+        self._book = book
+        self._reader_of = reader_of
+        self._on_sample = on_sample
+        self._now = now
+        self._watched: dict[str, _Watched] = {}
+        self._schedule = Schedule(self._look, lambda _key, _target: None, concurrency)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        await self._schedule.run()
+
+    def set_targets(self, key: str, backend: Backend, targets: Iterable[Target]) -> None:
+        """Ask `backend` for these pods of `key` (`namespace/name`), and for ended ones a while."""
+        wanted = {target.pod: target for target in targets}
+        known = self._watched.get(key)
+        if known is None or known.backend != backend:
+            known = self._watched[key] = _Watched(backend, key.partition("/")[0])
+            known.targets = {target.pod: target for target in self._book.ended(key)}
+        linger = max(LEAST_LINGER_SECONDS, 3 * backend.interval_seconds)
+        for pod, target in known.targets.items():
+            if pod not in wanted:
+                known.ended[pod] = target, self._now() + linger
+        for pod in wanted:
+            known.ended.pop(pod, None)
+        known.targets = wanted
+        pods = [*wanted, *known.ended]
+        look = Target(key, "", "", "", backend.interval_seconds)
+        self._schedule.set_targets(key, [look] if pods else [])
+
+    def forget(self, key: str) -> None:
+        """Look at this one no more."""
+        self._watched.pop(key, None)
+        self._schedule.set_targets(key, ())
+
+    async def _look(self, key: str, _target: Target) -> None:
+        watched = self._watched.get(key)
+        if watched is None:
+            return
+        reader = await self._reader_of(watched.backend.url, watched.backend.secret)
+        pods = sorted({*watched.targets, *watched.ended})
+        for start in range(0, len(pods), PODS_A_QUERY):
+            await self._look_at(key, watched, pods[start : start + PODS_A_QUERY], reader)
+            if self._watched.get(key) is not watched:
+                return
+        now = self._now()
+        for pod in [pod for pod, (_, until) in watched.ended.items() if until < now]:
+            del watched.ended[pod]
+            watched.last.pop(pod, None)
+        self._on_sample(key)
+
+    async def _look_at(
+        self, key: str, watched: _Watched, pods: list[str], reader: PrometheusReader | NoData
+    ) -> None:
+        last = {pod: seen for pod in pods if (seen := self._last(key, watched, pod)) is not None}
+        found: Mapping[str, tuple[Sampled, ...] | NoData] | NoData = {}
+        if isinstance(reader, NoData):
+            found = reader
+        else:
+            backend = watched.backend
+            reach = self._reach(backend, pods, last)
+            try:
+                query = query_of(watched.namespace, pods, reach, dict(backend.labels))
+            except ValueError as error:
+                detail = f"metrics.prometheus.labels: {error}"
+                found = NoData(NoDataReason.BACKEND_DOWN, detail)
+            else:
+                found = await reader.read(query, pods, last)
+        if self._watched.get(key) is not watched:
+            return
+        for pod in pods:
+            answer = found if isinstance(found, NoData) else found.get(pod, ())
+            self._record(key, watched, pod, answer)
+
+    def _record(
+        self, key: str, watched: _Watched, pod: str, answer: tuple[Sampled, ...] | NoData
+    ) -> None:
+        current = watched.targets.get(pod)
+        gone = watched.ended.get(pod)
+        target = current or (gone[0] if gone is not None else None)
+        if target is None:
+            return
+        if isinstance(answer, NoData):
+            if current is not None:
+                self._book.fail(key, target.process, answer)
+            return
+        for sampled in answer:
+            self._book.take(key, target.process, sampled)
+            watched.last[pod] = sampled
+
+    def _last(self, key: str, watched: _Watched, pod: str) -> Sampled | None:
+        known = watched.last.get(pod)
+        if known is not None:
+            return known
+        target = watched.targets.get(pod) or (
+            watched.ended[pod][0] if pod in watched.ended else None
+        )
+        return self._book.last(key, target.process) if target is not None else None
+
+    def _reach(self, backend: Backend, pods: list[str], last: Mapping[str, Sampled]) -> float:
+        """Seconds back that hold all that is new of these pods."""
+        now, least = self._now(), 3 * backend.interval_seconds
+        oldest = min((last[pod].at for pod in pods if pod in last), default=now)
+        return min(max(least, now - oldest + backend.interval_seconds), LONGEST_REACH_SECONDS)
