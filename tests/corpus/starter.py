@@ -42,7 +42,10 @@ def run(environment: dict[str, str]) -> dict[str, object]:
                 failed = program.main()
             finally:
                 os._exit(failed)
-        return {"code": _ended(child, Path(file.name)), "log": Path(file.name).read_text(errors="replace")}
+        return {
+            "code": _ended(child, Path(file.name)),
+            "log": Path(file.name).read_text(errors="replace"),
+        }
 
 
 def _ended(child: int, log: Path) -> int | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +83,3 @@ def store(
     )
     place = Path(urlsplit(written.uri).path)
     return Stored(written.uri, written.digest, place, signature, baseline, estimator, rows)
-
-
-def reseal(stored: Stored) -> str:
-    """Write hashes of what lies in the folder into the manifest; return the new digest."""
-    path = stored.folder / "manifest.json"
-    manifest = json.loads(path.read_bytes())
-    for file in manifest["files"]:
-        data = (stored.folder / file["path"]).read_bytes()
-        file["sha256"], file["size"] = hashlib.sha256(data).hexdigest(), len(data)
-    path.write_text(json.dumps(manifest))
-    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
