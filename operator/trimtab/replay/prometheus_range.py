@@ -103,7 +103,7 @@ async def read_range(
         chunk = min(chunk, end - at)
         found = await reader.series(f"{selector}[{round(chunk * 1000)}ms]", at + chunk)
         if isinstance(found, NoData):
-            if chunk <= SMALLEST_CHUNK_SECONDS:
+            if chunk <= SMALLEST_CHUNK_SECONDS or not _may_be_too_large(found.detail):
                 raise Unavailable(f"Prometheus: {found.detail}")
             chunk = max(SMALLEST_CHUNK_SECONDS, chunk / 2)
             continue
@@ -115,6 +115,11 @@ async def read_range(
             + (f" with {', '.join(matchers.promql())}" if matchers.promql() else "")
         )
     return processes.notes()
+
+
+def _may_be_too_large(detail: str) -> bool:
+    """Whether less at once may help: too many samples or bytes, too slow, or a proxy gave up."""
+    return detail.startswith(("HTTP 422", "HTTP 5", "more than", "no answer within"))
 
 
 def _names_matcher() -> str:

@@ -94,9 +94,18 @@ async def test_a_chunk_that_is_too_large_is_halved() -> None:
     assert rows(counting) == rows((await counted(Recorded()))[0])
 
 
-async def test_a_server_that_gives_nothing_says_why() -> None:
-    with pytest.raises(Unavailable, match="Prometheus: HTTP 401"):
-        await counted(lambda _: httpx.Response(401))
+@pytest.mark.parametrize(("status", "tries"), [(401, 1), (503, 7)])
+async def test_a_server_that_gives_nothing_says_why(status: int, tries: int) -> None:
+    """An hour is tried again in halves down to a minute, unless less would not help."""
+    asked: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(status)
+
+    with pytest.raises(Unavailable, match=f"Prometheus: HTTP {status}"):
+        await counted(refuse)
+    assert len(asked) == tries
 
 
 async def test_no_such_series() -> None:
