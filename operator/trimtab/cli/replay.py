@@ -15,6 +15,7 @@ from trimtab.cli.replay_output import as_json, as_text
 from trimtab.decide.drift import HOURLY_LABELS_FROM
 from trimtab.errors import SpecError
 from trimtab.replay.counting import Counting
+from trimtab.replay.data_watch import DataWatch
 from trimtab.replay.looks import replay
 from trimtab.replay.matching import Matchers
 from trimtab.replay.openmetrics import read_scrapes
@@ -131,7 +132,8 @@ async def _record(options: argparse.Namespace, policy: DriftPolicy) -> Recording
     matchers = Matchers(options.of_namespace, options.pod_regex, options.labels)
     baseline = read_baseline(options.baseline, options.credentials)
     late = delay if delay is not None and delay >= HOURLY_LABELS_FROM else None
-    counting = Counting(policy.spec.window, baseline.digest, late)
+    watch = DataWatch(policy, baseline)
+    counting = Counting(policy.spec.window, baseline.digest, late, watch)
     until: float | None = None
     if options.prometheus is None:
         notes = read_scrapes(options.openmetrics, matchers, counting)
@@ -147,7 +149,8 @@ async def _record(options: argparse.Namespace, policy: DriftPolicy) -> Recording
     windows, labels = counting.windows(until), counting.labels(until)
     if all(window.counts is None for window in windows) and not labels:
         notes.append(f"nothing was counted of the baseline {baseline.digest[:19]}")
-    return Recording(baseline, windows, (*notes, *counting.notes()), labels)
+    notes += counting.notes()
+    return Recording(baseline, windows, tuple(notes), labels, counting.data())
 
 
 def _of_rows(

@@ -10,11 +10,12 @@ the start of a window where readings lie too far apart to tell: both as in the o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import median_low
 
-from trimtab.decide.drift_counts import predicted_rows
+from trimtab.decide.drift_counts import Finding, predicted_rows
 from trimtab.errors import SpecError
+from trimtab.replay.data_watch import DataWatch
 from trimtab.replay.late_labels import LateLabels
 from trimtab.replay.recording import (
     MOST_WINDOWS,
@@ -48,11 +49,16 @@ class Counting:
     """Takes the readings of all processes in order of time. window: the policy's.
 
     digest: baseline whose windows are wanted; others are only named. label_delay: where labels are
-    so late that they are counted by the hour of their prediction, when they are judged.
+    so late that they are counted by the hour of their prediction, when they are judged. data: the
+    watch of broken data, if there is one.
     """
 
     def __init__(
-        self, window: timedelta, digest: str, label_delay: timedelta | None = None
+        self,
+        window: timedelta,
+        digest: str,
+        label_delay: timedelta | None = None,
+        data: DataWatch | None = None,
     ) -> None:
         self._seconds = window.total_seconds()
         self._digest = digest
@@ -62,6 +68,8 @@ class Counting:
         self._counters = CounterStore()
         self._windows = WindowStore()
         self._windows.watch(KEY, self._seconds)
+        self._data = data
+        self._faults: dict[float, Finding] = {}
         self._seen: dict[str, _Seen] = {}
         self._found: dict[float, RecordedWindow] = {}
         self._others: set[str] = set()
@@ -82,6 +90,7 @@ class Counting:
             self._first = at
         if at // self._seconds != self._last // self._seconds:
             self._take(at)
+            self._close_data()
         if self._late is not None:
             self._late.look(at, self._rows)
         self._last = at
@@ -103,6 +112,8 @@ class Counting:
         self._windows.add(KEY, grown, at, since)
         if self._late is not None:
             self._late.add(grown, at)
+        if self._data is not None:
+            self._data.add(process, grown, at, self._usual_gap())
 
     @property
     def has_counted(self) -> bool:
@@ -135,6 +146,11 @@ class Counting:
         end = until if until is not None else self._last + self._usual_gap()
         self._late.look(end, self._rows)
         return tuple(self._late.found)
+
+    def data(self) -> dict[datetime, Finding]:
+        """Return what is found of broken data, by the start of the window; to be called last."""
+        self._close_data()
+        return {time_of(start): finding for start, finding in self._faults.items()}
 
     def notes(self) -> list[str]:
         """Say what the windows do not include, and why."""
@@ -172,6 +188,12 @@ class Counting:
             self._found[window.start] = RecordedWindow(
                 shown(window.start), time_of(window.start), time_of(window.end), window.counts
             )
+
+    def _close_data(self) -> None:
+        """Keep what the window of the last reading showed."""
+        finding = self._data.close() if self._data is not None and self._last else None
+        if finding is not None:
+            self._faults[self._last - self._last % self._seconds] = finding
 
     def _window(self, start: float) -> RecordedWindow:
         end = start + self._seconds

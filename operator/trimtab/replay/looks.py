@@ -94,7 +94,7 @@ class _Player:
     def _decide(self, moment: _Moment) -> PolicyDecision:
         window, labels = moment.window, moment.labels
         if window is not None and moment.is_new_window:
-            self._broken = self._data.finding(window)
+            self._broken = self._finding(window)
         view = labelled = None
         if window is not None:
             view = WindowView(window.start, window.end, window.counts, SILENCE)
@@ -115,6 +115,12 @@ class _Player:
         )
         jobs = tuple(self._jobs)
         return decide_policy(PolicySnapshot(self._policy, moment.at, (target,), jobs=jobs))
+
+    def _finding(self, window: RecordedWindow) -> Finding | None:
+        """Return what is found of broken data; where nothing was read, it stands as before."""
+        if self._recording.data is None:
+            return self._data.finding(window)
+        return self._recording.data.get(window.start, self._broken)
 
     def _remember(self, decision: PolicyDecision, moment: datetime) -> None:
         self._policy = self._policy.model_copy(update={"status": decision.status})

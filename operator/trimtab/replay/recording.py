@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from trimtab.api.drift_policy import DriftPolicy, SignalKind
 from trimtab.contract.artifact import Baseline, class_slice
+from trimtab.decide.drift_counts import Finding
 from trimtab.decide.model_version import score_of_baseline
 
 SeriesKey = tuple[str, frozenset[tuple[str, str]]]
@@ -49,13 +50,15 @@ class Recording:
     """`notes`: said before. The metrics of the reference are those of its baseline.
 
     labels: of late labels, in order of time; None where labels are counted in the windows, however
-    late the policy expects them. is_timed: whether the times of windows are real.
+    late the policy expects them. data: what is found of broken data, by the start of the window;
+    None where only the counts of windows can tell. is_timed: whether the times of windows are real.
     """
 
     baseline: Baseline
     windows: tuple[RecordedWindow, ...]
     notes: tuple[str, ...] = ()
     labels: tuple[RecordedLabels, ...] | None = None
+    data: Mapping[datetime, Finding] | None = None
     is_timed: bool = True
 
     def scores(self, policy: DriftPolicy) -> dict[SignalKind, float]:

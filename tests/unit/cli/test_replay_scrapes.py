@@ -97,6 +97,35 @@ def test_late_labels_are_as_they_were_known_then(
     assert (look["n"], look["value"], look["action"]) == (28 * 60, 0.5, "rollback")
 
 
+def test_broken_data_is_found_between_two_readings_not_by_the_sum_of_a_window(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fifth of the rows of 20 minutes lacks x: less than the limit over six hours."""
+    policy = files / "policy.yaml"
+    text = policy.read_text().replace("window: 1h", "window: 6h")
+    policy.write_text(text.replace("signals:", "signals:\n  - {kind: data, missing: 2%}"))
+    own = f'pod="a",model="m",version="v1",digest="d",baseline="{baseline().digest}"'
+    lines = [
+        f'trimtab_feature_missing_total{{{own},feature="x"}} '
+        f"{min(max(minute - 60, 0), 20) / 2 * 16} {T0 + 60 * minute}"
+        for minute in range(0, 5 * 60 + 2, 2)
+    ]
+    path = files / "scrapes.txt"
+    path.write_text(path.read_text() + "\n".join(lines))
+    # One more reading, so that the window of six hours is over.
+    for pod in ("a", "b"):
+        more = scrape(T0 + 6 * HOUR, 10**6, 10**6, start=T0 - 60, source=f'pod="{pod}",')
+        path.write_text(path.read_text() + "\n" + more)
+    with path.open("a") as file:
+        file.write(f'trimtab_feature_missing_total{{{own},feature="x"}} 160 {T0 + 6 * HOUR}\n')
+    assert run(files, "--output", "json") == 0
+    told = json.loads(capsys.readouterr().out)
+    (look,) = [one for one in told["looks"] if one["signal"] == "data"]
+    assert look["verdict"] == "Drifting"
+    assert look["value"] == pytest.approx(0.2, abs=0.02)
+    assert look["n"] < 3000
+
+
 def test_a_text_has_a_column_for_when_labels_were_judged_only_where_they_are_late(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
