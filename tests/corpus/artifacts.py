@@ -154,6 +154,12 @@ OF_THE_SIGNATURE: dict[str, Bad] = {
     "input_is_an_element": Bad(
         signature(inputs=[_tensor(shape=[3]), _tensor("x[1]", [])]), "Malformed", "element of 'x'"
     ),
+    "limit_infinite": Bad(
+        signature(inputs=[_tensor(minimum=float("-inf"))]), "Malformed", "inputs: x: minimum"
+    ),
+    "limits_upside_down": Bad(
+        signature(inputs=[_tensor(minimum=2, maximum=1)]), "Malformed", "inputs: x: minimum"
+    ),
     "output_twice": Bad(signature(outputs=[_CLASS, _CLASS]), "Malformed", "'class' is named twice"),
     "output_unknown": Bad(
         signature(outputs=[_tensor("value", [7])]), "OutputsDiffer", "outputs: value"
@@ -214,6 +220,14 @@ OF_THE_BASELINE: dict[str, Bad] = {
     "edges_equal": Bad(_feature(edges=[0, 0, 1, 2]), "Malformed", "x[0]: edges do not ascend"),
     "edge_not_a_number": Bad(_feature(edges=[0, 1, 2, float("nan")]), "Malformed", "finite"),
     "edge_infinite": Bad(_feature(edges=[0, 1, 2, float("inf")]), "Malformed", "finite"),
+    "bins_too_many": Bad(
+        _feature(edges=list(range(1000)), counts=[0] * 1001), "Malformed", "1001 bins"
+    ),
+    "score_bins_too_many": Bad(
+        _all(scoreEdges=[i / 1000 for i in range(1000)], scoreCounts=[0] * 1001),
+        "Malformed",
+        "scoreEdges: 1001 bins",
+    ),
     "range_upside_down": Bad(_feature(minimum=9, maximum=-9), "Malformed", "minimum"),
     "range_not_a_number": Bad(_feature(minimum=float("nan")), "Malformed", "finite"),
     "score_counts_short": Bad(_all(scoreCounts=[1]), "Malformed", "scoreEdges"),

@@ -105,6 +105,11 @@ _TOP: dict[str, tuple[bytes, str]] = {
     "outputs_name_null": (top(outputs=[{"name": None}]), "outputs[0].name"),
     "outputs_name_list": (top(outputs=[{"name": ["class"]}]), "outputs[0].name"),
     "outputs_unknown": (top(outputs=[{"name": "class"}, {"name": "z"}]), "outputs[1].name"),
+    "outputs_twice": (top(outputs=[{"name": "class"}] * 2), "outputs[1].name"),
+    "outputs_parameters_list": (
+        top(outputs=[{"name": "class", "parameters": [1]}]),
+        "outputs[0].parameters",
+    ),
     "outputs_input": (top(outputs=[{"name": "x"}]), "outputs[0].name"),
 }
 

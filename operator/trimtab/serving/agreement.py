@@ -30,6 +30,8 @@ MAX_ELEMENTS: Final = 2**21
 """Elements of one row: 16 MiB as doubles, which is what a body may hold."""
 MAX_DIMENSIONS: Final = 16
 MAX_FEATURES: Final = 200
+MAX_BINS: Final = 1000
+"""Of one feature or of the score: each is a series of every pod."""
 _PLACE: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 _TRUTHS: Final = {"false", "true"}
 
@@ -41,6 +43,7 @@ def check_signature(signature: Signature) -> None:
     for kind, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         for tensor in tensors:
             _check_shape(f"{SIGNATURE}: {kind}: {tensor.name}", tensor)
+            _check_range(f"{SIGNATURE}: {kind}: {tensor.name}", tensor.minimum, tensor.maximum)
         _check_unique(f"{SIGNATURE}: {kind}", [tensor.name for tensor in tensors])
     elements = sum(prod(tensor.shape) for tensor in signature.inputs)
     if elements > MAX_ELEMENTS:
@@ -68,6 +71,8 @@ def check_baseline(baseline: Baseline, signature: Signature) -> None:
         tensor = known.get(feature.name)
         if tensor is None:
             raise _other(f"{place}: the signature has no such input")
+        if len(feature.counts) > MAX_BINS:
+            raise _malformed(f"{place}: {len(feature.counts)} bins, at most {MAX_BINS} are counted")
         _check_counts(place, [*feature.counts, feature.missing], baseline.n)
         if isinstance(feature, NumericFeature):
             _check_numeric(place, feature, tensor)
@@ -89,6 +94,13 @@ def _check_shape(place: str, tensor: Tensor) -> None:
         )
 
 
+def _check_range(place: str, minimum: float | None, maximum: float | None) -> None:
+    if not all(isfinite(limit) for limit in (minimum, maximum) if limit is not None):
+        raise _malformed(f"{place}: minimum or maximum is not finite")
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise _malformed(f"{place}: minimum is above maximum")
+
+
 def _check_unique(place: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
@@ -101,10 +113,7 @@ def _check_numeric(place: str, feature: NumericFeature, tensor: Tensor) -> None:
     if tensor.datatype == "BYTES":
         raise _other(f"{place}: numeric, the signature says {tensor.datatype}")
     _check_edges(place, feature.edges, feature.counts)
-    if not isfinite(feature.minimum) or not isfinite(feature.maximum):
-        raise _malformed(f"{place}: minimum and maximum are not finite")
-    if feature.minimum > feature.maximum:
-        raise _malformed(f"{place}: minimum is above maximum")
+    _check_range(place, feature.minimum, feature.maximum)
 
 
 def _check_categorical(place: str, feature: CategoricalFeature, tensor: Tensor) -> None:
@@ -134,6 +143,8 @@ def _check_all_watched(features: Sequence[_Feature], signature: Signature) -> No
 def _check_score(baseline: Baseline, signature: Signature) -> None:
     place = f"{BASELINE}: scoreEdges"
     edges = baseline.score_edges
+    if len(baseline.score_counts) > MAX_BINS:
+        raise _malformed(f"{place}: {len(baseline.score_counts)} bins, at most {MAX_BINS}")
     _check_edges(place, edges, baseline.score_counts)
     _check_counts(f"{BASELINE}: scoreCounts", baseline.score_counts, baseline.n)
     if signature.classes and edges and not 0 <= edges[0] <= edges[-1] <= 1:

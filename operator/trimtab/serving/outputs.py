@@ -30,14 +30,18 @@ class Outputs:
             return self._all
         if type(wanted) is not list:
             raise RequestInvalid("outputs: a list is wanted")
-        names = []
+        names: list[str] = []
         for index, item in enumerate(wanted):
             name = item.get("name") if type(item) is dict else None
             if type(name) is not str or name not in self._make:
                 known = ", ".join(self._all)
                 raise RequestInvalid(f"outputs[{index}].name: is not an output; there is {known}")
+            if name in names:
+                raise RequestInvalid(f"outputs[{index}].name: {name!r} is asked for twice")
             parameters = item.get("parameters")
-            if type(parameters) is dict and parameters.get("binary_data"):
+            if parameters is not None and type(parameters) is not dict:
+                raise RequestInvalid(f"outputs[{index}].parameters: an object is wanted")
+            if parameters is not None and parameters.get("binary_data"):
                 raise RequestInvalid(
                     f"outputs[{index}].parameters.binary_data: only JSON is answered"
                 )
@@ -91,7 +95,7 @@ class Outputs:
                 shown = [name.lower() in ("true", "1") for name in self._classes]
             else:
                 shown = [int(float(name)) for name in self._classes]
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ArtifactRefused("OutputsDiffer", f"{place}: classes are not numbers") from error
         return lambda prediction, rows: [
             shown[index] for index in _part(prediction.predicted, rows).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from trimtab.contract.artifact import (
 )
 from trimtab.serving.elements import row_type
 from trimtab.serving.model import Matrix, feature_names
+
+_LARGEST_WHOLE: Final = {"INT32": 2.0**31 - 1, "INT64": 2.0**63 - 1024}
+"""The largest double that fits; a baseline may say what no value can be."""
 
 
 def sample_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
@@ -45,7 +49,8 @@ def _value(
     if tensor.datatype == "BOOL":
         return float(share >= 0.5)
     number = _number(tensor, feature, share)
-    return float(round(number)) if tensor.datatype.startswith("INT") else number
+    largest = _LARGEST_WHOLE.get(tensor.datatype)
+    return number if largest is None else float(round(min(max(number, -largest), largest)))
 
 
 def _number(
