@@ -78,5 +78,5 @@ def time_of(seconds: float) -> datetime:
 
 
 def shown(seconds: float) -> str:
-    """Return how a time in Unix seconds is shown: to the minute, UTC."""
-    return f"{time_of(seconds):%Y-%m-%d %H:%M}"
+    """Return how a time in Unix seconds is shown: UTC, to the minute where it is a whole one."""
+    return f"{time_of(seconds):{'%Y-%m-%d %H:%M' if seconds % 60 == 0 else '%Y-%m-%d %H:%M:%S'}}"

@@ -141,6 +141,13 @@ def test_what_nobody_can_share_out_between_windows_is_left_out(tmp_path: Path) -
     assert any("more than a tenth of a window" in note for note in notes)
 
 
+def test_windows_shorter_than_a_minute_have_names_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("".join(scrape(T0 + i, i, 0, start=T0 - 9) for i in range(61)))
+    windows, _ = counted(path, window=30)
+    assert [window.name for window in windows] == ["2026-01-01 00:00", "2026-01-01 00:00:30"]
+
+
 def test_silence_is_a_window_without_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     times = [*range(5), *range(150, 190)]
