@@ -28,6 +28,7 @@ DEBIAN_PACKAGES = {
     "etcd-server": "/usr/bin/etcd",
     "openssl": "/usr/bin/openssl",
     "busybox-static": "/usr/bin/busybox",
+    "prometheus": "/usr/bin/prometheus",  # a backend for the tests of metrics.prometheus
 }
 IMAGE_PACKAGES = {
     "buildah": "/usr/bin/buildah",

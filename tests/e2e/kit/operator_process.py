@@ -61,7 +61,7 @@ class OperatorProcess:
     def kill(self) -> None:
         """End the process with SIGKILL, in the middle of whatever it does."""
         container = self.container()
-        pids = _processes_of(container)
+        pids = processes_of(container)
         if pids:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
@@ -97,7 +97,7 @@ class OperatorProcess:
         )
 
 
-def _processes_of(container: str) -> list[int]:
+def processes_of(container: str) -> list[int]:
     """Return the processes of a container on this machine."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cgroup"):

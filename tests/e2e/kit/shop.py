@@ -50,6 +50,7 @@ class Shop:
         rollout: Json | None = None,
         guard: Json | None = None,
         serving: Json | None = None,
+        metrics: Json | None = None,
         poll_seconds: float = 0.15,
     ) -> None:
         """rollout: fields of spec.rollout; serving: fields of spec.serving, merged over ours."""
@@ -57,7 +58,7 @@ class Shop:
         self.api = api
         self.name = name
         self.replicas = replicas
-        self.interval = interval
+        self.metrics = metrics or {"scrape": {"interval": interval}}
         self.serving = serving or {}
         self.rollout = {"scaleDownDelay": "5s", "minSamples": 10, **(rollout or {})}
         if self.rollout.get("strategy", "canary") == "canary":
@@ -105,7 +106,7 @@ class Shop:
             "model": self.name,
             "version": version,
             "replicas": self.replicas,
-            "metrics": {"scrape": {"interval": self.interval}},
+            "metrics": self.metrics,
             "serving": {"podTemplate": _pod_template(), **self.serving, **serving},
             "rollout": self.rollout,
         }
