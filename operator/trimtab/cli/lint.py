@@ -14,13 +14,14 @@ from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
 from trimtab.api.meta import API_VERSION
-from trimtab.cli.lint_facts import Beside, Stated, facts_of, selected
+from trimtab.cli.api import ApiServer, usual_namespace
+from trimtab.cli.lint_facts import Beside, Stated, facts_of, objects_of, selected
 from trimtab.cli.manifest_check import MODELS, read_object
 from trimtab.cluster.port import Json
 from trimtab.decide.policy_lint import policy_remarks
 from trimtab.decide.remarks import Remark, Severity
 from trimtab.decide.rollout_lint import deployment_remarks
-from trimtab.errors import SpecError
+from trimtab.errors import SpecError, TrimtabError
 from trimtab.simulation.manifests import documents_in, documents_of, yaml_files
 
 CLEAN, WARNED, BROKEN = 0, 1, 2
@@ -64,6 +65,13 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="of the artifacts' store, one file a setting; else the environment counts",
     )
+    one.add_argument(
+        "--cluster",
+        action="store_true",
+        help="Deployments, policies and versions of the namespace count beside the files",
+    )
+    one.add_argument("-n", "--namespace", default=argparse.SUPPRESS, help="with --cluster")
+    one.add_argument("--context", default=argparse.SUPPRESS, help="with --cluster")
     one.add_argument("--strict", action="store_true", help="exit with 1 where there are warnings")
     one.add_argument("--output", choices=("text", "json"), default="text")
     one.set_defaults(run=run_lint)
@@ -80,8 +88,9 @@ async def run_lint(options: argparse.Namespace) -> int:
             per_second=options.requests_per_second,
             reads_artifacts=options.artifacts,
         )
-        found, objects = _lint(options.paths, stated)
-    except SpecError as error:
+        around = await _of_cluster(options) if options.cluster else []
+        found, objects = lint(options.paths, stated, around)
+    except TrimtabError as error:
         print(f"error: {error}", file=sys.stderr)
         return BROKEN
     told = _folded(found)
@@ -92,11 +101,24 @@ async def run_lint(options: argparse.Namespace) -> int:
     return WARNED if options.strict and "warning" in severities else CLEAN
 
 
+async def _of_cluster(options: argparse.Namespace) -> list[Kind]:
+    server = await ApiServer.connect(options.context)
+    try:
+        return await objects_of(server, options.namespace or usual_namespace(options.context))
+    finally:
+        await server.close()
+
+
 # --- objects ------------------------------------------------------------------------------------
 
 
-def _lint(paths: Sequence[Path], stated: Stated) -> tuple[list[Told], int]:
-    """Return all remarks and the number of objects; SpecError where there is nothing to read."""
+def lint(
+    paths: Sequence[Path], stated: Stated, around: Sequence[Kind] = ()
+) -> tuple[list[Told], int]:
+    """Return all remarks and the number of objects; SpecError where there is nothing to read.
+
+    around: objects that are looked at but not judged, unless the files have their own.
+    """
     found: list[Told] = []
     objects: list[tuple[str, str, Kind]] = []
     count = 0
@@ -115,7 +137,7 @@ def _lint(paths: Sequence[Path], stated: Stated) -> tuple[list[Told], int]:
                 objects.append((str(path), name, one))
     if not count and not found:
         raise SpecError(f"no object of {API_VERSION} in the files")
-    beside = Beside.of(one for _, _, one in objects)
+    beside = Beside.of((one for _, _, one in objects), around)
     for file, name, one in objects:
         found += [Told((file,), name, remark) for remark in _remarks(one, beside, stated)]
     return found, count
@@ -159,11 +181,11 @@ def _selector_remarks(policy: DriftPolicy, beside: Beside) -> list[Remark]:
     known = {deployment.metadata.name for deployment in beside.deployments}
     for name in policy.spec.selector.deployments:
         if name not in known:
-            text = f"there is no Deployment {name} in the files"
+            text = f"there is no Deployment {name} here"
             found.append(Remark("warning", "selector", f"{field}.deployments", text))
     own = selected(policy, beside.deployments)
     if not own and not policy.spec.selector.deployments:
-        text = "no Deployment in the files has these labels"
+        text = "no Deployment here has these labels"
         found.append(Remark("warning", "selector", f"{field}.matchLabels", text))
     for other in beside.policies:
         if other.metadata.name == policy.metadata.name:
@@ -186,7 +208,7 @@ def _pin_remarks(deployment: Deployment, beside: Beside) -> list[Remark]:
     if pinned is None or not line or any(v.spec.version == pinned for v in line):
         return []
     there = ", ".join(sorted({v.spec.version for v in line}))
-    text = f"there is no version {pinned} of {deployment.spec.model} in the files, only {there}"
+    text = f"there is no version {pinned} of {deployment.spec.model} here, only {there}"
     return [Remark("warning", "version", "spec.version", text)]
 
 

@@ -10,13 +10,17 @@ from pathlib import Path
 from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
+from trimtab.api.meta import Metadata
 from trimtab.api.model_version import ModelVersion
+from trimtab.cli.api import Api
 from trimtab.cli.artifacts import (
     ArtifactAway,
     read_baseline,
     read_documents_at,
     read_signature,
 )
+from trimtab.cli.manifest_check import read_object
+from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.decide.model_lint import Facts
 from trimtab.decide.remarks import Remark, Severity
@@ -67,14 +71,32 @@ class Beside:
     versions: tuple[ModelVersion, ...]
 
     @classmethod
-    def of(cls, objects: Iterable[Kind]) -> Beside:
-        """Sort objects by kind."""
+    def of(cls, objects: Iterable[Kind], around: Iterable[Kind] = ()) -> Beside:
+        """Sort objects by kind; those `around` count where there is none of their name."""
         found = list(objects)
+        named = {_name(one) for one in found}
+        found += [one for one in around if _name(one) not in named]
         return cls(
             tuple(one for one in found if isinstance(one, Deployment)),
             tuple(one for one in found if isinstance(one, DriftPolicy)),
             tuple(one for one in found if isinstance(one, ModelVersion)),
         )
+
+
+def _name(one: Kind) -> tuple[str, str]:
+    metadata = getattr(one, "metadata", None)
+    return type(one).__name__, metadata.name if isinstance(metadata, Metadata) else ""
+
+
+async def objects_of(api: Api, namespace: str) -> list[Kind]:
+    """Return what a namespace of a cluster has; what cannot be read is left out."""
+    found: list[Kind] = []
+    for resource in (DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS):
+        for document in await api.list(resource, namespace):
+            one, _ = read_object(document)
+            if one is not None:
+                found.append(one)
+    return found
 
 
 def selected(policy: DriftPolicy, deployments: Sequence[Deployment]) -> list[Deployment]:

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.cli.fakes import FakeApi
+from tests.unit.reconcile.worlds import Shop
 from tests.unit.replay.recorded import baseline
 
+from trimtab.cli.lint import lint as lint_files
+from trimtab.cli.lint_facts import Stated, objects_of
 from trimtab.cli.main import main
 from trimtab.contract import location
 
@@ -279,3 +283,26 @@ def test_requests_are_rows_unless_rows_are_stated(
     with pytest.raises(SystemExit):
         main(["lint", str(path), "--rows-per-window", "0"])
     assert "is not a number above 0" in capsys.readouterr().err
+
+
+async def test_a_cluster_counts_beside_the_files(tmp_path: Path) -> None:
+    """There the Deployment is, and its version says a score; here only the policy."""
+    shop = Shop()
+    await shop.serve("v1")
+    around = await objects_of(FakeApi(shop.cluster), "shop")
+    assert {type(one).__name__ for one in around} == {"Deployment", "ModelVersion"}
+    path = written(tmp_path, POLICY.replace("[digits]", "[digits, other]"))
+    stated = Stated(rows=10**6)
+    alone, _ = lint_files([path], stated)
+    assert alone == []
+    found, count = lint_files([path], stated, around)
+    assert count == 1
+    assert [one.remark.message for one in found] == ["there is no Deployment other here"]
+
+
+def test_without_a_cluster_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    assert main(["lint", str(written(tmp_path, POLICY)), "--cluster"]) == 2
+    assert "there is no kubeconfig" in capsys.readouterr().err
