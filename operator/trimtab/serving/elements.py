@@ -95,6 +95,8 @@ def read_elements(place: str, tensor: Tensor, sent: str, rows: int, data: Any) -
         raise RequestInvalid(f"{place}: holds a number that is too large") from error
     if not np.isfinite(numbers).all():
         _check_finite(place, tensor, numbers)
+    if sent == tensor.datatype == "FP64":
+        return numbers
     for datatype in (sent, tensor.datatype):
         if datatype not in ("FP64", "BOOL"):
             _check_range(place, datatype, numbers)

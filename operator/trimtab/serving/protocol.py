@@ -17,13 +17,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 from collections import deque
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from trimtab.serving.heads import framing_of, is_host, path_of
 from trimtab.serving.messages import (
     CLIENT_LEFT,
     Request,
@@ -44,7 +44,6 @@ DISCARD_SECONDS: Final = 2.0
 NEW_IN_DRAIN_SECONDS: Final = 1.0
 RECENT_SECONDS: Final = 1.0
 _FREE: Final = float("inf")
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
 
 
 class Connection(asyncio.Protocol):
@@ -58,10 +57,13 @@ class Connection(asyncio.Protocol):
         self._first = b""  # of the body; most bodies come in one piece
         self._further = bytearray()
         self._body_bytes = 0
-        self._head_bytes = 0  # of names and values, trailers included
-        self._unread_bytes = 0  # since the parser last had something to tell
+        self._told_bytes = 0  # of targets, names and values, of all requests
+        self._head_start = 0  # what was told before the request being received
+        self._silent_bytes = 0  # read since the parser last had something to tell
+        self._last_told = (0, 0)
         self._in_head = False
         self._upgrading = False
+        self._host: bytes | None = b"\0"  # the last one found good
         self._answering: Request | None = None
         self._waiting: deque[Request] = deque()
         self._pumping = False
@@ -107,35 +109,36 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._unread_bytes += len(data)
         try:
-            while data and not self._deaf:
-                data = self._parsed(data)
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError:
             log.exception("a request could not be read")
             self._transport.abort()
         except httptools.HttpParserError as error:
             self._refuse_rest(error_response(400, f"malformed HTTP: {error}"))
-        if self._receiving is not None and (
-            self._head_bytes > MAX_HEAD_BYTES or self._unread_bytes > MAX_HEAD_BYTES
-        ):
+        if self._receiving is not None:
+            self._check_head(len(data))
+
+    def _check_head(self, read: int) -> None:
+        """Bound what a request has beside its body: lines told, and a line that never ends."""
+        told = (self._told_bytes, self._body_bytes)
+        self._silent_bytes = self._silent_bytes + read if told == self._last_told else 0
+        self._last_told = told
+        if max(self._silent_bytes, self._told_bytes - self._head_start) > MAX_HEAD_BYTES:
             self._refuse_rest(_head_too_long())
 
-    def _parsed(self, data: bytes) -> bytes:
-        """Feed the parser; return what it has left over after a request that asks to upgrade.
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Answer a request that asks to upgrade as plain HTTP/1.1; go on with `rest`.
 
-        It is answered as plain HTTP/1.1. The parser takes such a request for one without a body
-        and stops; the Java client, which asks each time, sends bodies. So another parser goes on
-        behind a head that says the same about the body.
+        The parser takes it for one without a body and stops; the Java client, which asks each
+        time, sends bodies. So another parser goes on behind a head that says the same of the body.
         """
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            request = self._receiving
+        while (request := self._receiving) is not None and not self._deaf:
             self._parser = httptools.HttpRequestParser(self)
-            if request is None or self._deaf:
-                return b""  # refused already
-            framing = _framing(request.headers)
+            framing = framing_of(request.headers)
             if framing:
                 self._receiving = None  # the head is not told a second time
                 self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing)
@@ -143,8 +146,12 @@ class Connection(asyncio.Protocol):
             self._upgrading = False
             if not framing:
                 self.on_message_complete()
-            return data[upgrade.args[0] :]
-        return b""
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            else:
+                return
 
     # Parser.
 
@@ -154,20 +161,20 @@ class Connection(asyncio.Protocol):
         self._receiving = Request(perf_counter(), self._deliver)
         self._receiving.abandoned = True  # until admitted, nobody has to hear of its end
         self._in_head = True
-        self._head_bytes = self._body_bytes = self._unread_bytes = 0
+        self._body_bytes = 0
+        self._head_start = self._told_bytes
 
     def on_url(self, url: bytes) -> None:
         request = self._receiving
         if request is not None:
-            self._head_bytes += len(url)
+            self._told_bytes += len(url)
             request.path += url.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         request = self._receiving
         if request is None:
             return
-        self._unread_bytes = 0
-        self._head_bytes += len(name) + len(value)
+        self._told_bytes += len(name) + len(value)
         if self._in_head:  # trailers are counted and thrown away
             key = name.lower()
             known = request.headers.get(key)
@@ -178,18 +185,20 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         self._in_head = False
-        self._unread_bytes = 0
         headers = request.headers
         request.method = self._parser.get_method().decode("latin-1")
         request.keep_alive = self._parser.should_keep_alive()
-        request.path = _path(request.path)
+        if "?" in request.path or request.path[:1] != "/":
+            request.path = path_of(request.path)
         request.abandoned = False
-        request.refusal = self._application.admit(request) or self._ill_hosted(headers)
+        request.refusal = self._application.admit(request)
+        if headers.get(b"host") != self._host:
+            request.refusal = request.refusal or self._ill_hosted(headers)
         self._upgrading = b"upgrade" in headers and self._parser.should_upgrade()
         length = headers.get(b"content-length", b"0")
         if int(length) > self._port.bounds.max_body_bytes:
             self._refuse_rest(self._too_long())
-        elif self._head_bytes > MAX_HEAD_BYTES:
+        elif self._told_bytes - self._head_start > MAX_HEAD_BYTES:
             self._refuse_rest(_head_too_long())
         elif request.method == "CONNECT":
             self._refuse_rest(request.refusal or error_response(405, "this is no proxy"))
@@ -202,7 +211,10 @@ class Connection(asyncio.Protocol):
             if self._parser.get_http_version() != "1.1":
                 return None
             return error_response(400, "host: is missing")
-        return None if _HOST.fullmatch(host) else error_response(400, "host: is not one host")
+        if not is_host(host):
+            return error_response(400, "host: is not one host")
+        self._host = host
+        return None
 
     def _expected(self, request: Request, expectation: bytes) -> None:
         if expectation != b"100-continue":
@@ -215,7 +227,6 @@ class Connection(asyncio.Protocol):
     def on_body(self, chunk: bytes) -> None:
         if self._receiving is None:
             return
-        self._unread_bytes = 0
         self._body_bytes += len(chunk)
         if self._body_bytes > self._port.bounds.max_body_bytes:
             self._refuse_rest(self._too_long())
@@ -370,25 +381,6 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection at once."""
         self._transport.abort()
-
-
-def _framing(headers: dict[bytes, bytes]) -> bytes:
-    """Return the end of a head that announces the same body; nothing where there is none."""
-    if b"transfer-encoding" in headers:
-        return b"transfer-encoding: %b\r\n\r\n" % headers[b"transfer-encoding"]
-    length = int(headers.get(b"content-length", b"0"))
-    return b"content-length: %d\r\n\r\n" % length if length else b""
-
-
-def _path(target: str) -> str:
-    """Return the path of a request target; one with scheme and host is allowed, too."""
-    path = target.partition("?")[0]
-    if path.startswith("/"):
-        return path
-    scheme, separator, rest = path.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        return "/" + rest.partition("/")[2]
-    return path
 
 
 def _head_too_long() -> Response:
