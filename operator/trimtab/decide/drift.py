@@ -47,6 +47,8 @@ from trimtab.decide.snapshot import Request
 QUARTER = timedelta(days=90)
 LARGEST_ALPHA = 0.1
 """A look is never taken at a weaker level, however generous the budget."""
+SMALLEST_ALPHA = 1e-12
+"""Nor at a stricter one: below it, one minus the level is one to a computer."""
 REMEMBERED_SKIPS = 100
 HOURLY_LABELS_FROM = timedelta(hours=1)
 """From this label delay on, labels are counted by the hour of their prediction."""
@@ -186,7 +188,7 @@ def alpha_of_look(policy: DriftPolicy) -> float:
     spec = policy.spec
     looks = max(1.0, QUARTER / spec.window)
     share = spec.false_alarms.per_quarter / looks / len(spec.signals)
-    return min(LARGEST_ALPHA, share)
+    return min(LARGEST_ALPHA, max(SMALLEST_ALPHA, share))
 
 
 def standard_of(signal: Signal, target: Target) -> Standard | None:

@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from trimtab.api.drift_policy import DriftPolicy, Signal
 from trimtab.api.fields import LONGEST, format_duration
-from trimtab.decide.drift import LARGEST_ALPHA, QUARTER, alpha_of_look
+from trimtab.decide.drift import LARGEST_ALPHA, QUARTER, SMALLEST_ALPHA, alpha_of_look
 from trimtab.decide.drift_quality import DROP_TO_FIND
 from trimtab.decide.drift_signals import DEFAULT_TOLERANCE, PSI_TO_FIND
 from trimtab.decide.drift_windows import window_warning
@@ -39,6 +39,7 @@ def policy_remarks(policy: DriftPolicy, facts: Facts) -> list[Remark]:
     warning = window_warning(policy.spec)
     if warning is not None:
         found.append(Remark("warning", "window", "spec.window", warning))
+    found += _budget_remarks(policy)
     for index, signal in enumerate(policy.spec.signals):
         field = f"spec.signals[{index}]"
         impossible = signal_remarks(signal, field, policy.spec.window, facts)
@@ -49,6 +50,19 @@ def policy_remarks(policy: DriftPolicy, facts: Facts) -> list[Remark]:
 
 
 # --- rows, budget, tolerance --------------------------------------------------------------------
+
+
+def _budget_remarks(policy: DriftPolicy) -> list[Remark]:
+    """A budget so strict that no test is that sure; the verdicts stop at SMALLEST_ALPHA."""
+    budget = policy.spec.false_alarms.per_quarter
+    looks = max(1.0, QUARTER / policy.spec.window) * len(policy.spec.signals)
+    if budget / looks >= SMALLEST_ALPHA:
+        return []
+    text = (
+        f"{budget:g} over {looks:.2g} looks a quarter is stricter than any test can be: each look "
+        f"is taken at a level of {SMALLEST_ALPHA:g}"
+    )
+    return [Remark("warning", "budget", "spec.falseAlarms.perQuarter", text)]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.contract.artifact import (
@@ -17,7 +19,7 @@ from trimtab.contract.artifact import (
     Signature,
     Tensor,
 )
-from trimtab.decide.drift import alpha_of_look
+from trimtab.decide.drift import SMALLEST_ALPHA, alpha_of_look
 from trimtab.decide.drift_signals import judge_inputs
 from trimtab.decide.model_lint import POD_LABEL_DELAY, Facts
 from trimtab.decide.policy_lint import policy_remarks
@@ -124,6 +126,12 @@ def test_a_budget_too_strict_for_the_rows_says_which_would_do() -> None:
     assert budget > 0.01
     enough = policy(window="1h", season="1h", falseAlarms={"perQuarter": budget})
     assert remarks(enough, rows=250) == []
+
+
+def test_a_budget_that_no_test_can_keep() -> None:
+    one = policy(window="1s", season="1s", falseAlarms={"perQuarter": 1e-6})
+    assert remarks(one) == [("warning", "budget", "spec.falseAlarms.perQuarter")]
+    assert alpha_of_look(one) == SMALLEST_ALPHA
 
 
 def test_a_baseline_too_small_for_the_budget_is_one_that_no_traffic_helps() -> None:
@@ -280,3 +288,27 @@ def test_actions_that_never_happen() -> None:
         ("warning", "actions", "spec.actions[2].signal"),
     ]
     assert remarks(policy()) == []
+
+
+@given(
+    window=st.sampled_from(["1ms", "1s", "20s", "1h", "24h", "5h", "87600h"]),
+    season=st.sampled_from(["1ms", "7s", "1h", "24h", "87600h"]),
+    budget=st.sampled_from([1e-6, 0.001, 1.0, 1000.0]),
+    tolerance=st.sampled_from([0.0, 1e-9, 0.001, 0.02, 1.0, 10.0]),
+    rows=st.none() | st.sampled_from([1e-3, 1.0, 50.0, 1e4, 1e9, 1e12]),
+    n=st.none() | st.sampled_from([0, 1, 300, 10**6]),
+)
+def test_any_policy_that_the_schema_lets_through_can_be_told_about(
+    window: str, season: str, budget: float, tolerance: float, rows: float | None, n: int | None
+) -> None:
+    signals = [
+        {"kind": "inputs", "tolerance": tolerance},
+        {"kind": "outcomes", "floor": {"limit": "0.01%"}, "labelDelay": "1h"},
+        {"kind": "quality", "floor": {"limit": "100%"}},
+    ]
+    one = policy(*signals, window=window, season=season, falseAlarms={"perQuarter": budget})
+    known = None if n is None else baseline(n=n)
+    for remark in policy_remarks(one, Facts(rows=rows, baseline=known)):
+        assert remark.message
+        assert "nan" not in remark.message
+        assert " inf" not in remark.message
