@@ -301,7 +301,7 @@ def test_actions_that_never_happen() -> None:
 def test_any_policy_that_the_schema_lets_through_can_be_told_about(
     window: str, season: str, budget: float, tolerance: float, rows: float | None, n: int | None
 ) -> None:
-    signals = [
+    signals: list[dict[str, Any]] = [
         {"kind": "inputs", "tolerance": tolerance},
         {"kind": "outcomes", "floor": {"limit": "0.01%"}, "labelDelay": "1h"},
         {"kind": "quality", "floor": {"limit": "100%"}},
