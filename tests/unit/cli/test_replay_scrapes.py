@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -203,6 +204,17 @@ def test_a_server_that_is_not_there_is_told(
     url = "http://127.0.0.1:9"
     assert main(["replay", str(files / "policy.yaml"), "--prometheus", url, *usual]) == 1
     assert capsys.readouterr().err.startswith("error: Prometheus: ConnectError")
+
+
+def test_scrapes_come_from_the_standard_input_too(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(files) == 0
+    told = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.StringIO((files / "scrapes.txt").read_text()))
+    usual = ["--openmetrics", "-", "--baseline", str(files / "baseline.json")]
+    assert main(["replay", str(files / "policy.yaml"), *usual]) == 0
+    assert capsys.readouterr().out == told
 
 
 # --- pictures -----------------------------------------------------------------------------------
