@@ -11,7 +11,7 @@ import time
 
 from tests.bench.statistics.rows import Row, render
 
-SECTIONS = ("gate", "stream", "distance", "looks", "quality")
+SECTIONS = ("gate", "stream", "series", "distance", "looks", "quality")
 
 
 def main() -> None:

@@ -5,7 +5,10 @@ One after another, on one stage: each act takes up what the one before left.
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.demo.acts import (
@@ -16,6 +19,7 @@ from tests.demo.acts import (
     worse_is_rolled_back,
 )
 from tests.demo.stage import Stage
+from tests.e2e.kit.api import until
 from tests.e2e.kit.operator_process import OperatorProcess
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
@@ -59,3 +63,52 @@ def test_no_request_was_lost_and_one_retraining_was_made(stage: Stage) -> None:
     assert len(view.retrainings) == len(made) == 1
     ends = [f"{end['version']} {end['outcome']}" for end in view.status["history"]]
     assert ends == ["v1 Promoted", "v2 RolledBack", "v3 Promoted", f"{made[0]} Promoted"]
+
+
+WINDOW_SECONDS = 60
+PATIENT = f"""\
+apiVersion: trimtab.dev/v1alpha1
+kind: DriftPolicy
+metadata: {{name: patient}}
+spec:
+  selector: {{deployments: [digits]}}
+  window: {WINDOW_SECONDS}s
+  season: {WINDOW_SECONDS}s
+  signals:
+  - {{kind: inputs, tolerance: 0.02}}
+"""
+
+
+def _signals(stage: Stage) -> dict[str, Any]:
+    raw = stage.kubectl("get", "driftpolicy", "patient", "-o", "json")
+    entries = (json.loads(raw).get("status") or {}).get("signals") or []
+    return next((e for e in entries if e.get("windowEnd")), {})
+
+
+def test_a_window_that_is_open_while_the_operator_is_killed_is_whole(
+    stage: Stage, release: OperatorProcess
+) -> None:
+    if _seen != list(ACTS):
+        pytest.skip("not all acts were seen")
+    stage.kubectl("delete", "driftpolicy", "--all")
+    # A window that is watched from its start on, and a save in it before the kill.
+    begin = (time.time() // WINDOW_SECONDS + 1) * WINDOW_SECONDS
+    until("a window begins", lambda: time.time() > begin, WINDOW_SECONDS + 5)
+    stage.kubectl("apply", "-f", "-", stdin=PATIENT)
+    until("most of the window is over", lambda: time.time() > begin + 45, 120, every=0.5)
+    release.kill()
+    release.wait_until_working()
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin + WINDOW_SECONDS))
+    found = until(
+        "the window is judged",
+        lambda: entry if (entry := _signals(stage)).get("windowEnd") == at else None,
+        150,
+        every=0.5,
+    )
+    lines = stage.stats(900)["seconds"]
+    answered = sum(
+        line["ok"] for line in lines if begin + 1 <= line["time"] < begin + WINDOW_SECONDS
+    )
+    assert answered > 1000
+    # Seconds of the users against scrapes each second: the ends differ by a second or two.
+    assert found["n"] == pytest.approx(answered, rel=0.08), (found, answered)

@@ -52,8 +52,8 @@ class BothSources:
         self.keys = f"{self.namespace}/scraped", f"{self.namespace}/asked"
 
     async def find_pods(self) -> None:
-        found = await asyncio.to_thread(self.shop.pods)
-        pods = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        listed = await asyncio.to_thread(self.shop.pods)
+        pods = [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
         targets = [found for pod in pods if (found := target_of(pod, 1.0)) is not None]
         scraped, asked = self.keys
         self.telemetry.set_targets(scraped, targets)
