@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from io import BytesIO
 from typing import Any, NamedTuple
+from zipfile import ZipFile
 
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -49,6 +52,30 @@ def _forged_forest(draft: Draft) -> None:
 def _narrow(draft: Draft) -> None:
     rows = draft.stored.rows
     model(LogisticRegression().fit(rows[:, :3], (rows[:, 0] > 0).astype(int)))(draft)
+
+
+def part_of_the_model(name: str, change: Callable[[bytes], bytes]) -> Edit:
+    """Change one file of the zip that the model is, and the first array where none is named."""
+
+    def edit(draft: Draft) -> None:
+        with ZipFile(draft.folder / MODEL) as packed:
+            parts = {one: packed.read(one) for one in packed.namelist()}
+        chosen = name or next(one for one in parts if one.endswith(".npy"))
+        parts[chosen] = change(parts[chosen])
+        content = BytesIO()
+        with ZipFile(content, "w") as packed:
+            for one, data in parts.items():
+                packed.writestr(one, data)
+        rewrite(MODEL, content.getvalue())(draft)
+
+    return edit
+
+
+def _unpacking_to_gigabytes(draft: Draft) -> None:
+    content = bytearray((draft.folder / MODEL).read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 24 : entry + 28] = (2**32 - 2).to_bytes(4, "little")  # its unpacked size
+    rewrite(MODEL, bytes(content))(draft)
 
 
 def _feature(**changes: Any) -> Edit:
@@ -113,6 +140,27 @@ OF_THE_MODEL: dict[str, Bad] = {
     "model_a_pickle": Bad(rewrite(MODEL, b"cos\nsystem\n(S'true'\ntR."), "Malformed", MODEL),
     "model_runs_a_command": Bad(model(FunctionTransformer(os.system)), "UntrustedType", "system"),
     "model_evaluates": Bad(model(FunctionTransformer(eval)), "UntrustedType", "eval"),
+    "model_not_utf8": Bad(
+        part_of_the_model("schema.json", lambda data: data[:-9] + b"\xff" * 9), "Malformed", MODEL
+    ),
+    "model_schema_cut": Bad(
+        part_of_the_model("schema.json", lambda data: data[:-1]), "Malformed", MODEL
+    ),
+    "model_schema_deep": Bad(
+        part_of_the_model("schema.json", lambda _data: _DEEP), "Malformed", MODEL
+    ),
+    "model_schema_empty": Bad(
+        part_of_the_model("schema.json", lambda _data: b"{}"), "Malformed", MODEL
+    ),
+    "model_array_cut": Bad(part_of_the_model("", lambda data: data[:-1]), "Malformed", MODEL),
+    "model_array_of_objects": Bad(
+        part_of_the_model(
+            "", lambda data: data.replace(b"'<f8'", b"'|O8'").replace(b"'<i8'", b"'|O8'")
+        ),
+        "Malformed",
+        MODEL,
+    ),
+    "model_unpacks_to_gigabytes": Bad(_unpacking_to_gigabytes, "TooLarge", "unpacks to"),
     "model_a_dict": Bad(model({"a": 1}), "Malformed", "no predict"),
     "model_only_transforms": Bad(model(StandardScaler()), "Malformed", "no predict"),
     "model_not_fitted": Bad(model(LogisticRegression()), "WarmUpFailed", "NotFitted"),

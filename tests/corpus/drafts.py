@@ -67,7 +67,7 @@ def rewrite(name: str, content: bytes) -> Edit:
     def edit(draft: Draft) -> None:
         draft.write(name, content)
         entry = draft.listed(name)
-        entry.pop("sha256")
+        entry.pop("sha256", None)
 
     return edit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any, NamedTuple
 
 INFER = "/v2/models/digits/infer"
@@ -15,6 +16,7 @@ TABLE: dict[str, tuple[str, Any]] = {
     "member": ("BOOL", [True, False]),
     "z": ("FP32", [0.5, 1.5]),
 }
+WORDS = (b"NaN", b"null", b"[", b"]", b"{}", b'"', b"\\u", b"\xff", b"1e999", b"-", b"\0", b",,")
 MAX_BODY_BYTES = 200_000
 MAX_ROWS = 64
 
@@ -68,3 +70,23 @@ def columns(**changes: tuple[str, Any]) -> bytes:
         if data is not None
     ]
     return body({"inputs": found})
+
+
+def spoiled(good: bytes, chance: random.Random) -> bytes:
+    """Return `good` with one to three bytes cut, doubled, flipped or replaced by a word."""
+    found = bytearray(good)
+    for _ in range(chance.randint(1, 3)):
+        start = chance.randrange(len(found))
+        stop = start + chance.choice((0, 1, 1, 4, 40))
+        match chance.randrange(4):
+            case 0:
+                del found[start:stop]
+            case 1:
+                found[start:start] = found[start:stop]
+            case 2:
+                found[start] ^= 1 << chance.randrange(8)
+            case _:
+                found[start:stop] = chance.choice(WORDS)
+        if not found:
+            return b"{"
+    return bytes(found)

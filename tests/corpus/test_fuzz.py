@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from tests.corpus.conftest import Field
 from tests.corpus.ground import Peer, peer, settled
-from tests.corpus.sent import PREDICT, TABLE, VECTOR, body, columns, request, tensor, top
+from tests.corpus.sent import PREDICT, TABLE, VECTOR, body, columns, request, spoiled, tensor, top
 
 MUTATIONS = 60
-WORDS = (b"NaN", b"null", b"[", b"]", b"{}", b'"', b"\\u", b"\xff", b"1e999", b"-", b"\0", b",,")
 _LEAVES = (
     some.none()
     | some.booleans()
@@ -33,26 +32,6 @@ _TREES = some.recursive(
     ),
     max_leaves=10,
 )
-
-
-def spoiled(good: bytes, chance: random.Random) -> bytes:
-    """Return `good` with one to three bytes cut, doubled, flipped or replaced by a word."""
-    found = bytearray(good)
-    for _ in range(chance.randint(1, 3)):
-        start = chance.randrange(len(found))
-        stop = start + chance.choice((0, 1, 1, 4, 40))
-        match chance.randrange(4):
-            case 0:
-                del found[start:stop]
-            case 1:
-                found[start:start] = found[start:stop]
-            case 2:
-                found[start] ^= 1 << chance.randrange(8)
-            case _:
-                found[start:stop] = chance.choice(WORDS)
-        if not found:
-            return b"{"
-    return bytes(found)
 
 
 def check(one: Peer, wire: bytes) -> None:

@@ -170,7 +170,8 @@ def _load_pickle(artifact: Artifact) -> Any:
     try:
         return joblib.load(artifact.model_file)
     except Exception as error:
-        raise ArtifactRefused("Malformed", f"{artifact.model_file.name}: {error!r}") from error
+        said = f"{type(error).__name__}: {str(error)[:300]}"
+        raise ArtifactRefused("Malformed", f"{artifact.model_file.name}: {said}") from error
 
 
 def _check(answers: Floats, shape: tuple[int, ...]) -> None:

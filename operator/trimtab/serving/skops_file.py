@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import zipfile
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import sklearn.utils
 
 from trimtab.contract.trees import TREE_TYPES, UnsafeModel, check_trees
 from trimtab.serving.errors import ArtifactRefused
 
+LARGEST_RATIO: Final = 100
+SMALL_BYTES: Final = 64 << 20
+
 
 def load_skops(file: Path) -> Any:
     """Return the model; raise ArtifactRefused naming every type that is not trusted."""
     skops_io = _import_skops()
     try:
+        _check_unpacked(file)
         named = skops_io.get_untrusted_types(file=file)
         unknown = [
             name for name in named if name not in TREE_TYPES and not _is_public_estimator(name)
@@ -34,7 +39,17 @@ def load_skops(file: Path) -> Any:
     except UnsafeModel as error:
         raise ArtifactRefused("UnsafeModel", str(error)) from error
     except Exception as error:
-        raise ArtifactRefused("Malformed", f"{file.name}: {error!r}") from error
+        # Some errors hold the whole file.
+        said = f"{type(error).__name__}: {str(error)[:300]}"
+        raise ArtifactRefused("Malformed", f"{file.name}: {said}") from error
+
+
+def _check_unpacked(file: Path) -> None:
+    """Refuse what would fill the memory: no more is unpacked than the directory of the zip says."""
+    with zipfile.ZipFile(file) as packed:
+        unpacked = sum(entry.file_size for entry in packed.infolist())
+    if unpacked > max(LARGEST_RATIO * file.stat().st_size, SMALL_BYTES):
+        raise ArtifactRefused("TooLarge", f"{file.name} unpacks to {unpacked:,} bytes")
 
 
 def _import_skops() -> ModuleType:
