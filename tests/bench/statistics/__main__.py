@@ -11,7 +11,17 @@ import time
 
 from tests.bench.statistics.rows import Row, render
 
-SECTIONS = ("gate", "stream", "series", "distance", "looks", "quality")
+SECTIONS = (
+    "gate",
+    "stream",
+    "series",
+    "distance",
+    "looks",
+    "quality",
+    "digits",
+    "regression",
+    "challenger",
+)
 
 
 def main() -> None:

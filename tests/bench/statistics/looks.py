@@ -70,7 +70,27 @@ def by_chi_square(level: float) -> Callable[[Counts, Counts], NDArray[np.bool_]]
 
 
 def by_e_process(baseline: Counts, counts: Counts) -> NDArray[np.bool_]:
-    """Dirichlet-multinomial against the baseline's shares, counts so far discounted."""
+    """The e-process against the budget."""
+    return log_e_process(baseline, counts) >= np.log(1 / BUDGET)
+
+
+def by_e_bh(baseline: Counts, counts: Counts) -> bool:
+    """e-BH (Wang and Ramdas 2022) over features at each look: is any rejected at any?
+
+    baseline: [F, B]; counts: [looks, F, B]. The k largest of F are rejected where the k-th is at
+    least F / (k BUDGET).
+    """
+    values = np.sort(log_e_process(baseline, counts.transpose(1, 0, 2)), axis=0)[::-1]
+    features = len(values)
+    bars = np.log(features / (np.arange(1, features + 1) * BUDGET))
+    return bool((values >= bars[:, None]).any())
+
+
+def log_e_process(baseline: Counts, counts: Counts) -> NDArray[np.float64]:
+    """Dirichlet-multinomial against the baseline's shares, counts so far discounted.
+
+    baseline: [R, B]; counts: [R, looks, B]; returns [R, looks].
+    """
     sums = counts.cumsum(axis=1).astype(np.float64)
     m, n = baseline.sum(axis=1)[:, None, None], sums.sum(axis=2, keepdims=True)
     kept = sums * (m / (m + n))
@@ -80,7 +100,7 @@ def by_e_process(baseline: Counts, counts: Counts) -> NDArray[np.bool_]:
         gammaln(prior.sum(-1)) - gammaln((prior + kept).sum(-1))
         + (gammaln(prior + kept) - gammaln(prior) - kept * np.log(shares)).sum(-1)
     )  # fmt: skip
-    return np.asarray(log_e >= np.log(1 / BUDGET))
+    return np.asarray(log_e)
 
 
 def rows() -> list[Row]:
@@ -128,7 +148,8 @@ def _found(draws: np.random.Generator) -> Row:
 def _features(draws: np.random.Generator) -> Row:
     """30 features, correlation .3, 240 looks of 200 rows: bins of correlated normal values."""
     runs, features, looks, rows_each = 60, 30, 240, 200
-    false = dict.fromkeys(("ours", "PSI > 0.1", "Bonferroni over features"), 0)
+    names = ("ours", "PSI > 0.1", "Bonferroni over features", "over looks too", "e-BH")
+    false = dict.fromkeys(names, 0)
     for _ in range(runs):
         baseline = draws.multinomial(BASELINE, np.full(BINS, 1 / BINS), features)
         common = draws.normal(size=(looks, rows_each, 1))
@@ -143,6 +164,8 @@ def _features(draws: np.random.Generator) -> Row:
         false["PSI > 0.1"] += bool((psi(baseline, counts) > 0.1).any())
         p_values = two_sample_chi_square(baseline, counts).p_value
         false["Bonferroni over features"] += bool((p_values < 0.05 / features).any())
+        false["over looks too"] += bool((p_values < BUDGET / features / looks).any())
+        false["e-BH"] += by_e_bh(baseline, counts)
     measured = f"{false.pop('ours')} of {runs}"
     peers = ", ".join(f"{name} {count} of {runs}" for name, count in false.items())
     what = "30 features, correlation .3, 240 looks: runs with an alarm"
