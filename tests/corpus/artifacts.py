@@ -285,6 +285,11 @@ OF_THE_BASELINE: dict[str, Bad] = {
     "predicted_unknown": Bad(
         _all(predictedCounts={"low": 1}), "BaselineMismatch", "predictedCounts: 'low'"
     ),
+    "residuals_of_a_classifier": Bad(
+        _all(residuals={key: [] for key in ("rows", "absolute", "squares", "fourth")}),
+        "BaselineMismatch",
+        "residuals",
+    ),
     "calibration_twice": Bad(
         baseline(lambda content: content["calibration"].extend(content["calibration"])),
         "Malformed",

@@ -81,6 +81,7 @@ def check_baseline(baseline: Baseline, signature: Signature) -> None:
     _check_all_watched(baseline.features, signature)
     _check_score(baseline, signature)
     _check_calibration(baseline, signature)
+    _check_residuals(baseline, signature)
 
 
 def _check_shape(place: str, tensor: Tensor) -> None:
@@ -173,6 +174,21 @@ def _check_calibration(baseline: Baseline, signature: Signature) -> None:
                 raise _malformed(f"{place}: holds a number outside 0..1")
             if any(after < before for before, after in pairwise(values)):
                 raise _malformed(f"{place}: x or y descends")
+
+
+def _check_residuals(baseline: Baseline, signature: Signature) -> None:
+    known = baseline.residuals
+    if known is None:
+        return
+    place = f"{BASELINE}: residuals"
+    if signature.task != "regression":
+        raise _other(f"{place}: the signature is no regression")
+    _check_counts(f"{place}: rows", known.rows, baseline.n)
+    for sums in (known.rows, known.absolute, known.squares, known.fourth):
+        if len(sums) != len(baseline.score_counts):
+            raise _malformed(f"{place}: {len(sums)} bins, the score has others")
+        if not all(isfinite(one) and one >= 0 for one in sums):
+            raise _malformed(f"{place}: holds a sum that is negative or not finite")
 
 
 def _check_edges(place: str, edges: Sequence[float], counts: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from trimtab.contract.artifact import Baseline, Signature, Tensor
 from trimtab.serving.agreement import check_baseline, check_signature
+from trimtab.serving.errors import ArtifactRefused
 from trimtab.training import publish
 
 _RANDOM = np.random.default_rng(0)
@@ -67,3 +68,22 @@ def test_published_artifacts_agree(
     baseline = Baseline.model_validate_json((folder / "baseline.json").read_bytes())
     check_signature(signature)
     check_baseline(baseline, signature)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": [1]}, "the score has others"),
+        ({"squares": [-1.0, 0.0]}, "negative or not finite"),
+        ({"fourth": [0.0, float("inf")]}, "negative or not finite"),
+        ({"rows": [9, 9]}, "18 rows are counted, n is 4"),
+    ],
+)
+def test_residuals_have_the_bins_of_the_score(change: dict[str, Any], said: str) -> None:
+    value = Tensor(name="value", datatype="FP64")
+    signature = Signature(task="regression", inputs=[value], outputs=[value])
+    sums = {"rows": [2, 2], "absolute": [1.0, 1.0], "squares": [1.0, 1.0], "fourth": [1.0, 1.0]}
+    good = {"digest": "", "n": 4, "features": [], "score_edges": [0.0], "score_counts": [2, 2]}
+    check_baseline(Baseline.model_validate(good | {"residuals": sums}), signature)
+    with pytest.raises(ArtifactRefused, match=said):
+        check_baseline(Baseline.model_validate(good | {"residuals": sums | change}), signature)
