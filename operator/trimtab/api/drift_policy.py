@@ -429,6 +429,21 @@ class SignalStatus(Model):
     message: Text = Field(default="", description="What was found, with the figures.")
 
 
+class BudgetStatus(Model):
+    """What the budget of false alarms allows a look, and what was used of it in 90 days."""
+
+    per_quarter: float = Field(description="False alarms that are accepted in three months.")
+    level_per_look: float = Field(
+        description="Chance of a false alarm that one signal has in one window, over its features."
+    )
+    looks: int = Field(default=0, description="Windows that were judged, each signal by itself.")
+    alarms: list[Time] = Field(
+        default_factory=list,
+        max_length=50,
+        description="When a signal fired, true or false, in the last 90 days.",
+    )
+
+
 class LastAction(Model):
     """The last thing that was done, and why."""
 
@@ -473,6 +488,9 @@ class DriftPolicyStatus(Model):
         list[SignalStatus],
         Field(max_length=500, json_schema_extra=map_list("deployment", "kind")),
     ] = Field(default_factory=list, description="Last judgement of each signal.")
+    budget: BudgetStatus | None = Field(
+        default=None, description="The budget of false alarms, and what was used of it."
+    )
     baselines: dict[str, Digest] = Field(
         default_factory=dict, max_length=100, description="Baseline judged against, by Deployment."
     )

@@ -29,6 +29,7 @@ from trimtab.api.drift_policy import (
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.contract.artifact import Baseline, class_slice
 from trimtab.decide.draft import EventNote
+from trimtab.decide.drift_budget import QUARTER, budget_after
 from trimtab.decide.drift_counts import Finding, Series, predicted_rows
 from trimtab.decide.drift_quality import Standard, judge_outcomes, judge_quality
 from trimtab.decide.drift_retrain import (
@@ -44,7 +45,6 @@ from trimtab.decide.drift_signals import DEFAULT_TOLERANCE, judge_inputs, judge_
 from trimtab.decide.drift_summary import set_conditions, summary_of
 from trimtab.decide.snapshot import Request
 
-QUARTER = timedelta(days=90)
 LARGEST_ALPHA = 0.1
 """A look is never taken at a weaker level, however generous the budget."""
 SMALLEST_ALPHA = 1e-12
@@ -142,6 +142,13 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyDecision:
         update={
             "observed_generation": snapshot.policy.metadata.generation,
             "signals": entries,
+            "budget": budget_after(
+                status,
+                entries,
+                snapshot.policy.spec.false_alarms.per_quarter,
+                alpha_of_look(snapshot.policy),
+                snapshot.now,
+            ),
             "baselines": baselines,
             "last_action": last_action,
             "skipped": _told(status, fresh),

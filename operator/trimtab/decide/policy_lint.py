@@ -18,7 +18,8 @@ from datetime import timedelta
 
 from trimtab.api.drift_policy import DriftPolicy, Signal
 from trimtab.api.fields import LONGEST, format_duration
-from trimtab.decide.drift import LARGEST_ALPHA, QUARTER, SMALLEST_ALPHA, alpha_of_look
+from trimtab.decide.drift import LARGEST_ALPHA, SMALLEST_ALPHA, alpha_of_look
+from trimtab.decide.drift_budget import QUARTER
 from trimtab.decide.drift_quality import DROP_TO_FIND
 from trimtab.decide.drift_signals import DEFAULT_TOLERANCE, PSI_TO_FIND
 from trimtab.decide.drift_windows import window_warning

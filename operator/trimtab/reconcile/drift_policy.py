@@ -164,6 +164,8 @@ def _is_worth_writing(old: Json, new: Json, written_at: datetime | None, now: da
 
 def _without_numbers(status: Json) -> Json:
     kept = copy.deepcopy(status)
+    if "budget" in kept:
+        kept["budget"].pop("looks", None)
     for signal in kept.get("signals", []):
         # Why there is no data comes first in its message, and is no number.
         why = signal.get("message", "").partition(":")[0] if signal["verdict"] == "NoData" else ""

@@ -68,6 +68,22 @@ async def test_without_traffic_nothing_is_written_at_rest() -> None:
     assert len(shop.cluster.writes) == before
 
 
+async def test_the_budget_tells_looks_and_alarms() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(INPUTS, QUALITY, falseAlarms={"perQuarter": 4}))
+    await shop.harness.advance(310)
+    budget = shop.harness.world.memory[POLICY].decided.budget
+    # Windows of a minute from the first that was watched whole on, for two signals.
+    assert budget.looks == 2 * 5
+    assert budget.per_quarter == 4
+    assert budget.level_per_look == pytest.approx(4 / (90 * 24 * 60) / 2, rel=0.01)
+    assert budget.alarms == []
+    shop.feed = {"accuracy": 0.81}
+    await shop.harness.advance(310)
+    assert len(shop.harness.world.memory[POLICY].decided.budget.alarms) == 1
+    assert len(shop.status()["budget"]["alarms"]) == 1
+
+
 async def test_pods_that_do_not_answer_are_no_bad_data() -> None:
     shop = PolicyShop()
     shop.apply(policy_object(QUALITY))
