@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from trimtab.api.drift_policy import Signal
 from trimtab.contract import metrics
@@ -56,6 +57,41 @@ class DataState:
     looked_at: float | None = None
     rows: float = 0.0
     pairs: Mapping[Pair, PairState] = field(default_factory=dict)
+
+
+def state_to_json(state: DataState) -> dict[str, Any]:
+    """Return what a successor needs: the evidence. It counts from its own first look on."""
+    return {
+        "baseline": state.baseline,
+        "rows": state.rows,
+        "pairs": [
+            {
+                "fault": fault,
+                "feature": feature,
+                "detector": own.detector.to_dict(),
+                "isBroken": own.is_broken,
+                "since": [own.since.bad, own.since.total],
+                "share": own.share,
+                "limit": own.limit,
+            }
+            for (fault, feature), own in state.pairs.items()
+        ],
+    }
+
+
+def state_from_json(saved: Mapping[str, Any]) -> DataState:
+    """Inverse of `state_to_json`; ValueError, KeyError or TypeError if it is not one of ours."""
+    pairs = {
+        (str(one["fault"]), str(one["feature"])): PairState(
+            detector=DetectorState.from_dict(one["detector"]),
+            is_broken=bool(one["isBroken"]),
+            since=BadTotal(*(float(value) for value in one["since"])),
+            share=float(one["share"]),
+            limit=float(one["limit"]),
+        )
+        for one in saved["pairs"]
+    }
+    return DataState(str(saved["baseline"]), {}, None, float(saved["rows"]), pairs)
 
 
 def watched_series(series: Series, baseline: str) -> dict[SeriesKey, float]:

@@ -6,7 +6,8 @@
 Windows and readings are saved together, so nothing is counted twice. A kill loses nothing that
 pods still show; what ended since the last save is lost, and increments over the end of a window.
 
-One object a Deployment, named by its uid: another one of the same name takes up nothing. A leader
+One object a Deployment and one a policy with broken data in sight, named by uid: another one of the
+same name takes up nothing. A leader
 that was displaced without knowing it may replace a newer checkpoint by its own: that costs at most
 what a kill costs, since each checkpoint is whole by itself.
 """
@@ -14,6 +15,7 @@ what a kill costs, since each checkpoint is whole by itself.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -23,7 +25,7 @@ from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, Key
 from trimtab.reconcile.deployment import telemetry_key
-from trimtab.reconcile.drift_policy import selects
+from trimtab.reconcile.drift_policy import restore_evidence, saved_evidence, selects
 from trimtab.reconcile.typed import all_typed
 from trimtab.reconcile.world import World
 from trimtab.store.port import CheckpointStore, StoreAway
@@ -55,6 +57,8 @@ class Checkpoints:
         self._every_seconds = every_seconds
         self._saved: dict[str, int] = {}
         """Uid to the number of changes that is saved."""
+        self._evidence: dict[str, bytes] = {}
+        """Uid of a policy to the evidence that is saved."""
         self._is_away = False
 
     async def restore_all(self) -> None:
@@ -69,6 +73,8 @@ class Checkpoints:
             async with asyncio.timeout(RESTORE_WITHIN_SECONDS), asyncio.TaskGroup() as group:
                 for uid, key in watched.items():
                     group.create_task(self._restore(self._store, uid, key))
+                for policy, uid in self._world.cache.keys(DRIFT_POLICIES).items():
+                    group.create_task(self._restore_evidence(self._store, uid, policy))
         except TimeoutError:
             logger.warning(
                 "the checkpoints were not read within %.0f s; the rest begins anew",
@@ -123,13 +129,35 @@ class Checkpoints:
         self._world.telemetry.restore(checkpoint)
         logger.info("%s: counting goes on from the checkpoint of %s", key, _newest(checkpoint))
 
+    async def _restore_evidence(self, store: CheckpointStore, uid: str, key: Key) -> None:
+        try:
+            raw = await store.load(uid) if uid else None
+            if raw is not None:
+                restore_evidence(self._world, key, json.loads(raw))
+        except StoreAway as error:
+            logger.warning("%s: its evidence cannot be read and begins anew: %s", key, error)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("%s: its evidence is left aside and begins anew: %r", key, error)
+
     async def _save(self, store: CheckpointStore) -> None:
+        await self._save_evidence(store)
         uids = {uid: key for key, uid in self._world.cache.keys(DEPLOYMENTS).items() if uid}
         self._saved = {uid: changes for uid, changes in self._saved.items() if uid in uids}
         slots = asyncio.Semaphore(SAVES_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for uid, key in uids.items():
                 group.create_task(self._save_one(store, slots, uid, telemetry_key(key)))
+
+    async def _save_evidence(self, store: CheckpointStore) -> None:
+        for key, uid in self._world.cache.keys(DRIFT_POLICIES).items():
+            evidence = saved_evidence(self._world, key)
+            if not uid or evidence is None:
+                continue
+            raw = json.dumps(evidence).encode()
+            if self._evidence.get(uid) == raw:
+                continue
+            if await self._put(store, uid, partial(bytes, raw)):
+                self._evidence[uid] = raw
 
     async def _save_one(
         self, store: CheckpointStore, slots: asyncio.Semaphore, uid: str, key: str
@@ -138,17 +166,22 @@ class Checkpoints:
             checkpoint = self._world.telemetry.checkpoint(key)
             if checkpoint is None or self._saved.get(uid) == checkpoint.changes:
                 return
-            try:
-                await store.save(uid, partial(encode, checkpoint))
-            except StoreAway as error:
-                if not self._is_away:
-                    logger.warning("checkpoints cannot be written: %s", error)
-                self._is_away = True
-                return
+            if await self._put(store, uid, partial(encode, checkpoint)):
+                self._saved[uid] = checkpoint.changes
+
+    async def _put(self, store: CheckpointStore, uid: str, raw: Callable[[], bytes]) -> bool:
+        """Write one object; say once that it cannot be done, and once that it can again."""
+        try:
+            await store.save(uid, raw)
+        except StoreAway as error:
+            if not self._is_away:
+                logger.warning("checkpoints cannot be written: %s", error)
+            self._is_away = True
+            return False
         if self._is_away:
             logger.info("checkpoints are written again")
         self._is_away = False
-        self._saved[uid] = checkpoint.changes
+        return True
 
 
 def _newest(checkpoint: Checkpoint) -> str:

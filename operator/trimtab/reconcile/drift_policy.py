@@ -16,6 +16,7 @@ from trimtab.api.drift_policy import DriftPolicy, DriftPolicyStatus
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS, Json, Key
 from trimtab.decide.drift import PolicyDecision, PolicySnapshot, decide_policy
+from trimtab.decide.drift_data import state_from_json, state_to_json
 from trimtab.decide.drift_retrain import StartRetrain
 from trimtab.errors import Refused
 from trimtab.reconcile.deployment import telemetry_key
@@ -39,6 +40,25 @@ class _Kept:
     written_at: datetime | None = None
     refused_until: datetime | None = None
     targets: dict[str, TargetMemory] = field(default_factory=dict)
+
+
+def saved_evidence(world: World, key: Key) -> Json | None:
+    """Return the evidence of a policy's data signal by Deployment; None where there is none."""
+    kept: _Kept | None = world.memory.get(key)
+    targets = kept.targets if kept is not None else {}
+    found = {name: state_to_json(own.data) for name, own in targets.items() if own.data.pairs}
+    return {"version": 1, "targets": found} if found else None
+
+
+def restore_evidence(world: World, key: Key, saved: Json) -> None:
+    """Take up what `saved_evidence` gave; ValueError, KeyError or TypeError if it is broken."""
+    if saved["version"] != 1:
+        raise ValueError(f"its form is {saved['version']!r}, this operator reads 1")
+    targets = {
+        str(name): TargetMemory(data=state_from_json(state))
+        for name, state in saved["targets"].items()
+    }
+    world.memory[key] = _Kept(targets=targets)
 
 
 async def reconcile_drift_policy(world: World, key: Key) -> datetime | None:

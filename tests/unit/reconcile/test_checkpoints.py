@@ -202,3 +202,47 @@ async def test_a_store_that_hangs_holds_up_neither_start_nor_end(
     await restarted(shop, store)
     assert "were not written within" in caplog.text
     assert "were not read within" in caplog.text
+
+
+DATA = {"kind": "data", "missing": "2%"}
+
+
+async def test_broken_data_stay_broken_over_a_restart() -> None:
+    shop, store = PolicyShop(), MemoryObjects()
+    shop.feed = {"missing": 0.3}
+    shop.apply(policy_object(QUALITY, DATA))
+    await shop.harness.advance(200)
+    assert shop.verdict("data") == "Drifting"
+    await checkpoints(shop, store).save_all()
+    assert len(store.objects) == 2
+    await restarted(shop, store)
+    for seconds in (0, 5, 5, 5):
+        found = {entry.kind: entry.verdict for entry in await judged(shop, seconds)}
+        assert found["data"] == "Drifting"
+    assert "DriftCleared" not in shop.events()
+
+
+async def test_broken_data_without_a_checkpoint_are_found_anew() -> None:
+    shop = PolicyShop()
+    shop.feed = {"missing": 0.3}
+    shop.apply(policy_object(QUALITY, DATA))
+    await shop.harness.advance(200)
+    await restarted(shop, None)
+    found = {entry.kind: entry.verdict for entry in await judged(shop, 0)}
+    assert found["data"] == "NoData"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b'{"version": 2, "targets": {}}', b'{"version": 1}'])
+async def test_broken_evidence_is_left_aside_and_said(
+    raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop, store = PolicyShop(), MemoryObjects()
+    shop.feed = {"missing": 0.3}
+    shop.apply(policy_object(QUALITY, DATA))
+    await shop.harness.advance(200)
+    await checkpoints(shop, store).save_all()
+    policy_uid = next(iter(shop.harness.world.cache.keys(POLICY.resource).values()))
+    store.objects[policy_uid] = raw
+    with caplog.at_level(logging.WARNING):
+        await restarted(shop, store)
+    assert "its evidence is left aside" in caplog.text
