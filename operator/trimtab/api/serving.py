@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from trimtab.api.fields import (
     AnyObject,
+    Duration,
     Image,
     LabelValue,
     Model,
@@ -97,6 +98,10 @@ class Serving(Model):
     )
     trust_pickle: bool = Field(
         default=False, description="Load joblib files, which may run any code."
+    )
+    label_delay: Duration | None = Field(
+        default=None,
+        description="How long the pods take labels of a prediction, such as 48h; default 168h.",
     )
     pod_template: AnyObject | None = Field(
         default=None, description="Merge patch on the pod template, applied last."

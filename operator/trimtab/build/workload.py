@@ -57,6 +57,11 @@ def build_pod_template(
     return template
 
 
+def _label_delay(serving: Serving) -> dict[str, str]:
+    delay = serving.label_delay
+    return {} if delay is None else {"TRIMTAB_LABEL_DELAY_SECONDS": f"{delay.total_seconds():g}"}
+
+
 def _container(
     deployment: Deployment,
     version: ModelVersion,
@@ -77,6 +82,7 @@ def _container(
         "TRIMTAB_ARTIFACT_CREDENTIALS": CREDENTIALS_FOLDER,
         "TRIMTAB_TOKEN_KEY_FILE": f"{TOKEN_FOLDER}/key",
         **({"TRIMTAB_TRUST_PICKLE": "true"} if serving.trust_pickle else {}),
+        **_label_delay(serving),
         **{variable.name: variable.value for variable in serving.env},
     }
     container: Json = {

@@ -22,7 +22,7 @@ from trimtab.cli.artifacts import (
 from trimtab.cli.manifest_check import read_object
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
-from trimtab.decide.model_lint import Facts
+from trimtab.decide.model_lint import POD_LABEL_DELAY, Facts
 from trimtab.decide.remarks import Remark, Severity
 from trimtab.errors import SpecError
 from trimtab.reconcile.drift_policy import selects
@@ -118,6 +118,11 @@ def facts_of(
     return [_facts(one, rows, beside, stated) for one in watched or [None]]
 
 
+def _pod_label_delay(deployment: Deployment | None) -> timedelta:
+    known = deployment.spec.serving.label_delay if deployment is not None else None
+    return POD_LABEL_DELAY if known is None else known
+
+
 def _facts(
     deployment: Deployment | None, rows: float | None, beside: Beside, stated: Stated
 ) -> tuple[Facts, list[Remark]]:
@@ -143,6 +148,7 @@ def _facts(
             for version in versions
             for stated_score in version.spec.evaluation
         },
+        pod_label_delay=_pod_label_delay(deployment),
     )
     tells = _tells_pairs(len(facts.classes), facts.pod_label_delay) if facts.classes else None
     return replace(facts, tells_pairs=tells), remarks

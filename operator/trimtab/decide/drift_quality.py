@@ -159,7 +159,7 @@ def _judge_labelled_classes(counts: Series, standard: Standard, alpha: float) ->
         return _nothing(
             f"NoSeries: labels by class are told by hour of few classes only, so there is no "
             f"{standard.metric}; use accuracy, a labelDelay below 1h, or a shorter "
-            "TRIMTAB_LABEL_DELAY_SECONDS of the pods",
+            "serving.labelDelay of the Deployment",
             standard,
         )
     return _judge_confusion(realised_confusion(pairs), "labelled", standard, alpha)
