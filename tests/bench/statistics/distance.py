@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tests.bench.statistics.rows import Row, judged
 
+from trimtab.contract import metrics
+from trimtab.contract.artifact import Baseline, NumericFeature
+from trimtab.decide.drift_counts import Series
+from trimtab.decide.drift_signals import judge_inputs
 from trimtab.stats.distance import needed_rows, tolerance_test
-from trimtab.stats.holm import holm_rejects
 
 BASELINE_ROWS = 10_000
 DRAWS = 100_000
@@ -90,22 +93,49 @@ def rows() -> list[Row]:
     shown = ", ".join(map(str, needed))
     found.append(judged("4 distance", what, shown, goal, shown == goal))
     seconds = judged_seconds()
-    what = "200 features x 20 bins x 3 windows, tests and Holm: best of 5"
+    what = "200 features x 20 bins x 3 windows, from counters to verdict: best of 5"
     found.append(judged("4 distance", what, f"{seconds * 1e3:.1f} ms", "<= 10 ms", seconds <= 0.01))
     return found
 
 
 def judged_seconds() -> float:
-    """Seconds of one core for three windows of 200 features."""
+    """Seconds of one core for three windows of 200 features, read from their counters.
+
+    Each feature has missing values of its own, so that none shares its rows with another.
+    """
     draws = np.random.default_rng(4)
     even = np.full(20, 0.05)
-    baseline = draws.multinomial(BASELINE_ROWS, even, 200)
-    windows = [draws.multinomial(5000, even, 200) for _ in range(3)]
+    baseline = Baseline(
+        digest="sha256:bench",
+        n=BASELINE_ROWS,
+        features=[
+            NumericFeature(
+                name=f"x[{number}]",
+                edges=[float(edge) for edge in range(19)],
+                counts=counts,
+                minimum=0.0,
+                maximum=20.0,
+            )
+            for number, counts in enumerate(draws.multinomial(BASELINE_ROWS, even, 200).tolist())
+        ],
+        score_edges=[],
+        score_counts=[BASELINE_ROWS],
+    )
+    windows = [_window(draws, even) for _ in range(3)]
     best = float("inf")
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         for window in windows:
-            test = tolerance_test(baseline, window, 0.02, 0.01 / 200)
-            holm_rejects(test.p_value, 0.01)
-        best = min(best, time.perf_counter() - began)
+            judge_inputs(window, baseline, 0.02, 0.01)
+        best = min(best, time.process_time() - began)
     return best
+
+
+def _window(draws: np.random.Generator, shares: NDArray[np.float64]) -> Series:
+    return {
+        (metrics.FEATURE_BIN, frozenset({("feature", f"x[{number}]"), ("bin", str(index))})): float(
+            count
+        )
+        for number in range(200)
+        for index, count in enumerate(draws.multinomial(5000 - number, shares))
+    }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from river import drift
 from tests.bench.statistics.rows import Row, judged
 
-from trimtab.stats.change import DetectorState, update
+from trimtab.stats.change import DetectorState, reference_upper_bound, update
 from trimtab.stats.counts import BadTotal
 
 BASE = 0.1
@@ -38,12 +38,12 @@ def stream(share: float, seed: int) -> NDArray[np.bool_]:
     return np.concatenate([draws[:CHANGE_AT] < BASE, draws[CHANGE_AT:] < share])
 
 
-def first_alarm(errors: NDArray[np.bool_]) -> float:
+def first_alarm(errors: NDArray[np.bool_], reference: float = BASE) -> float:
     """Requests until our alarm; inf without one."""
     state = DetectorState()
     for end in range(BATCH, LENGTH + 1, BATCH):
         bad = float(errors[end - BATCH : end].sum())
-        state = update(state, BadTotal(bad, float(BATCH)), 10.0, BASE, ARL)
+        state = update(state, BadTotal(bad, float(BATCH)), 10.0, reference, ARL)
         if state.is_alarm:
             return float(end)
     return math.inf
@@ -79,7 +79,21 @@ def rows() -> list[Row]:
         measured = f"{median:.0f} (early {early}, missed {missed})"
         is_met = median <= goal and missed == 0
         found.append(judged("2 stream", what, measured, f"<= {goal}", is_met, _delays_of(streams)))
+    found.append(_with_measured_reference())
     return found
+
+
+def _with_measured_reference() -> Row:
+    """As the operator runs it: p0 is the upper 95 % bound of a share measured on 5000 rows."""
+    bound = reference_upper_bound(BadTotal(BASE * 5000, 5000.0), 0.0)
+    shown = []
+    for share in GOALS:
+        streams = [stream(share, 1000 + seed) for seed in range(RUNS)]
+        alarms = np.array([first_alarm(errors, bound) for errors in streams])
+        delays = alarms[alarms > CHANGE_AT] - CHANGE_AT
+        shown.append(f"{np.median(delays):.0f}")
+    what = f"the same with p0 = {bound:.4f}, bound of a measured share: to 12, 15, 20, 30 %"
+    return Row("2 stream", what, ", ".join(shown))
 
 
 def _delays_of(streams: list[NDArray[np.bool_]]) -> str:

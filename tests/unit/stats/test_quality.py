@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trimtab.stats.quality import (
     Confusion,
@@ -195,3 +197,23 @@ def test_a_macro_breach_is_found_and_too_few_rows_are_said() -> None:
     nothing = quality_floor_test(realised_confusion({}), Metric.RECALL, None, 0.85)
     assert math.isnan(nothing.value)
     assert not nothing.is_enough
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 25), st.floats(0.2, 5.0), st.integers(200, 5000))
+def test_binned_auc_holds_that_of_the_scores_and_comes_near_it(
+    seed: int, bins: int, sharpness: float, n: int
+) -> None:
+    """Any calibrated score, in bins of equal counts: bounds hold, and ties alone are worse."""
+    draws = np.random.default_rng(seed)
+    p = np.sort(1 / (1 + np.exp(-sharpness * draws.normal(size=n))))
+    places = np.minimum(np.arange(n) * bins // n, bins - 1)
+    rows, sums = np.bincount(places, minlength=bins), np.bincount(places, p, minlength=bins)
+    found = estimated_auc(rows, sums)
+    exact = estimated_auc(np.ones(n), p)
+    assert found.value - found.error - 1e-9 <= exact.value - exact.error
+    assert exact.value + exact.error_above <= found.value + found.error_above + 1e-9
+    negatives = rows - sums
+    before = np.concatenate([[0.0], np.cumsum(negatives)[:-1]])
+    tied = float((sums * (before + negatives / 2)).sum() / (sums.sum() * negatives.sum()))
+    assert abs(found.value - exact.value) <= abs(tied - exact.value) + 1e-9
