@@ -113,7 +113,6 @@ _NOBODY: dict[str, tuple[str, str, int, str]] = {
     "infer_get": ("GET", INFER, 405, "GET"),
     "infer_put": ("PUT", INFER, 405, "PUT"),
     "infer_delete": ("DELETE", INFER, 405, "DELETE"),
-    "infer_options": ("OPTIONS", INFER, 405, "OPTIONS"),
     "page_post": ("POST", "/v2/health/live", 405, "POST"),
     "page_trace": ("TRACE", "/v2", 405, "TRACE"),
     "connect": ("CONNECT", "a:443", 404, "no such path"),

@@ -93,6 +93,13 @@ def read_elements(place: str, tensor: Tensor, sent: str, rows: int, data: Any) -
         numbers = np.array(flat, dtype=np.float64)
     except OverflowError as error:
         raise RequestInvalid(f"{place}: holds a number that is too large") from error
+    return fitting_floats(place, tensor, sent, numbers)
+
+
+def fitting_floats(
+    place: str, tensor: Tensor, sent: str, numbers: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return numbers sent as `sent` as the model takes them; raise for one that does not fit."""
     if not np.isfinite(numbers).all():
         _check_finite(place, tensor, numbers)
     if sent == tensor.datatype == "FP64":
@@ -101,6 +108,23 @@ def read_elements(place: str, tensor: Tensor, sent: str, rows: int, data: Any) -
         if datatype not in ("FP64", "BOOL"):
             _check_range(place, datatype, numbers)
     return _as_model_saw(tensor, numbers)
+
+
+def fitting_whole(
+    place: str, tensor: Tensor, values: NDArray[np.integer[Any]]
+) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Return whole numbers as the model takes them; raise for one that does not fit."""
+    kind = _WHOLE.get(tensor.datatype)
+    if kind is None:
+        return _as_model_saw(tensor, values.astype(np.float64))
+    limits = np.iinfo(kind)
+    bad = (values < limits.min) | (values > limits.max)
+    if bad.any():
+        index = int(bad.argmax())
+        raise RequestInvalid(
+            f"{place}[{index}]: {values[index]} does not fit into {tensor.datatype}"
+        )
+    return values.astype(np.int64)
 
 
 def _whole_numbers(

@@ -6,40 +6,38 @@ Sources: github.com/kserve/open-inference-protocol, `protocol/inference_rest.md`
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import unquote
-
-import orjson
 
 from trimtab import __version__
 from trimtab.contract.artifact import Tensor
 from trimtab.contract.token import MAX_ROWS
 from trimtab.serving.access_log import AccessLogger
+from trimtab.serving.binary import EXTENSION
 from trimtab.serving.errors import ModelFailed, RequestInvalid
 from trimtab.serving.joining import Outcome, Work
-from trimtab.serving.messages import Request, Response, error_response, json_response
+from trimtab.serving.messages import (
+    Request,
+    Response,
+    binary_response,
+    error_response,
+    json_response,
+)
 from trimtab.serving.model import Prediction
+from trimtab.serving.outputs import CLASSIFICATION
+from trimtab.serving.reading import Asked, json_object, read_infer, unreadable
 from trimtab.serving.request_counters import RequestCounters
 from trimtab.serving.served import Served
-from trimtab.serving.validation import parse_json
 
 log = logging.getLogger(__name__)
 
 _BUSY: Final = b"retry-after: 1\r\n"
-_MAX_ID_CHARACTERS: Final = 1024
+_POST: Final = b"allow: POST, OPTIONS\r\n"
+_GET: Final = b"allow: GET, HEAD, OPTIONS\r\n"
+_EXTENSIONS: Final = (EXTENSION, CLASSIFICATION)
 _LOG_EVERY_SECONDS: Final = 10.0
-
-
-class _Asked(NamedTuple):
-    """What a call gives back beside the prediction."""
-
-    id: str | None
-    parameters: dict[str, Any]
-    outputs: Sequence[str]
-    rows: int
 
 
 class Inference:
@@ -83,10 +81,10 @@ class Inference:
         if call is None:
             return self._admit_page(request)
         if request.method != "POST":
-            return error_response(405, f"{request.method} is not allowed here", b"allow: POST\r\n")
+            return _other_method(request, _POST)
         request.route = call
         self.counters.start()
-        return _unreadable(request.headers)
+        return unreadable(request.headers, may_be_binary=call == self._infer)
 
     def handle(self, request: Request) -> None:
         """Answer, at once or when the model has."""
@@ -112,9 +110,7 @@ class Inference:
         if request.path not in self._pages:
             return error_response(404, self._unknown(request.path))
         if request.method not in ("GET", "HEAD"):
-            return error_response(
-                405, f"{request.method} is not allowed here", b"allow: GET, HEAD\r\n"
-            )
+            return _other_method(request, _GET)
         return None
 
     def _unknown(self, path: str) -> str:
@@ -130,30 +126,13 @@ class Inference:
     # Calls.
 
     def _infer(self, request: Request, served: Served) -> None:
-        content = _object(parse_json(request.body))
-        given_id = content.get("id")
-        if given_id is not None and (
-            type(given_id) is not str or len(given_id) > _MAX_ID_CHARACTERS
-        ):
-            raise RequestInvalid(f"id: a string of at most {_MAX_ID_CHARACTERS} is wanted")
-        parameters = content.get("parameters")
-        if parameters is None:
-            parameters = {}
-        elif type(parameters) is not dict:
-            raise RequestInvalid("parameters: an object is wanted")
-        elif parameters:
-            _check_parameters(parameters)
-        names = served.outputs.chosen(content.get("outputs"))
-        if "inputs" not in content:
-            raise RequestInvalid("inputs: is missing")
-        rows = served.inputs.read(content["inputs"])
-        asked = _Asked(given_id, parameters, names, len(rows))
-        request.rows = asked.rows
+        asked = read_infer(request, served.inputs, served.outputs)
+        request.rows = len(asked.rows)
         answer = partial(self._answer_infer, request, served, asked)
-        self._submit(request, served, Work(rows, answer))
+        self._submit(request, served, Work(asked.rows, answer))
 
     def _predict(self, request: Request, served: Served) -> None:
-        content = _object(parse_json(request.body))
+        content = json_object(request.body)
         if "instances" not in content:
             raise RequestInvalid("instances: is missing")
         rows = served.inputs.read_instances(content["instances"])
@@ -170,7 +149,7 @@ class Inference:
         self,
         request: Request,
         served: Served,
-        asked: _Asked,
+        asked: Asked,
         outcome: Outcome,
         first: int,
     ) -> None:
@@ -179,13 +158,13 @@ class Inference:
         if not isinstance(outcome, Prediction):
             request.answer(self._failure(outcome))
             return
-        rows = slice(first, first + asked.rows)
+        rows = slice(first, first + len(asked.rows))
         content: dict[str, Any] = {"model_name": self._model, "model_version": self._version}
         if asked.id is not None:
             content["id"] = asked.id
         content["parameters"] = asked.parameters | _token(served, outcome, rows)
-        content["outputs"] = served.outputs.tensors(asked.outputs, outcome, rows)
-        request.answer(json_response(content))
+        content["outputs"], tail = served.outputs.tensors(asked.outputs, outcome, rows)
+        request.answer(binary_response(content, tail) if tail else json_response(content))
 
     def _answer_predict(
         self,
@@ -221,7 +200,7 @@ class Inference:
     # Pages.
 
     def _server(self) -> Response:
-        return json_response({"name": "trimtab", "version": __version__, "extensions": []})
+        return json_response({"name": "trimtab", "version": __version__, "extensions": _EXTENSIONS})
 
     def _live(self) -> Response:
         return json_response({"live": True})
@@ -260,35 +239,10 @@ class Inference:
         )
 
 
-def _unreadable(headers: dict[bytes, bytes]) -> Response | None:
-    """Return the refusal of a body that is not plain JSON."""
-    kind = headers.get(b"content-type")
-    if kind is not None and kind.partition(b";")[0].strip().lower() != b"application/json":
-        shown = kind[:80].decode("latin-1")
-        return error_response(415, f"content-type: {shown!r} is not application/json")
-    coding = headers.get(b"content-encoding", b"identity").lower()
-    if coding != b"identity":
-        shown = coding[:80].decode("latin-1")
-        return error_response(415, f"content-encoding: {shown!r} is not understood")
-    if b"inference-header-content-length" in headers:
-        return error_response(415, "inference-header-content-length: only JSON is understood")
-    return None
-
-
-def _object(content: Any) -> dict[str, Any]:
-    if type(content) is not dict:
-        raise RequestInvalid("the body is not a JSON object")
-    return content
-
-
-def _check_parameters(parameters: dict[str, Any]) -> None:
-    """Parameters are echoed, so they have to be writable: JSON is read deeper than written."""
-    if parameters.get("binary_data_output"):
-        raise RequestInvalid("parameters.binary_data_output: only JSON is answered")
-    try:
-        orjson.dumps(parameters)
-    except orjson.JSONEncodeError as error:
-        raise RequestInvalid(f"parameters: {error}") from error
+def _other_method(request: Request, allowed: bytes) -> Response:
+    if request.method == "OPTIONS":
+        return Response(200, headers=allowed)
+    return error_response(405, f"{request.method} is not allowed here", allowed)
 
 
 def _token(served: Served, prediction: Prediction, rows: slice) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import orjson
 
 JSON: Final = b"application/json"
+BYTES: Final = b"application/octet-stream"
 TEXT: Final = b"text/plain; charset=utf-8"
 CLIENT_LEFT: Final = 499
 """Not sent: the peer closed before it was answered."""
@@ -48,6 +49,13 @@ class Response:
 def json_response(content: object, status: int = 200) -> Response:
     """Return `content` as JSON; numpy arrays are written as lists."""
     return Response(status, orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def binary_response(content: object, tail: list[bytes]) -> Response:
+    """Return `content` as JSON, followed by the bytes of tensors that it describes."""
+    head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    length = b"inference-header-content-length: %d\r\n" % len(head)
+    return Response(200, b"".join((head, *tail)), BYTES, length)
 
 
 def error_response(status: int, message: str, headers: bytes = b"") -> Response:

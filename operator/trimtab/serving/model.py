@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ class Prediction:
     Classification: `predicted` (n,) indices into the signature's classes; with probabilities
     also `probabilities` and `calibrated` (n, K), `bins` (n,) of the predicted class's calibrated
     probability, and `score` (n,): probability of the second class if K is 2, else the largest.
-    Regression: `values` (n,), which is `score`, too.
+    Regression: `values` (n,), which is `score`, too; with several targets `targets` (n, T) as
+    well, of which `values` is the first.
     """
 
     predicted: NDArray[np.intp] | None = None
@@ -42,6 +44,7 @@ class Prediction:
     calibrated: Floats | None = None
     bins: NDArray[np.uint8] | None = None
     score: Floats | None = None
+    targets: Floats | None = None
 
     def only(self, chosen: NDArray[np.bool_]) -> Prediction:
         """Return the prediction of the chosen rows."""
@@ -50,7 +53,7 @@ class Prediction:
         )
 
 
-_PARTS = ("predicted", "values", "probabilities", "calibrated", "bins", "score")
+_PARTS = ("predicted", "values", "probabilities", "calibrated", "bins", "score", "targets")
 
 
 class Model:
@@ -61,6 +64,7 @@ class Model:
         self._calibration = baseline.calibration
         self._is_classifier = signature.task == "classification"
         self._classes = len(signature.classes)
+        self._targets = sum(prod(tensor.shape) for tensor in signature.outputs)
         self.has_probabilities = self._is_classifier and hasattr(estimator, "predict_proba")
         self._has_own_rule = type(_last_step(estimator)).__name__ in _OWN_RULE
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
@@ -99,9 +103,14 @@ class Model:
         return pd.DataFrame(rows, columns=self._columns).infer_objects()
 
     def _regression(self, table: Any, rows: int) -> Prediction:
-        values = np.asarray(self._estimator.predict(table), dtype=np.float64).reshape(-1)
-        _check(values, (rows,))
-        return Prediction(values=values, score=values)
+        targets = np.asarray(self._estimator.predict(table), dtype=np.float64)
+        if self._targets == 1:
+            values = targets.reshape(-1)
+            _check(values, (rows,))
+            return Prediction(values=values, score=values)
+        _check(targets, (rows, self._targets))
+        values = targets[:, 0]
+        return Prediction(values=values, score=values, targets=targets)
 
     def _probable(self, table: Any, rows: int) -> Prediction:
         raw = np.asarray(self._estimator.predict_proba(table), dtype=np.float64)

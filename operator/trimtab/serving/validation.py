@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 
 from trimtab.contract.artifact import Signature, Tensor
+from trimtab.serving.binary import Tail, binary_size, read_binary
 from trimtab.serving.elements import Column, may_be_sent, read_elements, row_type
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.model import Matrix
@@ -44,8 +45,16 @@ class Inputs:
         self._is_text = self._type.kind == "O"
         self.width = sum(prod(tensor.shape) for tensor in signature.inputs)
 
-    def read(self, inputs: Any) -> Matrix:
-        """Return the rows of `inputs` of an infer request, shape (rows, features)."""
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The inputs in the order of the model's columns."""
+        return list(self._tensors.values())
+
+    def read(self, inputs: Any, tail: Tail | None = None) -> Matrix:
+        """Return the rows of `inputs` of an infer request, shape (rows, features).
+
+        `tail` holds the data of inputs that are not in the JSON.
+        """
         if type(inputs) is not list or not inputs:
             raise RequestInvalid("inputs: a list of tensors is wanted")
         columns: dict[str, Column] = {}
@@ -59,11 +68,9 @@ class Inputs:
             if index and count != rows:
                 raise RequestInvalid(f"{place}.shape: {count} rows, the inputs before have {rows}")
             rows = count
-            if "data" not in item:
-                raise RequestInvalid(f"{place}.data: is missing")
-            columns[tensor.name] = read_elements(
-                f"{place}.data", tensor, item["datatype"], rows, item["data"]
-            )
+            columns[tensor.name] = _column(place, tensor, rows, item, tail)
+        if tail is not None:
+            tail.finish()
         return self._joined("inputs", columns, rows)
 
     def read_instances(self, instances: Any) -> Matrix:
@@ -155,6 +162,21 @@ class Inputs:
             table[:, at : at + column.shape[1]] = column
             at += column.shape[1]
         return table
+
+
+def _column(
+    place: str, tensor: Tensor, rows: int, item: dict[str, Any], tail: Tail | None
+) -> Column:
+    size = binary_size(place, item)
+    if size is not None:
+        if tail is None:
+            raise RequestInvalid(
+                f"{place}.parameters.binary_data_size: the head says nothing of binary data"
+            )
+        return read_binary(place, tensor, item["datatype"], rows, tail.take(place, size))
+    if "data" not in item:
+        raise RequestInvalid(f"{place}.data: is missing")
+    return read_elements(f"{place}.data", tensor, item["datatype"], rows, item["data"])
 
 
 def _shown(value: Any) -> str:
