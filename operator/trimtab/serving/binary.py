@@ -89,7 +89,9 @@ def read_binary(place: str, tensor: Tensor, sent: str, rows: int, data: memoryvi
         return _truths(place, values)
     if kind.kind == "f":
         # A copy: the body's bytes are not aligned, and not ours to keep.
-        return fitting_floats(f"{place}.data", tensor, sent, values.astype(np.float64))
+        with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
+            numbers = values.astype(np.float64)
+        return fitting_floats(f"{place}.data", tensor, sent, numbers)
     return fitting_whole(f"{place}.data", tensor, values)
 
 

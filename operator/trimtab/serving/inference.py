@@ -6,16 +6,16 @@ Sources: github.com/kserve/open-inference-protocol, `protocol/inference_rest.md`
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import unquote
 
 from trimtab import __version__
-from trimtab.contract.artifact import Tensor
 from trimtab.contract.token import MAX_ROWS
 from trimtab.serving.access_log import AccessLogger
-from trimtab.serving.binary import EXTENSION
+from trimtab.serving.describing import EXTENSIONS, configuration, metadata
 from trimtab.serving.errors import ModelFailed, RequestInvalid
 from trimtab.serving.joining import Outcome, Work
 from trimtab.serving.messages import (
@@ -26,7 +26,6 @@ from trimtab.serving.messages import (
     json_response,
 )
 from trimtab.serving.model import Prediction
-from trimtab.serving.outputs import CLASSIFICATION
 from trimtab.serving.reading import Asked, json_object, read_infer, unreadable
 from trimtab.serving.request_counters import RequestCounters
 from trimtab.serving.served import Served
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 _BUSY: Final = b"retry-after: 1\r\n"
 _POST: Final = b"allow: POST, OPTIONS\r\n"
 _GET: Final = b"allow: GET, HEAD, OPTIONS\r\n"
-_EXTENSIONS: Final = (EXTENSION, CLASSIFICATION)
 _LOG_EVERY_SECONDS: Final = 10.0
 
 
@@ -58,12 +56,14 @@ class Inference:
             f"{exact}/infer": self._infer,
             f"/v1/models/{model}:predict": self._predict,
         }
-        self._pages = {
+        self._pages: dict[str, Callable[[], Response]] = {
             "/v2": self._server,
             "/v2/health/live": self._live,
             "/v2/health/ready": self._ready,
-            one: self._metadata,
-            exact: self._metadata,
+            one: partial(self._described, metadata),
+            exact: partial(self._described, metadata),
+            f"{one}/config": partial(self._described, configuration),
+            f"{exact}/config": partial(self._described, configuration),
             f"{one}/ready": self._model_ready,
             f"{exact}/ready": self._model_ready,
             "/v1/models": self._models,
@@ -200,7 +200,7 @@ class Inference:
     # Pages.
 
     def _server(self) -> Response:
-        return json_response({"name": "trimtab", "version": __version__, "extensions": _EXTENSIONS})
+        return json_response({"name": "trimtab", "version": __version__, "extensions": EXTENSIONS})
 
     def _live(self) -> Response:
         return json_response({"live": True})
@@ -220,23 +220,10 @@ class Inference:
     def _models(self) -> Response:
         return json_response({"models": [self._model]})
 
-    def _metadata(self) -> Response:
-        served = self.served
-        if served is None:
+    def _described(self, describe: Callable[[Served], dict[str, Any]]) -> Response:
+        if self.served is None:
             return error_response(503, "the model is being loaded", _BUSY)
-        return json_response(
-            {
-                "name": self._model,
-                "versions": [self._version],
-                "platform": f"{served.manifest.format}_trimtab",
-                "inputs": [_described(tensor) for tensor in served.signature.inputs],
-                "outputs": [_described(tensor) for tensor in served.signature.outputs],
-                "parameters": {
-                    "digest": served.identity.digest,
-                    "baseline": served.identity.baseline,
-                },
-            }
-        )
+        return json_response(describe(self.served))
 
 
 def _other_method(request: Request, allowed: bytes) -> Response:
@@ -253,7 +240,3 @@ def _token(served: Served, prediction: Prediction, rows: slice) -> dict[str, Any
     if count > MAX_ROWS:
         return {"trimtab_token": token, "trimtab_token_rows": MAX_ROWS}
     return {"trimtab_token": token}
-
-
-def _described(tensor: Tensor) -> dict[str, Any]:
-    return {"name": tensor.name, "datatype": tensor.datatype, "shape": [-1, *tensor.shape]}

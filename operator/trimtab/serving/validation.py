@@ -40,7 +40,7 @@ class Inputs:
     def __init__(self, signature: Signature, max_rows: int) -> None:
         self._tensors = {tensor.name: tensor for tensor in signature.inputs}
         self._order = [tensor.name for tensor in signature.inputs]
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._type = row_type(signature)
         self._is_text = self._type.kind == "O"
         self.width = sum(prod(tensor.shape) for tensor in signature.inputs)
@@ -146,8 +146,8 @@ class Inputs:
     def _check_rows(self, place: str, rows: int) -> None:
         if rows < 1:
             raise RequestInvalid(f"{place}: at least one row is wanted")
-        if rows > self._max_rows:
-            raise RequestInvalid(f"{place}: {rows} rows, at most {self._max_rows} are taken", 413)
+        if rows > self.max_rows:
+            raise RequestInvalid(f"{place}: {rows} rows, at most {self.max_rows} are taken", 413)
 
     def _joined(self, place: str, columns: dict[str, Column], rows: int) -> Matrix:
         if len(columns) < len(self._order):

@@ -40,7 +40,7 @@ KINDS = {
 def packed(datatype: str, values: Any) -> bytes:
     """Written by hand, not by the code under test."""
     if datatype != "BYTES":
-        return np.asarray(values).astype(KINDS[datatype]).tobytes()
+        return np.array(np.ravel(values).tolist(), dtype=KINDS[datatype]).tobytes()
     texts = [str(value).encode() for value in np.ravel(values)]
     return b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
@@ -138,7 +138,7 @@ def test_any_inputs_are_the_same_rows_by_json_and_binary(data: Any) -> None:
         item = {"name": f"i{index}", "datatype": sent, "shape": [rows, *shape]}
         as_json.append(item | {"data": list(values)})
         if data.draw(some.booleans()):
-            block = packed(sent, np.array(values, dtype=object if sent == "BYTES" else None))
+            block = packed(sent, np.array(values, dtype=object))
             mixed.append(item | {"parameters": {"binary_data_size": len(block)}})
             tail += block
         else:
@@ -351,6 +351,13 @@ def test_broken_texts_are_refused(block: bytes, named: str) -> None:
         read_binary("inputs[0]", tensor, "BYTES", 2, memoryview(block))
     assert named in str(caught.value)
     assert str(caught.value).startswith("inputs[0].")
+
+
+@pytest.mark.parametrize("block", [b"\x01\x7c", b"\x01\x00\x80\x7f"], ids=["half", "single"])
+def test_a_signalling_nan_is_a_missing_value(block: bytes) -> None:
+    tensor = Tensor(name="x", datatype="FP64", missing_allowed=True)
+    sent = {2: "FP16", 4: "FP32"}[len(block)]
+    assert np.isnan(read_binary("inputs[0]", tensor, sent, 1, memoryview(block))).all()
 
 
 def test_truths_are_zero_or_one() -> None:
