@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from sklearn.linear_model import LinearRegression
 from tests.unit.serving.loopback import served_as, serving, vector
-from tests.unit.serving.stored import KEY, Stored
+from tests.unit.serving.stored import KEY, Stored, store
 
+from trimtab.contract.artifact import Tensor
 from trimtab.contract.token import read_token
 from trimtab.serving.settings import Settings
 
@@ -130,3 +133,64 @@ async def test_pages_of_the_protocol(settings: Settings, binary: Stored) -> None
             assert page["parameters"]["digest"] == binary.digest
         head = await client.front.head("/v2/health/live")
         assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_probabilities_come_when_a_parameter_asks(
+    settings: Settings, binary: Stored, regression: Stored, tmp_path: Path
+) -> None:
+    only_class = binary.signature.model_copy(update={"outputs": binary.signature.outputs[:1]})
+    stored = store(tmp_path, binary.estimator, only_class, binary.baseline, binary.rows)
+    rows = vector(binary.rows[:3])
+    async with serving(served_as(settings, stored)) as client:
+        plain = (await client.infer(rows)).json()["outputs"]
+        asked = (await client.infer(rows, parameters={"probabilities": True})).json()["outputs"]
+        named = (await client.infer(rows, outputs=[{"name": "probabilities"}])).json()["outputs"]
+        wrong = await client.infer(rows, parameters={"probabilities": "yes"})
+        top = [{"name": "class", "parameters": {"classification": 1}}]
+        no_classes = await client.infer(rows, outputs=top)
+    assert [output["name"] for output in plain] == ["class"]
+    assert [output["name"] for output in asked] == ["class", "probabilities"]
+    assert named == asked[1:]
+    np.testing.assert_allclose(
+        asked[1]["data"], binary.estimator.predict_proba(binary.rows[:3]).ravel()
+    )
+    assert (wrong.status_code, no_classes.status_code) == (400, 400)
+    async with serving(served_as(settings, regression)) as client:
+        pair = vector([1.0], "a") + vector([2.0], "b")
+        none = await client.infer(pair, parameters={"probabilities": True})
+    assert none.status_code == 400
+    assert "parameters.probabilities: the model gives none" in none.json()["error"]
+
+
+async def test_targets_of_a_regression_have_names(
+    settings: Settings, regression: Stored, tmp_path: Path
+) -> None:
+    rows = regression.rows
+    values = np.column_stack([rows @ [2.0, -1.0], rows[:, 0], -rows[:, 1]])
+    estimator = LinearRegression().fit(rows, values)
+    outputs = [Tensor(name="value", datatype="FP64"), Tensor(name="r", datatype="FP32", shape=[2])]
+    signature = regression.signature.model_copy(update={"outputs": outputs})
+    stored = store(tmp_path, estimator, signature, regression.baseline, rows)
+    inputs = vector(rows[:3, 0], "a") + vector(rows[:3, 1], "b")
+    async with serving(served_as(settings, stored)) as client:
+        content = (await client.infer(inputs)).json()
+    first, rest = content["outputs"]
+    np.testing.assert_allclose(first["data"], values[:3, 0])
+    assert rest["shape"] == [3, 2]
+    np.testing.assert_array_equal(
+        np.array(rest["data"], np.float32), estimator.predict(rows[:3])[:, 1:].ravel().astype("f4")
+    )
+    token = read_token(content["parameters"]["trimtab_token"], KEY)
+    assert token.predicted == tuple(first["data"])
+
+
+async def test_methods_are_told(settings: Settings, binary: Stored) -> None:
+    async with serving(settings) as client:
+        for path, allowed in {
+            "/v2": "GET, HEAD, OPTIONS",
+            "/v2/models/digits/infer": "POST, OPTIONS",
+        }.items():
+            asked = await client.front.request("OPTIONS", path)
+            refused = await client.front.request("DELETE", path)
+            assert (asked.status_code, asked.headers["allow"]) == (200, allowed)
+            assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
