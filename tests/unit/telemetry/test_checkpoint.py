@@ -29,7 +29,8 @@ class Watcher:
     """One operator: both stores, as the telemetry joins them."""
 
     counters: CounterStore = field(default_factory=CounterStore)
-    windows: WindowStore = field(default_factory=WindowStore)
+    # All windows are kept: which ones a bound drops differs where a restart left one out.
+    windows: WindowStore = field(default_factory=lambda: WindowStore(max_windows=1000))
 
     def begin(self, now: float) -> None:
         self.windows.watch(KEY, WINDOW)
