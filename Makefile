@@ -13,7 +13,7 @@ help: ## list the verbs
 
 $(VENV)/.installed: pyproject.toml operator/requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[serving,training,plot,dev]'
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[serving,onnx,training,plot,dev]'
 	touch $@
 
 setup: $(VENV)/.installed ## install everything into .venv from the lock file

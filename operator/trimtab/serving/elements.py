@@ -52,16 +52,19 @@ _KINDS: Final = {
 Column = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
 
 
-def row_type(signature: Signature) -> np.dtype[Any]:
+def row_type(signature: Signature, *, keeps_whole: bool = False) -> np.dtype[Any]:
     """Return what the matrix of a model holds.
 
     Whole numbers stay whole where all inputs are: every number of 64 bits is exact. Beside other
-    numbers they become doubles, as numpy joins columns, and are rounded beyond 2^53.
+    numbers they become doubles, as numpy joins columns, and are rounded beyond 2^53; or objects,
+    for a model that takes its inputs one by one and `keeps_whole`.
     """
     if any(tensor.datatype == "BYTES" for tensor in signature.inputs):
         return np.dtype(object)
     if all(tensor.datatype in _WHOLE and not tensor.missing_allowed for tensor in signature.inputs):
         return np.dtype(np.int64)
+    if keeps_whole and any(tensor.datatype == "INT64" for tensor in signature.inputs):
+        return np.dtype(object)
     return np.dtype(np.float64)
 
 

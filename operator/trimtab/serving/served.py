@@ -82,7 +82,9 @@ class Served:
         self.identity = Identity(
             settings.model, settings.version, artifact.digest, artifact.baseline.digest
         )
-        self.inputs = Inputs(self.signature, settings.max_rows)
+        self.inputs = Inputs(
+            self.signature, settings.max_rows, keeps_whole=loaded.model.keeps_whole
+        )
         self.outputs = loaded.outputs
         labels = self.identity.labels
         delay_hours = int(-(-settings.label_delay_seconds // 3600))

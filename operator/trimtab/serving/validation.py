@@ -35,13 +35,16 @@ def parse_json(body: bytes) -> Any:
 
 
 class Inputs:
-    """What a signature asks for."""
+    """What a signature asks for.
 
-    def __init__(self, signature: Signature, max_rows: int) -> None:
+    keeps_whole: INT64 beside other numbers makes a matrix of objects, in which it is exact.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int, *, keeps_whole: bool = False) -> None:
         self._tensors = {tensor.name: tensor for tensor in signature.inputs}
         self._order = [tensor.name for tensor in signature.inputs]
         self.max_rows = max_rows
-        self._type = row_type(signature)
+        self._type = row_type(signature, keeps_whole=keeps_whole)
         self._is_text = self._type.kind == "O"
         self.width = sum(prod(tensor.shape) for tensor in signature.inputs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -22,6 +22,8 @@ from trimtab.contract.artifact import (
 )
 from trimtab.contract.location import open_location
 from trimtab.contract.transfer import write_artifact
+from trimtab.serving.model import Model
+from trimtab.serving.sklearn_model import SklearnEstimator
 
 KEY = b"0123456789abcdef0123456789abcdef"
 
@@ -65,16 +67,17 @@ def store(
     *,
     files: Mapping[str, bytes] | None = None,
     model_file: str = "model.skops",
+    model_format: Literal["sklearn", "onnx"] = "sklearn",
 ) -> Stored:
     content = {
-        model_file: skops.io.dumps(estimator) if estimator is not None else b"",
+        model_file: _body(estimator),
         SIGNATURE: signature.model_dump_json(by_alias=True).encode(),
         BASELINE: baseline.model_dump_json(by_alias=True).encode(),
     } | dict(files or {})
     written = write_artifact(
         open_location(folder.as_uri()),
         content,
-        model_format="sklearn",
+        model_format=model_format,
         model_file=model_file,
         model="digits",
         version="v1",
@@ -83,3 +86,16 @@ def store(
     )
     place = Path(urlsplit(written.uri).path)
     return Stored(written.uri, written.digest, place, signature, baseline, estimator, rows)
+
+
+def _body(estimator: Any) -> bytes:
+    if estimator is None or isinstance(estimator, bytes):
+        return estimator or b""
+    body: bytes = skops.io.dumps(estimator)
+    return body
+
+
+def model_of(stored: Stored, estimator: Any = None) -> Model:
+    """The stored estimator, or another one under the same signature, as serving holds it."""
+    held = SklearnEstimator(estimator or stored.estimator, stored.signature)
+    return Model(held, stored.signature, stored.baseline)

@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from tests.unit.serving.loopback import served_as, serving, vector
-from tests.unit.serving.stored import Stored, store, with_digest
+from tests.unit.serving.stored import Stored, model_of, store, with_digest
 
 from trimtab.contract.artifact import Interval
 from trimtab.serving.artifact import Artifact
@@ -37,7 +37,7 @@ def loaded(stored: Stored) -> tuple[Artifact, Model]:
         stored.digest,
         stored.folder,
     )
-    return artifact, Model(stored.estimator, stored.signature, stored.baseline)
+    return artifact, model_of(stored)
 
 
 async def test_the_count_is_that_of_both_models_row_by_row(
@@ -107,7 +107,7 @@ def test_values_agree_within_the_error_of_the_serving_version(
     for by, far in ((0.4, 0), (0.6, 200)):
         moved = LinearRegression().fit(regression.rows, served.estimator.predict(regression.rows))
         moved.intercept_ += by
-        own = Model(moved, regression.signature, regression.baseline)
+        own = model_of(regression, moved)
         comparison = Comparison(*loaded(served), regression.signature, [])
         comparison.add(regression.rows, own.predict(regression.rows))
         assert next(iter(comparison.families()[1].samples))[1] == far

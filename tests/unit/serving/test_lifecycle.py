@@ -20,11 +20,11 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from tests.unit.serving.loopback import Client, serving, until, vector
-from tests.unit.serving.stored import Stored, store, with_digest
+from tests.unit.serving.stored import Stored, model_of, store, with_digest
 
 from trimtab.serving.errors import SettingsInvalid, StartRefused, WarmUpFailed
 from trimtab.serving.lifecycle import Server
-from trimtab.serving.model import Matrix, Model, Prediction
+from trimtab.serving.model import Matrix, Prediction
 from trimtab.serving.settings import Settings, read_settings
 
 
@@ -250,7 +250,7 @@ async def test_a_failing_model_is_500_and_counted(
     async with serving(settings) as client:
         held = Held(client)
 
-        held._predict = Model(Broken(), binary.signature, binary.baseline).predict
+        held._predict = model_of(binary, Broken()).predict
         answer = await client.infer(vector(binary.rows[:2]))
         counted = await client.metrics()
     assert answer.status_code == 500

@@ -1,0 +1,383 @@
+"""An ONNX graph as a model: a matrix of the signature's columns in, classes or values out.
+
+Serving runs it and training measures it, so both see the same answers. A graph says its inputs,
+their types and ranks itself; what the signature says has to fit, or nothing is loaded. No operator
+library is registered, so a graph holds no code but ONNX's own operators.
+
+Inputs: either the graph's are named as the signature's, or the graph has one that takes all columns
+as a matrix. Outputs of a classifier: a label (text, or a whole number) and probabilities, as a
+tensor [n, K], [n, 1] of the second of two classes, or skl2onnx's list of maps. Source: the ONNX
+specification, ai.onnx and ai.onnx.ml.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.contract.artifact import Signature, Tensor
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+_TYPES: Final[dict[str, type[np.generic]]] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": np.object_,
+}
+_TAKES: Final[dict[str, tuple[str, ...]]] = {
+    # Of a datatype's values each is one of the graph's, or is rounded to the nearest one.
+    "tensor(float)": ("FP32", "INT32", "INT64", "BOOL"),
+    "tensor(double)": ("FP64", "FP32", "INT32", "INT64", "BOOL"),
+    "tensor(int32)": ("INT32", "BOOL"),
+    "tensor(int64)": ("INT64", "INT32", "BOOL"),
+    "tensor(bool)": ("BOOL",),
+    "tensor(string)": ("BYTES",),
+}
+DATATYPES: Final = {
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(bool)": "BOOL",
+    "tensor(string)": "BYTES",
+}
+_SCORES: Final = ("tensor(float)", "tensor(double)", "tensor(float16)")
+_LABELS: Final = ("tensor(int64)", "tensor(int32)", "tensor(string)")
+_USUAL_SCORES: Final = ("probabilities", "probability", "output_probability")
+_USUAL_LABELS: Final = ("label", "output_label", "class")
+_SUM_TOLERANCE: Final = 0.01
+
+
+class GraphRefused(ValueError):
+    """The graph cannot be loaded, or does not fit the signature; the message says what to do."""
+
+
+class AnswerRefused(ValueError):
+    """The graph answered with something that is no class, no probability or no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Of n rows: `chosen` (n,) indices of classes and `probabilities` (n, K) where the graph gives
+    them, or `values` (n, T) of a regression.
+    """
+
+    chosen: Indices | None = None
+    probabilities: Floats | None = None
+    values: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """Which columns go where: `dims` is the shape of one row."""
+
+    name: str
+    columns: slice
+    kind: type[np.generic]
+    dims: tuple[int, ...]
+
+
+class OnnxModel:
+    """A loaded graph that fits `signature`.
+
+    file: a path (weights beside the graph are found there) or the graph itself. Raises
+    GraphRefused, and ImportError without onnxruntime. It runs in as many threads as
+    OMP_NUM_THREADS says, one by default.
+    """
+
+    def __init__(self, file: Path | bytes, signature: Signature) -> None:
+        self._session = open_session(file)
+        self._classes = list(signature.classes)
+        self._numbers_are_names = all(map(_is_whole, self._classes))
+        self._index = {name: place for place, name in enumerate(self._classes)}
+        given = self._session.get_inputs()
+        self._feeds, batch = _feeds(given, signature.inputs)
+        self._one_by_one = batch == 1
+        self._outputs: list[str] = []
+        self._label: str | None = None
+        self._scores: str | None = None
+        found = self._session.get_outputs()
+        if signature.task == "regression":
+            self._outputs = _value_outputs(found, signature.outputs)
+        else:
+            self._label, self._scores = _class_outputs(found, signature.outputs)
+            self._outputs = [name for name in (self._label, self._scores) if name is not None]
+        self._is_regression = signature.task == "regression"
+        self.has_probabilities = self._scores is not None
+        self.keeps_whole = any(
+            feed.kind is np.int64 and tensor.datatype == "INT64"
+            for feed, tensor in zip(self._feeds, signature.inputs, strict=False)
+        )
+        """Whether a whole number of 64 bits reaches the graph as it is."""
+
+    def answers(self, rows: NDArray[Any]) -> Answers:
+        """Return the answers for `rows` (n, columns of the signature); raise AnswerRefused.
+
+        Errors of the runtime itself are its own.
+        """
+        if self._one_by_one:
+            parts = [self._run(rows[at : at + 1]) for at in range(len(rows))]
+            return Answers(
+                *(
+                    None
+                    if (first := getattr(parts[0], name)) is None
+                    else first
+                    if len(parts) == 1
+                    else np.concatenate([getattr(part, name) for part in parts])
+                    for name in ("chosen", "probabilities", "values")
+                )
+            )
+        return self._run(rows)
+
+    def _run(self, rows: NDArray[Any]) -> Answers:
+        count = len(rows)
+        fed = {
+            feed.name: np.ascontiguousarray(
+                rows[:, feed.columns].astype(feed.kind, copy=False)
+            ).reshape(count, *feed.dims)
+            for feed in self._feeds
+        }
+        found = dict(zip(self._outputs, self._session.run(self._outputs, fed), strict=True))
+        if self._is_regression:
+            parts = [_rows(name, value, count) for name, value in found.items()]
+            return Answers(values=np.hstack(parts))
+        return Answers(
+            chosen=None if self._label is None else self._chosen(found[self._label], count),
+            probabilities=None
+            if self._scores is None
+            else self._probabilities(self._scores, found[self._scores], count),
+        )
+
+    def _chosen(self, labels: Any, count: int) -> Indices:
+        flat = np.asarray(labels).reshape(-1)
+        if len(flat) != count:
+            raise AnswerRefused(f"{self._label}: {len(flat)} labels for {count} rows")
+        return np.array([self._place(label) for label in flat.tolist()], dtype=np.intp)
+
+    def _place(self, label: Any) -> int:
+        if type(label) is int and not self._numbers_are_names:
+            if 0 <= label < len(self._classes):
+                return label
+        elif (place := self._index.get(str(label))) is not None:
+            return place
+        raise AnswerRefused(f"{self._label}: {str(label)[:80]!r} is no class of the signature")
+
+    def _probabilities(self, name: str, scores: Any, count: int) -> Floats:
+        known = len(self._classes)
+        if isinstance(scores, list):
+            scores = self._from_maps(scores)
+        table = _rows(name, scores, count)
+        if table.shape[1] == 1 and known == 2:
+            table = np.hstack([1 - table, table])
+        if table.shape[1] != known:
+            raise AnswerRefused(f"{name}: {table.shape[1]} columns for {known} classes")
+        sums = table.sum(axis=1)
+        # Written so that NaN fails too.
+        if not (
+            table.min(initial=0.0) >= -_SUM_TOLERANCE
+            and bool((np.abs(sums - 1) <= _SUM_TOLERANCE).all())
+        ):
+            raise AnswerRefused(
+                f"{name}: holds {table[0][:5].tolist()}, which are no probabilities; end the graph "
+                "with a Softmax (or, of one column, a Sigmoid)"
+            )
+        return np.clip(table, 0.0, 1.0)
+
+    def _from_maps(self, maps: list[dict[Any, float]]) -> Floats:
+        table = np.zeros((len(maps), len(self._classes)))
+        for key in maps[0] if maps else ():
+            table[:, self._place(key)] = [row[key] for row in maps]
+        return table
+
+
+class OnnxEstimator:
+    """The graph as training sees a model: `classes_`, `predict`, and `predict_proba` if it has it.
+
+    classes: the labels in the order of the signature's classes, of their own type.
+    """
+
+    def __init__(self, graph: OnnxModel, classes: Sequence[Any]) -> None:
+        self._graph = graph
+        self.classes_ = np.asarray(classes)
+        if graph.has_probabilities:
+            self.predict_proba: Callable[[NDArray[Any]], Floats] = self._probabilities
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return labels (n,), or values (n,) or (n, T)."""
+        found = self._graph.answers(rows)
+        if found.values is not None:
+            return found.values if found.values.shape[1] > 1 else found.values.reshape(-1)
+        if found.chosen is None:
+            assert found.probabilities is not None
+            return np.asarray(self.classes_[found.probabilities.argmax(axis=1)])
+        return np.asarray(self.classes_[found.chosen])
+
+    def _probabilities(self, rows: NDArray[Any]) -> Floats:
+        found = self._graph.answers(rows).probabilities
+        assert found is not None
+        return found
+
+
+def open_session(file: Path | bytes) -> Any:
+    """Return onnxruntime's session of a graph; raise GraphRefused in words."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; its warnings are about its own optimisations
+    options.intra_op_num_threads = _threads()
+    options.inter_op_num_threads = 1
+    # A plan is kept for each number of rows, and joined requests have any.
+    options.enable_mem_pattern = False
+    # Threads that wait must not burn the CPU that the pod is limited to.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(
+            file if isinstance(file, bytes) else os.fspath(file),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
+    except Exception as error:
+        # Its errors have no common class below Exception.
+        said = f"{type(error).__name__}: {str(error)[:300]}"
+        raise GraphRefused(f"onnxruntime {onnxruntime.__version__}: {said}") from error
+
+
+def _threads() -> int:
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else 1
+
+
+def _feeds(given: Sequence[Any], inputs: Sequence[Tensor]) -> tuple[list[_Feed], int | None]:
+    """Return what goes where in the order of `inputs`, and the number of rows if it is fixed."""
+    widths = [prod(tensor.shape) for tensor in inputs]
+    starts = np.cumsum([0, *widths]).tolist()
+    by_name = {one.name: one for one in given}
+    batches = {one.name: one.shape[0] for one in given if one.shape}
+    fixed = {batch for batch in batches.values() if isinstance(batch, int)}
+    if fixed - {1}:
+        raise GraphRefused(
+            f"the graph takes {max(fixed)} rows at a time; export it with a free first dimension"
+        )
+    if set(by_name) == {tensor.name for tensor in inputs}:
+        feeds = [
+            _feed(by_name[tensor.name], [tensor], slice(start, start + width), tensor.shape)
+            for tensor, start, width in zip(inputs, starts, widths, strict=False)
+        ]
+    elif len(given) == 1:
+        shape = inputs[0].shape if len(inputs) == 1 else [starts[-1]]
+        feeds = [_feed(given[0], inputs, slice(0, starts[-1]), shape)]
+    else:
+        raise GraphRefused(
+            f"the graph takes {sorted(by_name)[:20]}, the signature says "
+            f"{sorted(tensor.name for tensor in inputs)[:20]}"
+        )
+    return feeds, min(fixed, default=None)
+
+
+def _feed(given: Any, tensors: Sequence[Tensor], columns: slice, shape: Sequence[int]) -> _Feed:
+    allowed = _TAKES.get(given.type)
+    if allowed is None:
+        raise GraphRefused(
+            f"the graph's input {given.name} is {given.type}; "
+            f"one of {', '.join(_TAKES)} is fed: begin the graph with a Cast"
+        )
+    for tensor in tensors:
+        if tensor.datatype not in allowed:
+            raise GraphRefused(
+                f"the graph's input {given.name} is {given.type}, the signature's {tensor.name} "
+                f"{tensor.datatype}; {' or '.join(allowed)} fits"
+            )
+        if tensor.missing_allowed and given.type not in ("tensor(float)", "tensor(double)"):
+            raise GraphRefused(
+                f"{tensor.name} may be missing, and the graph's {given.type} cannot say so"
+            )
+    return _Feed(given.name, columns, _TYPES[given.type], _dims(given, shape))
+
+
+def _dims(given: Any, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of one row as the graph wants it."""
+    wanted = given.shape[1:]
+    if not given.shape:  # of any rank
+        return tuple(shape)
+    if all(isinstance(size, int) for size in wanted):
+        if prod(wanted) == prod(shape):
+            return tuple(wanted)
+    elif len(wanted) == len(shape) and all(
+        size == own for size, own in zip(wanted, shape, strict=True) if isinstance(size, int)
+    ):
+        return tuple(shape)
+    elif len(wanted) == 1 and not isinstance(wanted[0], int):
+        return (prod(shape),)
+    raise GraphRefused(
+        f"the graph's input {given.name} has the shape {['rows', *wanted]}, "
+        f"the signature says {['rows', *shape]}"
+    )
+
+
+def _class_outputs(
+    found: Sequence[Any], declared: Sequence[Tensor]
+) -> tuple[str | None, str | None]:
+    """Return the names of the label and of the probabilities."""
+    names = {tensor.name for tensor in declared}
+    labels = [one.name for one in found if one.type in _LABELS]
+    scores = [one.name for one in found if one.type in _SCORES or one.type.startswith("seq(map(")]
+    if not labels and not scores:
+        raise GraphRefused(
+            f"the graph gives {_shown(found)}; a classifier gives a label or probabilities"
+        )
+    return (
+        _only(labels, names, _USUAL_LABELS, "labels"),
+        _only(scores, names, _USUAL_SCORES, "probabilities"),
+    )
+
+
+def _only(found: list[str], declared: set[str], usual: Sequence[str], what: str) -> str | None:
+    if len(found) <= 1:
+        return found[0] if found else None
+    for known in (declared, set(usual)):
+        named = [name for name in found if name in known]
+        if len(named) == 1:
+            return named[0]
+    raise GraphRefused(
+        f"the graph's outputs {found[:20]} could all be the {what}; name one of them so in the "
+        "signature's outputs"
+    )
+
+
+def _value_outputs(found: Sequence[Any], declared: Sequence[Tensor]) -> list[str]:
+    """Return the names of the values, in the order of the signature's outputs."""
+    values = [one.name for one in found if one.type in _SCORES]
+    names = [tensor.name for tensor in declared]
+    if set(names) <= set(values):
+        return names
+    if len(values) == 1:
+        return values
+    raise GraphRefused(
+        f"the graph gives {_shown(found)}, the signature says {names[:20]}; name them alike"
+    )
+
+
+def _rows(name: str, value: Any, count: int) -> Floats:
+    table = np.asarray(value, dtype=np.float64)
+    if not table.ndim or len(table) != count:
+        raise AnswerRefused(f"{name}: shape {list(table.shape)} for {count} rows")
+    return table.reshape(count, -1)
+
+
+def _shown(found: Sequence[Any]) -> str:
+    return ", ".join(f"{one.name} {one.type}" for one in found[:20])
+
+
+def _is_whole(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
