@@ -44,7 +44,7 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "tensor(bool)": ("BOOL",),
     "tensor(string)": ("BYTES",),
 }
-DATATYPES: Final = {
+_DATATYPES: Final = {
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
     "tensor(int32)": "INT32",
@@ -114,6 +114,7 @@ class OnnxModel:
             self._label, self._scores = _class_outputs(found, signature.outputs)
             self._outputs = [name for name in (self._label, self._scores) if name is not None]
         self._is_regression = signature.task == "regression"
+        self.has_labels = self._label is not None
         self.has_probabilities = self._scores is not None
         self.keeps_whole = any(
             feed.kind is np.int64 and tensor.datatype == "INT64"
@@ -204,11 +205,13 @@ class OnnxModel:
 class OnnxEstimator:
     """The graph as training sees a model: `classes_`, `predict`, and `predict_proba` if it has it.
 
-    classes: the labels in the order of the signature's classes, of their own type.
+    classes: the labels in the order of the signature's classes, of their own type. body: the file.
     """
 
-    def __init__(self, graph: OnnxModel, classes: Sequence[Any]) -> None:
+    def __init__(self, graph: OnnxModel, classes: Sequence[Any], body: bytes = b"") -> None:
         self._graph = graph
+        self.body = body
+        self.has_own_rule = graph.has_labels
         self.classes_ = np.asarray(classes)
         if graph.has_probabilities:
             self.predict_proba: Callable[[NDArray[Any]], Floats] = self._probabilities
@@ -256,6 +259,22 @@ def open_session(file: Path | bytes) -> Any:
 def _threads() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else 1
+
+
+def fitting_inputs(file: bytes, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return `inputs` with the datatypes that the graph takes, where theirs do not fit.
+
+    A table says FP64 of every number; most graphs take FP32. Raises GraphRefused.
+    """
+    given = {one.name: one.type for one in open_session(file).get_inputs()}
+    only = next(iter(given.values())) if len(given) == 1 else ""
+    return [_fitting(tensor, given.get(tensor.name, only)) for tensor in inputs]
+
+
+def _fitting(tensor: Tensor, kind: str) -> Tensor:
+    if kind not in _TAKES or tensor.datatype in (*_TAKES[kind], "BYTES"):
+        return tensor
+    return tensor.model_copy(update={"datatype": _DATATYPES[kind]})
 
 
 def _feeds(given: Sequence[Any], inputs: Sequence[Tensor]) -> tuple[list[_Feed], int | None]:

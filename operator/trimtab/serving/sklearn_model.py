@@ -10,17 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Signature
+from trimtab.contract.own_rule import has_own_rule
 from trimtab.serving.artifact import Artifact
 from trimtab.serving.calibration import Floats
 from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model import Matrix, feature_names
 
 log = logging.getLogger(__name__)
-
-# Their `predict` is not the class of the largest probability.
-_OWN_RULE = frozenset(
-    {"SVC", "NuSVC", "FixedThresholdClassifier", "TunedThresholdClassifierCV", "RidgeClassifier"}
-)
 
 
 class SklearnEstimator:
@@ -35,7 +31,7 @@ class SklearnEstimator:
     def __init__(self, estimator: Any, signature: Signature) -> None:
         self._estimator = estimator
         self.has_probabilities = hasattr(estimator, "predict_proba")
-        self._has_own_rule = type(_last_step(estimator)).__name__ in _OWN_RULE
+        self._has_own_rule = has_own_rule(estimator)
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
         self._columns = _frame_columns(estimator, signature)
         self._checks_inputs = not any(tensor.missing_allowed for tensor in signature.inputs)
@@ -126,11 +122,6 @@ def _check_classes(estimator: Any, signature: Signature) -> None:
         raise ArtifactRefused(
             "ClassesDiffer", f"the model knows {named[:10]}, the signature {signature.classes[:10]}"
         )
-
-
-def _last_step(estimator: Any) -> Any:
-    steps = getattr(estimator, "steps", None)
-    return _last_step(steps[-1][1]) if steps else estimator
 
 
 def _frame_columns(estimator: Any, signature: Signature) -> list[str] | None:

@@ -27,7 +27,7 @@ from trimtab.training.class_metrics import class_metrics
 from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken
 from trimtab.training.evaluation import Predictions, evaluate
-from trimtab.training.models import MODEL_FILE, answer, dump_model
+from trimtab.training.models import ModelFile, answer, dump_model
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Labelled:
 class Assembled:
     """Everything of an artifact but its place; `answers` are those for the held-out rows."""
 
-    body: bytes
+    file: ModelFile
     signature: Signature
     baseline: Baseline
     metrics: list[Interval]
@@ -67,7 +67,7 @@ def assemble(
     classes: of the fitted model, in the order of its scores; empty for a regression.
     Raise CodeBroken when the model cannot be stored safely or answers differently once stored.
     """
-    body, stored = dump_model(model)
+    file, stored = dump_model(model)
     answers = answer(model, evaluate_on.matrix, classes)
     _check_same(stored, evaluate_on.matrix, classes, answers)
     calibration_answers = answer(model, calibrate.matrix, classes)
@@ -87,7 +87,7 @@ def assemble(
         [*metrics, *of_classes],
         np.concatenate([calibrate.actual, evaluate_on.actual]),
     )
-    return Assembled(body, signature, baseline, metrics, answers)
+    return Assembled(file, signature, baseline, metrics, answers)
 
 
 def write(
@@ -95,21 +95,21 @@ def write(
 ) -> WrittenArtifact:
     """Write it at `<location>/<16 hex of the digest>/`; raise LocationError."""
     files = {
-        MODEL_FILE: assembled.body,
+        assembled.file.name: assembled.file.body,
         SIGNATURE: assembled.signature.model_dump_json(by_alias=True, indent=1).encode(),
         BASELINE: assembled.baseline.model_dump_json(by_alias=True).encode(),
     }
     return write_artifact(
         location,
         files,
-        model_format="sklearn",
-        model_file=MODEL_FILE,
+        model_format=assembled.file.format,
+        model_file=assembled.file.name,
         model=model,
         version=version,
         created=(created or datetime.now(UTC)).isoformat(timespec="seconds").replace("+00:00", "Z"),
         frameworks={
             "python": platform.python_version(),
-            **{name: package_version(name) for name in ("scikit-learn", "numpy", "skops")},
+            **{name: package_version(name) for name in assembled.file.packages},
         },
     )
 

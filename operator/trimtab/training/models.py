@@ -1,22 +1,38 @@
-"""Models in and out of files, and their answers; no code runs from a file (skops)."""
+"""Models in and out of files, and their answers; no code runs from a file (skops, ONNX)."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
+from trimtab.contract.onnx_graph import AnswerRefused, GraphRefused, OnnxEstimator, OnnxModel
+from trimtab.contract.own_rule import has_own_rule
 from trimtab.contract.transfer import ArtifactError, fetch_artifact
 from trimtab.contract.trees import TREE_TYPES, UnsafeModel, check_trees
 from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken, Unavailable
 from trimtab.training.evaluation import Predictions
 
-MODEL_FILE: Final = "model.skops"
+SKOPS_FILE: Final = "model.skops"
+ONNX_FILE: Final = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model as it is stored: name, content, and the packages whose versions matter."""
+
+    name: str
+    body: bytes
+    format: Literal["sklearn", "onnx"]
+    packages: tuple[str, ...]
 
 
 class Champion:
@@ -26,7 +42,12 @@ class Champion:
         self.uri, self.digest, self.manifest = uri, digest, manifest
         self.signature = Signature.model_validate_json((folder / SIGNATURE).read_bytes())
         self.baseline = Baseline.model_validate_json((folder / BASELINE).read_bytes())
-        self.model = load_model((folder / manifest.model_file).read_bytes())
+        file = folder / manifest.model_file
+        self.model = (
+            load_graph(file, self.signature, self.signature.classes)
+            if manifest.format == "onnx"
+            else load_model(file.read_bytes())
+        )
 
 
 def load_champion(uri: str, digest: str, credentials: Path | None, folder: Path) -> Champion:
@@ -37,23 +58,47 @@ def load_champion(uri: str, digest: str, credentials: Path | None, folder: Path)
         raise Unavailable(str(error)) from error
     except (LocationError, ArtifactError) as error:
         raise CodeBroken(f"the serving version cannot be fetched: {error}") from error
-    if not manifest.model_file.endswith(".skops"):
+    if not manifest.model_file.endswith((".skops", ".onnx")):
         raise CodeBroken(
-            f"the serving version's {manifest.model_file} is not a skops file; a challenger can "
-            "only be compared with one"
+            f"the serving version's {manifest.model_file} is neither a skops nor an ONNX file; a "
+            "challenger can only be compared with one"
         )
     return Champion(uri, digest, folder, manifest)
 
 
-def dump_model(model: Any) -> tuple[bytes, Any]:
-    """Return the model as a skops file, and read back; raise CodeBroken if serving refuses it."""
+def dump_model(model: Any) -> tuple[ModelFile, Any]:
+    """Return the model as a file, and read back; raise CodeBroken if serving refuses it."""
+    if isinstance(model, OnnxEstimator):
+        return ModelFile(ONNX_FILE, model.body, "onnx", ("onnxruntime", "numpy")), model
     import skops.io
 
     try:
         body: bytes = skops.io.dumps(model)
     except (TypeError, ValueError, AttributeError) as error:
         raise CodeBroken(f"{type(model).__name__} cannot be written: {error}") from error
-    return body, load_model(body)
+    packages = ("scikit-learn", "numpy", "skops")
+    return ModelFile(SKOPS_FILE, body, "sklearn", packages), load_model(body)
+
+
+def load_graph(file: Path | bytes, signature: Signature, classes: Sequence[Any]) -> OnnxEstimator:
+    """Load an ONNX graph; raise CodeBroken where it does not fit the signature.
+
+    classes: the labels in the order of the signature's classes, of their own type.
+    """
+    with graph_errors():
+        body = file if isinstance(file, bytes) else b""
+        return OnnxEstimator(OnnxModel(file, signature), classes, body)
+
+
+@contextmanager
+def graph_errors() -> Iterator[None]:
+    """Say what is wrong with a graph, or that its library is not there, as CodeBroken."""
+    try:
+        yield
+    except GraphRefused as error:
+        raise CodeBroken(str(error)) from error
+    except ImportError as error:
+        raise CodeBroken(f"an ONNX graph needs the extra `onnx` of trimtab: {error}") from error
 
 
 def load_model(body: bytes) -> Any:
@@ -78,8 +123,15 @@ def answer(model: Any, rows: Matrix, classes: list[Any]) -> Predictions:
     """Return the model's answers as the serving container gives them.
 
     classes: in the order of the scores, empty for a regression. The class is that of the largest
-    probability where the model has them.
+    probability where the model has them and no rule of its own.
     """
+    try:
+        return _answer(model, rows, classes)
+    except AnswerRefused as error:
+        raise CodeBroken(str(error)) from error
+
+
+def _answer(model: Any, rows: Matrix, classes: list[Any]) -> Predictions:
     with warnings.catch_warnings():
         # Rows come as plain arrays, in the order of the signature.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
@@ -89,4 +141,8 @@ def answer(model: Any, rows: Matrix, classes: list[Any]) -> Predictions:
         if not hasattr(model, "predict_proba"):
             return Predictions(np.asarray(model.predict(rows)).reshape(-1))
         score = np.asarray(model.predict_proba(rows), dtype=np.float64)
+        if has_own_rule(model):
+            place = {str(name): index for index, name in enumerate(model.classes_)}
+            chosen = [place[str(label)] for label in np.asarray(model.predict(rows)).reshape(-1)]
+            return Predictions(np.asarray(classes)[chosen], score)
     return Predictions(np.asarray(classes)[score.argmax(axis=1)], score)

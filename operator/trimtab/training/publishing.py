@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trimtab.contract.artifact import Interval, Tensor
 from trimtab.contract.location import open_location
+from trimtab.contract.onnx_graph import fitting_inputs
 from trimtab.training.assembly import Labelled, assemble, write
 from trimtab.training.columns import (
     Task,
@@ -23,6 +24,7 @@ from trimtab.training.columns import (
     make_matrix,
     make_signature,
 )
+from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
 
 Rows = pd.DataFrame | ArrayLike
@@ -60,6 +62,7 @@ def publish(
     minimum: float | None = None,
     maximum: float | None = None,
     task: Task | None = None,
+    classes: Sequence[Any] | None = None,
     credentials: Path | None = None,
     created: datetime | None = None,
     seed: int = 0,
@@ -70,10 +73,13 @@ def publish(
     has not learned from; without them X is split 60/20/20, which needs an unfitted model.
     Inputs are, in this order of precedence: `inputs` as given; one vector called `input_name`; the
     columns of the table; columns named by `feature_names`. `minimum` and `maximum` declare the
-    range of every number. The artifact lies at `<uri>/<16 hex of the digest>/` and is never
-    overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
+    range of every number. A model may also be an ONNX graph (its bytes, a path, or a ModelProto);
+    numbers are then of the datatype that the graph takes, and `classes` are the labels in the
+    order of its scores, sorted by default. The artifact lies at `<uri>/<16 hex of the digest>/`
+    and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
-    is_ready = _is_fitted(model)
+    graph = _graph(model)
+    is_ready = graph is not None or _is_fitted(model)
     if (calibrate is None) != (evaluate is None):
         raise ValueError("give both calibrate and evaluate, or neither")
     if is_ready and calibrate is None:
@@ -87,6 +93,9 @@ def publish(
         others = [_as_frame(pair[0], feature_names, None) for pair in pairs]
         whole_frame = pd.concat([frame, *others], ignore_index=True)
         tensors = infer_inputs(whole_frame, [str(name) for name in frame.columns])
+    if graph is not None and not inputs:
+        with graph_errors():
+            tensors = fitting_inputs(graph, tensors)
     tensors = [_ranged(one, minimum, maximum) for one in tensors]
     truths = pd.Series(np.asarray(y).reshape(-1), name="y")
     chosen: Task = task or infer_task(truths)
@@ -105,10 +114,14 @@ def publish(
         learn, tune, test = (whole.only(rows) for rows in split.parts().values())
     if not is_ready:
         model.fit(learn.matrix, learn.actual)
-    classes = list(model.classes_) if chosen == "classification" else []
-    assembled = assemble(
-        model, make_signature(tensors, chosen, classes), classes, calibrate=tune, evaluate_on=test
-    )
+    if graph is None:
+        labels = list(model.classes_) if chosen == "classification" else []
+        signature = make_signature(tensors, chosen, labels)
+    else:
+        labels = _labels(classes, whole, tune, test) if chosen == "classification" else []
+        signature = make_signature(tensors, chosen, labels)
+        model = load_graph(graph, signature, labels)
+    assembled = assemble(model, signature, labels, calibrate=tune, evaluate_on=test)
     written = write(
         assembled,
         open_location(uri, credentials),
@@ -117,6 +130,24 @@ def publish(
         created=created,
     )
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
+
+
+def _graph(model: Any) -> bytes | None:
+    """Return the ONNX graph, or nothing where the model is an estimator."""
+    if isinstance(model, bytes):
+        return model
+    if isinstance(model, str | Path):
+        return Path(model).read_bytes()
+    if hasattr(model, "SerializeToString"):
+        body: bytes = model.SerializeToString()
+        return body
+    return None
+
+
+def _labels(classes: Sequence[Any] | None, *parts: Labelled) -> list[Any]:
+    if classes is not None:
+        return list(classes)
+    return list(np.unique(np.concatenate([part.actual for part in parts])).tolist())
 
 
 def _is_fitted(model: Any) -> bool:

@@ -72,9 +72,8 @@ def test_an_exported_classifier_answers_as_scikit_learn_does(zipmap: bool, named
     body = to_onnx(model, ROWS[:1].astype(np.float32), options={"zipmap": zipmap})
     classes = [str(name) for name in model.classes_]
     loaded = OnnxModel(body.SerializeToString(), classifier([VECTOR], classes))
-    found = loaded.answers(ROWS)
+    found: Any = loaded.answers(ROWS)
     assert loaded.has_probabilities
-    assert found.chosen is not None
     np.testing.assert_allclose(found.probabilities, model.predict_proba(ROWS), atol=1e-5)
     assert [classes[place] for place in found.chosen] == [str(one) for one in model.predict(ROWS)]
     estimator = OnnxEstimator(loaded, model.classes_)
@@ -86,8 +85,7 @@ def test_numbers_are_places_where_classes_have_names() -> None:
     model = RandomForestClassifier(3, random_state=0).fit(ROWS, TRUTH)
     body = to_onnx(model, ROWS[:1].astype(np.float32))
     loaded = OnnxModel(body.SerializeToString(), classifier([VECTOR], ["low", "mid", "high"]))
-    found = loaded.answers(ROWS)
-    assert found.chosen is not None
+    found: Any = loaded.answers(ROWS)
     assert (found.chosen == model.predict(ROWS)).all()
     np.testing.assert_allclose(found.probabilities, model.predict_proba(ROWS), atol=1e-5)
 
@@ -103,7 +101,7 @@ def test_a_pipeline_takes_named_inputs_of_several_types() -> None:
     inputs = [Tensor(name="colour", datatype="BYTES"), Tensor(name="size", datatype="FP32")]
     loaded = OnnxModel(body.SerializeToString(), classifier(inputs, CLASSES))
     rows = frame[["colour", "size"]].to_numpy(dtype=object)
-    found = loaded.answers(rows)
+    found: Any = loaded.answers(rows)
     np.testing.assert_allclose(found.probabilities, model.predict_proba(frame), atol=1e-5)
 
 
@@ -112,7 +110,7 @@ def test_scalar_inputs_make_one_matrix_for_a_graph_with_one_input() -> None:
     body = to_onnx(model, ROWS[:1].astype(np.float32)).SerializeToString()
     inputs = [Tensor(name=name, datatype="FP32") for name in "abc"]
     inputs.append(Tensor(name="d", datatype="INT32"))
-    found = OnnxModel(body, classifier(inputs, CLASSES)).answers(ROWS)
+    found: Any = OnnxModel(body, classifier(inputs, CLASSES)).answers(ROWS)
     np.testing.assert_allclose(found.probabilities, model.predict_proba(ROWS), atol=1e-5)
 
 
@@ -121,7 +119,8 @@ def test_targets_of_a_regression_are_columns() -> None:
     model = LinearRegression().fit(ROWS, truth)
     body = to_onnx(model, ROWS[:1].astype(np.float32)).SerializeToString()
     loaded = OnnxModel(body, regression([VECTOR], "a", "b"))
-    np.testing.assert_allclose(loaded.answers(ROWS).values, model.predict(ROWS), atol=1e-5)
+    found: Any = loaded.answers(ROWS)
+    np.testing.assert_allclose(found.values, model.predict(ROWS), atol=1e-5)
     assert OnnxEstimator(loaded, []).predict(ROWS).shape == (60, 2)
 
 
@@ -134,8 +133,7 @@ def test_named_outputs_come_in_the_order_of_the_signature() -> None:
         [("down", TensorProto.FLOAT, shape), ("size", TensorProto.FLOAT, shape)],
     )
     x = Tensor(name="x", datatype="FP32")
-    found = OnnxModel(body, regression([x], "size", "down")).answers(np.array([[-2.0], [3.0]]))
-    assert found.values is not None
+    found: Any = OnnxModel(body, regression([x], "size", "down")).answers(np.array([[-2.0], [3.0]]))
     assert found.values.tolist() == [[2, 2], [3, -3]]
     with pytest.raises(GraphRefused, match="name them alike"):
         OnnxModel(body, regression([x], "size", "other"))
@@ -156,7 +154,7 @@ def test_an_image_keeps_its_dimensions() -> None:
     )
     image = Tensor(name="x", datatype="FP32", shape=[8, 8])
     rows = np.random.default_rng(2).normal(size=(5, 64))
-    found = OnnxModel(body, classifier([image], CLASSES)).answers(rows)
+    found: Any = OnnxModel(body, classifier([image], CLASSES)).answers(rows)
     logits = np.exp(rows @ weights)
     np.testing.assert_allclose(
         found.probabilities, logits / logits.sum(axis=1, keepdims=True), atol=1e-5
@@ -176,8 +174,7 @@ def test_one_column_is_the_second_of_two_classes() -> None:
 def test_a_graph_for_one_row_is_run_row_by_row() -> None:
     body = copying(TensorProto.FLOAT, [1, 4])
     loaded = OnnxModel(body, regression([VECTOR], *"abcd"))
-    found = loaded.answers(ROWS[:7]).values
-    assert found is not None
+    found: Any = loaded.answers(ROWS[:7]).values
     assert found == pytest.approx(ROWS[:7])
 
 
@@ -185,8 +182,7 @@ def test_a_graph_for_one_row_is_run_row_by_row() -> None:
 def test_a_scalar_takes_the_rank_that_the_graph_wants(shape: list[Any] | None) -> None:
     x = Tensor(name="x", datatype="FP32")
     loaded = OnnxModel(copying(TensorProto.FLOAT, shape), regression([x], "v"))
-    found = loaded.answers(np.array([[1.0], [2.0], [3.0]])).values
-    assert found is not None
+    found: Any = loaded.answers(np.array([[1.0], [2.0], [3.0]])).values
     assert found.tolist() == [[1], [2], [3]]
 
 
@@ -206,8 +202,7 @@ def test_a_whole_number_of_64_bits_stays_exact_beside_others() -> None:
     rows = np.array([[0.5, 2**53 + 1], [0.5, 2**62 + 3], [0.5, 4]], dtype=object)
     assert loaded.keeps_whole
     assert not loaded.has_probabilities
-    found = loaded.answers(rows).chosen
-    assert found is not None
+    found: Any = loaded.answers(rows).chosen
     assert found.tolist() == [1, 1, 0]
 
 
@@ -221,8 +216,7 @@ def test_truth_values_reach_the_graph_as_such() -> None:
         b=np.array(7, np.float32),
     )
     x = Tensor(name="x", datatype="BOOL")
-    found = OnnxModel(body, regression([x], "v")).answers(np.array([[1.0], [0.0]])).values
-    assert found is not None
+    found: Any = OnnxModel(body, regression([x], "v")).answers(np.array([[1.0], [0.0]])).values
     assert found.tolist() == [[5], [7]]
 
 
@@ -331,8 +325,7 @@ def test_a_number_of_columns_or_a_label_that_is_not_the_signatures_is_no_answer(
         OnnxModel(FLOAT_2, classifier([pair], CLASSES)).answers(np.array([[0.5, 0.5]]))
     x = Tensor(name="x", datatype="INT64")
     labels = OnnxModel(copying(TensorProto.INT64, ["n"]), classifier([x], ["2", "1"]))
-    found = labels.answers(np.array([[1], [2]])).chosen
-    assert found is not None
+    found: Any = labels.answers(np.array([[1], [2]])).chosen
     assert found.tolist() == [1, 0]
     with pytest.raises(AnswerRefused, match="'0' is no class"):
         labels.answers(np.array([[0]]))
@@ -363,8 +356,7 @@ def test_weights_beside_the_graph_are_read_and_nothing_outside_of_its_folder(
         file = inside / "model.onnx"
         file.write_bytes(model.SerializeToString())
         if is_allowed:
-            found = OnnxModel(file, regression([pair], "a", "b")).answers(np.zeros((1, 2)))
-            assert found.values is not None
+            found: Any = OnnxModel(file, regression([pair], "a", "b")).answers(np.zeros((1, 2)))
             assert found.values.tolist() == [[1, 2]]
         else:
             with pytest.raises(GraphRefused, match=r"secret|xternal"):

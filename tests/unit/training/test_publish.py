@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from skl2onnx import to_onnx
 from sklearn.ensemble import (
     BaggingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from trimtab.contract.artifact import Baseline, Signature, baseline_digest
+from trimtab.contract.artifact import Baseline, Manifest, Signature, Tensor, baseline_digest
 from trimtab.training import Published, publish
 from trimtab.training.errors import CodeBroken
-from trimtab.training.models import load_champion
+from trimtab.training.models import answer, load_champion
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(600, 4))
@@ -59,6 +61,52 @@ def test_model_is_fitted_written_and_loaded_again(model: Any, tmp_path: Path) ->
     assert loaded.signature.classes == ["0", "1"]
     assert loaded.baseline.digest == result.baseline
     assert {one.metric for one in result.metrics} == {"accuracy", "f1", "auc"}
+
+
+@pytest.mark.parametrize("given", ["bytes", "path", "proto"])
+def test_a_graph_is_published_with_the_datatypes_that_it_takes(given: str, tmp_path: Path) -> None:
+    model = LogisticRegression().fit(X[:300], Y[:300])
+    proto = to_onnx(model, X[:1].astype(np.float32))
+    file = tmp_path / "exported.onnx"
+    file.write_bytes(proto.SerializeToString())
+    graph = {"bytes": file.read_bytes(), "path": file, "proto": proto}[given]
+    result = published(graph, tmp_path, feature_names=list("abcd"))
+    manifest = Manifest.model_validate_json(part(result, "manifest.json"))
+    assert (manifest.format, manifest.model_file) == ("onnx", "model.onnx")
+    assert set(manifest.frameworks) == {"python", "onnxruntime", "numpy"}
+    loaded = load_champion(result.uri, result.digest, None, tmp_path / "copy")
+    assert [one.datatype for one in loaded.signature.inputs] == ["FP32"] * 4
+    assert loaded.signature.classes == ["0", "1"]
+    found = answer(loaded.model, X, [0, 1])
+    assert found.score == pytest.approx(model.predict_proba(X), abs=1e-5)
+    assert (found.predicted == model.predict(X)).all()
+    estimator = published(LogisticRegression(), tmp_path / "estimator")
+    assert [one.metric for one in estimator.metrics] == [one.metric for one in result.metrics]
+    assert [one.value for one in estimator.metrics] == pytest.approx(
+        [one.value for one in result.metrics], abs=0.01
+    )
+
+
+def test_a_graph_that_cannot_be_served_is_not_published(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(X[:300], Y[:300])
+    graph = to_onnx(model, X[:1].astype(np.float32)).SerializeToString()
+    with pytest.raises(CodeBroken, match="onnxruntime"):
+        published(graph[:50], tmp_path)
+    double = [Tensor(name="x", datatype="FP64", shape=[4])]
+    with pytest.raises(CodeBroken, match="FP64; FP32"):
+        published(graph, tmp_path, inputs=double, input_name="x")
+    with pytest.raises(ValueError, match="calibrate and evaluate"):
+        published(graph, tmp_path, calibrate=None, evaluate=None)
+    with pytest.raises(CodeBroken, match="is no class"):
+        published(graph, tmp_path, classes=[0, 7])
+
+
+def test_metrics_are_those_of_the_class_that_serving_answers(tmp_path: Path) -> None:
+    model = FixedThresholdClassifier(LogisticRegression(), threshold=0.95)
+    result = published(model, tmp_path)
+    accuracy = next(one.value for one in result.metrics if one.metric == "accuracy")
+    assert accuracy == pytest.approx(model.score(X[450:], Y[450:]))
+    assert accuracy < model.estimator_.score(X[450:], Y[450:])
 
 
 def test_one_vector_input(tmp_path: Path) -> None:
