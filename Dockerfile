@@ -1,5 +1,6 @@
-# Three images: operator, serving, training (`--target`). They run as a user without a name, on a
-# read-only root file system, and share their layers: base -> model -> serving | training.
+# Four images: operator, serving, serving-onnx, training (`--target`). They run as a user without a
+# name, on a read-only root file system, and share their layers:
+# base -> model -> serving -> serving-onnx, and model -> training.
 # Dependencies are installed before the source is copied, so that a change of the source costs
 # seconds. BASE is any image with python3 >= 3.11 and its venv module.
 ARG BASE=docker.io/library/python:3.12-slim
@@ -21,7 +22,8 @@ RUN touch requirements.lock && printf '%s\n' \
     '    "operator": project["dependencies"],' \
     '    "model": [line for line in extra["serving"] if line in extra["training"]],' \
     '    "serving": extra["serving"],' \
-    '    "training": extra["training"],' \
+    '    "onnx": extra["onnx"],' \
+    '    "training": extra["training"] + extra["onnx"],' \
     '}' \
     'print(*lists[sys.argv[1]], sep="\n")' > requirements.py
 
@@ -37,6 +39,10 @@ RUN python requirements.py model > model.txt && \
 FROM model AS serving-dependencies
 RUN python requirements.py serving > serving.txt && \
     pip install --no-cache-dir -c requirements.lock -r serving.txt
+
+FROM serving-dependencies AS onnx-dependencies
+RUN python requirements.py onnx > onnx.txt && \
+    pip install --no-cache-dir -c requirements.lock -r onnx.txt
 
 FROM model AS training-dependencies
 RUN python requirements.py training > training.txt && \
@@ -56,6 +62,12 @@ USER 65532:65532
 ENTRYPOINT ["python", "-m", "trimtab.handlers.main"]
 
 FROM serving-dependencies AS serving
+COPY --from=package /opt/package /opt/package
+WORKDIR /
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "trimtab.serving"]
+
+FROM onnx-dependencies AS serving-onnx
 COPY --from=package /opt/package /opt/package
 WORKDIR /
 USER 65532:65532

@@ -41,9 +41,10 @@ class Artifact(Model):
     digest: Digest = Field(
         description="sha256:<hex> of manifest.json, which lists every file's sha256."
     )
-    format: Literal["sklearn", "custom"] = Field(
+    format: Literal["sklearn", "onnx", "custom"] = Field(
         default="sklearn",
-        description="sklearn is served by Trimtab's runtime; custom by the Deployment's own image.",
+        description="sklearn and onnx are served by Trimtab's runtime; custom by the Deployment's "
+        "own image.",
     )
     secret_name: ObjectName = Field(
         default="trimtab-artifacts",

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,44 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Signature, Tensor
+from trimtab.contract.onnx_layout import (
+    GraphRefused,
+    class_outputs,
+    feeds,
+    fitted,
+    value_outputs,
+)
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_TYPES: Final[dict[str, type[np.generic]]] = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(bool)": np.bool_,
-    "tensor(string)": np.object_,
-}
-_TAKES: Final[dict[str, tuple[str, ...]]] = {
-    # Of a datatype's values each is one of the graph's, or is rounded to the nearest one.
-    "tensor(float)": ("FP32", "INT32", "INT64", "BOOL"),
-    "tensor(double)": ("FP64", "FP32", "INT32", "INT64", "BOOL"),
-    "tensor(int32)": ("INT32", "BOOL"),
-    "tensor(int64)": ("INT64", "INT32", "BOOL"),
-    "tensor(bool)": ("BOOL",),
-    "tensor(string)": ("BYTES",),
-}
-_DATATYPES: Final = {
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(bool)": "BOOL",
-    "tensor(string)": "BYTES",
-}
-_SCORES: Final = ("tensor(float)", "tensor(double)", "tensor(float16)")
-_LABELS: Final = ("tensor(int64)", "tensor(int32)", "tensor(string)")
-_USUAL_SCORES: Final = ("probabilities", "probability", "output_probability")
-_USUAL_LABELS: Final = ("label", "output_label", "class")
 _SUM_TOLERANCE: Final = 0.01
-
-
-class GraphRefused(ValueError):
-    """The graph cannot be loaded, or does not fit the signature; the message says what to do."""
 
 
 class AnswerRefused(ValueError):
@@ -78,16 +51,6 @@ class Answers:
     values: Floats | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Feed:
-    """Which columns go where: `dims` is the shape of one row."""
-
-    name: str
-    columns: slice
-    kind: type[np.generic]
-    dims: tuple[int, ...]
-
-
 class OnnxModel:
     """A loaded graph that fits `signature`.
 
@@ -102,16 +65,16 @@ class OnnxModel:
         self._numbers_are_names = all(map(_is_whole, self._classes))
         self._index = {name: place for place, name in enumerate(self._classes)}
         given = self._session.get_inputs()
-        self._feeds, batch = _feeds(given, signature.inputs)
+        self._feeds, batch = feeds(given, signature.inputs)
         self._one_by_one = batch == 1
         self._outputs: list[str] = []
         self._label: str | None = None
         self._scores: str | None = None
         found = self._session.get_outputs()
         if signature.task == "regression":
-            self._outputs = _value_outputs(found, signature.outputs)
+            self._outputs = value_outputs(found, signature.outputs)
         else:
-            self._label, self._scores = _class_outputs(found, signature.outputs)
+            self._label, self._scores = class_outputs(found, signature.outputs)
             self._outputs = [name for name in (self._label, self._scores) if name is not None]
         self._is_regression = signature.task == "regression"
         self.has_labels = self._label is not None
@@ -266,125 +229,7 @@ def fitting_inputs(file: bytes, inputs: Sequence[Tensor]) -> list[Tensor]:
 
     A table says FP64 of every number; most graphs take FP32. Raises GraphRefused.
     """
-    given = {one.name: one.type for one in open_session(file).get_inputs()}
-    only = next(iter(given.values())) if len(given) == 1 else ""
-    return [_fitting(tensor, given.get(tensor.name, only)) for tensor in inputs]
-
-
-def _fitting(tensor: Tensor, kind: str) -> Tensor:
-    if kind not in _TAKES or tensor.datatype in (*_TAKES[kind], "BYTES"):
-        return tensor
-    return tensor.model_copy(update={"datatype": _DATATYPES[kind]})
-
-
-def _feeds(given: Sequence[Any], inputs: Sequence[Tensor]) -> tuple[list[_Feed], int | None]:
-    """Return what goes where in the order of `inputs`, and the number of rows if it is fixed."""
-    widths = [prod(tensor.shape) for tensor in inputs]
-    starts = np.cumsum([0, *widths]).tolist()
-    by_name = {one.name: one for one in given}
-    batches = {one.name: one.shape[0] for one in given if one.shape}
-    fixed = {batch for batch in batches.values() if isinstance(batch, int)}
-    if fixed - {1}:
-        raise GraphRefused(
-            f"the graph takes {max(fixed)} rows at a time; export it with a free first dimension"
-        )
-    if set(by_name) == {tensor.name for tensor in inputs}:
-        feeds = [
-            _feed(by_name[tensor.name], [tensor], slice(start, start + width), tensor.shape)
-            for tensor, start, width in zip(inputs, starts, widths, strict=False)
-        ]
-    elif len(given) == 1:
-        shape = inputs[0].shape if len(inputs) == 1 else [starts[-1]]
-        feeds = [_feed(given[0], inputs, slice(0, starts[-1]), shape)]
-    else:
-        raise GraphRefused(
-            f"the graph takes {sorted(by_name)[:20]}, the signature says "
-            f"{sorted(tensor.name for tensor in inputs)[:20]}"
-        )
-    return feeds, min(fixed, default=None)
-
-
-def _feed(given: Any, tensors: Sequence[Tensor], columns: slice, shape: Sequence[int]) -> _Feed:
-    allowed = _TAKES.get(given.type)
-    if allowed is None:
-        raise GraphRefused(
-            f"the graph's input {given.name} is {given.type}; "
-            f"one of {', '.join(_TAKES)} is fed: begin the graph with a Cast"
-        )
-    for tensor in tensors:
-        if tensor.datatype not in allowed:
-            raise GraphRefused(
-                f"the graph's input {given.name} is {given.type}, the signature's {tensor.name} "
-                f"{tensor.datatype}; {' or '.join(allowed)} fits"
-            )
-        if tensor.missing_allowed and given.type not in ("tensor(float)", "tensor(double)"):
-            raise GraphRefused(
-                f"{tensor.name} may be missing, and the graph's {given.type} cannot say so"
-            )
-    return _Feed(given.name, columns, _TYPES[given.type], _dims(given, shape))
-
-
-def _dims(given: Any, shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape of one row as the graph wants it."""
-    wanted = given.shape[1:]
-    if not given.shape:  # of any rank
-        return tuple(shape)
-    if all(isinstance(size, int) for size in wanted):
-        if prod(wanted) == prod(shape):
-            return tuple(wanted)
-    elif len(wanted) == len(shape) and all(
-        size == own for size, own in zip(wanted, shape, strict=True) if isinstance(size, int)
-    ):
-        return tuple(shape)
-    elif len(wanted) == 1 and not isinstance(wanted[0], int):
-        return (prod(shape),)
-    raise GraphRefused(
-        f"the graph's input {given.name} has the shape {['rows', *wanted]}, "
-        f"the signature says {['rows', *shape]}"
-    )
-
-
-def _class_outputs(
-    found: Sequence[Any], declared: Sequence[Tensor]
-) -> tuple[str | None, str | None]:
-    """Return the names of the label and of the probabilities."""
-    names = {tensor.name for tensor in declared}
-    labels = [one.name for one in found if one.type in _LABELS]
-    scores = [one.name for one in found if one.type in _SCORES or one.type.startswith("seq(map(")]
-    if not labels and not scores:
-        raise GraphRefused(
-            f"the graph gives {_shown(found)}; a classifier gives a label or probabilities"
-        )
-    return (
-        _only(labels, names, _USUAL_LABELS, "labels"),
-        _only(scores, names, _USUAL_SCORES, "probabilities"),
-    )
-
-
-def _only(found: list[str], declared: set[str], usual: Sequence[str], what: str) -> str | None:
-    if len(found) <= 1:
-        return found[0] if found else None
-    for known in (declared, set(usual)):
-        named = [name for name in found if name in known]
-        if len(named) == 1:
-            return named[0]
-    raise GraphRefused(
-        f"the graph's outputs {found[:20]} could all be the {what}; name one of them so in the "
-        "signature's outputs"
-    )
-
-
-def _value_outputs(found: Sequence[Any], declared: Sequence[Tensor]) -> list[str]:
-    """Return the names of the values, in the order of the signature's outputs."""
-    values = [one.name for one in found if one.type in _SCORES]
-    names = [tensor.name for tensor in declared]
-    if set(names) <= set(values):
-        return names
-    if len(values) == 1:
-        return values
-    raise GraphRefused(
-        f"the graph gives {_shown(found)}, the signature says {names[:20]}; name them alike"
-    )
+    return fitted(open_session(file).get_inputs(), inputs)
 
 
 def _rows(name: str, value: Any, count: int) -> Floats:
@@ -392,10 +237,6 @@ def _rows(name: str, value: Any, count: int) -> Floats:
     if not table.ndim or len(table) != count:
         raise AnswerRefused(f"{name}: shape {list(table.shape)} for {count} rows")
     return table.reshape(count, -1)
-
-
-def _shown(found: Sequence[Any]) -> str:
-    return ", ".join(f"{one.name} {one.type}" for one in found[:20])
 
 
 def _is_whole(name: str) -> bool:

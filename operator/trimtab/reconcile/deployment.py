@@ -179,7 +179,7 @@ def _freeze(world: World, deployment: Deployment, version: ModelVersion, revisio
         deployment,
         version,
         revision,
-        world.settings.serving_image,
+        world.settings.serving_image_for(version.spec.artifact.format),
         world.settings.image_pull_policy,
     )
     containers = template["spec"]["containers"]

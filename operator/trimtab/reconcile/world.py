@@ -30,6 +30,8 @@ class Settings:
 
     serving_image: str
     training_image: str
+    serving_onnx_image: str | None = None
+    """None: the serving image has what ONNX needs."""
     image_pull_policy: str = "IfNotPresent"
     operator_namespace: str = "trimtab-system"
     watch_namespaces: tuple[str, ...] = ()
@@ -38,6 +40,12 @@ class Settings:
     """Folder with the operator's own store credentials; None: artifacts are checked by the pods."""
     checkpoint_uri: str | None = None
     """Where counts of open windows are kept; None: a restart begins them anew."""
+
+    def serving_image_for(self, model_format: str) -> str:
+        """Return the image that serves a version of this format."""
+        if model_format == "onnx" and self.serving_onnx_image:
+            return self.serving_onnx_image
+        return self.serving_image
 
 
 @dataclass

@@ -7,7 +7,8 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.contract.onnx_graph import GraphRefused, OnnxModel
+from trimtab.contract.onnx_graph import OnnxModel
+from trimtab.contract.onnx_layout import GraphRefused
 from trimtab.serving.artifact import Artifact
 from trimtab.serving.calibration import Floats
 from trimtab.serving.errors import ArtifactRefused

@@ -13,7 +13,8 @@ import numpy as np
 
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
-from trimtab.contract.onnx_graph import AnswerRefused, GraphRefused, OnnxEstimator, OnnxModel
+from trimtab.contract.onnx_graph import AnswerRefused, OnnxEstimator, OnnxModel
+from trimtab.contract.onnx_layout import GraphRefused
 from trimtab.contract.own_rule import has_own_rule
 from trimtab.contract.transfer import ArtifactError, fetch_artifact
 from trimtab.contract.trees import TREE_TYPES, UnsafeModel, check_trees

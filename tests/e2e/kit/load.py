@@ -29,6 +29,7 @@ class Load:
     connections: int = 50
     keep_alive: bool = False
     """False: a connection for each request, so that shares follow the Service at once."""
+    body: bytes = b"{}"
     answers: list[Answer] = field(default_factory=list)
     unsent: int = 0
     """Requests that never left this process: all connections were busy for 30 s. Nobody lost them,
@@ -65,7 +66,7 @@ class Load:
 
     async def _one(self, client: httpx.AsyncClient) -> None:
         try:
-            answer = await client.post(self.url, content=b"{}")
+            answer = await client.post(self.url, content=self.body)
             version = answer.headers.get("X-Version", "")
             self.answers.append(Answer(time.time(), answer.status_code, version))
         except httpx.PoolTimeout:

@@ -14,10 +14,15 @@ ROOT = Path(__file__).parents[3]
 SYSTEM = "trimtab-system"
 LOCAL_IMAGES = [
     f"images.{part}.{key}={value}"
-    for part in ("operator", "serving", "training")
+    for part, target in (
+        ("operator", "operator"),
+        ("serving", "serving"),
+        ("servingOnnx", "serving-onnx"),
+        ("training", "training"),
+    )
     for key, value in (
         ("registry", "localhost"),
-        ("repository", f"trimtab-{part}"),
+        ("repository", f"trimtab-{target}"),
         ("tag", "dev"),
     )
 ]

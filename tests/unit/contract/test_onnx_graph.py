@@ -18,7 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from trimtab.contract.artifact import Signature, Tensor
-from trimtab.contract.onnx_graph import AnswerRefused, GraphRefused, OnnxEstimator, OnnxModel
+from trimtab.contract.onnx_graph import AnswerRefused, OnnxEstimator, OnnxModel
+from trimtab.contract.onnx_layout import GraphRefused
 
 ROWS = np.random.default_rng(0).normal(size=(60, 4))
 TRUTH = (ROWS[:, 0] > 0).astype(int) + (ROWS[:, 1] > 0.5)

@@ -10,6 +10,7 @@ NEEDED = {"TRIMTAB_SERVING_IMAGE": "serving:1", "TRIMTAB_TRAINING_IMAGE": "train
 def test_images_are_enough() -> None:
     environment = read_environment(NEEDED)
     assert environment.settings.serving_image == "serving:1"
+    assert environment.settings.serving_image_for("onnx") == "serving:1"
     assert environment.settings.watch_namespaces == ()
     assert environment.settings.store_credentials is None
     assert environment.settings.checkpoint_uri is None
@@ -55,3 +56,9 @@ def test_everything_can_be_set() -> None:
 def test_what_is_wrong_is_named(environ: dict[str, str], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         read_environment(environ)
+
+
+def test_graphs_have_an_image_of_their_own() -> None:
+    settings = read_environment(NEEDED | {"TRIMTAB_SERVING_ONNX_IMAGE": "onnx:1"}).settings
+    assert settings.serving_image_for("onnx") == "onnx:1"
+    assert settings.serving_image_for("sklearn") == "serving:1"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
+from tests.unit.reconcile.worlds import KEY, Shop, deployment_object, version_object
 
 from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import Killed
@@ -211,6 +211,22 @@ async def test_upgrade_with_a_new_default_image_restarts_no_pod() -> None:
     await tried(shop)
     assert shop.status.candidate is not None
     assert shop.status.candidate.image == "serving:2"
+
+
+async def test_a_graph_is_served_by_the_image_that_has_its_library() -> None:
+    shop = Shop()
+    shop.harness.settings = replace(shop.harness.settings, serving_onnx_image="onnx:1")
+    shop.harness.restart()
+    await shop.serve("v1")
+    graph = {k: v for k, v in version_object("v2").items() if k != "status"}
+    graph["spec"]["artifact"]["format"] = "onnx"
+    shop.cluster.user_apply(graph)
+    shop.set_phase("v2", "Verified")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: shop.status.candidate is not None, 60)
+    assert shop.status.candidate is not None
+    assert shop.status.stable is not None
+    assert (shop.status.stable.image, shop.status.candidate.image) == ("serving:1", "onnx:1")
 
 
 async def test_write_budget_of_a_rollout_is_kept() -> None:
