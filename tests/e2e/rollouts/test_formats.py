@@ -15,6 +15,7 @@ from tests.e2e.kit.api import Api, until
 from tests.e2e.kit.artifacts import credentials
 from tests.e2e.kit.load import Load
 
+from trimtab.contract.artifact import Tensor
 from trimtab.training import publish
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -35,6 +36,7 @@ def declare(api: Api, version: str, model_format: str, model: Any, rows: Any, tr
             calibrate=(rows[900:1300], truth[900:1300]),
             evaluate=(rows[1300:], truth[1300:]),
             input_name="image",
+            inputs=[Tensor(name="image", datatype="FP32", shape=[64], minimum=0, maximum=1)],
             credentials=credentials(Path(folder)),
         )
     spec = {
