@@ -14,6 +14,7 @@ from typing import TypeAlias
 from trimtab.api.fields import parse_duration
 from trimtab.cli.api import ApiServer, usual_namespace
 from trimtab.cli.command import command
+from trimtab.cli.conform import add_arguments as add_conform
 from trimtab.cli.lint import add_arguments as add_lint
 from trimtab.cli.names import key_of_target
 from trimtab.cli.replay import add_arguments as add_replay
@@ -184,6 +185,8 @@ def _add_offline(commands: Commands) -> None:
     add_replay(commands.add_parser("replay", help=text, description=text))
     text = "say what is wrong with manifests before they are applied"
     add_lint(commands.add_parser("lint", help=text, description=text))
+    text = "check a running container against the serving contract"
+    add_conform(commands.add_parser("conform", help=text, description=text))
 
 
 def _adder(commands: Commands) -> Callable[[str, str, Command], argparse.ArgumentParser]:

@@ -1,0 +1,91 @@
+"""Our own runtime keeps the contract: the program by the command line, and other kinds of model."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.serving.loopback import served_as, serving
+from tests.unit.serving.stored import Stored
+
+from trimtab.cli.main import main
+from trimtab.conform.container import Asked
+from trimtab.conform.rows import Verdict
+from trimtab.conform.run import conform
+from trimtab.serving.settings import Settings
+
+
+@contextmanager
+def process(settings: Settings) -> Iterator[tuple[int, str, str]]:
+    """Yield id and the URLs of both ports of the program, once it is ready."""
+    environment = {
+        "PYTHONPATH": ":".join(sys.path),
+        "TRIMTAB_MODEL": settings.model,
+        "TRIMTAB_VERSION": settings.version,
+        "TRIMTAB_ARTIFACT_URI": settings.artifact_uri,
+        "TRIMTAB_ARTIFACT_DIGEST": settings.artifact_digest,
+        "TRIMTAB_TOKEN_KEY_FILE": str(settings.token_key_file),
+        "TRIMTAB_SCRATCH": str(settings.scratch),
+        "TRIMTAB_TERMINATION_LOG": str(settings.termination_log),
+        "TRIMTAB_HOST": "127.0.0.1",
+        "TRIMTAB_INFERENCE_PORT": "0",
+        "TRIMTAB_METRICS_PORT": "0",
+        "TRIMTAB_DRAIN_GRACE_SECONDS": "0.2",
+    }
+    command = [sys.executable, "-m", "trimtab.serving"]
+    one = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert one.stderr is not None
+    try:
+        ports: list[str] = []
+        for line in one.stderr:
+            message = json.loads(line)["message"]
+            if message.startswith("listening"):
+                ports = re.findall(r"\d+", message)
+            if message.startswith("ready"):
+                break
+        metrics, inference = (f"http://127.0.0.1:{port}" for port in ports)
+        yield one.pid, inference, metrics
+    finally:
+        one.kill()
+        one.communicate()
+
+
+def test_the_program_keeps_the_contract(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with process(settings) as (pid, url, metrics_url):
+        arguments = ["conform", url, "--metrics-url", metrics_url, "--drain", str(pid)]
+        code = main([*arguments, "--grace", "10", "--output", "json"])
+    told = json.loads(capsys.readouterr().out)
+    failed = [one for one in told["checks"] if one["verdict"] != "pass"]
+    assert [one["check"] for one in failed] == ["bearer"]
+    assert told["conformant"] is True
+    assert code == 0
+
+
+@pytest.mark.parametrize("kind", ["table", "regression"])
+async def test_other_models_keep_it(
+    kind: str, settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    stored: Stored = request.getfixturevalue(kind)
+    bearer = tmp_path / "bearer"
+    bearer.write_text("secret\n")
+    settings = replace(served_as(settings, stored), outcomes_bearer_file=bearer)
+    async with serving(settings) as client:
+        asked = Asked(
+            url=f"http://127.0.0.1:{client.server.inference_port}",
+            metrics_url=f"http://127.0.0.1:{client.server.metrics_port}",
+            bearer="secret",
+        )
+        rows = await conform(asked)
+    others = {row.check: row for row in rows if row.verdict is not Verdict.PASS}
+    skipped = {"probability sums"} if kind == "regression" else set()
+    assert {name for name in others if not name.startswith("drain")} == skipped
+    assert not [row for row in others.values() if row.verdict is Verdict.FAIL]
