@@ -129,7 +129,7 @@ class Inference:
         asked = read_infer(request, served.inputs, served.outputs)
         request.rows = len(asked.rows)
         answer = partial(self._answer_infer, request, served, asked)
-        self._submit(request, served, Work(asked.rows, answer))
+        self._submit(request, served, Work(asked.rows, answer, asker=request))
 
     def _predict(self, request: Request, served: Served) -> None:
         content = json_object(request.body)
@@ -137,9 +137,8 @@ class Inference:
             raise RequestInvalid("instances: is missing")
         rows = served.inputs.read_instances(content["instances"])
         count = request.rows = len(rows)
-        self._submit(
-            request, served, Work(rows, partial(self._answer_predict, request, served, count))
-        )
+        answer = partial(self._answer_predict, request, served, count)
+        self._submit(request, served, Work(rows, answer, asker=request))
 
     def _submit(self, request: Request, served: Served, work: Work) -> None:
         if not served.joiner.submit(work):

@@ -5,8 +5,10 @@
                   └────────────── bounded: 503 beyond ──────── answers <─────────┘
 
 One thread predicts. There is no timer: a request that comes alone is predicted alone, and the
-busier the thread, the larger the calls. When a joined call fails, its requests are predicted one
-by one, so that only the one at fault gets an error.
+busier the thread, the larger the calls. A call has at most `join_rows` rows; where more of them
+wait, a request has a quarter of a call and the rest of it goes to the end of the queue, so that
+nobody waits for a large request as a whole. When a joined call fails, its requests are predicted
+one by one, so that only the one at fault gets an error.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from time import monotonic, perf_counter
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,33 +29,64 @@ from trimtab.serving.model import Matrix, Prediction
 
 log = logging.getLogger(__name__)
 
+SHARES: Final = 4
+"""Of a call, into which requests are cut while others wait."""
+
 Outcome = Prediction | ModelFailed | TimeoutError
+
+
+class Asker(Protocol):
+    """Who waits for an answer."""
+
+    abandoned: bool
+    """Nobody does any more."""
 
 
 class Work:
     """Rows of one request; `deliver(outcome, first)` is called once on the event loop.
 
-    `outcome` is the prediction of the whole call, in which the rows start at `first`; or the
-    error that became of it.
+    `outcome` is a prediction in which the rows start at `first`; or the error that became of it.
+    What an asker has abandoned is not predicted.
     """
 
-    __slots__ = ("counted", "deliver", "done", "rows", "submitted")
+    __slots__ = ("asker", "counted", "deliver", "done", "parts", "rows", "submitted", "taken")
 
     def __init__(
         self,
         rows: Matrix,
         deliver: Callable[[Outcome, int], None],
         *,
+        asker: Asker | None = None,
         counted: bool = True,
+        since: float | None = None,
     ) -> None:
+        """since: seconds of the monotonic clock from which the deadline runs; now by default."""
+        self.asker = asker
         self.rows = rows
         self.deliver = deliver
         self.counted = counted
-        self.submitted = monotonic()
+        self.submitted = monotonic() if since is None else since
         self.done = False
+        self.taken = 0
+        self.parts: list[Prediction] = []
 
 
-Part = tuple[list[Work], Prediction | ModelFailed]
+class Slice(NamedTuple):
+    """Some rows of a request: those from `start` to before `stop`."""
+
+    work: Work
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> Matrix:
+        """The rows, (stop - start, features)."""
+        if self.stop - self.start == len(self.work.rows):
+            return self.work.rows
+        return self.work.rows[self.start : self.stop]
+
+
+Part = tuple[list[Slice], Prediction | ModelFailed]
 Count = Callable[[Matrix, Prediction, float], None]
 
 
@@ -75,6 +109,7 @@ class Joiner:
         self._count = count
         self._prepare = prepare
         self._join_rows = join_rows
+        self._share = max(1, join_rows // SHARES)
         self._max_requests = max_requests
         self._max_rows = max_rows
         self._deadline = deadline_seconds
@@ -84,13 +119,13 @@ class Joiner:
         self._busy_since: float | None = None
         self._flush_planned = False
         self.last_success = 0.0
-        self._calls: SimpleQueue[list[Work] | None] = SimpleQueue()
+        self._calls: SimpleQueue[list[Slice] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
         self._thread.start()
 
     @property
     def depth(self) -> int:
-        """Requests waiting for the thread."""
+        """Requests of which rows wait for the thread."""
         return len(self._waiting)
 
     def busy_seconds(self) -> float:
@@ -123,7 +158,7 @@ class Joiner:
                 late = TimeoutError(f"no answer within {self._deadline:g} s")
                 self._deliver(work, late, 0)
         while self._waiting and self._waiting[0].done:
-            self._waiting_rows -= len(self._waiting.popleft().rows)
+            self._drop_first()
 
     def stop(self) -> None:
         """Let the thread end after the call it is running."""
@@ -133,31 +168,66 @@ class Joiner:
         self._flush_planned = False
         if self._busy_since is not None:
             return
-        call: list[Work] = []
-        rows = 0
-        waiting = self._waiting
-        while waiting and (not call or rows + len(waiting[0].rows) <= self._join_rows):
-            work = waiting.popleft()
-            self._waiting_rows -= len(work.rows)
-            if not work.done:
-                call.append(work)
-                rows += len(work.rows)
+        call = self._next_call()
         if call:
             self._busy_since = monotonic()
             self._calls.put(call)
+
+    def _next_call(self) -> list[Slice]:
+        call: list[Slice] = []
+        cut: list[Work] = []
+        room = self._join_rows
+        waiting = self._waiting
+        share = self._share
+        if len(waiting) == 1 or self._waiting_rows <= room:
+            share = room
+        while waiting and room:
+            work = waiting[0]
+            if work.done or (work.asker is not None and work.asker.abandoned):
+                work.done = True
+                self._drop_first()
+                continue
+            left = len(work.rows) - work.taken
+            count = min(left, room, share)
+            if count < left <= share:
+                break  # it fits into the next call
+            waiting.popleft()
+            start = work.taken
+            work.taken += count
+            self._waiting_rows -= count
+            room -= count
+            call.append(Slice(work, start, work.taken))
+            if count < left:
+                cut.append(work)
+        waiting.extend(cut)
+        return call
+
+    def _drop_first(self) -> None:
+        work = self._waiting.popleft()
+        self._waiting_rows -= len(work.rows) - work.taken
 
     def _finished(self, parts: list[Part]) -> None:
         self._busy_since = None
         if self._waiting:
             self._flush()
-        for works, outcome in parts:
+        for slices, outcome in parts:
             if isinstance(outcome, Prediction):
                 self.last_success = monotonic()
             first = 0
-            for work in works:
-                if not work.done:
-                    self._deliver(work, outcome, first)
-                first += len(work.rows)
+            for one in slices:
+                if not one.work.done:
+                    self._take(one, outcome, first)
+                first += one.stop - one.start
+
+    def _take(self, one: Slice, outcome: Prediction | ModelFailed, first: int) -> None:
+        work = one.work
+        size = one.stop - one.start
+        if size == len(work.rows) or not isinstance(outcome, Prediction):
+            self._deliver(work, outcome, first)
+            return
+        work.parts.append(outcome.only(slice(first, first + size)))
+        if one.stop == len(work.rows):
+            self._deliver(work, Prediction.joined(work.parts), 0)
 
     def _deliver(self, work: Work, outcome: Outcome, first: int) -> None:
         work.done = True
@@ -178,34 +248,34 @@ class Joiner:
             except RuntimeError:
                 return  # the loop has ended
 
-    def _predicted(self, call: list[Work]) -> list[Part]:
+    def _predicted(self, call: list[Slice]) -> list[Part]:
         try:
             return [(call, self._predict_joined(call))]
         except ModelFailed as error:
             if len(call) == 1:
                 return [(call, error)]
         parts: list[Part] = []
-        for work in call:
+        for one in call:
             try:
-                parts.append(([work], self._predict_joined([work])))
+                parts.append(([one], self._predict_joined([one])))
             except ModelFailed as error:
-                parts.append(([work], error))
+                parts.append(([one], error))
         return parts
 
-    def _predict_joined(self, call: list[Work]) -> Prediction:
-        rows = call[0].rows if len(call) == 1 else np.concatenate([work.rows for work in call])
+    def _predict_joined(self, call: list[Slice]) -> Prediction:
+        rows = call[0].rows if len(call) == 1 else np.concatenate([one.rows for one in call])
         began = perf_counter()
         prediction = self._predict(rows)
         seconds = perf_counter() - began
-        if all(work.counted for work in call):
+        if all(one.work.counted for one in call):
             self._count(rows, prediction, seconds)
         else:
             self._count_some(call, rows, prediction, seconds)
         return prediction
 
     def _count_some(
-        self, call: list[Work], rows: Matrix, prediction: Prediction, seconds: float
+        self, call: list[Slice], rows: Matrix, prediction: Prediction, seconds: float
     ) -> None:
-        chosen = np.concatenate([np.full(len(work.rows), work.counted) for work in call])
+        chosen = np.concatenate([np.full(one.stop - one.start, one.work.counted) for one in call])
         if chosen.any():
             self._count(rows[chosen], prediction.only(chosen), seconds)

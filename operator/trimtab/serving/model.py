@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Protocol
@@ -37,10 +38,22 @@ class Prediction:
     score: Floats | None = None
     targets: Floats | None = None
 
-    def only(self, chosen: NDArray[np.bool_]) -> Prediction:
+    def only(self, chosen: NDArray[np.bool_] | slice) -> Prediction:
         """Return the prediction of the chosen rows."""
         return Prediction(
             *(None if (part := getattr(self, name)) is None else part[chosen] for name in _PARTS)
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Prediction]) -> Prediction:
+        """Return the prediction of the rows of all parts, in their order."""
+        return Prediction(
+            *(
+                None
+                if getattr(parts[0], name) is None
+                else np.concatenate([getattr(part, name) for part in parts])
+                for name in _PARTS
+            )
         )
 
 

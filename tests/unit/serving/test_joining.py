@@ -95,12 +95,91 @@ async def test_requests_of_one_turn_of_the_loop_are_joined() -> None:
     bench.joiner.stop()
 
 
-async def test_a_request_larger_than_the_bound_goes_alone() -> None:
+async def test_nobody_waits_for_a_large_request_as_a_whole() -> None:
+    bench = Bench()
+    bench.gate.clear()
+    bench.submit(0)
+    await until(lambda: bench.calls == [1])
+    bench.submit(1, rows=20)
+    bench.submit(2, rows=19)
+    bench.submit(3)
+    bench.submit(4, rows=2)
+    bench.gate.set()
+    await until(lambda: len(bench.answers) == 5)
+    # A quarter of a call each while others wait; then 18 and 17 rows are left of the large ones.
+    assert bench.calls[1] == 2 + 2 + 1 + 2
+    assert list(bench.answers) == [0, 3, 4, 1, 2]
+    assert sum(bench.calls) == sum(bench.counted) == 43
+    assert max(bench.calls) <= 8
+    assert [bench.value(number) for number in range(5)] == [0, 2, 4, 6, 8]
+    for number, rows in ((1, 20), (2, 19)):
+        outcome, first = bench.answers[number]
+        assert isinstance(outcome, Prediction)
+        assert outcome.values is not None
+        assert outcome.score is not None
+        assert (first, len(outcome.values), len(outcome.score)) == (0, rows, rows)
+    assert bench.joiner.depth == 0
+    bench.joiner.stop()
+
+
+async def test_a_large_request_alone_has_whole_calls() -> None:
     bench = Bench()
     bench.submit(1, rows=20)
+    await until(lambda: 1 in bench.answers)
+    assert bench.calls == [8, 8, 4]
+    bench.joiner.stop()
+
+
+async def test_rows_of_a_large_request_keep_their_order() -> None:
+    bench = Bench()
+    answered: list[Outcome] = []
+    for start in (0, 100):
+        rows = np.arange(start, start + 30, dtype=np.float64).reshape(-1, 1)
+        bench.joiner.submit(Work(rows, lambda outcome, _first: answered.append(outcome)))
+    await until(lambda: len(answered) == 2)
+    for start, outcome in zip((0, 100), answered, strict=True):
+        assert isinstance(outcome, Prediction)
+        assert outcome.values is not None
+        assert outcome.values.tolist() == [2.0 * (start + place) for place in range(30)]
+    bench.joiner.stop()
+
+
+async def test_a_large_request_that_fails_is_answered_once_and_its_rest_is_dropped() -> None:
+    bench = Bench()
+    answered: list[Outcome] = []
+    rows = np.arange(30, dtype=np.float64).reshape(-1, 1)
+    rows[9] = -1
+    bench.gate.clear()
+    bench.joiner.submit(Work(rows, lambda outcome, _first: answered.append(outcome)))
+    await until(lambda: bench.calls == [8])
+    bench.submit(1)
+    bench.gate.set()
+    await until(lambda: bool(answered) and 1 in bench.answers)
     bench.submit(2)
-    await until(lambda: len(bench.answers) == 2)
-    assert bench.calls == [20, 1]
+    await until(lambda: 2 in bench.answers)
+    assert [type(outcome) for outcome in answered] == [ModelFailed]
+    assert [bench.value(number) for number in (1, 2)] == [2, 4]
+    assert bench.joiner.depth == 0
+    bench.joiner.stop()
+
+
+async def test_what_is_abandoned_while_it_waits_is_not_predicted() -> None:
+    class Peer:
+        abandoned = False
+
+    bench = Bench()
+    bench.gate.clear()
+    bench.submit(0)
+    await until(lambda: bench.calls == [1])
+    peer = Peer()
+    answered: list[Outcome] = []
+    rows = np.zeros((3, 1))
+    bench.joiner.submit(Work(rows, lambda outcome, _first: answered.append(outcome), asker=peer))
+    bench.submit(1)
+    peer.abandoned = True
+    bench.gate.set()
+    await until(lambda: 1 in bench.answers)
+    assert (bench.calls, answered, bench.joiner.depth) == ([1, 1], [], 0)
     bench.joiner.stop()
 
 
