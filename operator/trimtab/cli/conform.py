@@ -141,8 +141,10 @@ def _as_text(rows: Sequence[Row]) -> str:
         table.append((row.check, _need(row), row.verdict, seen))
     counted = Counter(row.verdict for row in rows)
     numbers = ", ".join(f"{counted[verdict]} {verdict}" for verdict in Verdict)
-    broken = sum(row.is_required and row.verdict is Verdict.FAIL for row in rows)
-    end = f"{broken} required checks failed" if broken else "the contract is kept"
+    needed = Counter(row.verdict for row in rows if row.is_required)
+    end = f"{needed[Verdict.FAIL] or 'no'} required checks failed"
+    if needed[Verdict.SKIP]:
+        end += f", {needed[Verdict.SKIP]} skipped"
     return "\n".join([columns(table), "", f"{len(rows)} checks: {numbers}; {end}"])
 
 

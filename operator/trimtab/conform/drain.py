@@ -25,6 +25,8 @@ from trimtab.conform.rows import Check, Failed, Skipped, told
 CALLERS: Final = 6
 BEFORE_SECONDS: Final = 0.3
 POLL_SECONDS: Final = 0.02
+_PAGES: Final = ("/readyz", "/v2/health/ready")
+"""What the probe of the pod asks on the second port, and what the protocol has on the first."""
 _HOW: Final = "give --drain PID or --drain-command CMD (such as 'kubectl delete pod NAME')"
 
 
@@ -32,6 +34,8 @@ _HOW: Final = "give --drain PID or --drain-command CMD (such as 'kubectl delete 
 class Drained:
     """What was seen. Times in seconds after the end was asked for."""
 
+    readiness: str = ""
+    """The page that told readiness; empty if none did."""
     answered: int = 0
     failures: list[str] = field(default_factory=list)
     not_ready_after: float | None = None
@@ -47,16 +51,20 @@ async def _readiness(container: Container) -> str:
     container.facts["drained"] = drained = await drain(container)
     if drained.command_fault:
         raise Failed(drained.command_fault, "give a command that ends the container")
+    page = drained.readiness
+    if not page:
+        seen = f"neither {' nor '.join(_PAGES)} was 200 before the end was asked for"
+        raise Failed(seen, "tell readiness")
     if drained.not_ready_after is None:
         grace = container.asked.grace_seconds
-        raise Failed(f"still ready after {grace:g} s", "answer /readyz with 503 at SIGTERM")
+        raise Failed(f"{page} is still 200 after {grace:g} s", "answer it with 503 at SIGTERM")
     if drained.new_connection != "200":
         raise Failed(
-            f"not ready after {drained.not_ready_after:.2f} s, a new connection then got "
+            f"{page} went after {drained.not_ready_after:.2f} s, a new connection then got "
             f"{drained.new_connection}",
             "go on listening some seconds: callers hear of it late",
         )
-    return f"not ready after {drained.not_ready_after:.2f} s, new connections still answered"
+    return f"{page} went after {drained.not_ready_after:.2f} s, new connections still answered"
 
 
 async def _no_failure(container: Container) -> str:
@@ -93,6 +101,9 @@ async def drain(container: Container) -> Drained:
     body = json.dumps(container.request()).encode()
     found, asked_to_end, is_away = Drained(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    for page in _PAGES:
+        if not found.readiness and await _is_ready(container, page):
+            found.readiness = page
     async with asyncio.TaskGroup() as group:
         callers = [
             group.create_task(_call(container, body, found, is_away)) for _ in range(CALLERS)
@@ -205,15 +216,16 @@ async def _new_connection(container: Container, body: bytes) -> str:
 async def _watch_readiness(container: Container, found: Drained, began: float) -> None:
     loop = asyncio.get_running_loop()
     while loop.time() - began < container.asked.grace_seconds and not found.command_fault:
-        if not await _is_ready(container):
+        if not await _is_ready(container, found.readiness):
             found.not_ready_after = loop.time() - began
             return
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _is_ready(container: Container) -> bool:
+async def _is_ready(container: Container, page: str) -> bool:
+    client = container.back if page == _PAGES[0] else container.front
     try:
-        response = await container.back.get("/readyz", headers={"connection": "close"})
+        response = await client.get(page, headers={"connection": "close"})
     except httpx.HTTPError:
         return False
     return response.status_code == 200

@@ -62,6 +62,8 @@ def trimtab(python: Path, model: Model, folder: Path) -> Iterator[Running]:
     port, metrics = free_ports(2)
     environment = {
         "PYTHONPATH": SOURCE,
+        "PYTHONPYCACHEPREFIX": str(python.parents[1] / "compiled"),
+        "PYTHONDONTWRITEBYTECODE": "",
         "TRIMTAB_MODEL": model.name,
         "TRIMTAB_VERSION": "v1",
         "TRIMTAB_ARTIFACT_URI": model.uri,
@@ -73,7 +75,8 @@ def trimtab(python: Path, model: Model, folder: Path) -> Iterator[Running]:
         "TRIMTAB_SCRATCH": str(folder),
         "TRIMTAB_TERMINATION_LOG": str(folder / "termination"),
     }
-    command = [str(python), "-m", "trimtab.serving"]
+    # As the image starts it: without docstrings, everything compiled before.
+    command = [str(python), "-OO", "-m", "trimtab.serving"]
     ready = f"http://127.0.0.1:{metrics}/readyz"
     with _started(command, environment, port, ready, folder / "trimtab.log") as running:
         yield running

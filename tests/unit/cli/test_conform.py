@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from trimtab.cli import conform as command
 from trimtab.cli.main import main
 from trimtab.conform.container import Asked
 from trimtab.conform.rows import Row, Verdict
+from trimtab.conform.run import checks
 
+README = (Path(__file__).parents[3] / "README.md").read_text()
+SECTION = README.partition("## Serve by a container of your own")[2].partition("\n## ")[0]
 ROWS = [
     Row("infer", True, Verdict.PASS, "200"),
     Row("request id", True, Verdict.FAIL, "id is None", "echo the request's id"),
@@ -60,7 +64,7 @@ def test_a_failed_optional_check_is_no_failure(
 ) -> None:
     monkeypatch.setitem(globals(), "ROWS", [Row("OpenMetrics", False, Verdict.FAIL, "a", "b")])
     assert main(["conform", "http://localhost:8080"]) == 0
-    assert "the contract is kept" in capsys.readouterr().out
+    assert "; no required checks failed\n" in capsys.readouterr().out
 
 
 def test_nobody_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,3 +111,17 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
         main(["conform", *arguments])
     assert left.value.code == 2
     assert "error: argument" in capsys.readouterr().err
+
+
+def test_the_front_page_names_options_and_checks_that_exist(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["conform", "--help"])
+    named = set(re.findall(r"--[a-z][a-z-]+", SECTION))
+    assert len(named) >= 5
+    assert named <= set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+    shown = re.findall(r"^(\S.*?) +(required|optional) +(?:pass|fail|skip) ", SECTION, re.MULTILINE)
+    known = {(one.name, "required" if one.is_required else "optional") for one in checks(1.0)}
+    assert len(shown) > 5
+    assert set(shown) <= known

@@ -11,7 +11,14 @@ from trimtab.conform import run
 from trimtab.conform.container import Asked, connected
 from trimtab.conform.rows import Row, judge
 
-PREPARES = ("server metadata", "model metadata", "infer", "metrics page", "identity labels")
+PREPARES = (
+    "server metadata",
+    "model metadata",
+    "infer",
+    "metrics page",
+    "identity labels",
+    "token in every answer",
+)
 
 
 async def judged(reference: Reference, check: str = "", **more: Any) -> list[Row]:

@@ -88,7 +88,7 @@ class Reference:
             f"{own}/ready": "model not ready",
         }
         if path in ups:
-            if self.is_broken(ups[path]):
+            if self.broken in (ups[path], "no readiness at all"):
                 raise Bad("", "down", 503)
             return {}
         if path == f"{own}/infer":
@@ -252,7 +252,7 @@ class Reference:
     # The second port.
 
     async def probe(self, request: web.Request) -> web.Response:
-        if self.is_broken("no probes"):
+        if self.broken in ("no probes", "no readiness at all"):
             return error("no such path", 404)
         is_away = self.draining and not self.is_broken("ready in the drain")
         return error("leaving", 503) if is_away else web.json_response({})
@@ -306,9 +306,8 @@ class Reference:
     async def leave(self) -> None:
         """Drain: readiness goes, later the listeners and what is open."""
         if self.is_broken("deaf at once"):
-            for runner in self.runners:
-                for site in list(runner.sites):
-                    await site.stop()
+            for site in list(self.runners[0].sites):
+                await site.stop()
         self.draining = True
         if self.is_broken("drops what is open"):
             server = self.runners[0].server

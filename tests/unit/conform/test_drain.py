@@ -45,7 +45,8 @@ async def test_a_good_drain_passes() -> None:
 @pytest.mark.parametrize(
     ("clause", "row", "seen"),
     [
-        ("ready in the drain", "readiness", "still ready"),
+        ("ready in the drain", "readiness", "/readyz is still 200"),
+        ("no readiness at all", "readiness", "was 200 before"),
         ("deaf at once", "readiness", "a new connection then got"),
         ("503 in the drain", "requests", "503"),
         ("drops what is open", "requests", "failed|in flight got"),
