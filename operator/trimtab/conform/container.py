@@ -116,10 +116,12 @@ def object_of(response: httpx.Response) -> dict[str, Any]:
 @asynccontextmanager
 async def connected(asked: Asked) -> AsyncIterator[Container]:
     """Yield the container; raise NotUsable if nobody answers or the model is not known."""
-    limit = asked.check_seconds
+    # A connection each: one that the container closes after an error must not fail the next check.
+    # What open connections meet is for the drain.
+    limit, limits = asked.check_seconds, httpx.Limits(max_keepalive_connections=0)
     async with (
-        client_of(asked.url, limit) as front,
-        client_of(asked.metrics_url, limit) as back,
+        client_of(asked.url, limit, limits=limits) as front,
+        client_of(asked.metrics_url, limit, limits=limits) as back,
     ):
         try:
             async with asyncio.timeout(asked.check_seconds):

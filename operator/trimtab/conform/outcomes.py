@@ -106,6 +106,7 @@ async def _row_count(container: Container) -> str:
 
 
 async def _many_rows(container: Container) -> str:
+    _need_tokens(container)
     body = container.request(MANY_ROWS)
     response = await container.infer(body)
     if 400 <= response.status_code < 500:
@@ -205,11 +206,15 @@ def _token_in(response: httpx.Response, rows: int) -> tuple[str, int]:
 
 
 async def _fresh(container: Container) -> tuple[str, int]:
+    _need_tokens(container)
+    return await token_of(container, container.request())
+
+
+def _need_tokens(container: Container) -> None:
     if not container.has_page:
         raise Skipped("needs `metrics page` to pass")
     if "has tokens" not in container.facts:
         raise Skipped("needs `token in every answer` to pass")
-    return await token_of(container, container.request())
 
 
 async def _truths(container: Container, rows: int) -> list[Any]:
