@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
 .PHONY: help setup lock format lint unit test e2e generate verify demo demo-clean images \
-  cluster-up cluster-down cluster-kubectl bench-operator bench-statistics bench-serving
+  cluster-up cluster-down cluster-kubectl bench-operator bench-statistics bench-serving clients
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -87,6 +87,15 @@ bench-statistics: setup ## the figures of the statistics beside those of others
 	grep '^scikit-learn==' operator/requirements.lock > $@/same.txt
 	$@/bin/pip install --quiet -c $@/same.txt mlserver==1.7.1 mlserver-sklearn==1.7.1 'uvloop<0.22'
 	touch $@
+
+.bench/kserve:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet kserve==0.21.0
+	touch $@
+
+clients: setup .bench/serving .bench/mlserver .bench/kserve ## other servers' own clients, unchanged
+	$(BIN)/python -m tests.clients --own .bench/serving/bin/python \
+	  --mlserver .bench/mlserver/bin/python --kserve .bench/kserve/bin/python
 
 bench-serving: setup .bench/serving .bench/mlserver ## the serving runtime beside MLServer
 	$(BIN)/python -m tests.bench.serving --own .bench/serving/bin/python \
