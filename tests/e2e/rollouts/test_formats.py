@@ -81,6 +81,14 @@ def images(api: Api, version: str) -> set[str]:
     }
 
 
+def asked(address: str, body: Any) -> httpx.Response | None:
+    """Return the answer, or nothing while the Service is not known to the node."""
+    try:
+        return httpx.post(address, json=body, timeout=10)
+    except httpx.ConnectError:
+        return None
+
+
 @pytest.fixture
 def gone_afterwards(api: Api) -> Iterator[None]:
     yield
@@ -102,7 +110,7 @@ def test_a_graph_takes_over_from_the_estimator_that_it_was_exported_from(api: Ap
     address = f"http://{service['spec']['clusterIP']}:8080/v2/models/{NAME}/infer"
     image = {"name": "image", "datatype": "FP32", "shape": [200, 64]}
     body = {"inputs": [{**image, "data": rows[:200].ravel().tolist()}]}
-    first = httpx.post(address, json=body, timeout=10)
+    first = until("the Service answers", lambda: asked(address, body), 30)
     one = {"inputs": [{**image, "shape": [1, 64], "data": rows[0].tolist()}]}
     with Load(address, 20, body=httpx.Request("POST", address, json=one).content) as load:
         want(api, "v2")
