@@ -34,7 +34,8 @@ lint: setup ## style, types, layers
 	$(BIN)/lint-imports
 
 unit: setup ## the rings without a cluster: pure, reconcile, wiring
-	HELM=$$($(CLUSTER) helm) $(BIN)/pytest tests/unit tests/corpus tests/wiring
+	HELM=$$($(CLUSTER) helm) $(BIN)/pytest -n auto --dist worksteal \
+	  tests/unit tests/corpus tests/wiring
 
 generate: setup ## write CRDs, reference pages and manifests/install.yaml from their sources
 	$(BIN)/python -m trimtab.generate
