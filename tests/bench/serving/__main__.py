@@ -22,7 +22,7 @@ from typing import Final
 
 from tests.bench.serving import servers
 from tests.bench.serving.client import CLIENT_CORE
-from tests.bench.serving.models import Model, body, build
+from tests.bench.serving.models import Model, binary_body, body, build
 from tests.bench.statistics.rows import Row, judged, render
 
 RUNS: Final = 3
@@ -50,6 +50,8 @@ class Case:
     rows: int
     connections: int
     goal: int
+    is_binary: bool = False
+    """Binary tensors, which MLServer's runtime for scikit-learn does not answer with."""
 
 
 CASES: Final = (
@@ -57,7 +59,14 @@ CASES: Final = (
     Case("linear [1,30], 64 connections", "linear", 1, 64, 12000),
     Case("forest [1,30], 64 connections", "forest", 1, 64, 3000),
     Case("linear [64,30], 8 connections", "linear", 64, 8, 2000),
+    Case("linear [64,30] binary, 8 connections", "linear", 64, 8, 2000, is_binary=True),
 )
+SOAK: Final = 10
+"""Blocks of requests after which memory is read."""
+SOAK_REQUESTS: Final = 100_000
+SOAK_SETTLED: Final = 5
+"""Blocks until every buffer has the size that it keeps."""
+SOAK_MIB: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -110,18 +119,22 @@ def measure(models: dict[str, Model], folder: Path, pythons: Pythons) -> list[Ro
     rows: list[Row] = []
     for case in CASES:
         found = {
-            kind: run_case(case, models[case.model], start, folder) for kind, start in kinds.items()
+            kind: run_case(case, models[case.model], start, folder)
+            for kind, start in kinds.items()
+            if kind == "trimtab" or not case.is_binary
         }
         rows += lines(case, found)
-    return rows + start_lines(models["linear"], kinds, pythons)
+    rows += start_lines(models["linear"], kinds, pythons)
+    return [*rows, soak_line(models["linear"], kinds["trimtab"], folder)]
 
 
 def run_case(case: Case, model: Model, start: Start, folder: Path) -> Measured:
     """Drive one server through one case."""
     payload = folder / f"body-{case.rows}.json"
-    payload.write_bytes(body(case.rows))
+    content, head = binary_body(case.rows) if case.is_binary else (body(case.rows), 0)
+    payload.write_bytes(content)
     with start(model) as server:
-        send = partial(load, server.port, model.name, payload, case.connections)
+        send = partial(load, server.port, model.name, payload, case.connections, head=head)
         send(WARM_SECONDS)
         per_cpu, rates, bad = [], [], 0
         for _ in range(RUNS):
@@ -144,12 +157,16 @@ def load(
     connections: int,
     seconds: float,
     rate: float | None = None,
+    *,
+    head: int = 0,
+    requests: int = 0,
 ) -> dict[str, float]:
     """Run the client in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.serving.client", str(port)]
     command += [f"/v2/models/{model}/infer", str(payload)]
     command += ["--connections", str(connections), "--seconds", str(seconds)]
     command += [] if rate is None else ["--rate", str(rate)]
+    command += ["--head", str(head), "--requests", str(requests)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120)
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -157,9 +174,27 @@ def load(
 
 def lines(case: Case, found: dict[str, Measured]) -> list[Row]:
     """Return the speed and the p99 of one case."""
-    ours, best, default = found["trimtab"], found["in process"], found["default"]
-    ratio = ours.value / max(best.value, default.value)
+    ours = found["trimtab"]
     spread = f"{min(ours.per_cpu):.0f}/{ours.value:.0f}/{max(ours.per_cpu):.0f}"
+    if case.is_binary:
+        return [
+            judged(
+                "speed",
+                f"{case.what}: requests per CPU-second",
+                spread,
+                f">= {case.goal}",
+                ours.value >= case.goal and ours.bad == 0,
+                "",
+            ),
+            Row(
+                "latency",
+                "  p50/p99 ms at half of its largest rate",
+                f"{ours.p50:.2f}/{ours.p99:.2f} at {ours.rate / 2:.0f}/s",
+                "",
+            ),
+        ]
+    best, default = found["in process"], found["default"]
+    ratio = ours.value / max(best.value, default.value)
     bad = sum(one.bad for one in found.values())
     return [
         judged(
@@ -211,6 +246,32 @@ def start_lines(model: Model, kinds: dict[str, Start], pythons: Pythons) -> list
         ),
         judged("start", "packages", str(ours), "<= 20", ours <= 20, str(peers)),
     ]
+
+
+def soak_line(model: Model, start: Start, folder: Path) -> Row:
+    """Return the memory over a million requests: one row, several rows, and refused ones."""
+    payloads = []
+    for rows in (1, 5, 1, 9):
+        payloads.append(folder / f"body-{rows}.json")
+        payloads[-1].write_bytes(body(rows))
+    payloads[2] = folder / "refused.json"
+    payloads[2].write_bytes(body(1).replace(b"FP64", b"FP65"))
+    memory: list[float] = []
+    with start(model) as server:
+        for block in range(SOAK):
+            payload = payloads[block % len(payloads)]
+            load(server.port, model.name, payload, 64, 110.0, requests=SOAK_REQUESTS)
+            memory.append(server.resident_bytes() / 2**20)
+    settled = memory[SOAK_SETTLED - 1 :]
+    growth = max(settled) - settled[0]
+    return judged(
+        "memory",
+        f"RSS, MiB, after each {SOAK_REQUESTS:,} requests",
+        ", ".join(f"{one:.0f}" for one in memory),
+        f"<= {SOAK_MIB:.0f} more from {SOAK_SETTLED * SOAK_REQUESTS:,} on",
+        growth <= SOAK_MIB,
+        "",
+    )
 
 
 def packages(python: Path) -> int:

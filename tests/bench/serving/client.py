@@ -2,7 +2,8 @@
 
 python -m tests.bench.serving.client PORT PATH BODY --connections N --seconds S [--rate R]
 prints one line of JSON. Closed loop: one request at a time per connection. With a rate, latencies
-count from when a request was due, so that a slow server cannot hide its queue.
+count from when a request was due, so that a slow server cannot hide its queue. With `--requests`
+it ends after that many answers; `--head` bytes of the body are JSON, binary tensors follow.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Load:
         self.request = request
         self.rate = rate
         self.latencies: list[float] = []
+        self.enough = asyncio.Event()
+        self.most = 0
         self.bad = 0
         self.is_over = False
         self.idle: deque[Connection] = deque()
@@ -103,6 +106,9 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._is_waiting = False
         self._load.latencies.append(time.perf_counter() - self._sent)
+        if len(self._load.latencies) == self._load.most:
+            self._load.is_over = True
+            self._load.enough.set()
         if head[9:12] != b"200":
             self._load.bad += 1
         if b"connection: close" in head.lower():
@@ -129,7 +135,9 @@ async def play(load: Load, connections: int, seconds: float) -> dict[str, float]
     for _ in range(connections):
         await load.connect()
     begin = time.perf_counter()
-    if load.rate is None:
+    if load.most:
+        await asyncio.wait_for(load.enough.wait(), seconds)
+    elif load.rate is None:
         await asyncio.sleep(seconds)
     else:
         await load.arrive(seconds)
@@ -157,14 +165,20 @@ def main() -> None:
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--requests", type=int, default=0)
+    parser.add_argument("--head", type=int, default=0)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CORE})
     body = arguments.body.read_bytes()
     head = (
         f"POST {arguments.path} HTTP/1.1\r\nHost: 127.0.0.1:{arguments.port}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: {'application/octet-stream' if arguments.head else 'application/json'}\r\n"
+        f"Content-Length: {len(body)}\r\n"
     )
-    load = Load(arguments.port, head.encode() + body, arguments.rate)
+    if arguments.head:
+        head += f"Inference-Header-Content-Length: {arguments.head}\r\n"
+    load = Load(arguments.port, f"{head}\r\n".encode() + body, arguments.rate)
+    load.most = arguments.requests
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(play(load, arguments.connections, arguments.seconds))
     json.dump(found, sys.stdout)

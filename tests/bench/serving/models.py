@@ -65,6 +65,20 @@ def build(name: str, folder: Path) -> Model:
     return Model(name, published.uri, published.digest)
 
 
+def binary_body(rows: int) -> tuple[bytes, int]:
+    """The same as binary tensors there and back, and how many bytes of it are JSON."""
+    values = np.random.default_rng(rows).normal(size=(rows, FEATURES)).round(6).tobytes()
+    tensor = {
+        "name": "x",
+        "datatype": "FP64",
+        "shape": [rows, FEATURES],
+        "parameters": {"binary_data_size": len(values)},
+    }
+    content = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+    head = json.dumps(content).encode()
+    return head + values, len(head)
+
+
 def body(rows: int) -> bytes:
     """One request of `rows` rows; the same for both servers."""
     values = np.random.default_rng(rows).normal(size=(rows, FEATURES)).round(6)
