@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.corpus.binaries import BINARIES
 from tests.corpus.bodies import BODIES
 from tests.corpus.conftest import Field
 from tests.corpus.framing import FRAMING
@@ -12,12 +13,12 @@ from tests.corpus.ground import peer, settled
 from tests.corpus.sent import Sent, columns, request, tensor
 from tests.corpus.tables import TABLES
 
-BAD = BODIES | TABLES | FRAMING
+BAD = BODIES | TABLES | FRAMING | BINARIES
 GOOD = {False: request(tensor()), True: request(columns())}
 
 
 def test_the_corpus_is_large() -> None:
-    assert len(BAD) == len(BODIES) + len(TABLES) + len(FRAMING)
+    assert len(BAD) == len(BODIES) + len(TABLES) + len(FRAMING) + len(BINARIES)
     assert len(BAD) >= 200
 
 
