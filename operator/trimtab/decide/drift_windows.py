@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+
 from trimtab.api.drift_policy import DriftPolicySpec
 from trimtab.api.fields import format_duration
+
+
+def label_window(window: timedelta) -> timedelta:
+    """Return the window of labels that come late: whole hours, at least one.
+
+    Labels are told by the hour of their prediction. In a window that ends within an hour, half of
+    that hour's labels would still be on their way when it is judged.
+    """
+    return timedelta(hours=math.ceil(window / timedelta(hours=1)))
 
 
 def window_warning(spec: DriftPolicySpec) -> str | None:

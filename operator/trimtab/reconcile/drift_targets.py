@@ -17,6 +17,7 @@ from trimtab.contract.artifact import Baseline, class_slice
 from trimtab.decide.drift import LabelledWindow, Target, WindowView, counts_labels_by_hour
 from trimtab.decide.drift_counts import Finding, Series, SeriesKey, predicted_rows
 from trimtab.decide.drift_data import DataState, data_finding, watch_data, watched_series
+from trimtab.decide.drift_windows import label_window
 from trimtab.decide.model_version import score_of
 from trimtab.reconcile.deployment import telemetry_key
 from trimtab.reconcile.typed import all_typed
@@ -78,7 +79,7 @@ async def observe_target(
     if late is None or late.label_delay is None:
         world.telemetry.watch_labels(key, None)
     else:
-        length = max(seconds, _HOUR)
+        length = label_window(policy.spec.window).total_seconds()
         looks.append(_unix(_floor(now - late.label_delay, length) + length) + late.label_delay)
         kept = math.ceil((late.label_delay.total_seconds() + 2 * length) / _HOUR) + 1
         world.telemetry.watch_labels(key, kept)
@@ -172,7 +173,7 @@ def _labelled(
     counted: _Counted, by_hour: Mapping[int, Series], delay: timedelta
 ) -> LabelledWindow | None:
     """Return the newest window whose labels have had their time; None without a label."""
-    length = max(counted.seconds, _HOUR)
+    length = label_window(timedelta(seconds=counted.seconds)).total_seconds()
     end = _floor(counted.now - delay, length)
     start = end - length
     found: dict[SeriesKey, float] = {}

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from statistics import median_low
 
 from trimtab.decide.drift_counts import Finding, predicted_rows
+from trimtab.decide.drift_windows import label_window
 from trimtab.errors import SpecError
 from trimtab.replay.data_watch import DataWatch
 from trimtab.replay.late_labels import LateLabels
@@ -34,7 +35,6 @@ KEY = "recording"
 LONGEST_GAP = 0.1
 """Of a window: readings further apart cannot be shared out over the start of one."""
 _GAPS_KEPT = 1000
-_HOUR = timedelta(hours=1)
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Counting:
         self._digest = digest
         self._late = None
         if label_delay is not None:
-            self._late = LateLabels(max(window, _HOUR), label_delay, digest)
+            self._late = LateLabels(label_window(window), label_delay, digest)
         self._counters = CounterStore()
         self._windows = WindowStore()
         self._windows.watch(KEY, self._seconds)

@@ -18,7 +18,7 @@ RowsOf = Callable[[float, float], float | None]
 
 
 class LateLabels:
-    """Looks once at each window whose labels have had their time; length: at least an hour.
+    """Looks once at each window whose labels have had their time; length: whole hours.
 
     baseline: digest of that whose versions are meant.
     """

@@ -61,6 +61,8 @@ CASES: Final = (
     Case("linear [64,30], 8 connections", "linear", 64, 8, 2000),
     Case("linear [64,30] binary, 8 connections", "linear", 64, 8, 2000, is_binary=True),
 )
+LARGE_ROWS: Final = 4096
+SMALL_RATE: Final = 50.0
 SOAK: Final = 10
 """Blocks of requests after which memory is read."""
 SOAK_REQUESTS: Final = 100_000
@@ -125,6 +127,8 @@ def measure(models: dict[str, Model], folder: Path, pythons: Pythons) -> list[Ro
         }
         rows += lines(case, found)
     rows += start_lines(models["linear"], kinds, pythons)
+    beside = {kind: kinds[kind] for kind in ("trimtab", "in process")}
+    rows += beside_lines({name: models[name] for name in ("linear", "forest")}, beside, folder)
     return [*rows, soak_line(models["linear"], kinds["trimtab"], folder)]
 
 
@@ -162,13 +166,48 @@ def load(
     requests: int = 0,
 ) -> dict[str, float]:
     """Run the client in a process of its own."""
-    command = [sys.executable, "-m", "tests.bench.serving.client", str(port)]
-    command += [f"/v2/models/{model}/infer", str(payload)]
-    command += ["--connections", str(connections), "--seconds", str(seconds)]
+    command = client_command(port, model, payload, connections, seconds)
     command += [] if rate is None else ["--rate", str(rate)]
     command += ["--head", str(head), "--requests", str(requests)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120)
     found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def client_command(
+    port: int, model: str, payload: Path, connections: int, seconds: float
+) -> list[str]:
+    """Return how the client is started for a closed loop."""
+    command = [sys.executable, "-m", "tests.bench.serving.client", str(port)]
+    command += [f"/v2/models/{model}/infer", str(payload)]
+    return [*command, "--connections", str(connections), "--seconds", str(seconds)]
+
+
+def beside_lines(models: dict[str, Model], kinds: dict[str, Start], folder: Path) -> list[Row]:
+    """Return the latency of small requests alone, and beside large ones that come back to back."""
+    small, large = folder / "body-1.json", folder / f"body-{LARGE_ROWS}.json"
+    small.write_bytes(body(1))
+    large.write_bytes(body(LARGE_ROWS))
+    found: list[Row] = []
+    for name, model in models.items():
+        told = {}
+        for kind, start in kinds.items():
+            with start(model) as server:
+                send = partial(load, server.port, name, small, 8, SECONDS, SMALL_RATE)
+                send()
+                alone = send()
+                command = client_command(server.port, name, large, 1, SECONDS + 3)
+                others = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+                try:
+                    beside = send()
+                finally:
+                    others.wait(timeout=60)
+            told[kind] = (
+                f"{alone['p50'] * 1000:.1f}/{alone['p99'] * 1000:.1f}, beside "
+                f"{beside['p50'] * 1000:.1f}/{beside['p99'] * 1000:.1f}"
+            )
+        what = f"{name} [1,30] at {SMALL_RATE:.0f}/s beside [{LARGE_ROWS},30]: p50/p99 ms"
+        found.append(Row("latency", what, told["trimtab"], f"{told['in process']} in process"))
     return found
 
 

@@ -542,6 +542,21 @@ async def test_late_labels_are_judged_with_the_hour_of_their_prediction(
     assert (found.verdict, found.n) == (verdict, n), found.message
 
 
+async def test_late_labels_are_judged_by_whole_hours() -> None:
+    """A window of 90 minutes would end within the hour whose labels are judged."""
+    shop = PolicyShop()
+    shop.feed = None
+    opened = shop.cluster.time.timestamp()
+    by_hour(shop, 1000, 780, 20)
+    shop.apply(policy_object(LATE, window="90m", season="90m"))
+    due = (opened // 7200 + 1) * 7200 + 2 * 3600
+    await shop.harness.advance(due - opened - 120)
+    assert shop.verdict("outcomes") == "NoData"
+    await shop.harness.advance(150)
+    (found,) = shop.harness.world.memory[POLICY].decided.signals
+    assert (found.verdict, found.n) == ("Stable", 800), found.message
+
+
 async def test_late_labels_outlive_the_pod_that_counted_them() -> None:
     shop = PolicyShop()
     shop.feed = None
