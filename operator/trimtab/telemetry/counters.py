@@ -65,6 +65,12 @@ class _Process:
             return self.reading.values
         return merged(self.carried, self.reading.values)
 
+    def counted(self) -> Series:
+        """The same, or what a checkpoint says until there is a sample of our own."""
+        if self.reading is None and self.saved is not None:
+            return merged(self.saved.carried, self.saved.values)
+        return self.cumulated()
+
     @property
     def is_only_saved(self) -> bool:
         """Whether it ended before this operator saw it."""
@@ -258,6 +264,13 @@ class CounterStore:
             return ()
         known = sorted(deployment.processes.items())
         return tuple(own.counters() for _, own in known if not own.is_only_saved)
+
+    def counted(self, key: str) -> tuple[Series, ...]:
+        """What each process has counted as far as it is known, by the last checkpoint if at all."""
+        deployment = self._deployments.get(key)
+        if deployment is None:
+            return ()
+        return tuple(own.counted() for own in deployment.processes.values())
 
     def total(
         self,

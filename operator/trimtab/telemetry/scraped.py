@@ -108,8 +108,8 @@ class ScrapedTelemetry:
     def watch_labels(self, key: str, hours: int | None) -> None:
         """What processes have counted before is booked when the watch begins."""
         if self._hours.watch(key, hours):
-            for process in self._counters.processes(key):
-                self._hours.add(key, by_hour(process.series), self._now())
+            for counted in self._counters.counted(key):
+                self._hours.add(key, by_hour(counted), self._now())
 
     def labels_by_hour(self, key: str, digest: str) -> Mapping[int, Series]:
         return self._hours.hours(key, digest)

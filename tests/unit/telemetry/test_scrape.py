@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from trimtab.contract import metrics
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.port import NoData, NoDataReason, Target
 from trimtab.telemetry.scrape import Schedule, Scraper, next_due
@@ -235,6 +236,30 @@ async def test_windows_gather_what_is_scraped_and_are_restored(pod: Pod) -> None
         assert telemetry.checkpoint(KEY) is None
         telemetry.restore(checkpoint)
         assert telemetry.windows(KEY) == (window,)
+
+
+async def test_a_ledger_that_begins_after_a_restart_knows_what_was_counted_before(
+    pod: Pod,
+) -> None:
+    labels = {"digest": "d", "predicted": "1", "actual": "1", "hour": "0"}
+    outcomes = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    line = f"{metrics.OUTCOMES_BY_HOUR}{{{outcomes}}}"
+    pod.body = f"{GOOD}{line} 7\n".encode()
+    target = target_of(pod, interval=0.05)
+    async with running(Scraper(longest_seconds=0.3), lambda: 1990.0) as telemetry:
+        telemetry.watch_windows(KEY, 60)
+        telemetry.set_targets(KEY, [target])
+        await until(lambda: bool(telemetry.windows(KEY)))
+        checkpoint = telemetry.checkpoint(KEY)
+        assert checkpoint is not None
+        assert checkpoint.hours is None
+    pod.body = f"{GOOD}{line} 9\n".encode()
+    async with running(Scraper(longest_seconds=0.3), lambda: 1990.0) as telemetry:
+        telemetry.restore(checkpoint)
+        telemetry.watch_labels(KEY, 10)
+        assert sum(telemetry.labels_by_hour(KEY, "d")[0].values()) == 7
+        telemetry.set_targets(KEY, [target])
+        await until(lambda: sum(telemetry.labels_by_hour(KEY, "d")[0].values()) == 9)
 
 
 async def test_a_hanging_pod_misses_scrapes_and_holds_up_nobody(pod: Pod) -> None:
