@@ -76,7 +76,10 @@ class PrometheusLooks:
         known = self._watched.get(key)
         if known is None or known.backend != backend:
             known = self._watched[key] = _Watched(backend, key.partition("/")[0])
-            known.targets = {target.pod: target for target in self._book.ended(key)}
+            ended = list(self._book.ended(key))
+            known.targets = {target.pod: target for target in ended}
+            self._remember(key, known, ended)
+        self._remember(key, known, known.targets.values())
         linger = max(LEAST_LINGER_SECONDS, 3 * backend.interval_seconds)
         for pod, target in known.targets.items():
             if pod not in wanted:
@@ -87,6 +90,17 @@ class PrometheusLooks:
         pods = [*wanted, *known.ended]
         look = Target(key, "", "", "", backend.interval_seconds)
         self._schedule.set_targets(key, [look] if pods else [])
+
+    def _remember(self, key: str, watched: _Watched, targets: Iterable[Target]) -> None:
+        """Keep what was recorded last of each pod: its container may have another name soon.
+
+        Otherwise all samples within reach would be counted again under the new name.
+        """
+        for target in targets:
+            seen = self._book.last(key, target.process)
+            known = watched.last.get(target.pod)
+            if seen is not None and (known is None or known.at < seen.at):
+                watched.last[target.pod] = seen
 
     def forget(self, key: str) -> None:
         """Look at this one no more."""

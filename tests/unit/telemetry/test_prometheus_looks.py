@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trimtab.contract import metrics
@@ -340,7 +340,7 @@ async def test_a_secret_s_name_leads_nowhere_else(tmp_path: Path, name: str) -> 
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["rows", "sample", "look", "container", "pod", "operator"]),
+        st.sampled_from(["rows", "sample", "look", "container", "pod", "operator", "restored"]),
         st.integers(0, 1),
         st.integers(1, 9),
     ),
@@ -348,7 +348,13 @@ STEPS = st.lists(
 )
 
 
+_TWICE = [("sample", 0, 1), ("rows", 0, 1), ("sample", 0, 1), ("operator", 0, 1)]
+
+
 @given(STEPS)
+@example([*_TWICE, ("container", 0, 1)])
+@example([*_TWICE, ("restored", 0, 1), ("sample", 0, 1)])
+@example([*_TWICE, ("rows", 0, 2), ("restored", 0, 1), ("look", 0, 1), ("sample", 0, 1)])
 def test_the_sum_is_what_prometheus_saw(steps: list[tuple[str, int, int]]) -> None:
     asyncio.run(_play(steps))
 
@@ -392,12 +398,17 @@ async def _play(steps: list[tuple[str, int, int]]) -> None:
             starts[which], rows[which] = setting.clock.now, 0
             targets()
         else:
+            # `restored`: the container ends while no operator runs.
             await setting.look(0)
             saved = setting.telemetry.checkpoint(KEY)
             assert saved is not None
             before = setting.windowed()
             setting.telemetry = setting.make()
             setting.telemetry.restore(decode(encode(saved), KEY))
+            if what == "restored":
+                setting.clock.now += 2
+                lives[which] += 1
+                starts[which], rows[which] = setting.clock.now, 0
             targets()
             await setting.look(0)
             assert setting.windowed() == before
