@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from trimtab.conform.container import Container, shown
+from trimtab.conform.container import Container, json_of, shown
 from trimtab.conform.rows import Check, Failed, optional, required
 from trimtab.conform.tensors import Body
 
@@ -120,10 +120,7 @@ def refusal(response: httpx.Response) -> str:
     """Return what was seen; raise Failed unless it is a 4xx with `{"error": text}`."""
     if not 400 <= response.status_code < 500:
         raise Failed(shown(response), "answer 4xx")
-    try:
-        content = response.json()
-    except (ValueError, RecursionError):
-        content = None
+    content = json_of(response)
     error = content.get("error") if isinstance(content, dict) else None
     if not isinstance(error, str) or not error:
         raise Failed(shown(response), 'answer with {"error": "what is wrong"}')

@@ -102,12 +102,17 @@ def shown(response: httpx.Response) -> str:
     return f"{response.status_code} {printable[:SHOWN_CHARACTERS]}".rstrip()
 
 
+def json_of(response: httpx.Response) -> Any:
+    """Return the JSON that an answer is; None where it is none."""
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
 def object_of(response: httpx.Response) -> dict[str, Any]:
     """Return the JSON object that an answer is; raise Failed."""
-    try:
-        content = response.json()
-    except (ValueError, RecursionError):
-        content = None
+    content = json_of(response)
     if not isinstance(content, dict):
         raise Failed(shown(response), "answer with a JSON object")
     return content
@@ -161,10 +166,7 @@ async def _found_model(front: httpx.AsyncClient) -> str:
 
 
 def _models_in(response: httpx.Response) -> set[str]:
-    try:
-        content = response.json()
-    except (ValueError, RecursionError):
-        return set()
+    content = json_of(response)
     if isinstance(content, dict):
         content = content.get("models")
     if not isinstance(content, list):

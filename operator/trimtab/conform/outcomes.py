@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 
 from trimtab.conform.bad_input import refusal
-from trimtab.conform.container import Container, shown
+from trimtab.conform.container import Container, json_of, shown
 from trimtab.conform.page import grows_by, known_page
 from trimtab.conform.rows import Check, Failed, Skipped, optional, required
 from trimtab.conform.tensors import Body, rows_of
@@ -188,10 +188,7 @@ async def token_of(container: Container, body: Body) -> tuple[str, int]:
 def _token_in(response: httpx.Response, rows: int) -> tuple[str, int]:
     if response.status_code != 200:
         raise Failed(shown(response), "answer a good request with 200")
-    try:
-        content = response.json()
-    except (ValueError, RecursionError):
-        content = None
+    content = json_of(response)
     given = content.get("parameters") if isinstance(content, dict) else None
     parameters = given if isinstance(given, dict) else {}
     token = parameters.get(TOKEN)

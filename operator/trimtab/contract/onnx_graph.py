@@ -13,7 +13,7 @@ specification, ai.onnx and ai.onnx.ml.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +77,6 @@ class OnnxModel:
             self._label, self._scores = class_outputs(found, signature.outputs)
             self._outputs = [name for name in (self._label, self._scores) if name is not None]
         self._is_regression = signature.task == "regression"
-        self.has_labels = self._label is not None
         self.has_probabilities = self._scores is not None
         self.keeps_whole = any(
             feed.kind is np.int64 and tensor.datatype == "INT64"
@@ -90,19 +89,15 @@ class OnnxModel:
 
         Errors of the runtime itself are its own.
         """
-        if self._one_by_one:
-            parts = [self._run(rows[at : at + 1]) for at in range(len(rows))]
-            return Answers(
-                *(
-                    None
-                    if (first := getattr(parts[0], name)) is None
-                    else first
-                    if len(parts) == 1
-                    else np.concatenate([getattr(part, name) for part in parts])
-                    for name in ("chosen", "probabilities", "values")
-                )
+        if len(rows) == 1 or not self._one_by_one:
+            return self._run(rows)
+        parts = [self._run(rows[at : at + 1]) for at in range(len(rows))]
+        return Answers(
+            *(
+                None if single[0] is None else np.concatenate(single)
+                for single in zip(*map(_fields, parts), strict=True)
             )
-        return self._run(rows)
+        )
 
     def _run(self, rows: NDArray[Any]) -> Answers:
         count = len(rows)
@@ -165,34 +160,8 @@ class OnnxModel:
         return table
 
 
-class OnnxEstimator:
-    """The graph as training sees a model: `classes_`, `predict`, and `predict_proba` if it has it.
-
-    classes: the labels in the order of the signature's classes, of their own type. body: the file.
-    """
-
-    def __init__(self, graph: OnnxModel, classes: Sequence[Any], body: bytes = b"") -> None:
-        self._graph = graph
-        self.body = body
-        self.has_own_rule = graph.has_labels
-        self.classes_ = np.asarray(classes)
-        if graph.has_probabilities:
-            self.predict_proba: Callable[[NDArray[Any]], Floats] = self._probabilities
-
-    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return labels (n,), or values (n,) or (n, T)."""
-        found = self._graph.answers(rows)
-        if found.values is not None:
-            return found.values if found.values.shape[1] > 1 else found.values.reshape(-1)
-        if found.chosen is None:
-            assert found.probabilities is not None
-            return np.asarray(self.classes_[found.probabilities.argmax(axis=1)])
-        return np.asarray(self.classes_[found.chosen])
-
-    def _probabilities(self, rows: NDArray[Any]) -> Floats:
-        found = self._graph.answers(rows).probabilities
-        assert found is not None
-        return found
+def _fields(found: Answers) -> tuple[Any, ...]:
+    return found.chosen, found.probabilities, found.values
 
 
 def open_session(file: Path | bytes) -> Any:

@@ -84,7 +84,7 @@ async def observe_target(
         kept = math.ceil((late.label_delay.total_seconds() + 2 * length) / _HOUR) + 1
         world.telemetry.watch_labels(key, kept)
         by_hour = world.telemetry.labels_by_hour(key, stable.digest)
-        labelled = _labelled(counted, by_hour, late.label_delay)
+        labelled = _labelled(counted, by_hour, late.label_delay, length)
     data = None
     if baseline is not None and any(s.kind == "data" for s in policy.spec.signals):
         interval = deployment.spec.metrics.interval
@@ -170,10 +170,9 @@ def _silence(counted: _Counted) -> str:
 
 
 def _labelled(
-    counted: _Counted, by_hour: Mapping[int, Series], delay: timedelta
+    counted: _Counted, by_hour: Mapping[int, Series], delay: timedelta, length: float
 ) -> LabelledWindow | None:
-    """Return the newest window whose labels have had their time; None without a label."""
-    length = label_window(timedelta(seconds=counted.seconds)).total_seconds()
+    """Return the newest window of `length` seconds whose labels have had their time, or None."""
     end = _floor(counted.now - delay, length)
     start = end - length
     found: dict[SeriesKey, float] = {}

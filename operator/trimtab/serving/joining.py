@@ -58,14 +58,12 @@ class Work:
         *,
         asker: Asker | None = None,
         counted: bool = True,
-        since: float | None = None,
     ) -> None:
-        """since: seconds of the monotonic clock from which the deadline runs; now by default."""
         self.asker = asker
         self.rows = rows
         self.deliver = deliver
         self.counted = counted
-        self.submitted = monotonic() if since is None else since
+        self.submitted = monotonic()
         self.done = False
         self.taken = 0
         self.parts: list[Prediction] = []

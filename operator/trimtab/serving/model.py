@@ -105,10 +105,11 @@ class Model:
         except ModelFailed:
             raise
         except Exception as error:
+            # A model may raise anything; it is its own 500 and must not end the thread.
             raise ModelFailed(f"{type(error).__name__}: {error}") from error
 
     def _regression(self, rows: Matrix) -> Prediction:
-        targets = np.asarray(self._estimator.values(rows), dtype=np.float64)
+        targets = self._estimator.values(rows)
         if self._targets == 1:
             values = targets.reshape(-1)
             _check(values, (len(rows),))
@@ -118,8 +119,7 @@ class Model:
         return Prediction(values=values, score=values, targets=targets)
 
     def _probable(self, rows: Matrix) -> Prediction:
-        found, predicted = self._estimator.probable(rows)
-        raw = np.asarray(found, dtype=np.float64)
+        raw, predicted = self._estimator.probable(rows)
         _check(raw, (len(rows), self._classes))
         if predicted is None:
             predicted = raw.argmax(axis=1)

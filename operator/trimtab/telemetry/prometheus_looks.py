@@ -79,7 +79,8 @@ class PrometheusLooks:
             ended = list(self._book.ended(key))
             known.targets = {target.pod: target for target in ended}
             self._remember(key, known, ended)
-        self._remember(key, known, known.targets.values())
+        unseen = [one for pod, one in known.targets.items() if pod not in known.last]
+        self._remember(key, known, unseen)
         linger = max(LEAST_LINGER_SECONDS, 3 * backend.interval_seconds)
         for pod, target in known.targets.items():
             if pod not in wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
-from trimtab.contract.onnx_graph import AnswerRefused, OnnxEstimator, OnnxModel
+from trimtab.contract.onnx_graph import AnswerRefused, Answers, OnnxModel
 from trimtab.contract.onnx_layout import GraphRefused
 from trimtab.contract.own_rule import has_own_rule
 from trimtab.contract.transfer import ArtifactError, fetch_artifact
@@ -36,6 +36,14 @@ class ModelFile:
     packages: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """An ONNX graph that fits its signature, and the file that it is stored in."""
+
+    model: OnnxModel
+    file: Path | bytes
+
+
 class Champion:
     """The version now serving, fetched and verified by its digest."""
 
@@ -44,8 +52,8 @@ class Champion:
         self.signature = Signature.model_validate_json((folder / SIGNATURE).read_bytes())
         self.baseline = Baseline.model_validate_json((folder / BASELINE).read_bytes())
         file = folder / manifest.model_file
-        self.model = (
-            load_graph(file, self.signature, self.signature.classes)
+        self.model: Any = (
+            load_graph(file, self.signature)
             if manifest.format == "onnx"
             else load_model(file.read_bytes())
         )
@@ -69,8 +77,10 @@ def load_champion(uri: str, digest: str, credentials: Path | None, folder: Path)
 
 def dump_model(model: Any) -> tuple[ModelFile, Any]:
     """Return the model as a file, and read back; raise CodeBroken if serving refuses it."""
-    if isinstance(model, OnnxEstimator):
-        return ModelFile(ONNX_FILE, model.body, "onnx", ("onnxruntime", "numpy")), model
+    if isinstance(model, Graph):
+        file = model.file
+        graph = file if isinstance(file, bytes) else file.read_bytes()
+        return ModelFile(ONNX_FILE, graph, "onnx", ("onnxruntime", "numpy")), model
     import skops.io
 
     try:
@@ -81,14 +91,10 @@ def dump_model(model: Any) -> tuple[ModelFile, Any]:
     return ModelFile(SKOPS_FILE, body, "sklearn", packages), load_model(body)
 
 
-def load_graph(file: Path | bytes, signature: Signature, classes: Sequence[Any]) -> OnnxEstimator:
-    """Load an ONNX graph; raise CodeBroken where it does not fit the signature.
-
-    classes: the labels in the order of the signature's classes, of their own type.
-    """
+def load_graph(file: Path | bytes, signature: Signature) -> Graph:
+    """Load an ONNX graph; raise CodeBroken where it does not fit the signature."""
     with graph_errors():
-        body = file if isinstance(file, bytes) else b""
-        return OnnxEstimator(OnnxModel(file, signature), classes, body)
+        return Graph(OnnxModel(file, signature), file)
 
 
 @contextmanager
@@ -133,6 +139,8 @@ def answer(model: Any, rows: Matrix, classes: list[Any]) -> Predictions:
 
 
 def _answer(model: Any, rows: Matrix, classes: list[Any]) -> Predictions:
+    if isinstance(model, Graph):
+        return _answer_of(model.model.answers(rows), classes)
     with warnings.catch_warnings():
         # Rows come as plain arrays, in the order of the signature.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
@@ -147,3 +155,14 @@ def _answer(model: Any, rows: Matrix, classes: list[Any]) -> Predictions:
             chosen = [place[str(label)] for label in np.asarray(model.predict(rows)).reshape(-1)]
             return Predictions(np.asarray(classes)[chosen], score)
     return Predictions(np.asarray(classes)[score.argmax(axis=1)], score)
+
+
+def _answer_of(found: Answers, classes: list[Any]) -> Predictions:
+    """A graph's own label counts where it gives one."""
+    if found.values is not None:
+        return Predictions(found.values.reshape(-1))
+    chosen = found.chosen
+    if chosen is None:
+        assert found.probabilities is not None
+        chosen = found.probabilities.argmax(axis=1)
+    return Predictions(np.asarray(classes)[chosen], found.probabilities)

@@ -114,13 +114,13 @@ def publish(
         learn, tune, test = (whole.only(rows) for rows in split.parts().values())
     if not is_ready:
         model.fit(learn.matrix, learn.actual)
-    if graph is None:
-        labels = list(model.classes_) if chosen == "classification" else []
-        signature = make_signature(tensors, chosen, labels)
-    else:
-        labels = _labels(classes, whole, tune, test) if chosen == "classification" else []
-        signature = make_signature(tensors, chosen, labels)
-        model = load_graph(graph, signature, labels)
+    labels: list[Any] = []
+    if chosen == "classification":
+        known = model.classes_ if graph is None else classes
+        labels = _labels(whole, tune, test) if known is None else list(known)
+    signature = make_signature(tensors, chosen, labels)
+    if graph is not None:
+        model = load_graph(graph, signature)
     assembled = assemble(model, signature, labels, calibrate=tune, evaluate_on=test)
     written = write(
         assembled,
@@ -144,9 +144,7 @@ def _graph(model: Any) -> bytes | None:
     return None
 
 
-def _labels(classes: Sequence[Any] | None, *parts: Labelled) -> list[Any]:
-    if classes is not None:
-        return list(classes)
+def _labels(*parts: Labelled) -> list[Any]:
     return list(np.unique(np.concatenate([part.actual for part in parts])).tolist())
 
 

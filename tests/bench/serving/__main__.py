@@ -128,7 +128,7 @@ def measure(models: dict[str, Model], folder: Path, pythons: Pythons) -> list[Ro
         rows += lines(case, found)
     rows += start_lines(models["linear"], kinds, pythons)
     beside = {kind: kinds[kind] for kind in ("trimtab", "in process")}
-    rows += beside_lines({name: models[name] for name in ("linear", "forest")}, beside, folder)
+    rows += beside_lines(models, beside, folder)
     return [*rows, soak_line(models["linear"], kinds["trimtab"], folder)]
 
 
@@ -215,43 +215,31 @@ def lines(case: Case, found: dict[str, Measured]) -> list[Row]:
     """Return the speed and the p99 of one case."""
     ours = found["trimtab"]
     spread = f"{min(ours.per_cpu):.0f}/{ours.value:.0f}/{max(ours.per_cpu):.0f}"
-    if case.is_binary:
-        return [
-            judged(
-                "speed",
-                f"{case.what}: requests per CPU-second",
-                spread,
-                f">= {case.goal}",
-                ours.value >= case.goal and ours.bad == 0,
-                "",
-            ),
-            Row(
-                "latency",
-                "  p50/p99 ms at half of its largest rate",
-                f"{ours.p50:.2f}/{ours.p99:.2f} at {ours.rate / 2:.0f}/s",
-                "",
-            ),
-        ]
-    best, default = found["in process"], found["default"]
-    ratio = ours.value / max(best.value, default.value)
+    peers = {kind: one for kind, one in found.items() if kind != "trimtab"}
+    if peers:
+        spread += f", {ours.value / max(one.value for one in peers.values()):.1f} times"
     bad = sum(one.bad for one in found.values())
     return [
         judged(
             "speed",
             f"{case.what}: requests per CPU-second",
-            f"{spread}, {ratio:.1f} times",
+            spread,
             f">= {case.goal}",
             ours.value >= case.goal and bad == 0,
-            f"{best.value:.0f} in process, {default.value:.0f} default",
+            ", ".join(f"{one.value:.0f} {kind}" for kind, one in peers.items()),
         ),
         Row(
             "latency",
             "  p50/p99 ms at half of its largest rate",
-            f"{ours.p50:.2f}/{ours.p99:.2f} at {ours.rate / 2:.0f}/s",
-            f"{best.p50:.2f}/{best.p99:.2f} at {best.rate / 2:.0f}/s in process, "
-            f"{default.p50:.2f}/{default.p99:.2f} at {default.rate / 2:.0f}/s default",
+            half_rate(ours),
+            ", ".join(f"{half_rate(one)} {kind}" for kind, one in peers.items()),
         ),
     ]
+
+
+def half_rate(one: Measured) -> str:
+    """Return the latency at half of the largest rate, and that rate."""
+    return f"{one.p50:.2f}/{one.p99:.2f} at {one.rate / 2:.0f}/s"
 
 
 def start_lines(model: Model, kinds: dict[str, Start], pythons: Pythons) -> list[Row]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.serving.loopback import served_as, serving
+from tests.unit.serving.loopback import program_environment, served_as, serving
 from tests.unit.serving.stored import Stored
 
 from trimtab.cli.main import main
@@ -25,22 +25,10 @@ from trimtab.serving.settings import Settings
 @contextmanager
 def process(settings: Settings) -> Iterator[tuple[int, str, str]]:
     """Yield id and the URLs of both ports of the program, once it is ready."""
-    environment = {
-        "PYTHONPATH": ":".join(sys.path),
-        "TRIMTAB_MODEL": settings.model,
-        "TRIMTAB_VERSION": settings.version,
-        "TRIMTAB_ARTIFACT_URI": settings.artifact_uri,
-        "TRIMTAB_ARTIFACT_DIGEST": settings.artifact_digest,
-        "TRIMTAB_TOKEN_KEY_FILE": str(settings.token_key_file),
-        "TRIMTAB_SCRATCH": str(settings.scratch),
-        "TRIMTAB_TERMINATION_LOG": str(settings.termination_log),
-        "TRIMTAB_HOST": "127.0.0.1",
-        "TRIMTAB_INFERENCE_PORT": "0",
-        "TRIMTAB_METRICS_PORT": "0",
-        "TRIMTAB_DRAIN_GRACE_SECONDS": "0.2",
-    }
     command = [sys.executable, "-m", "trimtab.serving"]
-    one = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    one = subprocess.Popen(
+        command, env=program_environment(settings), stderr=subprocess.PIPE, text=True
+    )
     assert one.stderr is not None
     try:
         ports: list[str] = []

@@ -18,8 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from trimtab.contract.artifact import Signature, Tensor
-from trimtab.contract.onnx_graph import AnswerRefused, OnnxEstimator, OnnxModel
+from trimtab.contract.onnx_graph import AnswerRefused, OnnxModel
 from trimtab.contract.onnx_layout import GraphRefused
+from trimtab.training.models import Graph, answer
 
 ROWS = np.random.default_rng(0).normal(size=(60, 4))
 TRUTH = (ROWS[:, 0] > 0).astype(int) + (ROWS[:, 1] > 0.5)
@@ -77,9 +78,9 @@ def test_an_exported_classifier_answers_as_scikit_learn_does(zipmap: bool, named
     assert loaded.has_probabilities
     np.testing.assert_allclose(found.probabilities, model.predict_proba(ROWS), atol=1e-5)
     assert [classes[place] for place in found.chosen] == [str(one) for one in model.predict(ROWS)]
-    estimator = OnnxEstimator(loaded, model.classes_)
-    assert (estimator.predict(ROWS) == model.predict(ROWS)).all()
-    np.testing.assert_allclose(estimator.predict_proba(ROWS), found.probabilities)
+    measured: Any = answer(Graph(loaded, b""), ROWS, list(model.classes_))
+    assert (measured.predicted == model.predict(ROWS)).all()
+    np.testing.assert_allclose(measured.score, found.probabilities)
 
 
 def test_numbers_are_places_where_classes_have_names() -> None:
@@ -122,7 +123,7 @@ def test_targets_of_a_regression_are_columns() -> None:
     loaded = OnnxModel(body, regression([VECTOR], "a", "b"))
     found: Any = loaded.answers(ROWS)
     np.testing.assert_allclose(found.values, model.predict(ROWS), atol=1e-5)
-    assert OnnxEstimator(loaded, []).predict(ROWS).shape == (60, 2)
+    assert found.values.shape == (60, 2)
 
 
 def test_named_outputs_come_in_the_order_of_the_signature() -> None:

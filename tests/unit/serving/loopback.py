@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -10,9 +12,11 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from tests.unit.serving.stored import Stored
 
+from trimtab.serving.errors import StartRefused
 from trimtab.serving.lifecycle import Server
 from trimtab.serving.settings import Settings
 
@@ -87,6 +91,36 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
                 await client.hang_up()
     finally:
         await server.close()
+
+
+async def refused(settings: Settings) -> StartRefused:
+    """Start a server that must not serve; return why it does not."""
+    server = Server(settings)
+    try:
+        with pytest.raises(StartRefused) as raised:
+            await server.start()
+        return raised.value
+    finally:
+        await server.close()
+
+
+def program_environment(settings: Settings, **more: str) -> dict[str, str]:
+    """Return what the program is told to serve so, on free ports of loopback."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TRIMTAB_MODEL": settings.model,
+        "TRIMTAB_VERSION": settings.version,
+        "TRIMTAB_ARTIFACT_URI": settings.artifact_uri,
+        "TRIMTAB_ARTIFACT_DIGEST": settings.artifact_digest,
+        "TRIMTAB_TOKEN_KEY_FILE": str(settings.token_key_file),
+        "TRIMTAB_SCRATCH": str(settings.scratch),
+        "TRIMTAB_TERMINATION_LOG": str(settings.termination_log),
+        "TRIMTAB_HOST": "127.0.0.1",
+        "TRIMTAB_INFERENCE_PORT": "0",
+        "TRIMTAB_METRICS_PORT": "0",
+        "TRIMTAB_DRAIN_GRACE_SECONDS": "0.2",
+    } | more
 
 
 def served_as(settings: Settings, stored: Stored, **more: Any) -> Settings:

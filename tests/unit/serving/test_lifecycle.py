@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import threading
@@ -19,11 +18,17 @@ import joblib
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from tests.unit.serving.loopback import Client, serving, until, vector
+from tests.unit.serving.loopback import (
+    Client,
+    program_environment,
+    refused,
+    serving,
+    until,
+    vector,
+)
 from tests.unit.serving.stored import Stored, model_of, store, with_digest
 
-from trimtab.serving.errors import SettingsInvalid, StartRefused, WarmUpFailed
-from trimtab.serving.lifecycle import Server
+from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
 from trimtab.serving.model import Matrix, Prediction
 from trimtab.serving.settings import Settings, read_settings
 
@@ -35,16 +40,6 @@ def copied(binary: Stored, folder: Path) -> Stored:
 
 def naming(settings: Settings, stored: Stored, digest: str | None = None) -> Settings:
     return replace(settings, artifact_uri=stored.uri, artifact_digest=digest or stored.digest)
-
-
-async def refused(settings: Settings) -> StartRefused:
-    server = Server(settings)
-    try:
-        with pytest.raises(StartRefused) as raised:
-            await server.start()
-        return raised.value
-    finally:
-        await server.close()
 
 
 async def test_a_pickle_is_loaded_only_where_it_is_trusted(
@@ -320,31 +315,12 @@ async def test_a_drain_closes_idle_connections_at_once_and_answers_the_others(
         await drain
 
 
-def environment(settings: Settings, **more: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "TRIMTAB_MODEL": settings.model,
-        "TRIMTAB_VERSION": settings.version,
-        "TRIMTAB_ARTIFACT_URI": settings.artifact_uri,
-        "TRIMTAB_ARTIFACT_DIGEST": settings.artifact_digest,
-        "TRIMTAB_TOKEN_KEY_FILE": str(settings.token_key_file),
-        "TRIMTAB_SCRATCH": str(settings.scratch),
-        "TRIMTAB_TERMINATION_LOG": str(settings.termination_log),
-        "TRIMTAB_HOST": "127.0.0.1",
-        "TRIMTAB_INFERENCE_PORT": "0",
-        "TRIMTAB_METRICS_PORT": "0",
-        "TRIMTAB_DRAIN_GRACE_SECONDS": "0.2",
-        "TRIMTAB_ACCESS_LOG": "all",
-    } | more
-
-
 async def started(settings: Settings, **more: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "trimtab.serving",
-        env=environment(settings, **more),
+        env=program_environment(settings, TRIMTAB_ACCESS_LOG="all", **more),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

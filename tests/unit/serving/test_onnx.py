@@ -12,12 +12,10 @@ import pytest
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
-from tests.unit.serving.loopback import served_as, serving, vector
+from tests.unit.serving.loopback import refused, served_as, serving, vector
 from tests.unit.serving.stored import Stored, store, with_digest
 
 from trimtab.contract.artifact import Baseline, Signature, Tensor
-from trimtab.serving.errors import StartRefused
-from trimtab.serving.lifecycle import Server
 from trimtab.serving.settings import Settings
 
 Make = Callable[..., Stored]
@@ -46,16 +44,6 @@ def as_graph(binary: Stored, tmp_path: Path) -> Make:
 
 def graph_of(settings: Settings, stored: Stored) -> Settings:
     return served_as(settings, stored, artifact_format="onnx")
-
-
-async def refused(settings: Settings) -> StartRefused:
-    server = Server(settings)
-    try:
-        with pytest.raises(StartRefused) as raised:
-            await server.start()
-        return raised.value
-    finally:
-        await server.close()
 
 
 async def test_a_graph_answers_and_is_counted_as_the_estimator_is(
