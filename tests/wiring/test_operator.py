@@ -13,17 +13,17 @@ from pathlib import Path
 import httpx
 import pytest
 from aiohttp import web
-from tests.unit.reconcile.engines import SETTINGS, reached
-from tests.unit.reconcile.policies import policy_object
+from tests.unit.reconcile.kinds.policies import policy_object
+from tests.unit.reconcile.machine.engines import SETTINGS, reached
 from tests.unit.simulation.objects import DEPLOYMENT, deployment, workload
 from tests.wiring.api_server import ApiServer
 
 from trimtab.cluster.port import DRIFT_POLICIES, OWN_KINDS, PODS, WORKLOADS, Json, Key, Resource
 from trimtab.handlers.environment import Environment
 from trimtab.handlers.operator import run_operator
-from trimtab.reconcile.engine import Reconciler
-from trimtab.reconcile.lease import LeaseLostError
-from trimtab.reconcile.world import World
+from trimtab.reconcile.machine.engine import Reconciler
+from trimtab.reconcile.machine.lease import LeaseLostError
+from trimtab.reconcile.machine.world import World
 from trimtab.telemetry.port import Target
 
 PROCESS_START = 1_700_000_000.0
@@ -235,7 +235,7 @@ async def test_a_standby_is_ready_and_does_nothing_until_the_lease_is_free(
 async def test_the_process_ends_when_the_lease_is_taken(
     api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trimtab.reconcile.lease.RENEW_SECONDS", 0.05)
+    monkeypatch.setattr("trimtab.reconcile.machine.lease.RENEW_SECONDS", 0.05)
     task = asyncio.create_task(run_operator(environment(free_port()), reconcilers(Passes())))
     await reached(lambda: watches(api_server) == 8, 20)
     lease = api_server.leases["trimtab"]

@@ -12,7 +12,7 @@ from trimtab.cli.api import Happening
 from trimtab.cli.session import Session
 from trimtab.cluster.port import Key
 from trimtab.errors import SpecError, TrimtabError
-from trimtab.reconcile.typed import typed
+from trimtab.reconcile.kinds.typed import typed
 
 LOOK_EVERY_SECONDS = 0.3
 EVENT_WITHIN_SECONDS = 2.0

@@ -18,10 +18,10 @@ from trimtab.cli.api import ApiServer, usual_namespace
 from trimtab.cli.lint_facts import Beside, Stated, facts_of, objects_of, selected
 from trimtab.cli.manifest_check import MODELS, read_object
 from trimtab.cluster.port import Json
-from trimtab.decide.policy_lint import policy_remarks
-from trimtab.decide.remarks import Remark, Severity
-from trimtab.decide.rollout_lint import deployment_remarks
 from trimtab.errors import SpecError, TrimtabError
+from trimtab.lint.policy import policy_remarks
+from trimtab.lint.remarks import Remark, Severity
+from trimtab.lint.rollout import deployment_remarks
 from trimtab.simulation.manifests import documents_in, documents_of, yaml_files
 
 CLEAN, WARNED, BROKEN = 0, 1, 2

@@ -22,10 +22,10 @@ from trimtab.cli.artifacts import (
 from trimtab.cli.manifest_check import read_object
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
-from trimtab.decide.model_lint import POD_LABEL_DELAY, Facts
-from trimtab.decide.remarks import Remark, Severity
 from trimtab.errors import SpecError
-from trimtab.reconcile.drift_policy import selects
+from trimtab.lint.model import POD_LABEL_DELAY, Facts
+from trimtab.lint.remarks import Remark, Severity
+from trimtab.reconcile.kinds.drift_policy import selects
 
 
 @dataclass(frozen=True)

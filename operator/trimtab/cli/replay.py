@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.cli.artifacts import read_baseline
 from trimtab.cli.replay_output import as_json, as_text
-from trimtab.decide.drift import HOURLY_LABELS_FROM
+from trimtab.decide.drift.policy import HOURLY_LABELS_FROM
 from trimtab.errors import SpecError
 from trimtab.replay.counting import Counting
 from trimtab.replay.data_watch import DataWatch

@@ -14,8 +14,8 @@ from trimtab.cli.command import read_deployment
 from trimtab.cli.session import Session
 from trimtab.cluster.port import DRIFT_POLICIES, Json, Key
 from trimtab.errors import SpecError
-from trimtab.reconcile.drift_policy import selects
-from trimtab.reconcile.typed import all_typed
+from trimtab.reconcile.kinds.drift_policy import selects
+from trimtab.reconcile.kinds.typed import all_typed
 
 
 async def retrain(session: Session, key: Key, since: timedelta | None) -> int:

@@ -10,8 +10,8 @@ from trimtab.api.drift_policy import DriftPolicy, SignalStatus
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.cli.session import Session
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS, Key
-from trimtab.reconcile.drift_policy import selects
-from trimtab.reconcile.typed import all_typed
+from trimtab.reconcile.kinds.drift_policy import selects
+from trimtab.reconcile.kinds.typed import all_typed
 
 WATCH_EVERY_SECONDS = 1.0
 MOST_JOBS = 3

@@ -26,7 +26,7 @@ from trimtab.api.conditions import (
 from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import ModelVersion, ModelVersionStatus, ModelVersionSummary
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.draft import EventNote
+from trimtab.decide.rollout.draft import EventNote
 
 Phase = Literal["Pending", "Verified", "Unknown", "Rejected"]
 _NAMES_SHOWN = 3

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trimtab.reconcile.world import Settings
+from trimtab.reconcile.machine.world import Settings
 
 
 @dataclass(frozen=True)

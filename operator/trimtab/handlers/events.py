@@ -16,8 +16,8 @@ from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.cluster.kubernetes_api import PAGE
 from trimtab.cluster.port import CHILD_KINDS, WATCHED, Json, Resource
 from trimtab.cluster.transport import load_configuration
-from trimtab.reconcile.cache import Change
-from trimtab.reconcile.engine import Engine
+from trimtab.reconcile.machine.cache import Change
+from trimtab.reconcile.machine.engine import Engine
 
 
 class EndlessBackOffs:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from trimtab.reconcile import observability
-from trimtab.reconcile.health import Health
-from trimtab.reconcile.queue import WorkQueue
+from trimtab.reconcile.machine import observability
+from trimtab.reconcile.machine.health import Health
+from trimtab.reconcile.machine.queue import WorkQueue
 
 
 def application(health: Health, queue: WorkQueue) -> web.Application:

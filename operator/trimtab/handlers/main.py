@@ -20,11 +20,11 @@ from trimtab.errors import TrimtabError
 from trimtab.handlers.environment import read_environment
 from trimtab.handlers.logs import log_to_stderr
 from trimtab.handlers.operator import run_operator
-from trimtab.reconcile.deployment import reconcile_deployment
-from trimtab.reconcile.drift_policy import reconcile_drift_policy
-from trimtab.reconcile.engine import Reconciler
-from trimtab.reconcile.model_version import reconcile_model_version
-from trimtab.reconcile.retrain_job import reconcile_retrain_job
+from trimtab.reconcile.kinds.deployment import reconcile_deployment
+from trimtab.reconcile.kinds.drift_policy import reconcile_drift_policy
+from trimtab.reconcile.kinds.model_version import reconcile_model_version
+from trimtab.reconcile.kinds.retrain_job import reconcile_retrain_job
+from trimtab.reconcile.machine.engine import Reconciler
 
 logger = logging.getLogger(__name__)
 

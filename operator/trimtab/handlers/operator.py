@@ -27,14 +27,14 @@ from trimtab.handlers.environment import Environment
 from trimtab.handlers.events import kopf_registry, kopf_settings
 from trimtab.handlers.http import application, serve
 from trimtab.handlers.parts import Parts
-from trimtab.reconcile.cache import Cache
-from trimtab.reconcile.checkpoints import Checkpoints
-from trimtab.reconcile.engine import Engine, Reconciler
-from trimtab.reconcile.health import Health
-from trimtab.reconcile.lease import Leadership
-from trimtab.reconcile.queue import TokenBucket, WorkQueue
-from trimtab.reconcile.resync import Resync
-from trimtab.reconcile.world import Settings, World
+from trimtab.reconcile.machine.cache import Cache
+from trimtab.reconcile.machine.checkpoints import Checkpoints
+from trimtab.reconcile.machine.engine import Engine, Reconciler
+from trimtab.reconcile.machine.health import Health
+from trimtab.reconcile.machine.lease import Leadership
+from trimtab.reconcile.machine.queue import TokenBucket, WorkQueue
+from trimtab.reconcile.machine.resync import Resync
+from trimtab.reconcile.machine.world import Settings, World
 from trimtab.store.artifacts import ArtifactStore
 from trimtab.store.checkpoints import CheckpointObjects
 from trimtab.store.port import CheckpointStore

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median_low
 
-from trimtab.decide.drift_counts import Finding, predicted_rows
-from trimtab.decide.drift_windows import label_window
+from trimtab.decide.drift.counts import Finding, predicted_rows
+from trimtab.decide.drift.windows import label_window
 from trimtab.errors import SpecError
 from trimtab.replay.data_watch import DataWatch
 from trimtab.replay.late_labels import LateLabels

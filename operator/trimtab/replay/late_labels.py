@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from trimtab.contract import metrics
-from trimtab.decide.drift_counts import predicted_rows
+from trimtab.decide.drift.counts import predicted_rows
 from trimtab.replay.recording import RecordedLabels, SeriesKey, shown, time_of
 from trimtab.telemetry.hours import HourStore
 

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from trimtab.api.drift_policy import DriftPolicy, Signal, SignalKind, SignalStatus
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift import (
+from trimtab.decide.drift.counts import Finding
+from trimtab.decide.drift.policy import (
     LabelledWindow,
     PolicyDecision,
     PolicySnapshot,
@@ -23,9 +24,8 @@ from trimtab.decide.drift import (
     counts_labels_by_hour,
     decide_policy,
 )
-from trimtab.decide.drift_counts import Finding
-from trimtab.decide.drift_data import DataState, data_finding, watch_data, watched_series
-from trimtab.decide.drift_retrain import winning_rule
+from trimtab.decide.drift.rules import winning_rule
+from trimtab.decide.drift.signals.data import DataState, data_finding, watch_data, watched_series
 from trimtab.replay.recording import (
     RecordedLabels,
     RecordedWindow,

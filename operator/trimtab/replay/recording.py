@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from trimtab.api.drift_policy import DriftPolicy, SignalKind
 from trimtab.contract.artifact import Baseline, class_slice
-from trimtab.decide.drift_counts import Finding
+from trimtab.decide.drift.counts import Finding
 from trimtab.decide.model_version import score_of_baseline
 
 SeriesKey = tuple[str, frozenset[tuple[str, str]]]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.decide.drift import HOURLY_LABELS_FROM
+from trimtab.decide.drift.policy import HOURLY_LABELS_FROM
 from trimtab.errors import SpecError
 from trimtab.replay.recording import (
     MOST_WINDOWS,

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from trimtab.cluster.port import OWN_KINDS, WATCHED, Json, Key, Resource
 from trimtab.errors import Refused, RetryLater, SpecError, TrimtabError
-from trimtab.reconcile.cache import Cache, Change, key_of
-from trimtab.reconcile.engine import Reconciler
-from trimtab.reconcile.interest import interested, interested_in_own_write
-from trimtab.reconcile.queue import WorkQueue
-from trimtab.reconcile.world import Settings, World
+from trimtab.reconcile.machine.cache import Cache, Change, key_of
+from trimtab.reconcile.machine.engine import Reconciler
+from trimtab.reconcile.machine.interest import interested, interested_in_own_write
+from trimtab.reconcile.machine.queue import WorkQueue
+from trimtab.reconcile.machine.world import Settings, World
 from trimtab.simulation.cluster import START, EventType, SimulatedCluster
 from trimtab.simulation.jobs import JobController
 from trimtab.simulation.kubelet import Kubelet

@@ -23,11 +23,11 @@ from trimtab.cluster.port import (
     Key,
 )
 from trimtab.errors import Refused, SpecError
-from trimtab.reconcile.deployment import reconcile_deployment
-from trimtab.reconcile.drift_policy import reconcile_drift_policy
-from trimtab.reconcile.model_version import reconcile_model_version
-from trimtab.reconcile.retrain_job import reconcile_retrain_job
-from trimtab.reconcile.world import Settings
+from trimtab.reconcile.kinds.deployment import reconcile_deployment
+from trimtab.reconcile.kinds.drift_policy import reconcile_drift_policy
+from trimtab.reconcile.kinds.model_version import reconcile_model_version
+from trimtab.reconcile.kinds.retrain_job import reconcile_retrain_job
+from trimtab.reconcile.machine.world import Settings
 from trimtab.simulation.cluster import START, SimulatedCluster, key_of_manifest
 from trimtab.simulation.harness import Harness
 from trimtab.simulation.jobs import Outcome

@@ -19,8 +19,8 @@ from tests.bench.statistics.rows import Row, judged
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Calibration
-from trimtab.decide.drift_counts import Series
-from trimtab.decide.drift_quality import Standard, judge_quality
+from trimtab.decide.drift.counts import Series
+from trimtab.decide.drift.signals.quality import Standard, judge_quality
 from trimtab.stats.distance import psi, two_sample_chi_square
 from trimtab.stats.quality import estimated_auc
 from trimtab.training.baseline import quantile_edges

@@ -15,7 +15,7 @@ from tests.e2e.kit.prometheus import URL, Prometheus
 from tests.e2e.kit.shop import Shop
 
 from trimtab.contract import metrics
-from trimtab.reconcile.pods import target_of
+from trimtab.reconcile.kinds.pods import target_of
 from trimtab.telemetry.port import Backend
 from trimtab.telemetry.scraped import ScrapedTelemetry
 

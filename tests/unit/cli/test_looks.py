@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.cli.fakes import Desk, StopWatching
 from tests.unit.loop_objects import retrain_job
-from tests.unit.reconcile.policies import policy_object
+from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.worlds import KEY, Shop
 
 from trimtab.cli.api import NoSuchObject

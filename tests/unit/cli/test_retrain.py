@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests.unit.cli.fakes import ANN, Desk
-from tests.unit.reconcile.policies import policy_object
+from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.worlds import KEY, Shop
 
 from trimtab.api.retrain_job import RetrainJob

@@ -8,8 +8,8 @@ from typing import Any
 
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, SERVICES, WORKLOADS, Json, Key
-from trimtab.reconcile.deployment import reconcile_deployment
-from trimtab.reconcile.world import Settings
+from trimtab.reconcile.kinds.deployment import reconcile_deployment
+from trimtab.reconcile.machine.world import Settings
 from trimtab.simulation.cluster import SimulatedCluster
 from trimtab.simulation.harness import Harness
 from trimtab.simulation.telemetry import SimulatedTelemetry

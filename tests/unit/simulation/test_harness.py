@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from tests.unit.reconcile.engines import SETTINGS
+from tests.unit.reconcile.machine.engines import SETTINGS
 from tests.unit.simulation.objects import DEPLOYMENT, WORKLOAD, deployment, workload
 
 from trimtab.cluster.port import DEPLOYMENTS, PODS, WORKLOADS, Key
 from trimtab.errors import RetryLater
-from trimtab.reconcile.world import World
+from trimtab.reconcile.machine.world import World
 from trimtab.simulation.cluster import Killed, SimulatedCluster, is_pod_ready
 from trimtab.simulation.harness import Harness
 from trimtab.simulation.kubelet import PodBehaviour

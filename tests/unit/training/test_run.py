@@ -17,7 +17,7 @@ from tests.unit.training.conftest import Job, people
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.contract.location import open_location
 from trimtab.contract.transfer import fetch_artifact
-from trimtab.decide.training_result import Accepted, TurnedDown, read_result
+from trimtab.decide.retrain.report import Accepted, TurnedDown, read_result
 from trimtab.training import Published
 
 Champion = Callable[..., Published]

@@ -1,0 +1,1 @@
+"""Decisions about a DriftPolicy: windows judged, and what follows."""

@@ -1,0 +1,266 @@
+"""From a signal that fired to what is done about it: the ordered rules and the retraining guards.
+
+The level decides, not the edge: as long as the verdict stands, a retraining that was not started
+before a crash is started by the next pass, under the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from trimtab.api.drift_policy import (
+    DriftPolicy,
+    DriftPolicySpec,
+    Retrain,
+    SignalKind,
+    SignalStatus,
+)
+from trimtab.api.meta import API_VERSION
+from trimtab.api.retrain_job import FINISHED_PHASES, Cause, Data, RetrainJob, RetrainJobSpec
+from trimtab.decide.retrain.cause import retrain_job_name
+
+WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The rule that won: the signal that fired and what is done."""
+
+    signal: SignalKind
+    do: tuple[str, ...]
+
+
+class SkipReason(StrEnum):
+    """Why a retraining that a rule asks for is not started."""
+
+    DATA_BROKEN = "DataBroken"
+    ACTIVE_JOB = "ActiveJob"
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    GAVE_UP = "GaveUp"
+    COOLDOWN = "Cooldown"
+    MAX_PER_WEEK = "MaxPerWeek"
+
+
+@dataclass(frozen=True)
+class StartRetrain:
+    """Create the RetrainJob; exists already is success."""
+
+    name: str
+    deployment: str
+    signal: SignalKind
+    manifest: dict[str, Any]
+    message: str
+
+
+@dataclass(frozen=True)
+class SkipRetrain:
+    """Say once per cause and reason why nothing is started; ask again at `until`."""
+
+    key: str
+    reason: SkipReason
+    message: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RetrainRequest:
+    """What the guards look at."""
+
+    policy: DriftPolicy
+    retrain: Retrain
+    deployment: str
+    model: str
+    baseline: str
+    fired: SignalStatus
+    jobs: tuple[RetrainJob, ...]
+    """All RetrainJobs for the Deployment, whatever their cause."""
+    candidate: str | None
+    """Version that is being tried now."""
+    waiting_versions: frozenset[str]
+    """ModelVersions that the Deployment could still take up."""
+    is_data_broken: bool
+    now: datetime
+
+    @property
+    def same_key(self) -> list[RetrainJob]:
+        """Jobs for the same policy, signal and baseline, oldest first."""
+        found = [
+            job
+            for job in self.jobs
+            if job.spec.cause.policy == self.policy.metadata.name
+            and job.spec.cause.signal == self.fired.kind
+            and job.spec.cause.baseline == self.baseline
+        ]
+        return sorted(found, key=lambda job: job.spec.cause.attempt)
+
+    @property
+    def cause(self) -> Cause:
+        """The cause with its attempt: one more than the finished jobs of this key."""
+        assert self.fired.kind != "data"
+        return Cause(
+            deployment=self.deployment,
+            policy=self.policy.metadata.name,
+            signal=self.fired.kind,
+            baseline=self.baseline,
+            attempt=1 + sum(is_finished(job) for job in self.same_key),
+        )
+
+
+def winning_rule(spec: DriftPolicySpec, fired: Collection[SignalKind]) -> Rule | None:
+    """Return the first rule whose signal fired; broken data goes before all others."""
+    considered: set[SignalKind] = {"data"} if "data" in fired else set(fired)
+    for action in spec.actions:
+        if action.signal in considered:
+            return Rule(action.signal, tuple(action.do))
+    return None
+
+
+def asks_to_retrain(spec: DriftPolicySpec, fired: Collection[SignalKind]) -> SignalKind | None:
+    """Return the signal for which a rule retrains, whether the data is broken or not."""
+    rule = winning_rule(spec, [kind for kind in fired if kind != "data"])
+    return rule.signal if rule is not None and "retrain" in rule.do else None
+
+
+def is_finished(job: RetrainJob) -> bool:
+    """Whether a RetrainJob has come to its end, whatever that is."""
+    return job.status.phase in FINISHED_PHASES
+
+
+def decide_start(request: RetrainRequest) -> StartRetrain | SkipRetrain | None:
+    """Return what is done; None while the answer to this cause is still under way."""
+    if _is_under_way(request):
+        return None
+    for guard in GUARDS:
+        skip = guard(request)
+        if skip is not None:
+            return skip
+    return _start(request)
+
+
+def _is_under_way(request: RetrainRequest) -> bool:
+    """The job for this cause runs, or the version that it made waits for its turn."""
+    same = request.same_key
+    if any(not is_finished(job) for job in same):
+        return True
+    made = [job.status.model_version for job in same if job.status.phase == "Succeeded"]
+    return bool(made) and made[-1] in request.waiting_versions
+
+
+# --- the guards, in order -----------------------------------------------------------------------
+
+
+def _data_is_broken(request: RetrainRequest) -> SkipRetrain | None:
+    if not request.is_data_broken:
+        return None
+    return _skip(request, SkipReason.DATA_BROKEN, "never retrained on broken data; mend it first")
+
+
+def _job_is_active(request: RetrainRequest) -> SkipRetrain | None:
+    active = [job.metadata.name for job in request.jobs if not is_finished(job)]
+    if not active:
+        return None
+    return _skip(request, SkipReason.ACTIVE_JOB, f"RetrainJob {active[0]} is still at work")
+
+
+def _rollout_is_under_way(request: RetrainRequest) -> SkipRetrain | None:
+    if request.candidate is None:
+        return None
+    return _skip(
+        request, SkipReason.ROLLOUT_IN_PROGRESS, f"version {request.candidate} is being tried"
+    )
+
+
+def _has_given_up(request: RetrainRequest) -> SkipRetrain | None:
+    rejected = sum(job.status.phase == "Rejected" for job in request.same_key)
+    if rejected < request.retrain.give_up_after:
+        return None
+    return _skip(
+        request,
+        SkipReason.GAVE_UP,
+        f"{rejected} attempts were rejected; look at the data, or retrain by hand: "
+        f"trimtab retrain {request.deployment}",
+    )
+
+
+def _is_cooling_down(request: RetrainRequest) -> SkipRetrain | None:
+    ends = [end for job in request.jobs if (end := _end_of(job)) is not None]
+    until = max(ends) + request.retrain.cooldown if ends else request.now
+    if request.now >= until:
+        return None
+    return _skip(request, SkipReason.COOLDOWN, f"cooldown until {until:%Y-%m-%d %H:%M:%S}Z", until)
+
+
+def _is_week_used_up(request: RetrainRequest) -> SkipRetrain | None:
+    recent = sorted(
+        created
+        for job in request.jobs
+        if (created := job.metadata.creation_timestamp) is not None and created > request.now - WEEK
+    )
+    most = request.retrain.max_per_week
+    if len(recent) < most:
+        return None
+    until = recent[-most] + WEEK
+    return _skip(
+        request,
+        SkipReason.MAX_PER_WEEK,
+        f"{len(recent)} retrainings in seven days, at most {most}; next from "
+        f"{until:%Y-%m-%d %H:%M}Z",
+        until,
+    )
+
+
+GUARDS: tuple[Callable[[RetrainRequest], SkipRetrain | None], ...] = (
+    _data_is_broken,
+    _job_is_active,
+    _rollout_is_under_way,
+    _has_given_up,
+    _is_cooling_down,
+    _is_week_used_up,
+)
+
+
+def _skip(
+    request: RetrainRequest, reason: SkipReason, message: str, until: datetime | None = None
+) -> SkipRetrain:
+    text = f"{request.deployment} is not retrained for {request.fired.kind}: {message}"
+    return SkipRetrain(retrain_job_name(request.cause), reason, text, until)
+
+
+def _end_of(job: RetrainJob) -> datetime | None:
+    return job.status.finished or job.metadata.creation_timestamp
+
+
+def _start(request: RetrainRequest) -> StartRetrain:
+    cause = request.cause
+    template = request.retrain.job
+    since = request.fired.window_start if template.data.since == "window" else None
+    gate = template.gate
+    if request.fired.kind in ("quality", "outcomes") and request.fired.threshold is not None:
+        floors = [f for f in (gate.must_beat, request.fired.threshold) if f is not None]
+        gate = gate.model_copy(update={"must_beat": max(floors)})
+    spec = RetrainJobSpec(
+        model=request.model,
+        cause=cause,
+        engine=template.engine,
+        data=Data(uri=template.data.uri, since=since, secret_name=template.data.secret_name),
+        gate=gate,
+        active_deadline=template.active_deadline,
+    )
+    name = retrain_job_name(cause)
+    manifest = {
+        "apiVersion": API_VERSION,
+        "kind": "RetrainJob",
+        "metadata": {"name": name, "namespace": request.policy.metadata.namespace},
+        "spec": spec.to_json(),
+    }
+    message = f"{request.fired.message}; RetrainJob {name}, attempt {cause.attempt}"
+    return StartRetrain(name, request.deployment, request.fired.kind, manifest, message)
+
+
+def jobs_of(jobs: Sequence[RetrainJob], deployment: str) -> tuple[RetrainJob, ...]:
+    """Return the RetrainJobs for one Deployment."""
+    return tuple(job for job in jobs if job.spec.cause.deployment == deployment)

@@ -1,0 +1,1 @@
+"""What a DriftPolicy can watch, a file each."""

@@ -1,0 +1,1 @@
+"""Decisions about a Deployment: what is wanted, tried, judged, promoted, taken back."""

@@ -1,0 +1,122 @@
+"""From status to children: which workloads at which size, and which pods get the traffic.
+
+Derived from spec and status alone, so that a restart continues where the status says, and what
+somebody changed by hand is put back. The order of actions is the order of effects: on the way
+back traffic moves first; on the way forward pods come first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Tried
+from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.decide.rollout.steps import step_share
+
+
+@dataclass(frozen=True)
+class Size:
+    """Run a revision at a size."""
+
+    tried: Tried
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Route:
+    """Send users to one revision, or to all (None)."""
+
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Delete a workload that nothing needs any more."""
+
+    workload: str
+    uid: str
+
+
+Action = Size | Route | Remove
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The wanted children: sizes by revision, and the route."""
+
+    sizes: tuple[Size, ...]
+    route: Route | None
+
+
+def plan_children(spec: DeploymentSpec, status: DeploymentStatus, now: datetime) -> Plan:
+    """Return the children that a status means at `now`."""
+    sizes: dict[str, Size] = {}
+    for tried in (status.last_good, status.candidate, status.stable):
+        if tried is not None:
+            sizes[tried.revision] = Size(tried, wanted_replicas(spec, status, tried, now))
+    return Plan(tuple(sizes.values()), _route(spec, status))
+
+
+def wanted_replicas(
+    spec: DeploymentSpec, status: DeploymentStatus, tried: Tried, now: datetime
+) -> int:
+    """Return the size of one revision at `now`."""
+    if spec.replicas == 0:
+        return 0
+    if status.stable is not None and tried.revision == status.stable.revision:
+        return spec.replicas
+    if status.candidate is not None and tried.revision == status.candidate.revision:
+        return _candidate_replicas(spec, status)
+    retiring = status.retiring
+    is_kept = retiring is not None and tried.revision == retiring.revision and now < retiring.until
+    return spec.replicas if is_kept else 0
+
+
+def _candidate_replicas(spec: DeploymentSpec, status: DeploymentStatus) -> int:
+    rollout = status.rollout
+    if rollout is None:
+        return 1  # undecided: one pod stays, out of traffic
+    full = status.stable is None or spec.rollout.strategy == "rolling"
+    if full or rollout.phase in ("Promoting", "Returning"):
+        return spec.replicas
+    return step_share(spec, status).candidate
+
+
+def _route(spec: DeploymentSpec, status: DeploymentStatus) -> Route | None:
+    """Return who gets the users' requests."""
+    stable, candidate, rollout = status.stable, status.candidate, status.rollout
+    if stable is None:
+        return Route(candidate.revision) if candidate is not None else None
+    if rollout is None or candidate is None or rollout.withdrawn:
+        return Route(stable.revision)
+    shared = rollout.phase == "Stepping" or (
+        rollout.phase == "Promoting" and rollout.step is not None
+    )
+    return Route(None) if shared else Route(stable.revision)
+
+
+def order_actions(snapshot: Snapshot, plan: Plan) -> list[Action]:
+    """Return the actions in the order of their effects.
+
+    Growing comes first, then the route, then shrinking and removing: at no time is traffic sent
+    to pods that are being taken away, and a way back moves the traffic before anything else.
+    """
+    growing: list[Action] = []
+    shrinking: list[Action] = []
+    for size in plan.sizes:
+        live = snapshot.workloads.get(size.tried.revision)
+        if live is None and size.replicas == 0:
+            continue
+        grows = live is None or size.replicas >= live.replicas
+        (growing if grows else shrinking).append(size)
+    wanted = {size.tried.revision for size in plan.sizes}
+    shrinking += [
+        Remove(live.name, live.uid)
+        for revision, live in sorted(snapshot.workloads.items())
+        if revision not in wanted and not live.terminating
+    ]
+    route: list[Action] = [plan.route] if plan.route is not None else []
+    if shrinking:
+        return [*route, *shrinking, *growing]
+    return [*growing, *route]

@@ -1,0 +1,141 @@
+"""What a decision about a Deployment rests on: one frozen view, taken once per pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from trimtab.api.conditions import Reason
+from trimtab.api.deployment import Deployment
+from trimtab.api.model_version import ModelVersion
+from trimtab.stats.change import DetectorState
+from trimtab.stats.counts import BadTotal
+
+
+@dataclass(frozen=True)
+class PodView:
+    """One serving pod as the kubelet and the scheduler report it."""
+
+    name: str
+    uid: str
+    revision: str
+    ready: bool = False
+    terminating: bool = False
+    disrupted: bool = False
+    """Evicted or preempted: not the model's fault."""
+    restarts: int = 0
+    crashed: bool = False
+    """The serving container ended by itself, or was killed for its memory."""
+    was_ready: bool = False
+    unready_seconds: float = 0.0
+    ready_seconds: float = 0.0
+    unschedulable: bool = False
+    image_missing: bool = False
+    message: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class WorkloadView:
+    """One workload of ours as it is in the cluster."""
+
+    name: str
+    uid: str
+    revision: str
+    replicas: int
+    drifted: tuple[str, ...] = ()
+    """Fields that somebody else changed, with their field manager."""
+    terminating: bool = False
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """One Service of ours."""
+
+    name: str
+    selector: Mapping[str, str]
+    drifted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProcessView:
+    """The counters of one serving process: measures of `measures`, since it started."""
+
+    process: str
+    revision: str
+    counts: Mapping[str, float]
+    sampled_at: datetime | None = None
+    problem: Reason | None = None
+    """Why its last scrape gave nothing; None if it did."""
+    detail: str = ""
+    pod_ready: bool = True
+    born: datetime | None = None
+    """When the process began, as it says."""
+    first: Mapping[str, float] = field(default_factory=dict)
+    """Its counts at the first scrape that we saw."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """How a revision will run, resolved once when it starts."""
+
+    workload: str
+    image: str
+    template: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is worth keeping between passes but not worth a write each; safe to lose.
+
+    `spread`: per gate, the last per-scrape counts of stable, for the overdispersion.
+    `guard`: per gate, the change detector. `last`: the totals at the last look.
+    """
+
+    spread: Mapping[str, tuple[BadTotal, ...]] = field(default_factory=dict)
+    guard: Mapping[str, DetectorState] = field(default_factory=dict)
+    last: Mapping[str, BadTotal] = field(default_factory=dict)
+    looked_at: datetime | None = None
+    first_request: datetime | None = None
+    """When the step saw its first request; in status only with the next write."""
+    step: str = ""
+    """The step or guard that the figures above belong to."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a DriftPolicy asks for."""
+
+    do: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything a decision may look at."""
+
+    now: datetime
+    deployment: Deployment
+    freeze: Callable[[ModelVersion, str], Frozen]
+    """Build the pod template of a version and revision with today's defaults (pure)."""
+    versions: Mapping[str, ModelVersion] = field(default_factory=dict)
+    """ModelVersions of the namespace by object name."""
+    workloads: Mapping[str, WorkloadView] = field(default_factory=dict)
+    """By revision."""
+    services: Mapping[str, ServiceView] = field(default_factory=dict)
+    pods: tuple[PodView, ...] = ()
+    processes: tuple[ProcessView, ...] = ()
+    incompatible: Mapping[str, str] = field(default_factory=dict)
+    """ModelVersion name to why its inputs do not fit what stable accepts."""
+    memory: Memory = field(default_factory=Memory)
+    requested: Request | None = None
+
+    def pods_of(self, revision: str) -> list[PodView]:
+        """Return the pods of a revision that are not on their way out."""
+        return [p for p in self.pods if p.revision == revision and not p.terminating]
+
+    def ready_of(self, revision: str) -> int:
+        """Return how many pods of a revision are Ready."""
+        return sum(pod.ready for pod in self.pods_of(revision))

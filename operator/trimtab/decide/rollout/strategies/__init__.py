@@ -1,0 +1,1 @@
+"""Ways to bring a new version to users, a file each."""

@@ -1,0 +1,162 @@
+"""Which version a Deployment wants, and the refusals before any pod starts.
+
+The checks are an ordered list; the first that has something to say wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trimtab.api.conditions import Reason
+from trimtab.api.deployment import Deployment, Serving
+from trimtab.api.model_version import ModelVersion, version_object_name
+from trimtab.decide.rollout.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the wanted version is not tried; the message says what to do."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The version that should serve, its revision, and why it may not be tried now."""
+
+    version: ModelVersion | None
+    revision: str
+    refusal: Refusal | None = None
+
+
+def revision_of(digest: str, serving: Serving) -> str:
+    """Return the revision: ten characters of the hash of artifact digest and serving part."""
+    canonical = json.dumps(serving.to_json(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{digest}\n{canonical}".encode()).hexdigest()[:10]
+
+
+def decide_wanted(snapshot: Snapshot) -> Wanted:
+    """Return what the Deployment wants to serve, with the first refusal that applies."""
+    deployment = snapshot.deployment
+    version = _pinned(snapshot) if deployment.spec.version is not None else _newest(snapshot)
+    if version is None:
+        return Wanted(None, "", _missing(deployment))
+    revision = revision_of(version.spec.artifact.digest, deployment.spec.serving)
+    for check in CHECKS:
+        refusal = check(snapshot, version, revision)
+        if refusal is not None:
+            return Wanted(version, revision, refusal)
+    return Wanted(version, revision)
+
+
+def _pinned(snapshot: Snapshot) -> ModelVersion | None:
+    spec = snapshot.deployment.spec
+    assert spec.version is not None
+    return snapshot.versions.get(version_object_name(spec.model, spec.version))
+
+
+def _newest(snapshot: Snapshot) -> ModelVersion | None:
+    """Return the newest usable version of the line, never one older than stable."""
+    deployment = snapshot.deployment
+    rejected = {entry.revision for entry in deployment.status.rejected}
+    stable = deployment.status.stable
+    serving = snapshot.versions.get(stable.version_object) if stable is not None else None
+    usable = [
+        version
+        for version in snapshot.versions.values()
+        if version.spec.model == deployment.spec.model
+        and version.metadata.deletion_timestamp is None
+        and version.status.phase in ("Verified", "Unknown")
+        and revision_of(version.spec.artifact.digest, deployment.spec.serving) not in rejected
+        and (serving is None or _age_order(version) >= _age_order(serving))
+    ]
+    return max(usable, key=_age_order, default=serving)
+
+
+def _age_order(version: ModelVersion) -> tuple[float, str]:
+    created = version.metadata.creation_timestamp
+    return (created.timestamp() if created is not None else 0.0, version.metadata.name)
+
+
+def _missing(deployment: Deployment) -> Refusal:
+    spec = deployment.spec
+    if spec.version is None:
+        return Refusal(
+            Reason.NOTHING_TO_FOLLOW,
+            f"no verified ModelVersion of the line {spec.model} in this namespace; create one",
+        )
+    name = version_object_name(spec.model, spec.version)
+    return Refusal(
+        Reason.VERSION_MISSING, f"ModelVersion {name} does not exist in this namespace; create it"
+    )
+
+
+def _check_verified(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    if version.status.phase == "Rejected":
+        why = next((c.message for c in version.status.conditions if c.type == "Verified"), "")
+        return Refusal(
+            Reason.VERSION_REJECTED,
+            f"ModelVersion {version.metadata.name} is rejected: {why}. Make a new version.",
+        )
+    if version.status.phase == "Pending":
+        return Refusal(
+            Reason.STARTING, f"waiting until ModelVersion {version.metadata.name} is verified"
+        )
+    return None
+
+
+def _check_quarantine(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    for entry in snapshot.deployment.status.rejected:
+        if entry.revision == revision:
+            name = snapshot.deployment.metadata.name
+            return Refusal(
+                Reason.QUARANTINED,
+                f"version {entry.version} (revision {revision}) was tried and ended as "
+                f"{entry.reason} at {entry.at:%Y-%m-%d %H:%M:%S}Z: {entry.evidence}. It is not "
+                f"tried again; lift with: trimtab retry {name}",
+            )
+    return None
+
+
+def _check_compatible(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    if snapshot.deployment.spec.rollout.allow_incompatible:
+        return None
+    why = snapshot.incompatible.get(version.metadata.name)
+    if why is None:
+        return None
+    return Refusal(
+        Reason.INCOMPATIBLE,
+        f"{version.metadata.name} does not accept what stable accepts: {why}. "
+        "Set rollout.allowIncompatible to insist.",
+    )
+
+
+def _check_image(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    if version.spec.artifact.format == "custom" and snapshot.deployment.spec.serving.image is None:
+        return Refusal(
+            Reason.IMAGE_MISSING, "a custom artifact needs spec.serving.image, which is not set"
+        )
+    return None
+
+
+def _check_same_line(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    if version.spec.model != snapshot.deployment.spec.model:
+        return Refusal(
+            Reason.VERSION_MISSING,
+            f"{version.metadata.name} belongs to the line {version.spec.model}",
+        )
+    return None
+
+
+Check = Callable[[Snapshot, ModelVersion, str], Refusal | None]
+CHECKS: tuple[Check, ...] = (
+    _check_same_line,
+    _check_quarantine,
+    _check_verified,
+    _check_image,
+    _check_compatible,
+)

@@ -1,0 +1,1 @@
+"""What `trimtab lint` says of manifests before they are applied."""

@@ -1,0 +1,1 @@
+"""Observe and act, a module a kind."""

@@ -1,0 +1,116 @@
+"""From pod JSON to what decisions read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from trimtab.api.meta import REVISION_LABEL
+from trimtab.cluster.port import Json
+from trimtab.contract.metrics import METRICS_PORT
+from trimtab.decide.rollout.snapshot import PodView
+from trimtab.telemetry.port import Target
+
+_IMAGE_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return an RFC 3339 time of the API server, or None."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+
+
+def _conditions(pod: Json) -> dict[str, Json]:
+    return {c["type"]: c for c in pod.get("status", {}).get("conditions") or []}
+
+
+def _container(pod: Json) -> Json:
+    """Return the status of the model's container: the first one."""
+    statuses: list[Json] = pod.get("status", {}).get("containerStatuses") or []
+    return next((s for s in statuses if s.get("name") == "model"), statuses[0] if statuses else {})
+
+
+def view_of(pod: Json, now: datetime) -> PodView:
+    """Return the view of one pod at `now`."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    conditions, container = _conditions(pod), _container(pod)
+    ready = conditions.get("Ready", {})
+    is_ready = ready.get("status") == "True"
+    since = parse_time(ready.get("lastTransitionTime"))
+    restarts = int(container.get("restartCount", 0))
+    return PodView(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        revision=(metadata.get("labels") or {}).get(REVISION_LABEL, ""),
+        ready=is_ready,
+        terminating="deletionTimestamp" in metadata or status.get("phase") == "Failed",
+        disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
+        restarts=restarts,
+        crashed=restarts > 0 or _failed(container.get("state")),
+        was_ready=is_ready or _stopped_being_ready(container, since),
+        unready_seconds=0.0 if is_ready or since is None else (now - since).total_seconds(),
+        ready_seconds=(now - since).total_seconds() if is_ready and since is not None else 0.0,
+        unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
+        image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
+        message=_message(conditions, container),
+        address=status.get("podIP", ""),
+    )
+
+
+def _stopped_being_ready(container: Json, unready_since: datetime | None) -> bool:
+    """Tell whether a pod that is not Ready was so before, with this run of its container.
+
+    `started` alone does not say so: between the end of the start-up probe and the first readiness
+    probe a pod is started, and not Ready since it was made.
+    """
+    running = ((container.get("state") or {}).get("running") or {}).get("startedAt")
+    began = parse_time(running)
+    return (
+        bool(container.get("started"))
+        and began is not None
+        and unready_since is not None
+        and unready_since > began
+    )
+
+
+def _failed(state: Json | None) -> bool:
+    return bool(state and state.get("terminated", {}).get("exitCode"))
+
+
+def _waiting(container: Json) -> dict[str, Any]:
+    waiting: dict[str, Any] = (container.get("state") or {}).get("waiting") or {}
+    return waiting
+
+
+def _message(conditions: dict[str, Json], container: Json) -> str:
+    """Return what the pod says of itself: its last words, why it waits, or why it is unplaced."""
+    for state in (container.get("state"), container.get("lastState")):
+        ended = (state or {}).get("terminated")
+        if ended:
+            words = (ended.get("message") or "").strip().splitlines()
+            said = words[-1] if words else ended.get("reason", "")
+            return f"{said} (exit code {ended.get('exitCode')})"[:512]
+    waiting = _waiting(container)
+    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        return f"{waiting['reason']}: {waiting.get('message', '')}"[:512]
+    return str(conditions.get("PodScheduled", {}).get("message", ""))[:512]
+
+
+def target_of(pod: Json, interval_seconds: float) -> Target | None:
+    """Return the scrape target of a pod, or None while its container does not run.
+
+    The process is named by pod uid and container start, so that a restart is another process.
+    """
+    address = pod.get("status", {}).get("podIP")
+    started = ((_container(pod).get("state") or {}).get("running") or {}).get("startedAt")
+    if not address or not started:
+        return None
+    host = f"[{address}]" if ":" in address else address
+    return Target(
+        process=f"{pod['metadata']['uid']}/{started}",
+        pod=pod["metadata"]["name"],
+        revision=(pod["metadata"].get("labels") or {}).get(REVISION_LABEL, ""),
+        url=f"http://{host}:{METRICS_PORT}/metrics",
+        interval_seconds=interval_seconds,
+    )

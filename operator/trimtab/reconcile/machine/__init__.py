@@ -1,0 +1,1 @@
+"""What turns events into passes: cache, queue, Lease, resync."""

@@ -1,0 +1,192 @@
+"""What a leader keeps of its counting, so that a successor goes on where it ended.
+
+    leading ─> restore ─> passes and scrapes ─┬─ every 30 s: save what has changed
+                                              └─ asked to end: save all, give the Lease back
+
+Windows and readings are saved together, so nothing is counted twice. A kill loses nothing that
+pods still show; what ended since the last save is lost, and increments over the end of a window.
+
+One object a Deployment and one a policy with broken data in sight, named by uid: another one of the
+same name takes up nothing. A leader
+that was displaced without knowing it may replace a newer checkpoint by its own: that costs at most
+what a kill costs, since each checkpoint is whole by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from trimtab.api.deployment import Deployment
+from trimtab.api.drift_policy import DriftPolicy
+from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, Key
+from trimtab.reconcile.kinds.drift_policy import restore_evidence, saved_evidence, selects
+from trimtab.reconcile.kinds.names import telemetry_key
+from trimtab.reconcile.kinds.typed import all_typed
+from trimtab.reconcile.machine.world import World
+from trimtab.store.port import CheckpointStore, StoreAway
+from trimtab.telemetry.checkpoint import Checkpoint, decode, encode
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 30.0
+RESTORE_WITHIN_SECONDS = 10.0
+SAVE_WITHIN_SECONDS = 3.0
+SAVES_AT_ONCE = 4
+
+
+class Checkpoints:
+    """Saves and restores the counting of watched Deployments. Without a store it does nothing."""
+
+    def __init__(
+        self,
+        world: World,
+        store: CheckpointStore | None,
+        *,
+        leading: Callable[[], Awaitable[None]],
+        every_seconds: float = EVERY_SECONDS,
+    ) -> None:
+        """leading: waits until this process leads."""
+        self._world = world
+        self._leading = leading
+        self._store = store
+        self._every_seconds = every_seconds
+        self._saved: dict[str, int] = {}
+        """Uid to the number of changes that is saved."""
+        self._evidence: dict[str, bytes] = {}
+        """Uid of a policy to the evidence that is saved."""
+        self._is_away = False
+
+    async def restore_all(self) -> None:
+        """Take up every checkpoint there is; to be called before any targets are set.
+
+        What is not there, not readable or not had in time begins anew, and is said.
+        """
+        if self._store is None:
+            return
+        watched = self._watched()
+        try:
+            async with asyncio.timeout(RESTORE_WITHIN_SECONDS), asyncio.TaskGroup() as group:
+                for uid, key in watched.items():
+                    group.create_task(self._restore(self._store, uid, key))
+                for policy, uid in self._world.cache.keys(DRIFT_POLICIES).items():
+                    group.create_task(self._restore_evidence(self._store, uid, policy))
+        except TimeoutError:
+            logger.warning(
+                "the checkpoints were not read within %.0f s; the rest begins anew",
+                RESTORE_WITHIN_SECONDS,
+            )
+
+    async def run(self) -> None:
+        """Save what has changed, now and then, while this process leads; until cancelled."""
+        if self._store is None:
+            return
+        while True:
+            await asyncio.sleep(self._every_seconds)
+            await self._leading()
+            await self._save(self._store)
+
+    async def save_all(self) -> None:
+        """Save what has changed since the last time, within a bounded time."""
+        if self._store is None:
+            return
+        try:
+            async with asyncio.timeout(SAVE_WITHIN_SECONDS):
+                await self._save(self._store)
+        except TimeoutError:
+            logger.warning("the checkpoints were not written within %.0f s", SAVE_WITHIN_SECONDS)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _watched(self) -> dict[str, str]:
+        """Return uid to telemetry key of the Deployments that a policy selects."""
+        cache = self._world.cache
+        policies = list(all_typed(DriftPolicy, cache.all(DRIFT_POLICIES, None)))
+        found = {}
+        for deployment in all_typed(Deployment, cache.all(DEPLOYMENTS, None)):
+            namespace, name = deployment.metadata.namespace, deployment.metadata.name
+            of_it = [policy for policy in policies if policy.metadata.namespace == namespace]
+            if deployment.metadata.uid and any(selects(policy, deployment) for policy in of_it):
+                found[deployment.metadata.uid] = telemetry_key(Key(DEPLOYMENTS, namespace, name))
+        return found
+
+    async def _restore(self, store: CheckpointStore, uid: str, key: str) -> None:
+        try:
+            raw = await store.load(uid)
+            if raw is None:
+                return
+            checkpoint = await asyncio.to_thread(decode, raw, key)
+        except StoreAway as error:
+            logger.warning("%s: its checkpoint cannot be read, windows begin anew: %s", key, error)
+            return
+        except ValueError as error:
+            logger.warning("%s: its checkpoint is left aside, windows begin anew: %s", key, error)
+            return
+        self._world.telemetry.restore(checkpoint)
+        logger.info("%s: counting goes on from the checkpoint of %s", key, _newest(checkpoint))
+
+    async def _restore_evidence(self, store: CheckpointStore, uid: str, key: Key) -> None:
+        try:
+            raw = await store.load(uid) if uid else None
+            if raw is not None:
+                restore_evidence(self._world, key, json.loads(raw))
+        except StoreAway as error:
+            logger.warning("%s: its evidence cannot be read and begins anew: %s", key, error)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("%s: its evidence is left aside and begins anew: %r", key, error)
+
+    async def _save(self, store: CheckpointStore) -> None:
+        await self._save_evidence(store)
+        uids = {uid: key for key, uid in self._world.cache.keys(DEPLOYMENTS).items() if uid}
+        self._saved = {uid: changes for uid, changes in self._saved.items() if uid in uids}
+        slots = asyncio.Semaphore(SAVES_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for uid, key in uids.items():
+                group.create_task(self._save_one(store, slots, uid, telemetry_key(key)))
+
+    async def _save_evidence(self, store: CheckpointStore) -> None:
+        for key, uid in self._world.cache.keys(DRIFT_POLICIES).items():
+            evidence = saved_evidence(self._world, key)
+            if not uid or evidence is None:
+                continue
+            raw = json.dumps(evidence).encode()
+            if self._evidence.get(uid) == raw:
+                continue
+            if await self._put(store, uid, partial(bytes, raw)):
+                self._evidence[uid] = raw
+
+    async def _save_one(
+        self, store: CheckpointStore, slots: asyncio.Semaphore, uid: str, key: str
+    ) -> None:
+        async with slots:
+            checkpoint = self._world.telemetry.checkpoint(key)
+            if checkpoint is None or self._saved.get(uid) == checkpoint.changes:
+                return
+            if await self._put(store, uid, partial(encode, checkpoint)):
+                self._saved[uid] = checkpoint.changes
+
+    async def _put(self, store: CheckpointStore, uid: str, raw: Callable[[], bytes]) -> bool:
+        """Write one object; say once that it cannot be done, and once that it can again."""
+        try:
+            await store.save(uid, raw)
+        except StoreAway as error:
+            if not self._is_away:
+                logger.warning("checkpoints cannot be written: %s", error)
+            self._is_away = True
+            return False
+        if self._is_away:
+            logger.info("checkpoints are written again")
+        self._is_away = False
+        return True
+
+
+def _newest(checkpoint: Checkpoint) -> str:
+    """When the last sample in it was taken."""
+    newest = max((saved.sampled_at for saved in checkpoint.processes), default=None)
+    if newest is None:
+        return "no process"
+    return datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,95 @@
+"""Who has to look again when an object changes.
+
+Pure: from the old and the new view of one object to the keys that read it. Levels are compared,
+so that a status write that changes nothing for others wakes nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trimtab.api.retrain_job import FINISHED_PHASES
+from trimtab.cluster.port import (
+    DEPLOYMENTS,
+    DRIFT_POLICIES,
+    MODEL_VERSIONS,
+    OWN_KINDS,
+    RETRAIN_JOBS,
+    Json,
+    Key,
+    Resource,
+)
+from trimtab.reconcile.machine.cache import Cache, Change, key_of, parent_of
+
+
+def interested_in_own_write(cache: Cache, change: Change) -> set[Key]:
+    """Return the keys to reconcile after a write of our own.
+
+    The pass that wrote knows what it wrote and needs no further pass; a new object does.
+    """
+    keys = interested(cache, change)
+    if change.old is not None and change.new is not None:
+        keys -= {parent_of(change.resource, change.new)}
+    return keys
+
+
+def interested(cache: Cache, change: Change) -> set[Key]:
+    """Return the keys to reconcile after an object went from `old` to `new`."""
+    resource, old, new = change
+    obj = new if new is not None else old
+    if obj is None:
+        return set()
+    keys = {parent for view in (old, new) if view and (parent := parent_of(resource, view))}
+    if resource not in OWN_KINDS:
+        return keys
+    namespace = obj["metadata"].get("namespace", "")
+    if resource == MODEL_VERSIONS:
+        keys.update(_of_line(cache, namespace, obj))
+    elif resource == DEPLOYMENTS:
+        keys.update(_versions_that_changed_use(namespace, old, new))
+        keys.update(_all_of(cache, DRIFT_POLICIES, namespace))
+    elif resource == DRIFT_POLICIES:
+        if old is None or new is None or _generation(old) != _generation(new):
+            # Of two policies on one Deployment the older wins: the other one may be up now.
+            keys.update(_all_of(cache, DRIFT_POLICIES, namespace))
+    elif resource == RETRAIN_JOBS and (_is_finished(new) != _is_finished(old) or new is None):
+        keys.update(_all_of(cache, DRIFT_POLICIES, namespace))
+        keys.update(_deployment_of_cause(namespace, obj))
+    return keys
+
+
+def _of_line(cache: Cache, namespace: str, version: Json) -> Iterator[Key]:
+    line = (version.get("spec") or {}).get("model")
+    for deployment in cache.all(DEPLOYMENTS, namespace):
+        if (deployment.get("spec") or {}).get("model") == line:
+            yield key_of(DEPLOYMENTS, deployment)
+
+
+def _versions_that_changed_use(namespace: str, old: Json | None, new: Json | None) -> Iterator[Key]:
+    for name in versions_in_use(old) ^ versions_in_use(new):
+        yield Key(MODEL_VERSIONS, namespace, name)
+
+
+def versions_in_use(deployment: Json | None) -> set[str]:
+    """Return the names of the ModelVersions that a Deployment serves or can return to."""
+    status = (deployment or {}).get("status") or {}
+    tried = [status.get(field) or {} for field in ("stable", "candidate", "lastGood")]
+    return {name for entry in tried if (name := entry.get("versionObject"))}
+
+
+def _all_of(cache: Cache, resource: Resource, namespace: str) -> Iterator[Key]:
+    return (key_of(resource, obj) for obj in cache.all(resource, namespace))
+
+
+def _generation(obj: Json) -> object:
+    return obj["metadata"].get("generation")
+
+
+def _is_finished(retrain_job: Json | None) -> bool:
+    return ((retrain_job or {}).get("status") or {}).get("phase") in FINISHED_PHASES
+
+
+def _deployment_of_cause(namespace: str, retrain_job: Json) -> Iterator[Key]:
+    cause = (retrain_job.get("spec") or {}).get("cause") or {}
+    if name := cause.get("deployment"):
+        yield Key(DEPLOYMENTS, namespace, name)

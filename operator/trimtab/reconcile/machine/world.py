@@ -1,0 +1,86 @@
+"""What a reconciler works with: the ports, the cache, the clock and the settings.
+
+A reconciler is `async (world, key) -> when to look again`. It observes once from the cache and
+the telemetry, decides by calling `trimtab.decide`, and acts through `world.cluster`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from trimtab.cluster.port import BY_API_KIND, Cluster, Json, Key
+from trimtab.reconcile.machine.cache import Cache
+
+if TYPE_CHECKING:
+    from trimtab.store.port import Store
+    from trimtab.telemetry.port import Telemetry
+
+
+def utc_now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the chart decides for the operator."""
+
+    serving_image: str
+    training_image: str
+    serving_onnx_image: str | None = None
+    """None: the serving image has what ONNX needs."""
+    image_pull_policy: str = "IfNotPresent"
+    operator_namespace: str = "trimtab-system"
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty: all namespaces."""
+    store_credentials: str | None = None
+    """Folder with the operator's own store credentials; None: artifacts are checked by the pods."""
+    checkpoint_uri: str | None = None
+    """Where counts of open windows are kept; None: a restart begins them anew."""
+
+    def serving_image_for(self, model_format: str) -> str:
+        """Return the image that serves a version of this format."""
+        if model_format == "onnx" and self.serving_onnx_image:
+            return self.serving_onnx_image
+        return self.serving_image
+
+
+@dataclass
+class World:
+    """Everything outside a reconciler."""
+
+    cluster: Cluster
+    cache: Cache
+    telemetry: Telemetry
+    store: Store
+    settings: Settings
+    enqueue: Callable[[Key], None]
+    """Ask for another object to be reconciled soon."""
+    now: Callable[[], datetime] = field(default=utc_now)
+    memory: dict[Key, Any] = field(default_factory=dict)
+    """What a reconciler keeps between passes; safe to lose at any time."""
+
+    def remember(self, obj: Json) -> None:
+        """Take the reply to one of our own writes into the cache."""
+        self.cache.put(BY_API_KIND[obj["apiVersion"], obj["kind"]], obj)
+
+    async def apply(self, manifest: Json) -> Json:
+        """Apply a child and remember the reply."""
+        stored = await self.cluster.apply(manifest)
+        self.remember(stored)
+        return stored
+
+    async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:
+        """Take out of a child what others added, and remember the reply."""
+        stored = await self.cluster.restore(key, spec, resource_version=resource_version)
+        self.remember(stored)
+        return stored
+
+    async def apply_status(self, key: Key, status: Json) -> Json:
+        """Write a status and remember the reply."""
+        stored = await self.cluster.apply_status(key, status)
+        self.remember(stored)
+        return stored

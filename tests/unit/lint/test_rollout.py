@@ -1,0 +1,96 @@
+"""Rules on a Deployment: gates, shares and deadlines that its traffic cannot meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab.api.deployment import Deployment
+from trimtab.lint.remarks import Remark
+from trimtab.lint.rollout import deployment_remarks
+from trimtab.stats.counts import BadTotal
+from trimtab.stats.sequential import failure_threshold, gate_evidence
+
+ERRORS = {"name": "errors", "bad": "errors", "against": "stable", "margin": "1%"}
+
+
+def deployment(replicas: int = 3, **rollout: Any) -> Deployment:
+    return Deployment.model_validate(
+        {
+            "metadata": {"name": "digits", "namespace": "shop"},
+            "spec": {"model": "digits", "version": "v1", "replicas": replicas, "rollout": rollout},
+        }
+    )
+
+
+def remarks(one: Deployment, per_second: float | None) -> list[tuple[str, str]]:
+    found = deployment_remarks(one, per_second)
+    return [(r.severity, r.rule) for r in found if r.severity != "note"]
+
+
+def gate(one: Deployment, per_second: float) -> Remark:
+    (found,) = (r for r in deployment_remarks(one, per_second) if r.rule == "gate")
+    return found
+
+
+def test_defaults_with_some_traffic_are_clean() -> None:
+    assert remarks(deployment(), 10.0) == []
+    assert remarks(deployment(), None) == []
+    assert deployment_remarks(deployment(strategy="rolling"), 10.0) == []
+
+
+def test_the_smallest_fault_is_the_one_that_the_gate_itself_would_see() -> None:
+    one = deployment(steps=[{"weight": "25%", "for": "100s"}], gates=[ERRORS], minSamples=0)
+    text = gate(one, 8.0).message  # one candidate pod beside three: 200 and 600 requests
+    share = float(text.partition("with ")[2].partition("%")[0]) / 100
+    threshold = failure_threshold(0.99, 1, 1)
+    bad = round(share * 200)
+    stable = BadTotal(0.0, 600.0)
+    assert gate_evidence(BadTotal(float(bad), 200.0), stable, 0.01) >= threshold
+    assert gate_evidence(BadTotal(bad - 1.0, 200.0), stable, 0.01) < threshold
+
+
+def test_a_gate_that_no_step_can_decide() -> None:
+    one = deployment(steps=[{"weight": "25%", "for": "10s"}], gates=[ERRORS], minSamples=1)
+    found = gate(one, 0.4)
+    assert found.severity == "warning"
+    assert found.field == "spec.rollout.gates[0]"
+    assert "cannot fail: a step brings the candidate 1 requests" in found.message
+    # The last step waits for minSamples, and then there is something to see.
+    assert gate(deployment(gates=[ERRORS], minSamples=50), 0.4).severity == "note"
+
+
+def test_a_limit_is_decided_without_stable() -> None:
+    limit = {"name": "limit", "bad": "errors", "limit": "5%"}
+    one = deployment(steps=[{"weight": "50%", "for": "100s"}], gates=[limit], minSamples=0)
+    assert gate(one, 10.0).severity == "note"
+    assert gate(one, 0.02).severity == "warning"
+
+
+def test_steps_longer_than_the_deadline() -> None:
+    steps = [{"weight": "25%", "for": "10m"}, {"weight": "50%", "for": "10m"}]
+    assert remarks(deployment(steps=steps, deadline="15m"), None) == [("error", "deadline")]
+    assert remarks(deployment(steps=steps, deadline="20m"), None) == []
+
+
+def test_samples_that_do_not_come_before_the_deadline() -> None:
+    one = deployment(minSamples=1000, deadline="15m")
+    assert remarks(one, 1.0) == [("warning", "deadline")]
+    assert remarks(one, 10.0) == []
+
+
+def test_a_share_that_so_few_pods_cannot_give() -> None:
+    steps = [{"weight": "5%", "for": "1m"}]
+    assert remarks(deployment(1, steps=steps), None) == [("error", "share")]
+    assert remarks(deployment(1, steps=steps, allowCoarse=True), None) == []
+    assert remarks(deployment(19, steps=steps), None) == []
+
+
+def test_a_bucket_far_from_what_is_asked_for() -> None:
+    def slow(than: str) -> Deployment:
+        own = {"name": "slow", "bad": "slow", "slowerThan": than, "against": "stable"}
+        return deployment(gates=[own])
+
+    assert remarks(slow("300ms"), None) == [("warning", "bucket")]
+    assert remarks(slow("5m"), None) == [("warning", "bucket")]
+    assert [r.severity for r in deployment_remarks(slow("450ms"), None)] == ["note"]
+    assert deployment_remarks(slow("500ms"), None) == []

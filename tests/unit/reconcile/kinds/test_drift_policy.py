@@ -1,0 +1,573 @@
+"""A DriftPolicy judges windows and starts what follows, against the cluster in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.drift_counts import baseline, series, with_identity
+from tests.unit.loop_objects import (
+    DEPLOYMENT_KEY,
+    DIGEST_2,
+    NAMESPACE,
+    deployment,
+    documents,
+    model_version,
+    tried,
+)
+from tests.unit.reconcile.kinds.policies import (
+    BASELINE,
+    POLICY,
+    QUALITY,
+    TELEMETRY_KEY,
+    PolicyShop,
+    policy_object,
+)
+
+from trimtab.api.deployment import DeploymentStatus
+from trimtab.api.drift_policy import DriftPolicy
+from trimtab.cluster.port import RETRAIN_JOBS, Json
+from trimtab.contract import metrics
+from trimtab.decide.drift.policy import requested_action
+from trimtab.errors import Refused
+from trimtab.simulation.cluster import Killed
+from trimtab.store.port import StoreAway
+from trimtab.telemetry.port import Target
+
+INPUTS = {"kind": "inputs", "tolerance": 0.02}
+PREDICTIONS = {"kind": "predictions", "tolerance": 0.02}
+OUTCOMES = {"kind": "outcomes", "floor": {"dropBy": "3%"}}
+DATA = {"kind": "data", "missing": "2%"}
+
+
+async def test_a_quiet_month_is_stable_and_writes_little() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(INPUTS, PREDICTIONS, QUALITY))
+    await shop.harness.advance(1800)
+    assert {shop.verdict(kind) for kind in ("inputs", "predictions", "quality")} == {"Stable"}
+    assert shop.condition("Watching")["status"] == "True"
+    assert shop.condition("Harm")["status"] == "False"
+    assert shop.condition("DriftDetected")["status"] == "False"
+    assert shop.events() == []
+    assert shop.jobs() == []
+    assert shop.status()["summary"]["verdict"] == "Stable"
+    # The first view, the first verdicts, and nothing after that: all windows counted the same.
+    assert len(shop.cluster.writes) <= 2 + 1800 // 300
+
+
+async def test_without_traffic_nothing_is_written_at_rest() -> None:
+    shop = PolicyShop()
+    shop.feed = None
+    shop.apply(policy_object(INPUTS, QUALITY, DATA))
+    await shop.harness.advance(300)
+    before = len(shop.cluster.writes)
+    await shop.harness.advance(3600)
+    assert shop.verdict("quality") == "NoData"
+    assert "NoTraffic" in shop.signal("quality")["message"]
+    assert shop.condition("Harm")["status"] == "Unknown"
+    assert len(shop.cluster.writes) == before
+
+
+async def test_the_budget_tells_looks_and_alarms() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(INPUTS, QUALITY, falseAlarms={"perQuarter": 4}))
+    await shop.harness.advance(310)
+    budget = shop.harness.world.memory[POLICY].decided.budget
+    # Windows of a minute from the first that was watched whole on, for two signals.
+    assert budget.looks == 2 * 5
+    assert budget.per_quarter == 4
+    assert budget.level_per_look == pytest.approx(4 / (90 * 24 * 60) / 2, rel=0.01)
+    assert budget.alarms == []
+    shop.feed = {"accuracy": 0.81}
+    await shop.harness.advance(310)
+    assert len(shop.harness.world.memory[POLICY].decided.budget.alarms) == 1
+    assert len(shop.status()["budget"]["alarms"]) == 1
+
+
+async def test_pods_that_do_not_answer_are_no_bad_data() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    shop.silent = True
+    await shop.harness.advance(300)
+    assert shop.verdict("quality") == "NoData"
+    assert "BackendDown: pod-a: connection refused" in shop.signal("quality")["message"]
+    assert shop.jobs() == []
+
+
+async def test_estimated_harm_starts_one_retraining() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    shop.feed = {"accuracy": 0.81}
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 180)
+    (job,) = shop.jobs()
+    signal = shop.signal("quality")
+    assert signal["verdict"] == "Drifting"
+    assert signal["message"].startswith("estimated accuracy 0.8")
+    assert job["spec"]["cause"] == {
+        "deployment": "digits",
+        "policy": "digits",
+        "signal": "quality",
+        "baseline": BASELINE.digest,
+        "attempt": 1,
+    }
+    assert job["spec"]["gate"]["mustBeat"] == pytest.approx(0.944)
+    assert job["spec"]["data"]["since"] == signal["windowStart"]
+    assert job["metadata"]["name"].startswith("digits-")
+    assert "ownerReferences" not in job["metadata"]
+    assert shop.condition("Harm")["status"] == "True"
+    assert shop.events() == ["HarmDetected", "RetrainStarted"]
+    assert shop.status()["lastAction"]["do"] == f"retrain {job['metadata']['name']}"
+    assert shop.status()["summary"] | {"n": "", "value": ""} == {
+        "target": "digits",
+        "verdict": "Drifting",
+        "signal": "quality",
+        "value": "",
+        "n": "",
+        "action": f"retrain {job['metadata']['name']}",
+    }
+    await shop.harness.advance(1800)
+    assert len(shop.jobs()) == 1
+
+
+async def test_the_verdict_is_written_before_the_job_is_made() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 180)
+    verbs = [(write.verb, write.key.resource.plural) for write in shop.cluster.writes]
+    assert verbs[-2:] == [("apply_status", "driftpolicies"), ("create", "retrainjobs")]
+
+
+RULES: dict[str, tuple[Json, dict[str, Any], list[str], int]] = {
+    "input_drift_alone_notifies": (INPUTS, {"shift": 0.9}, ["DriftDetected"], 0),
+    "prediction_drift_alone_notifies": (PREDICTIONS, {"scores_shift": 0.9}, ["DriftDetected"], 0),
+    "wrong_outcomes_retrain": (
+        OUTCOMES,
+        {"labelled": 2500, "right": 0.8},
+        ["HarmDetected", "RetrainStarted"],
+        1,
+    ),
+    "too_few_labels_do_nothing": (OUTCOMES, {"labelled": 500, "right": 0.8}, [], 0),
+    "broken_data_notifies": (DATA, {"missing": 0.5}, ["DataBroken"], 0),
+}
+
+
+@pytest.mark.parametrize(("signal", "feed", "events", "jobs"), RULES.values(), ids=RULES.keys())
+async def test_rule(signal: Json, feed: dict[str, Any], events: list[str], jobs: int) -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(signal))
+    await shop.harness.advance(130)
+    shop.feed = feed
+    await shop.harness.advance(180)
+    assert shop.events() == events
+    assert len(shop.jobs()) == jobs
+
+
+async def test_nothing_is_retrained_while_the_data_is_broken() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(DATA, QUALITY))
+    await shop.harness.advance(130)
+    shop.feed = {"missing": 0.5, "accuracy": 0.81}
+    await shop.harness.advance(400)
+    assert shop.jobs() == []
+    assert shop.events() == ["DataBroken", "HarmDetected", "RetrainSkipped"]
+    assert shop.condition("DataBroken")["status"] == "True"
+    shop.feed = {"accuracy": 0.81}
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 300)
+
+
+async def test_recovered_quality_clears_the_finding() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    shop.feed = {}
+    await shop.harness.advance(180)
+    assert shop.events()[-1] == "DriftCleared"
+    assert shop.condition("Harm")["status"] == "False"
+
+
+async def test_a_new_baseline_begins_anew() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    assert shop.verdict("quality") == "Drifting"
+    other = baseline(n=20_000)
+    shop.store.by_digest[DIGEST_2] = documents(other)
+    shop.cluster.user_apply(model_version("v2", digest=DIGEST_2))
+    shop.set_status(stable=tried("v2", digest=DIGEST_2))
+    await shop.harness.settle()
+    assert shop.verdict("quality") == "NoData"
+    assert shop.status()["baselines"] == {"digits": other.digest}
+    assert shop.events()[-1] == "DriftCleared"
+    shop.baseline, shop.digest, shop.feed = other, DIGEST_2, {"accuracy": 0.97}
+    await shop.harness.advance(130)
+    assert shop.verdict("quality") == "Stable"
+
+
+# --- the guards ---------------------------------------------------------------------------------
+
+
+async def drifting_shop(retrain: Json | None = None) -> PolicyShop:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY, retrain=retrain))
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 180)
+    return shop
+
+
+def skipped(shop: PolicyShop) -> list[str]:
+    return [entry["reason"] for entry in shop.status().get("skipped", [])]
+
+
+async def test_after_a_rejected_attempt_the_next_waits_for_the_cooldown() -> None:
+    shop = await drifting_shop()
+    first = shop.jobs()[0]["metadata"]["name"]
+    shop.finish(first, "Rejected")
+    ended = shop.cluster.time
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 1200)
+    assert 600 <= (shop.cluster.time - ended).total_seconds() <= 605
+    assert shop.jobs()[1]["spec"]["cause"]["attempt"] == 2
+    assert skipped(shop) == ["Cooldown"]
+    assert shop.events().count("RetrainSkipped") == 1
+
+
+async def test_it_gives_up_after_so_many_rejected_attempts() -> None:
+    shop = await drifting_shop({"cooldown": "1s"})
+    for number in (0, 1):
+        await shop.harness.run_until(lambda number=number: len(shop.jobs()) > number, 300)  # type: ignore[misc]
+        shop.finish(shop.jobs()[number]["metadata"]["name"], "Rejected")
+    await shop.harness.advance(1800)
+    assert len(shop.jobs()) == 2
+    assert skipped(shop)[-1] == "GaveUp"
+    assert shop.events().count("RetrainSkipped") == len(skipped(shop))
+
+
+async def test_failed_attempts_do_not_count_for_giving_up() -> None:
+    shop = await drifting_shop({"cooldown": "1s", "giveUpAfter": 1})
+    shop.finish(shop.jobs()[0]["metadata"]["name"], "Failed", failure="infrastructure")
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 300)
+
+
+async def test_no_more_than_so_many_a_week() -> None:
+    shop = await drifting_shop({"cooldown": "1s", "maxPerWeek": 2})
+    for number in (0, 1):
+        await shop.harness.run_until(lambda number=number: len(shop.jobs()) > number, 300)  # type: ignore[misc]
+        shop.finish(shop.jobs()[number]["metadata"]["name"], "Failed", failure="data")
+    await shop.harness.advance(3600)
+    assert len(shop.jobs()) == 2
+    assert skipped(shop)[-1] == "MaxPerWeek"
+
+
+async def test_one_retraining_of_a_deployment_at_a_time() -> None:
+    shop = PolicyShop()
+    shop.cluster.user_apply(
+        {
+            "apiVersion": "trimtab.dev/v1alpha1",
+            "kind": "RetrainJob",
+            "metadata": {"name": "by-hand", "namespace": NAMESPACE},
+            "spec": {
+                "model": "digits",
+                "cause": {"manual": "alice", "deployment": "digits"},
+                "engine": {"job": {}},
+                "data": {"uri": "s3://data/scans/"},
+            },
+        }
+    )
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY, retrain={"cooldown": "1s"}))
+    await shop.harness.advance(200)
+    assert len(shop.jobs()) == 1
+    assert skipped(shop) == ["ActiveJob"]
+    shop.finish("by-hand", "Rejected")
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 60)
+
+
+async def test_no_retraining_while_a_version_is_tried() -> None:
+    shop = PolicyShop()
+    shop.set_status(
+        stable=tried("v1"),
+        candidate=tried("v2", digest=DIGEST_2),
+        rollout={"phase": "Starting", "started": "2026-01-01T00:00:00Z"},
+    )
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(200)
+    assert shop.jobs() == []
+    assert skipped(shop) == ["RolloutInProgress"]
+    shop.set_status(stable=tried("v1"))
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 60)
+
+
+async def test_a_version_that_waits_to_be_taken_up_is_answer_enough() -> None:
+    shop = await drifting_shop({"cooldown": "1s"})
+    job = shop.jobs()[0]
+    shop.cluster.user_apply(model_version("r1234abcd", digest=DIGEST_2))
+    shop.finish(job["metadata"]["name"], "Succeeded", modelVersion="digits-r1234abcd")
+    await shop.harness.advance(1800)
+    assert len(shop.jobs()) == 1
+    assert skipped(shop) == []
+    shop.set_status(
+        stable=tried("v1"),
+        rejected=[
+            {
+                "revision": "x",
+                "version": "r1234abcd",
+                "reason": "GateFailed",
+                "by": "trimtab",
+                "at": "2026-01-01T00:00:00Z",
+            }
+        ],
+    )
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 120)
+
+
+async def test_a_refused_retrain_job_is_told_and_tried_again() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.cluster.fault = lambda verb, key: (
+        Refused("exceeded quota") if key.resource == RETRAIN_JOBS else None
+    )
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(100)
+    assert shop.events() == ["HarmDetected", "WriteRefused"]
+    shop.cluster.fault = lambda verb, key: None
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 180)
+
+
+# --- who watches --------------------------------------------------------------------------------
+
+
+async def test_the_older_of_two_policies_wins() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY, name="zebra"))
+    await shop.harness.advance(10)
+    shop.apply(policy_object(QUALITY, name="ant"))
+    await shop.harness.advance(130)
+    assert shop.condition("Watching", "zebra")["status"] == "True"
+    overlap = shop.condition("Watching", "ant")
+    assert (overlap["status"], overlap["reason"]) == ("False", "Overlap")
+    assert "digits is watched by zebra" in overlap["message"]
+    shop.cluster.user_delete(POLICY._replace(name="zebra"))
+    await shop.harness.advance(130)
+    assert shop.condition("Watching", "ant")["status"] == "True"
+    assert shop.status("ant")["signals"][0]["verdict"] == "Stable"
+
+
+async def test_a_selector_by_labels_follows_them() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY, selector={"matchLabels": {"team": "vision"}}))
+    await shop.harness.advance(10)
+    assert shop.condition("Watching")["reason"] == "NoTarget"
+    labelled = deployment()
+    labelled["metadata"]["labels"] = {"team": "vision"}
+    shop.cluster.user_apply(labelled)
+    await shop.harness.advance(130)
+    assert shop.verdict("quality") == "Stable"
+
+
+async def test_a_deployment_that_serves_nothing_is_not_judged() -> None:
+    shop = PolicyShop()
+    shop.set_status()
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    assert shop.condition("Watching")["reason"] == "NoTarget"
+    assert shop.status().get("signals", []) == []
+
+
+async def test_a_store_that_is_away_leaves_what_needs_no_baseline() -> None:
+    shop = PolicyShop()
+    shop.store.missing = StoreAway("timeout")
+    shop.apply(policy_object(INPUTS, QUALITY))
+    await shop.harness.advance(130)
+    assert shop.verdict("quality") == "Stable"
+    assert shop.verdict("inputs") == "NoData"
+    assert "timeout" in shop.signal("inputs")["message"]
+    assert shop.store.reads <= 4
+    shop.store.missing = None
+    await shop.harness.advance(130)
+    assert shop.verdict("inputs") == "Stable"
+
+
+async def test_after_a_restart_with_the_store_away_what_was_found_stands() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    before = shop.status()
+    assert shop.verdict("quality") == "Drifting"
+    shop.store.missing = StoreAway("timeout")
+    shop.harness.restart()
+    await shop.harness.settle()
+    assert shop.status() == before
+    await shop.harness.advance(1000)
+    assert shop.verdict("quality") == "Drifting"
+    assert shop.events().count("HarmDetected") == 1
+    assert len(shop.jobs()) == 1
+
+
+async def test_without_a_known_score_a_drop_cannot_be_judged() -> None:
+    shop = PolicyShop()
+    shop.store.by_digest[DIGEST_2] = documents(baseline(accuracy=None))
+    shop.baseline, shop.digest = baseline(accuracy=None), DIGEST_2
+    shop.cluster.user_apply(model_version("v2", digest=DIGEST_2))
+    shop.set_status(stable=tried("v2", digest=DIGEST_2))
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    assert "no accuracy is known" in shop.signal("quality")["message"]
+
+
+async def test_quality_cannot_slip_by_a_drop_per_retraining() -> None:
+    """The floor hangs on the best promoted version, not on the one that serves."""
+    shop = PolicyShop()
+    shop.cluster.user_apply(
+        model_version("v2", digest=DIGEST_2, evaluation=[{"metric": "accuracy", "value": 0.95}])
+    )
+    shop.store.by_digest[DIGEST_2] = documents(BASELINE)
+    promoted = {
+        "version": "v1",
+        "revision": "r",
+        "outcome": "Promoted",
+        "at": "2026-01-01T00:00:00Z",
+    }
+    shop.set_status(stable=tried("v2", digest=DIGEST_2), history=[promoted])
+    shop.digest = DIGEST_2
+    shop.feed = {"accuracy": 0.93}
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    assert shop.signal("quality")["threshold"] == pytest.approx(0.944)
+    assert shop.verdict("quality") == "Drifting"
+
+
+async def test_one_cause_has_one_job_wherever_the_operator_is_killed() -> None:
+    async def end_state(crash_at: int | None) -> tuple[list[Json], str, str]:
+        shop = PolicyShop()
+        shop.feed = {"accuracy": 0.81}
+        shop.apply(policy_object(QUALITY))
+        shop.cluster.crash_after_writes = crash_at
+        for _ in range(3):
+            try:
+                await shop.harness.advance(300)
+                break
+            except Killed:
+                shop.cluster.crash_after_writes = None
+                shop.harness.restart()
+        return (
+            [job["metadata"]["name"] for job in shop.jobs()],
+            shop.status()["lastAction"]["do"],
+            shop.verdict("quality"),
+        )
+
+    undisturbed = await end_state(None)
+    assert len(undisturbed[0]) == 1
+    for crash_at in range(5):
+        assert await end_state(crash_at) == undisturbed
+
+
+async def test_killed_between_verdict_and_job_a_silent_window_later_it_still_answers() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    shop.cluster.crash_after_writes = 2
+    with pytest.raises(Killed):
+        await shop.harness.advance(300)
+    assert shop.verdict("quality") == "Drifting"
+    assert shop.jobs() == []
+    shop.cluster.crash_after_writes = None
+    shop.harness.restart()
+    await shop.harness.settle()
+    assert len(shop.jobs()) == 1
+
+
+async def test_a_rule_may_ask_for_the_last_good_version() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY, actions=[{"signal": "quality", "do": ["rollback"]}]))
+    before = shop.harness.passes[DEPLOYMENT_KEY]
+    await shop.harness.advance(130)
+    assert shop.harness.passes[DEPLOYMENT_KEY] > before
+    policy = DriftPolicy.model_validate(shop.cluster.get(POLICY))
+    asked = requested_action([policy], "digits", BASELINE.digest)
+    assert asked is not None
+    assert asked.do == "rollback"
+    assert "estimated accuracy" in asked.message
+    assert requested_action([policy], "digits", "sha256:" + "0" * 64) is None
+    assert requested_action([policy], "other", BASELINE.digest) is None
+    assert shop.jobs() == []
+
+
+def test_what_the_policy_reads_of_a_deployment_exists() -> None:
+    fields = DeploymentStatus.model_fields
+    assert {"stable", "last_good", "candidate", "rollout", "history", "rejected"} <= fields.keys()
+
+
+def by_hour(shop: PolicyShop, rows: int, right: int, wrong: int, digest: str = "") -> None:
+    """Let the pods tell labels of the hour in which the shop opened."""
+    hour = str(int(shop.cluster.time.timestamp() // 3600))
+    counts = {
+        series(metrics.PREDICTED_BY_HOUR, hour=hour): float(rows),
+        series(metrics.OUTCOMES_BY_HOUR, hour=hour, correct="true"): float(right),
+        series(metrics.OUTCOMES_BY_HOUR, hour=hour, correct="false"): float(wrong),
+    }
+    named = with_identity(counts, digest=digest or shop.digest, baseline=BASELINE.digest)
+    shop.counts.update(named)
+
+
+LATE = {"kind": "outcomes", "floor": {"limit": "90%"}, "labelDelay": "2h"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "right", "wrong", "verdict", "n"),
+    [
+        pytest.param(1000, 780, 20, "Stable", 800, id="right_enough"),
+        pytest.param(1000, 600, 200, "Drifting", 800, id="wrong_too_often"),
+        pytest.param(1000, 300, 100, "InsufficientData", 400, id="fewer_than_half_of_the_labels"),
+    ],
+)
+async def test_late_labels_are_judged_with_the_hour_of_their_prediction(
+    rows: int, right: int, wrong: int, verdict: str, n: int
+) -> None:
+    shop = PolicyShop()
+    shop.feed = None
+    by_hour(shop, rows, right, wrong)
+    by_hour(shop, 5000, 0, 5000, digest=DIGEST_2)  # of a version that is no longer served
+    shop.apply(policy_object(LATE, window="1h", season="1h"))
+    await shop.harness.advance(2 * 3600)
+    assert shop.verdict("outcomes") == "NoData"
+    await shop.harness.advance(3600 + 30)
+    (found,) = shop.harness.world.memory[POLICY].decided.signals
+    assert (found.verdict, found.n) == (verdict, n), found.message
+
+
+async def test_late_labels_are_judged_by_whole_hours() -> None:
+    """A window of 90 minutes would end within the hour whose labels are judged."""
+    shop = PolicyShop()
+    shop.feed = None
+    opened = shop.cluster.time.timestamp()
+    by_hour(shop, 1000, 780, 20)
+    shop.apply(policy_object(LATE, window="90m", season="90m"))
+    due = (opened // 7200 + 1) * 7200 + 2 * 3600
+    await shop.harness.advance(due - opened - 120)
+    assert shop.verdict("outcomes") == "NoData"
+    await shop.harness.advance(150)
+    (found,) = shop.harness.world.memory[POLICY].decided.signals
+    assert (found.verdict, found.n) == ("Stable", 800), found.message
+
+
+async def test_late_labels_outlive_the_pod_that_counted_them() -> None:
+    shop = PolicyShop()
+    shop.feed = None
+    shop.apply(policy_object(LATE, window="1h", season="1h"))
+    by_hour(shop, 1000, 600, 200)
+    await shop.harness.advance(60)
+    for number in range(60):
+        target = Target(f"uid-{number}/now", f"pod-{number}", "revv1", "http://10.0.0.2:9090")
+        shop.telemetry.set_targets(TELEMETRY_KEY, [target])
+    shop.counts.clear()
+    shop.silent = True
+    await shop.harness.advance(3 * 3600)
+    (found,) = shop.harness.world.memory[POLICY].decided.signals
+    assert (found.verdict, found.n) == ("Drifting", 800), found.message
