@@ -26,7 +26,7 @@ from trimtab.api.conditions import (
 from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import ModelVersion, ModelVersionStatus, ModelVersionSummary
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.rollout.draft import EventNote
+from trimtab.decide.outcome import Note
 
 Phase = Literal["Pending", "Verified", "Unknown", "Rejected"]
 _NAMES_SHOWN = 3
@@ -63,7 +63,7 @@ class VersionDecision:
     """The whole new status, what to announce, and whether the store must be asked again."""
 
     status: ModelVersionStatus
-    events: tuple[EventNote, ...] = ()
+    events: tuple[Note, ...] = ()
     ask_again: str | None = None
     """Why the store must be asked again later; None: never."""
 
@@ -173,13 +173,13 @@ def _conditions(
     )
 
 
-def _events(version: ModelVersion, phase: Phase, message: str) -> tuple[EventNote, ...]:
+def _events(version: ModelVersion, phase: Phase, message: str) -> tuple[Note, ...]:
     if phase == version.status.phase:
         return ()
     if phase == "Verified":
-        return (EventNote(EventReason.VERSION_VERIFIED, message),)
+        return (Note(EventReason.VERSION_VERIFIED, message),)
     if phase == "Rejected":
-        return (EventNote(EventReason.VERSION_REJECTED, message, warning=True),)
+        return (Note(EventReason.VERSION_REJECTED, message, warning=True),)
     return ()
 
 

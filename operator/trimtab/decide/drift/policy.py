@@ -46,7 +46,7 @@ from trimtab.decide.drift.signals.distances import (
 )
 from trimtab.decide.drift.signals.quality import Standard, judge_outcomes, judge_quality
 from trimtab.decide.drift.summary import set_conditions, summary_of
-from trimtab.decide.rollout.draft import EventNote
+from trimtab.decide.outcome import Note
 from trimtab.decide.rollout.snapshot import Request
 
 LARGEST_ALPHA = 0.1
@@ -126,7 +126,7 @@ class PolicyDecision:
 
     status: DriftPolicyStatus
     starts: tuple[StartRetrain, ...] = ()
-    events: tuple[EventNote, ...] = ()
+    events: tuple[Note, ...] = ()
     wake_at: datetime | None = None
     asked: frozenset[str] = frozenset()
     """Deployments that are asked to roll back or to pause."""
@@ -140,7 +140,7 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyDecision:
     baselines = _baselines(snapshot)
     starts, skips = _retrainings(snapshot, entries, baselines)
     fresh = [skip for skip in skips if not _is_told(status, skip)]
-    events += [EventNote(EventReason.RETRAIN_SKIPPED, skip.message) for skip in fresh]
+    events += [Note(EventReason.RETRAIN_SKIPPED, skip.message) for skip in fresh]
     last_action = _last_action(snapshot, starts)
     new = status.model_copy(
         update={
@@ -363,21 +363,21 @@ _FIRED_EVENTS = {
 
 def _flips(
     status: DriftPolicyStatus, entries: list[SignalStatus], snapshot: PolicySnapshot
-) -> list[EventNote]:
+) -> list[Note]:
     """Tell of signals that fired or cleared; a new baseline counts as cleared."""
     before = {(e.deployment, e.kind) for e in status.signals if e.verdict == "Drifting"}
     watched = {target.name for target in snapshot.targets}
-    found: list[EventNote] = []
+    found: list[Note] = []
     for entry in entries:
         was_drifting = (entry.deployment, entry.kind) in before
         text = f"{entry.deployment}: {entry.message}"
         if entry.verdict == "Drifting" and not was_drifting:
-            found.append(EventNote(_FIRED_EVENTS[entry.kind], text, warning=True))
+            found.append(Note(_FIRED_EVENTS[entry.kind], text, warning=True))
         elif was_drifting and (entry.verdict == "Stable" or _is_new(snapshot, entry)):
-            found.append(EventNote(EventReason.DRIFT_CLEARED, text))
+            found.append(Note(EventReason.DRIFT_CLEARED, text))
     gone = {(name, kind) for name, kind in before if name not in watched}
     found += [
-        EventNote(EventReason.DRIFT_CLEARED, f"{name}: {kind} is not watched any more")
+        Note(EventReason.DRIFT_CLEARED, f"{name}: {kind} is not watched any more")
         for name, kind in sorted(gone)
     ]
     return found

@@ -28,6 +28,7 @@ from trimtab.api.retrain_job import (
     RetrainJobStatus,
     RetrainJobSummary,
 )
+from trimtab.decide.outcome import Note
 from trimtab.decide.retrain.cause import new_version_name
 from trimtab.decide.retrain.figures import (
     cause_text,
@@ -46,7 +47,6 @@ from trimtab.decide.retrain.report import (
     last_words,
     read_result,
 )
-from trimtab.decide.rollout.draft import EventNote
 
 LONGEST_NAME = 63
 """A Job's name and the label that ties it to its RetrainJob allow no more."""
@@ -140,7 +140,7 @@ class RetrainDecision:
 
     status: RetrainJobStatus
     action: Action | None = None
-    events: tuple[EventNote, ...] = ()
+    events: tuple[Note, ...] = ()
     look_again: timedelta | None = None
 
 
@@ -314,7 +314,7 @@ def _started(seen: RetrainSnapshot, champion: Champion) -> RetrainDecision:
         champion_version=champion,
         new_version=version,
     )
-    announced = (EventNote(EventReason.RETRAIN_STARTED, message),)
+    announced = (Note(EventReason.RETRAIN_STARTED, message),)
     return RetrainDecision(status, events=announced, look_again=timedelta(0))
 
 
@@ -344,8 +344,8 @@ def _succeeded(
     return RetrainDecision(
         status,
         events=(
-            EventNote(EventReason.VERSION_CREATED, message),
-            EventNote(EventReason.RETRAIN_SUCCEEDED, message),
+            Note(EventReason.VERSION_CREATED, message),
+            Note(EventReason.RETRAIN_SUCCEEDED, message),
         ),
     )
 
@@ -356,7 +356,7 @@ def _turned_down(
     figures = report.message or comparison_text(report)
     if not is_insufficient:
         status = _finished(seen, "Rejected", Reason.CHALLENGER_WORSE, figures, report)
-        rejected = EventNote(EventReason.RETRAIN_REJECTED, figures, warning=True)
+        rejected = Note(EventReason.RETRAIN_REJECTED, figures, warning=True)
         return RetrainDecision(status, events=(rejected,))
     needed = report.needed
     if needed is None and report.comparison is not None:
@@ -365,7 +365,7 @@ def _turned_down(
     status = _finished(
         seen, "InsufficientData", Reason.INSUFFICIENT_DATA, message, report, needed=needed
     )
-    announced = EventNote(EventReason.RETRAIN_FAILED, message, warning=True)
+    announced = Note(EventReason.RETRAIN_FAILED, message, warning=True)
     return RetrainDecision(status, events=(announced,))
 
 
@@ -379,7 +379,7 @@ _FAILED_REASONS: dict[FailureClass, Reason] = {
 def _failed(seen: RetrainSnapshot, failure: FailureClass, message: str) -> RetrainDecision:
     text = f"{failure}: {message}"
     status = _finished(seen, "Failed", _FAILED_REASONS[failure], text, None, failure=failure)
-    announced = EventNote(EventReason.RETRAIN_FAILED, text, warning=True)
+    announced = Note(EventReason.RETRAIN_FAILED, text, warning=True)
     return RetrainDecision(status, events=(announced,))
 
 

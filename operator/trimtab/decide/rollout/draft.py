@@ -8,16 +8,8 @@ from typing import Any
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, HistoryEntry, Tried
+from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
-
-
-@dataclass(frozen=True)
-class EventNote:
-    """An event to record after the status was written."""
-
-    reason: EventReason
-    message: str
-    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -25,7 +17,7 @@ class Decision:
     """What was decided in one pass."""
 
     status: DeploymentStatus
-    events: tuple[EventNote, ...]
+    events: tuple[Note, ...]
     wake_at: datetime | None
     memory: Memory
 
@@ -37,7 +29,7 @@ class Draft:
     snapshot: Snapshot
     status: DeploymentStatus
     memory: Memory
-    events: list[EventNote] = field(default_factory=list)
+    events: list[Note] = field(default_factory=list)
     wake_at: datetime | None = None
 
     @property
@@ -61,7 +53,7 @@ class Draft:
 
     def tell(self, reason: EventReason, message: str, *, warning: bool = False) -> None:
         """Add an event."""
-        self.events.append(EventNote(reason, message[:1024], warning))
+        self.events.append(Note(reason, message[:LONGEST_MESSAGE], warning))
 
     def wake_after(self, delay: timedelta) -> None:
         """Look again after `delay` at the latest."""
