@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Tried
+from trimtab.decide.rollout.phases import Starting, Stepping, phase_of, progress_in
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.steps import step_share
+from trimtab.decide.rollout.traffic import way_of
+from trimtab.decide.rollout.traffic.plan import plan_traffic
+from trimtab.decide.rollout.traffic.replicas import Route
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,6 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Route:
-    """Send users to one revision, or to all (None)."""
-
-    revision: str | None
-
-
-@dataclass(frozen=True)
 class Remove:
     """Delete a workload that nothing needs any more."""
 
@@ -38,7 +35,7 @@ class Remove:
     uid: str
 
 
-Action = Size | Route | Remove
+ChildAction = Size | Route | Remove
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def plan_children(spec: DeploymentSpec, status: DeploymentStatus, now: datetime)
     for tried in (status.last_good, status.candidate, status.stable):
         if tried is not None:
             sizes[tried.revision] = Size(tried, wanted_replicas(spec, status, tried, now))
-    return Plan(tuple(sizes.values()), _route(spec, status))
+    return Plan(tuple(sizes.values()), way_of(spec).route(plan_traffic(status)))
 
 
 def wanted_replicas(
@@ -74,36 +71,23 @@ def wanted_replicas(
 
 
 def _candidate_replicas(spec: DeploymentSpec, status: DeploymentStatus) -> int:
-    rollout = status.rollout
-    if rollout is None:
+    phase = phase_of(status)
+    if phase is None:
         return 1  # undecided: one pod stays, out of traffic
-    full = status.stable is None or spec.rollout.strategy == "rolling"
-    if full or rollout.phase in ("Promoting", "Returning"):
-        return spec.replicas
-    return step_share(spec, status).candidate
+    if status.stable is not None and isinstance(phase, Starting | Stepping):
+        progress = progress_in(phase)
+        return step_share(spec, progress.step if progress is not None else None).candidate
+    return spec.replicas
 
 
-def _route(spec: DeploymentSpec, status: DeploymentStatus) -> Route | None:
-    """Return who gets the users' requests."""
-    stable, candidate, rollout = status.stable, status.candidate, status.rollout
-    if stable is None:
-        return Route(candidate.revision) if candidate is not None else None
-    if rollout is None or candidate is None or rollout.withdrawn:
-        return Route(stable.revision)
-    shared = rollout.phase == "Stepping" or (
-        rollout.phase == "Promoting" and rollout.step is not None
-    )
-    return Route(None) if shared else Route(stable.revision)
-
-
-def order_actions(snapshot: Snapshot, plan: Plan) -> list[Action]:
+def order_actions(snapshot: Snapshot, plan: Plan) -> list[ChildAction]:
     """Return the actions in the order of their effects.
 
     Growing comes first, then the route, then shrinking and removing: at no time is traffic sent
     to pods that are being taken away, and a way back moves the traffic before anything else.
     """
-    growing: list[Action] = []
-    shrinking: list[Action] = []
+    growing: list[ChildAction] = []
+    shrinking: list[ChildAction] = []
     for size in plan.sizes:
         live = snapshot.workloads.get(size.tried.revision)
         if live is None and size.replicas == 0:
@@ -116,7 +100,7 @@ def order_actions(snapshot: Snapshot, plan: Plan) -> list[Action]:
         for revision, live in sorted(snapshot.workloads.items())
         if revision not in wanted and not live.terminating
     ]
-    route: list[Action] = [plan.route] if plan.route is not None else []
+    route: list[ChildAction] = [plan.route] if plan.route is not None else []
     if shrinking:
         return [*route, *shrinking, *growing]
     return [*growing, *route]

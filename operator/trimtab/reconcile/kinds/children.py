@@ -15,8 +15,9 @@ from trimtab.api.deployment import DeploymentStatus
 from trimtab.build.service import build_metrics_service, build_service, build_token_secret
 from trimtab.build.workload import build_workload
 from trimtab.cluster.port import BY_API_KIND, WORKLOADS, Json, Key
-from trimtab.decide.rollout.children import Remove, Route, Size, order_actions, plan_children
+from trimtab.decide.rollout.children import Remove, Size, order_actions, plan_children
 from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.decide.rollout.traffic.replicas import Route
 from trimtab.errors import Conflict
 from trimtab.reconcile.kinds.applied import (
     Applied,
