@@ -52,7 +52,7 @@ def plan_children(spec: DeploymentSpec, status: DeploymentStatus, now: datetime)
     for tried in (status.last_good, status.candidate, status.stable):
         if tried is not None:
             sizes[tried.revision] = Size(tried, wanted_replicas(spec, status, tried, now))
-    return Plan(tuple(sizes.values()), way_of(spec).route(plan_traffic(status)))
+    return Plan(tuple(sizes.values()), way_of(spec).route(plan_traffic(spec, status)))
 
 
 def wanted_replicas(

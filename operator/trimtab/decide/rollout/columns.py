@@ -11,7 +11,7 @@ from trimtab.decide.rollout.gates import request_count
 from trimtab.decide.rollout.phases import phase_of, progress_in
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.steps import step_share
-from trimtab.decide.rollout.traffic.plan import Traffic, plan_traffic
+from trimtab.decide.rollout.traffic.plan import plan_traffic
 from trimtab.decide.rollout.wanted import Wanted
 
 
@@ -54,23 +54,24 @@ def _sized(snapshot: Snapshot, status: DeploymentStatus, tried: Tried) -> Tried:
 def _counted(snapshot: Snapshot, status: DeploymentStatus, tried: Tried) -> Tried:
     return _sized(snapshot, status, tried).model_copy(
         update={
-            "weight": _weight(snapshot, status, tried.revision, plan_traffic(status)),
+            "weight": _weight(snapshot, status, tried.revision),
             "share": _measured_share(snapshot, status, tried.revision),
         }
     )
 
 
-def _weight(snapshot: Snapshot, status: DeploymentStatus, revision: str, traffic: Traffic) -> str:
+def _weight(snapshot: Snapshot, status: DeploymentStatus, revision: str) -> str:
     """Return the wanted weight, with the pods that come nearest to it while both serve."""
     phase = phase_of(status)
     progress = progress_in(phase)
-    weight = f"{traffic.weight_of(revision) * 100:g}%"
+    spec = snapshot.deployment.spec
+    weight = f"{plan_traffic(spec, status).weight_of(revision) * 100:g}%"
     if phase is None or progress is None:
         return weight
     is_candidate = revision == phase.candidate.revision
     if progress.withdrawn:
         return f"{weight} until data is back" if is_candidate else weight
-    share = step_share(snapshot.deployment.spec, progress.step)
+    share = step_share(spec, progress.step)
     pods = share.candidate if is_candidate else share.stable
     return f"{weight} wanted, {pods} of {share.total} pods"
 

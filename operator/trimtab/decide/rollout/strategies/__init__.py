@@ -25,6 +25,9 @@ class Strategy(Protocol):
     def gates(self, rollout: Rollout) -> Sequence[Gate]:
         """Return what is judged in every step, and by the guard after promotion."""
 
+    def weight(self, step: StepStatus) -> float | None:
+        """Return the candidate's weight among users at a step, 0..1; None: not in the route."""
+
     def needed_share(self, rollout: Rollout, step: StepStatus | None) -> float:
         """Return the share of the requests, 0..1, that the candidate's pods must be enough for.
 

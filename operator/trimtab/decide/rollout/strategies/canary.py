@@ -26,6 +26,10 @@ class Canary:
         """Return the gates of the spec."""
         return rollout.gates
 
+    def weight(self, step: StepStatus) -> float | None:
+        """Return the weight of the step."""
+        return step.weight
+
     def needed_share(self, rollout: Rollout, step: StepStatus | None) -> float:
         """Return the weight of the step; before the first weight, that one."""
         if step is not None and step.weight > 0:

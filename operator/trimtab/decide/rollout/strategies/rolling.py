@@ -21,6 +21,10 @@ class Rolling:
         """Return none, during the rollout and after it."""
         return ()
 
+    def weight(self, step: StepStatus) -> float | None:
+        """Return the weight of the step: one that a canary was in when the spec was changed."""
+        return step.weight
+
     def needed_share(self, rollout: Rollout, step: StepStatus | None) -> float:
         """Return 1: it takes all requests at once."""
         return 1.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trimtab.api.deployment import DeploymentStatus
+from trimtab.api.deployment import DeploymentSpec, DeploymentStatus
 from trimtab.decide.rollout.phases import phase_of, progress_in
+from trimtab.decide.rollout.strategies import strategy_of
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,15 @@ class Traffic:
         return dict(self.weights).get(revision, 0.0)
 
 
-def plan_traffic(status: DeploymentStatus) -> Traffic:
-    """Return the traffic that a status means."""
+def plan_traffic(spec: DeploymentSpec, status: DeploymentStatus) -> Traffic:
+    """Return the traffic that a spec and a status mean."""
     stable, phase = status.stable, phase_of(status)
     if stable is None:
         candidate = status.candidate
         return Traffic(((candidate.revision, 1.0),) if candidate is not None else ())
-    progress = progress_in(phase)
-    if phase is None or progress is None or progress.withdrawn:
+    progress, weight = progress_in(phase), None
+    if progress is not None and not progress.withdrawn:
+        weight = strategy_of(spec.rollout).weight(progress.step)
+    if phase is None or weight is None:
         return Traffic(((stable.revision, 1.0),))
-    weight = progress.step.weight
     return Traffic(((stable.revision, 1 - weight), (phase.candidate.revision, weight)))
