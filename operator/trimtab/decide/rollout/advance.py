@@ -197,7 +197,7 @@ def full_size(spec: DeploymentSpec) -> int:
     return max(1, spec.replicas)
 
 
-def _deadline_of(spec: DeploymentSpec, phase: Phase) -> datetime:
+def deadline_of(spec: DeploymentSpec, phase: Phase) -> datetime:
     """Return when the rollout must be over; earlier pauses do not count."""
     return phase.started + spec.rollout.deadline + timedelta(seconds=phase.paused_seconds)
 
@@ -206,7 +206,7 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     """End a rollout that could not be judged, started or promoted in time."""
     if phase.pause is not None:
         return
-    deadline = _deadline_of(draft.spec, phase)
+    deadline = deadline_of(draft.spec, phase)
     if draft.now < deadline:
         draft.wake_by(deadline)
         return
