@@ -14,6 +14,7 @@ from trimtab.cli.artifacts import read_baseline
 from trimtab.cli.replay_output import as_json, as_text
 from trimtab.decide.drift.policy import HOURLY_LABELS_FROM
 from trimtab.errors import SpecError
+from trimtab.replay.columns import Columns
 from trimtab.replay.counting import Counting
 from trimtab.replay.data_watch import DataWatch
 from trimtab.replay.looks import replay
@@ -22,7 +23,7 @@ from trimtab.replay.openmetrics import read_scrapes
 from trimtab.replay.plot import SUFFIXES, plot
 from trimtab.replay.prometheus_range import TOKEN_VARIABLE, Access, Span, open_reader, read_range
 from trimtab.replay.recording import Recording
-from trimtab.replay.rows import Columns, Reference, names, record
+from trimtab.replay.rows import Reference, names, record
 from trimtab.simulation.manifests import documents_of, yaml_files
 
 WRONG_INPUT = 2

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from trimtab.api.drift_policy import DriftPolicy, Signal
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Finding, Series, SeriesKey
+from trimtab.contract.metrics import Series, SeriesKey
+from trimtab.decide.drift.counts import Finding
 from trimtab.decide.drift.signals.data import DataState, data_finding, watch_data, watched_series
 
 USUAL_INTERVAL = 5.0

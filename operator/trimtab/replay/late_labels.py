@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from trimtab.contract import metrics
+from trimtab.contract.metrics import SeriesKey
 from trimtab.decide.drift.counts import predicted_rows
-from trimtab.replay.recording import RecordedLabels, SeriesKey, shown, time_of
+from trimtab.replay.recording import RecordedLabels, shown, time_of
 from trimtab.telemetry.hours import HourStore
 
 KEY = "recording"

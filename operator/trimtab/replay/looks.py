@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from trimtab.api.drift_policy import DriftPolicy, Signal, SignalKind, SignalStatus
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.contract.artifact import Baseline
+from trimtab.contract.metrics import Series, SeriesKey
 from trimtab.decide.drift.counts import Finding
 from trimtab.decide.drift.policy import (
     LabelledWindow,
@@ -30,8 +31,6 @@ from trimtab.replay.recording import (
     RecordedLabels,
     RecordedWindow,
     Recording,
-    Series,
-    SeriesKey,
 )
 
 PROCESS = "recording"

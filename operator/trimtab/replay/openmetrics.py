@@ -22,12 +22,12 @@ from typing import TextIO
 
 import numpy as np
 
+from trimtab.contract.metrics import Labels
 from trimtab.errors import SpecError
 from trimtab.replay.counting import Counting
 from trimtab.replay.matching import Matchers
 from trimtab.replay.processes import WANTED, Processes
 from trimtab.telemetry.exposition import MalformedExpositionError, read_labels
-from trimtab.telemetry.port import Labels
 from trimtab.telemetry.prometheus_answer import RawSeries, source_of
 
 STDIN = "-"

@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 
 from trimtab.api.drift_policy import DriftPolicy, SignalKind
 from trimtab.contract.artifact import Baseline, class_slice
+from trimtab.contract.metrics import Series
 from trimtab.decide.drift.counts import Finding
 from trimtab.decide.model_version import score_of_baseline
-
-SeriesKey = tuple[str, frozenset[tuple[str, str]]]
-Series = Mapping[SeriesKey, float]
 
 MOST_WINDOWS = 100_000
 

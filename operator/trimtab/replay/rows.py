@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.contract.metrics import Series
 from trimtab.decide.drift.policy import HOURLY_LABELS_FROM
 from trimtab.errors import SpecError
+from trimtab.replay.columns import Columns
 from trimtab.replay.recording import (
     MOST_WINDOWS,
     RecordedLabels,
     RecordedWindow,
     Recording,
-    Series,
     shown,
 )
 
@@ -26,23 +27,6 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of columns. `probability`: of the second class, or one a class in order of classes."""
-
-    prediction: str
-    time: str | None = None
-    probability: tuple[str, ...] = ()
-    label: str | None = None
-    features: tuple[str, ...] = ()
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """All that rows must have."""
-        found = (self.prediction, *self.probability, *self.features)
-        return (*found, *(name for name in (self.time, self.label) if name is not None))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trimtab.contract import metrics
+from trimtab.contract.metrics import Series
 
-Labels = frozenset[tuple[str, str]]
-SeriesKey = tuple[str, Labels]
-Series = Mapping[SeriesKey, float]
 Verdict = Literal["Stable", "Drifting", "InsufficientData", "NoData"]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Series, SeriesKey
+from trimtab.contract.metrics import Series, SeriesKey
 
 KEPT_LAYOUTS = 64
 Floats = NDArray[np.float64]

@@ -28,8 +28,9 @@ from trimtab.api.drift_policy import (
 )
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.contract.artifact import Baseline, class_slice
+from trimtab.contract.metrics import Series
 from trimtab.decide.drift.budget import QUARTER, budget_after
-from trimtab.decide.drift.counts import Finding, Series, predicted_rows
+from trimtab.decide.drift.counts import Finding, predicted_rows
 from trimtab.decide.drift.rules import (
     RetrainRequest,
     SkipRetrain,

@@ -14,7 +14,8 @@ from trimtab.api.model_version import ModelVersion
 from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, Key
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, class_slice
-from trimtab.decide.drift.counts import Finding, Series, SeriesKey, predicted_rows
+from trimtab.contract.metrics import Series, SeriesKey
+from trimtab.decide.drift.counts import Finding, predicted_rows
 from trimtab.decide.drift.policy import LabelledWindow, Target, WindowView, counts_labels_by_hour
 from trimtab.decide.drift.signals.data import DataState, data_finding, watch_data, watched_series
 from trimtab.decide.drift.windows import label_window

@@ -15,7 +15,8 @@ from typing import Any
 from trimtab.api.drift_policy import Signal
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Finding, Series, SeriesKey
+from trimtab.contract.metrics import Series, SeriesKey
+from trimtab.decide.drift.counts import Finding
 from trimtab.stats.change import DetectorState, reference_upper_bound, update
 from trimtab.stats.counts import NOTHING, BadTotal
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Finding, Series, by_bin, by_class
+from trimtab.contract.metrics import Series
+from trimtab.decide.drift.counts import Finding, by_bin, by_class
 from trimtab.decide.drift.histograms import Histograms, feature_histograms
 from trimtab.stats.distance import ROWS_PER_BIN, ToleranceTest, needed_rows, tolerance_test
 from trimtab.stats.holm import holm_rejects

@@ -17,7 +17,8 @@ import numpy as np
 from trimtab.api.drift_policy import ERROR_METRICS, MetricName
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Finding, Series, by_bin, by_class, family, total
+from trimtab.contract.metrics import Series
+from trimtab.decide.drift.counts import Finding, by_bin, by_class, family, total
 from trimtab.stats.quality import (
     LARGEST_FULL_MATRIX,
     Confusion,
