@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.cli.artifacts import read_baseline
 from trimtab.cli.replay_output import as_json, as_text
-from trimtab.decide.drift.policy import HOURLY_LABELS_FROM
+from trimtab.decide.drift.windows import late_label_delay
 from trimtab.errors import SpecError
 from trimtab.replay.columns import Columns
 from trimtab.replay.counting import Counting
-from trimtab.replay.data_watch import DataWatch
+from trimtab.replay.data_watch import ReadingsWatch
 from trimtab.replay.looks import replay
 from trimtab.replay.matching import Matchers
 from trimtab.replay.openmetrics import read_scrapes
@@ -125,16 +125,15 @@ async def run_replay(options: argparse.Namespace) -> int:
 
 
 async def _record(options: argparse.Namespace, policy: DriftPolicy) -> Recording:
-    delay = max((s.label_delay for s in policy.spec.signals if s.label_delay), default=None)
     if options.rows is not None:
-        return _of_rows(options, policy, delay)
+        return _of_rows(options, policy)
     if options.baseline is None:
         raise SpecError("recorded counters need --baseline, which their bins are of")
     matchers = Matchers(options.of_namespace, options.pod_regex, options.labels)
     baseline = read_baseline(options.baseline, options.credentials)
-    late = delay if delay is not None and delay >= HOURLY_LABELS_FROM else None
-    watch = DataWatch(policy, baseline)
-    counting = Counting(policy.spec.window, baseline.digest, late, watch)
+    watch = ReadingsWatch(policy.spec, baseline)
+    delay = late_label_delay(policy.spec)
+    counting = Counting(policy.spec.window, baseline.digest, delay, watch)
     until: float | None = None
     if options.prometheus is None:
         notes = read_scrapes(options.openmetrics, matchers, counting)
@@ -154,9 +153,8 @@ async def _record(options: argparse.Namespace, policy: DriftPolicy) -> Recording
     return Recording(baseline, windows, tuple(notes), labels, counting.data())
 
 
-def _of_rows(
-    options: argparse.Namespace, policy: DriftPolicy, delay: timedelta | None
-) -> Recording:
+def _of_rows(options: argparse.Namespace, policy: DriftPolicy) -> Recording:
+    delay = max((s.label_delay for s in policy.spec.signals if s.label_delay), default=None)
     reference = Reference(options.reference, options.reference_rows, options.reference_until)
     if reference == Reference():
         raise SpecError("rows need a reference: --reference, --reference-rows or --reference-until")

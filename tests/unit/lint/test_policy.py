@@ -19,9 +19,9 @@ from trimtab.contract.artifact import (
     Signature,
     Tensor,
 )
-from trimtab.decide.drift.policy import SMALLEST_ALPHA, alpha_of_look
-from trimtab.decide.drift.signals.distances import judge_inputs
-from trimtab.lint.model import POD_LABEL_DELAY, Facts
+from trimtab.decide.drift.budget import SMALLEST_ALPHA, alpha_of_look
+from trimtab.decide.drift.signals.inputs import judge_inputs
+from trimtab.lint.facts import POD_LABEL_DELAY, Facts
 from trimtab.lint.policy import policy_remarks
 from trimtab.lint.remarks import Remark
 from trimtab.serving.settings import Settings
@@ -101,7 +101,7 @@ def test_the_figure_is_the_one_that_the_verdict_asks_for() -> None:
         {("trimtab_feature_bin_total", frozenset({("feature", "a"), ("bin", "0")})): 1.0},
         known,
         0.02,
-        alpha_of_look(one),
+        alpha_of_look(one.spec),
     )
     (note,) = policy_remarks(one, Facts(baseline=known))
     assert f"needs {finding.needed} rows" in note.message
@@ -131,7 +131,7 @@ def test_a_budget_too_strict_for_the_rows_says_which_would_do() -> None:
 def test_a_budget_that_no_test_can_keep() -> None:
     one = policy(window="1s", season="1s", falseAlarms={"perQuarter": 1e-6})
     assert remarks(one) == [("warning", "budget", "spec.falseAlarms.perQuarter")]
-    assert alpha_of_look(one) == SMALLEST_ALPHA
+    assert alpha_of_look(one.spec) == SMALLEST_ALPHA
 
 
 def test_a_baseline_too_small_for_the_budget_is_one_that_no_traffic_helps() -> None:
