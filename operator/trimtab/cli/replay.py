@@ -181,19 +181,19 @@ def _span(options: argparse.Namespace) -> Span:
 
 def read_policy(path: Path) -> DriftPolicy:
     """Return the one DriftPolicy of a file; SpecError if there is none, more, or a wrong one."""
-    found = [
+    documents = [
         document
         for file in yaml_files([path])
         for document in documents_of(file)
         if document.get("kind") == "DriftPolicy"
     ]
-    if len(found) != 1:
-        raise SpecError(f"{path}: one DriftPolicy is expected, there are {len(found)}")
-    metadata = found[0].get("metadata")
+    if len(documents) != 1:
+        raise SpecError(f"{path}: one DriftPolicy is expected, there are {len(documents)}")
+    metadata = documents[0].get("metadata")
     if isinstance(metadata, dict):
         metadata.setdefault("namespace", "default")
     try:
-        return DriftPolicy.model_validate(found[0])
+        return DriftPolicy.model_validate(documents[0])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -208,20 +208,20 @@ def _count(text: str) -> int:
 
 def _time(text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-01-31") from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _labels(text: str) -> dict[str, str]:
-    found = {}
+    labels = {}
     for part in names(text):
         name, is_there, value = part.partition("=")
         if not is_there:
             raise argparse.ArgumentTypeError(f"{part!r} is not a label such as job=pods")
-        found[name.strip()] = value.strip()
-    return found
+        labels[name.strip()] = value.strip()
+    return labels
 
 
 def _picture(text: str) -> Path:
