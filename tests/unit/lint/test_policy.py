@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -258,6 +259,15 @@ def test_labels_later_than_the_pods_take_them() -> None:
     assert remarks(late) == [("error", "labels", "spec.signals[0].labelDelay")]
     assert remarks(late, pod_label_delay=POD_LABEL_DELAY * 2) == []
     assert remarks(policy(outcomes("accuracy", labelDelay="48h"))) == []
+
+
+def test_labels_of_a_window_that_ends_within_an_hour_are_waited_for_by_whole_hours() -> None:
+    """As the operator judges them: a window of 90 minutes has the labels of two hours."""
+    late = policy(outcomes("accuracy", labelDelay="1h"), window="90m", season="90m")
+    assert remarks(late, pod_label_delay=timedelta(hours=3)) == []
+    remark = only(late, pod_label_delay=timedelta(hours=3) - timedelta(minutes=1))
+    assert (remark.severity, remark.rule) == ("error", "labels")
+    assert "until 3h after its first row" in remark.message
 
 
 def test_classes_of_late_labels_are_told_of_few_classes_only() -> None:
