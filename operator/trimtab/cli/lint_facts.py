@@ -23,7 +23,7 @@ from trimtab.cli.manifest_check import read_object
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.errors import SpecError
-from trimtab.lint.model import POD_LABEL_DELAY, Facts
+from trimtab.lint.facts import POD_LABEL_DELAY, Facts
 from trimtab.lint.remarks import Remark, Severity
 from trimtab.reconcile.kinds.drift_policy import selects
 

@@ -1,4 +1,4 @@
-"""The verdict of inputs and predictions on one completed window of counts.
+"""What inputs and predictions share: did any of several histograms move from the baseline?
 
     n too small and nothing proven -> InsufficientData{n, needed}
     nothing to compare             -> NoData{reason}
@@ -10,17 +10,29 @@ never come here, only counts that add up (statistics.md §4, §5).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.contract import metrics
+from trimtab.api.conditions import ConditionType, EventReason
+from trimtab.api.drift_policy import Signal
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Finding, Series, by_bin, by_class
-from trimtab.decide.drift.histograms import Histograms, feature_histograms
-from trimtab.stats.distance import ROWS_PER_BIN, ToleranceTest, needed_rows, tolerance_test
+from trimtab.contract.metrics import Series
+from trimtab.decide.drift.finding import Finding
+from trimtab.decide.drift.histograms import Histograms
+from trimtab.decide.drift.signals.signal import Demand, WindowSignal
+from trimtab.decide.drift.snapshot import WatchedDeployment, WindowView
+from trimtab.stats.distance import (
+    DEFAULT_BINS,
+    ROWS_PER_BIN,
+    ToleranceTest,
+    needed_rows,
+    tolerance_test,
+)
 from trimtab.stats.holm import holm_rejects
 
 DEFAULT_TOLERANCE = 0.02
@@ -30,35 +42,64 @@ PSI_TO_FIND = 0.1
 TOP_FEATURES = 5
 
 
-def judge_inputs(counts: Series, baseline: Baseline, tolerance: float, alpha: float) -> Finding:
-    """Did any feature move by more than `tolerance` (PSI) from the baseline?"""
-    groups = feature_histograms(counts, baseline)
-    if not groups:
-        return Finding("NoData", "NoSeries: the baseline has no feature with two bins or more")
-    return _judge_histograms("input", groups, tolerance, alpha)
+def tolerance_of(signal: Signal) -> float:
+    """Return the PSI below which a shift is nobody's business."""
+    return DEFAULT_TOLERANCE if signal.tolerance is None else signal.tolerance
 
 
-def judge_predictions(
-    counts: Series, baseline: Baseline, tolerance: float, alpha: float
-) -> Finding:
-    """Did scores or predicted classes move by more than `tolerance` (PSI) from the baseline?"""
-    groups = []
-    if len(baseline.score_counts) >= 2:
-        scores = by_bin(counts, metrics.SCORE_BIN, len(baseline.score_counts))
-        groups.append(_one("score", baseline.score_counts, scores))
-    if len(baseline.predicted_counts) >= 2:
-        predicted = by_class(counts)
-        current = [predicted.get(name, 0.0) for name in baseline.predicted_counts]
-        groups.append(_one("class", list(baseline.predicted_counts.values()), current))
-    if not groups:
-        return Finding("NoData", "NoSeries: the baseline has no bins of scores or classes")
-    return _judge_histograms("prediction", groups, tolerance, alpha)
+def shift_to_find(tolerance: float) -> float:
+    """Return the PSI that rows are asked for until it would be seen."""
+    return max(PSI_TO_FIND, 2 * tolerance)
 
 
-# --- inside -------------------------------------------------------------------------------------
+class ShiftSignal(WindowSignal):
+    """A signal that compares histograms with those of the baseline."""
+
+    event = EventReason.DRIFT_DETECTED
+    condition = ConditionType.DRIFT_DETECTED
+    nothing_to_compare: ClassVar[str]
+    """What is said of a baseline without histograms."""
+
+    @abstractmethod
+    def bins_of(self, baseline: Baseline) -> list[int]:
+        """Return the number of bins of each histogram that is tested."""
+
+    @abstractmethod
+    def judge_counts(
+        self, counts: Series, baseline: Baseline, tolerance: float, alpha: float
+    ) -> Finding:
+        """Return what the counts of one window say."""
+
+    def judge_window(
+        self, signal: Signal, window: WindowView, watched: WatchedDeployment, alpha: float
+    ) -> Finding:
+        """Return what one window says; without a baseline there is nothing to compare with."""
+        if window.counts is None:
+            return Finding("NoData", window.silence)
+        if watched.baseline is None:
+            return Finding("NoData", f"NoSeries: {watched.baseline_missing}")
+        return self.judge_counts(window.counts, watched.baseline, tolerance_of(signal), alpha)
+
+    def tested_bins(self, baseline: Baseline | None) -> list[int]:
+        """Return the same as `bins_of`, or one usual histogram where no baseline says."""
+        return (self.bins_of(baseline) if baseline is not None else []) or [DEFAULT_BINS]
+
+    def demand(
+        self, signal: Signal, baseline: Baseline | None, score: float | None
+    ) -> Demand | None:
+        """Return the rows with which the shift that is looked for would be seen."""
+        bins, shift = self.tested_bins(baseline), shift_to_find(tolerance_of(signal))
+        return Demand(
+            lambda alpha: needed_rows(shift, max(bins), alpha / len(bins)), f"a PSI of {shift:g}"
+        )
+
+    def value_name(self, signal: Signal) -> str:
+        """Return the name of the distance."""
+        return "PSI"
 
 
-def _one(name: str, baseline: Sequence[float], current: Sequence[float]) -> Histograms:
+def one_histogram(name: str, baseline: Sequence[float], current: Sequence[float]) -> Histograms:
+    """Return the counts [B] of one variable at training and now."""
     rows = (np.array([counts], dtype=np.float64) for counts in (baseline, current))
     return Histograms((name,), *rows)
 
@@ -73,7 +114,7 @@ class _Tested:
     threshold: NDArray[np.float64]
 
 
-def _judge_histograms(
+def judge_histograms(
     what: str, groups: Sequence[Histograms], tolerance: float, alpha: float
 ) -> Finding:
     n = int(max(group.n.max() for group in groups))
@@ -82,7 +123,7 @@ def _judge_histograms(
     features = sum(len(group.names) for group in groups)
     most_bins = max(group.baseline.shape[1] for group in groups)
     level = alpha / features
-    needed = needed_rows(max(PSI_TO_FIND, 2 * tolerance), most_bins, level)
+    needed = needed_rows(shift_to_find(tolerance), most_bins, level)
     tested = _tested(groups, tolerance, level)
     if not tested.names:
         return Finding(

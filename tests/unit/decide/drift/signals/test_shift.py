@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from tests.unit.drift_counts import Series, baseline, series, window_counts
 
 from trimtab.contract import metrics
-from trimtab.decide.drift.signals.distances import judge_inputs, judge_predictions
-from trimtab.decide.drift.signals.quality import Standard, judge_quality
+from trimtab.decide.drift.signals.harm import Standard
+from trimtab.decide.drift.signals.inputs import judge_inputs
+from trimtab.decide.drift.signals.predictions import judge_predictions
+from trimtab.decide.drift.signals.quality import judge_quality
 
 BASELINE = baseline()
 ALPHA = 0.001
