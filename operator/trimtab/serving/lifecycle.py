@@ -19,12 +19,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from trimtab.serving.access_log import AccessLogger
 from trimtab.serving.backstage import Backstage
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
-from trimtab.serving.inference import Inference
-from trimtab.serving.port import Bounds, Port
-from trimtab.serving.served import Loaded, Served
+from trimtab.serving.http.access_log import AccessLogger
+from trimtab.serving.http.listener import Bounds, Port
+from trimtab.serving.inference.routes import Inference
+from trimtab.serving.inference.served import Loaded, Served
 from trimtab.serving.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from tests.unit.serving.loopback import (
 from tests.unit.serving.stored import Stored, model_of, store, with_digest
 
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
-from trimtab.serving.model import Matrix, Prediction
+from trimtab.serving.model.base import Matrix, Prediction
 from trimtab.serving.settings import Settings, read_settings
 
 
