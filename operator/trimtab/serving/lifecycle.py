@@ -22,7 +22,8 @@ from typing import Final
 from trimtab.serving.backstage import Backstage
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
 from trimtab.serving.http.access_log import AccessLogger
-from trimtab.serving.http.listener import Bounds, Port
+from trimtab.serving.http.connection import Bounds
+from trimtab.serving.http.listener import Listener
 from trimtab.serving.inference.routes import Inference
 from trimtab.serving.inference.served import Loaded, Served
 from trimtab.serving.settings import Settings
@@ -52,8 +53,8 @@ class Server:
             idle_seconds=settings.idle_seconds,
             drain_linger_seconds=settings.drain_linger_seconds,
         )
-        self.front = Port(self.inference, bounds)
-        self.back = Port(backstage, bounds)
+        self.front = Listener(self.inference, bounds)
+        self.back = Listener(backstage, bounds)
         self.inference_port = 0
         self.metrics_port = 0
         self._sweeper: asyncio.Task[None] | None = None
@@ -139,9 +140,9 @@ async def run(settings: Settings, stop: asyncio.Event, *, started: float) -> Non
         await server.close()
 
 
-async def _listening(port: Port, host: str | None, number: int, name: str) -> int:
+async def _listening(listener: Listener, host: str | None, number: int, name: str) -> int:
     try:
-        return await port.listen(host, number)
+        return await listener.listen(host, number)
     except OSError as error:
         where = f"{host or '*'}:{number}"
         raise SettingsInvalid(f"TRIMTAB_{name}: {where} cannot be listened on: {error}") from error

@@ -18,22 +18,21 @@ import asyncio
 import logging
 import random
 from collections import deque
+from dataclasses import dataclass
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, Protocol, cast
 
 import httptools
 
 from trimtab.serving.http.heads import framing_of, is_host, path_of
 from trimtab.serving.http.messages import (
     CLIENT_LEFT,
+    Application,
     Request,
     Response,
     error_response,
 )
 from trimtab.serving.http.sockets import say_goodbye
-
-if TYPE_CHECKING:
-    from trimtab.serving.http.listener import Port
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +45,41 @@ RECENT_SECONDS: Final = 1.0
 _FREE: Final = float("inf")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one port allows. Durations in seconds."""
+
+    max_body_bytes: int
+    max_connections: int
+    receive_seconds: float
+    connection_seconds: float
+    idle_seconds: float
+    drain_linger_seconds: float
+
+
+class Owner(Protocol):
+    """Who accepted a connection, keeps count of it and says when to end it."""
+
+    application: Application
+    bounds: Bounds
+    draining: bool
+
+    def lifetime(self) -> float:
+        """Return the seconds after which a new connection is not kept alive any more."""
+
+    def add(self, connection: Connection) -> bool:
+        """Count a connection; False when there are too many."""
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+
+
 class Connection(asyncio.Protocol):
     """One TCP connection."""
 
-    def __init__(self, port: Port) -> None:
-        self._port = port
-        self._application = port.application
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._application = owner.application
         self._parser = httptools.HttpRequestParser(self)
         self._receiving: Request | None = None
         self._first = b""  # of the body; most bodies come in one piece
@@ -76,15 +104,15 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._retire_at = self._idle_since + self._port.lifetime()
-        if not self._port.add(self):
+        self._retire_at = self._idle_since + self._owner.lifetime()
+        if not self._owner.add(self):
             full = error_response(503, "too many connections", b"retry-after: 1\r\n")
             self._transport.write(full.encoded(close=True, without_body=False))
             self._deaf = True
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._port.remove(self)
+        self._owner.remove(self)
         self._deaf = True
         for request in (self._answering, *self._waiting, self._receiving):
             if request is not None and not request.abandoned:
@@ -196,7 +224,7 @@ class Connection(asyncio.Protocol):
             request.refusal = request.refusal or self._ill_hosted(headers)
         self._upgrading = b"upgrade" in headers and self._parser.should_upgrade()
         length = headers.get(b"content-length", b"0")
-        if int(length) > self._port.bounds.max_body_bytes:
+        if int(length) > self._owner.bounds.max_body_bytes:
             self._refuse_rest(self._too_long())
         elif self._told_bytes - self._head_start > MAX_HEAD_BYTES:
             self._refuse_rest(_head_too_long())
@@ -228,7 +256,7 @@ class Connection(asyncio.Protocol):
         if self._receiving is None:
             return
         self._body_bytes += len(chunk)
-        if self._body_bytes > self._port.bounds.max_body_bytes:
+        if self._body_bytes > self._owner.bounds.max_body_bytes:
             self._refuse_rest(self._too_long())
         elif self._receiving.refusal is None:
             if self._first:
@@ -282,7 +310,7 @@ class Connection(asyncio.Protocol):
             request.answer(error_response(500, "the request could not be answered"))
 
     def _deliver(self, request: Request, response: Response) -> None:
-        leave = self._port.draining or monotonic() >= self._retire_at
+        leave = self._owner.draining or monotonic() >= self._retire_at
         close = not request.keep_alive or (leave and not self._waiting)
         encoded = response.encoded(close=close, without_body=request.method == "HEAD")
         self._transport.write(encoded)
@@ -330,7 +358,7 @@ class Connection(asyncio.Protocol):
         self._enqueue(request)
 
     def _too_long(self) -> Response:
-        limit = self._port.bounds.max_body_bytes
+        limit = self._owner.bounds.max_body_bytes
         return error_response(413, f"the body is longer than {limit} bytes")
 
     # Time.
@@ -342,12 +370,12 @@ class Connection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Close or refuse what has taken too long."""
-        bounds = self._port.bounds
+        bounds = self._owner.bounds
         if now - self._stalled_since > bounds.receive_seconds:
             self._transport.abort()
         elif self.is_idle:
             idle = now - self._idle_since
-            if self._port.draining:
+            if self._owner.draining:
                 allowed = NEW_IN_DRAIN_SECONDS
             else:
                 allowed = bounds.idle_seconds if now >= self._retire_at else _FREE
@@ -361,7 +389,7 @@ class Connection(asyncio.Protocol):
 
     def drain(self, now: float) -> None:
         """Close the connection soon, unless it is answered with close before."""
-        half = self._port.bounds.drain_linger_seconds / 2
+        half = self._owner.bounds.drain_linger_seconds / 2
         soon = random.uniform(0.0, half)
         if now - self._idle_since < RECENT_SECONDS:
             soon += half

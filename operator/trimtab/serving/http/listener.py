@@ -1,31 +1,18 @@
-"""A listening port with its bounds and its connections."""
+"""A listening port and the connections that it accepted."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
 from time import monotonic
 
-from trimtab.serving.http.connection import Connection
+from trimtab.serving.http.connection import Bounds, Connection
 from trimtab.serving.http.messages import Application
 from trimtab.serving.http.sockets import listening_socket
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What one port allows. Durations in seconds."""
-
-    max_body_bytes: int
-    max_connections: int
-    receive_seconds: float
-    connection_seconds: float
-    idle_seconds: float
-    drain_linger_seconds: float
-
-
-class Port:
-    """A listening port with its connections."""
+class Listener:
+    """A listening port with its connections; each of them is bounded by `bounds`."""
 
     def __init__(self, application: Application, bounds: Bounds) -> None:
         self.application = application
@@ -37,11 +24,11 @@ class Port:
 
     async def listen(self, host: str | None, port: int) -> int:
         """Start listening; return the port number (useful when 0 was asked for)."""
-        listener = listening_socket(host, port)
+        listening = listening_socket(host, port)
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self), sock=listener
+            lambda: Connection(self), sock=listening
         )
-        number: int = listener.getsockname()[1]
+        number: int = listening.getsockname()[1]
         return number
 
     def lifetime(self) -> float:
