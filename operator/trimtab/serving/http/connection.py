@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._retire_at = self._idle_since + self._owner.lifetime()
         if not self._owner.add(self):
             full = error_response(503, "too many connections", b"retry-after: 1\r\n")
-            self._transport.write(full.encoded(close=True, without_body=False))
+            self._write(full.head(close=True), full.body)
             self._deaf = True
             self._transport.close()
 
@@ -312,11 +312,21 @@ class Connection(asyncio.Protocol):
     def _deliver(self, request: Request, response: Response) -> None:
         leave = self._owner.draining or monotonic() >= self._retire_at
         close = not request.keep_alive or (leave and not self._waiting)
-        encoded = response.encoded(close=close, without_body=request.method == "HEAD")
-        self._transport.write(encoded)
+        body = b"" if request.method == "HEAD" else response.body
+        size = self._write(response.head(close=close), body)
+        self._answered(request, response.status, size, close=close)
+
+    def _write(self, head: bytes, body: bytes) -> int:
+        """Put an answer on the wire; return its bytes."""
+        answer = head + body
+        self._transport.write(answer)
+        return len(answer)
+
+    def _answered(self, request: Request, status: int, size: int, *, close: bool) -> None:
+        """Go on behind an answer of which the last byte was written."""
         request.abandoned = True  # answered once
         self._answering = None
-        self._application.finished(request, response.status, len(encoded))
+        self._application.finished(request, status, size)
         if close:
             self._end(request)
         elif self._waiting:

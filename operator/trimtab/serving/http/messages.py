@@ -21,7 +21,10 @@ _STATUS_LINES: Final = {
 
 
 class Response:
-    """A whole answer; `headers` are further raw lines, each with its line end."""
+    """An answer whose body is whole, so that its head says the length.
+
+    `headers` are further raw lines, each with its line end.
+    """
 
     __slots__ = ("body", "content_type", "headers", "status")
 
@@ -33,15 +36,14 @@ class Response:
         self.content_type = content_type
         self.headers = headers
 
-    def encoded(self, *, close: bool, without_body: bool) -> bytes:
-        """Return the bytes on the wire."""
+    def head(self, *, close: bool) -> bytes:
+        """Return what goes on the wire before the body."""
         return b"".join(
             (
                 _STATUS_LINES[self.status],
                 b"content-type: %b\r\ncontent-length: %d\r\n" % (self.content_type, len(self.body)),
                 self.headers,
                 b"connection: close\r\n\r\n" if close else b"\r\n",
-                b"" if without_body else self.body,
             )
         )
 
