@@ -21,7 +21,8 @@ from trimtab.serving.inference.outputs import Outputs
 from trimtab.serving.inference.samples import sample_rows
 from trimtab.serving.inference.validation import Inputs
 from trimtab.serving.model.artifact import Artifact, bring_artifact
-from trimtab.serving.model.base import Matrix, Model, Prediction, load_model, no_bins
+from trimtab.serving.model.base import Matrix, Model, Prediction, no_bins
+from trimtab.serving.model.load import load_model
 from trimtab.serving.settings import Settings
 
 WARM_UP_ROWS: Final = (1, 1, 8)

@@ -50,9 +50,9 @@ def check_signature(signature: Signature) -> None:
         raise _malformed(
             f"{SIGNATURE}: inputs: {elements} elements a row, at most {MAX_ELEMENTS} are served"
         )
-    known = _Elements(signature.inputs)
+    inputs = _Elements(signature.inputs)
     for tensor in signature.inputs:
-        other = known.get(tensor.name)
+        other = inputs.get(tensor.name)
         if not tensor.shape and other is not None and other is not tensor:
             raise _malformed(
                 f"{SIGNATURE}: inputs: {tensor.name!r} is also an element of {other.name!r}"
@@ -65,10 +65,10 @@ def check_signature(signature: Signature) -> None:
 def check_baseline(baseline: Baseline, signature: Signature) -> None:
     """Raise ArtifactRefused where `baseline` is broken, or one of another model."""
     _check_unique(f"{BASELINE}: features", [feature.name for feature in baseline.features])
-    known = _Elements(signature.inputs)
+    inputs = _Elements(signature.inputs)
     for feature in baseline.features:
         place = f"{BASELINE}: features: {feature.name}"
-        tensor = known.get(feature.name)
+        tensor = inputs.get(feature.name)
         if tensor is None:
             raise _other(f"{place}: the signature has no such input")
         if len(feature.counts) > MAX_BINS:
@@ -134,10 +134,10 @@ def _check_all_watched(features: Sequence[_Feature], signature: Signature) -> No
     if not features:
         log.warning("%s names no feature: none is counted in bins", BASELINE)
         return
-    known = {feature.name for feature in features}
+    counted = {feature.name for feature in features}
     watched = _names(tensor for tensor in signature.inputs if tensor.watched)
     for name in islice(watched, MAX_FEATURES):
-        if name not in known:
+        if name not in counted:
             raise _other(f"{BASELINE}: features: {name!r} of the signature is missing")
 
 
@@ -177,14 +177,14 @@ def _check_calibration(baseline: Baseline, signature: Signature) -> None:
 
 
 def _check_residuals(baseline: Baseline, signature: Signature) -> None:
-    known = baseline.residuals
-    if known is None:
+    residuals = baseline.residuals
+    if residuals is None:
         return
     place = f"{BASELINE}: residuals"
     if signature.task != "regression":
         raise _other(f"{place}: the signature is no regression")
-    _check_counts(f"{place}: rows", known.rows, baseline.n)
-    for sums in (known.rows, known.absolute, known.squares, known.fourth):
+    _check_counts(f"{place}: rows", residuals.rows, baseline.n)
+    for sums in (residuals.rows, residuals.absolute, residuals.squares, residuals.fourth):
         if len(sums) != len(baseline.score_counts):
             raise _malformed(f"{place}: {len(sums)} bins, the score has others")
         if not all(isfinite(one) and one >= 0 for one in sums):

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
-from trimtab.serving.errors import ArtifactRefused, ModelFailed
-from trimtab.serving.model.artifact import Artifact
+from trimtab.serving.errors import ModelFailed
 from trimtab.serving.model.calibration import Floats, calibrated
 
 Matrix = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
@@ -123,12 +122,12 @@ class Model:
         _check(raw, (len(rows), self._classes))
         if predicted is None:
             predicted = raw.argmax(axis=1)
-        known = calibrated(raw, self._calibration)
-        sure = known[np.arange(len(rows)), predicted]
+        mapped = calibrated(raw, self._calibration)
+        sure = mapped[np.arange(len(rows)), predicted]
         return Prediction(
             predicted=predicted,
             probabilities=raw,
-            calibrated=known,
+            calibrated=mapped,
             bins=np.minimum(sure * PROBABILITY_BINS, PROBABILITY_BINS - 1).astype(np.uint8),
             score=raw[:, 1] if self._classes == 2 else raw.max(axis=1),
         )
@@ -137,25 +136,6 @@ class Model:
 def no_bins(rows: int) -> bytes:
     """Return the bins of a model without probabilities."""
     return bytes([NO_BIN]) * rows
-
-
-def load_model(artifact: Artifact, *, trust_pickle: bool) -> Model:
-    """Load a verified model; raise ArtifactRefused with the reason in words."""
-    wanted = artifact.manifest.format
-    estimator: Estimator
-    if wanted == "sklearn":
-        from trimtab.serving.model.sklearn import load_sklearn
-
-        estimator = load_sklearn(artifact, trust_pickle=trust_pickle)
-    elif wanted == "onnx":
-        from trimtab.serving.model.onnx import load_onnx
-
-        estimator = load_onnx(artifact)
-    else:
-        raise ArtifactRefused(
-            "FormatUnknown", f"this image serves sklearn and onnx models, not {wanted}"
-        )
-    return Model(estimator, artifact.signature, artifact.baseline)
 
 
 def _check(answers: Floats, shape: tuple[int, ...]) -> None:

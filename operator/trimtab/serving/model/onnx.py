@@ -30,25 +30,28 @@ class OnnxEstimator:
 
     def values(self, rows: Matrix) -> Floats:
         """Return the values of a regression (n, T)."""
-        found = self._graph.answers(rows).values
-        assert found is not None
-        return found
+        values = self._graph.answers(rows).values
+        assert values is not None
+        return values
 
     def chosen(self, rows: Matrix) -> NDArray[np.intp]:
         """Return the indices of the graph's labels (n,)."""
-        found = self._graph.answers(rows).chosen
-        assert found is not None
-        return found
+        chosen = self._graph.answers(rows).chosen
+        assert chosen is not None
+        return chosen
 
     def probable(self, rows: Matrix) -> tuple[Floats, NDArray[np.intp] | None]:
         """Return probabilities (n, K) and the graph's labels."""
-        found = self._graph.answers(rows)
-        assert found.probabilities is not None
-        return found.probabilities, found.chosen
+        answers = self._graph.answers(rows)
+        assert answers.probabilities is not None
+        return answers.probabilities, answers.chosen
 
 
-def load_onnx(artifact: Artifact) -> OnnxEstimator:
-    """Load a verified graph; raise ArtifactRefused with the reason in words."""
+def load(artifact: Artifact, *, trust_pickle: bool) -> OnnxEstimator:
+    """Load a verified graph; raise ArtifactRefused with the reason in words.
+
+    trust_pickle: says nothing here, a graph holds no code.
+    """
     made_with = artifact.manifest.frameworks.get("onnxruntime")
     try:
         import onnxruntime

@@ -71,7 +71,7 @@ class SklearnEstimator:
         return pd.DataFrame(rows, columns=self._columns).infer_objects()
 
 
-def load_sklearn(artifact: Artifact, *, trust_pickle: bool) -> SklearnEstimator:
+def load(artifact: Artifact, *, trust_pickle: bool) -> SklearnEstimator:
     """Load a verified file; raise ArtifactRefused with the reason in words."""
     # Rows come as plain arrays; feature names were checked against the signature.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")

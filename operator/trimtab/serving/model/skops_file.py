@@ -73,15 +73,15 @@ def _is_public_estimator(name: str) -> bool:
     if public.partition(".")[0] != "sklearn" or attribute.startswith("_"):
         return False
     try:
-        found = getattr(importlib.import_module(public), attribute, None)
+        offered = getattr(importlib.import_module(public), attribute, None)
     except ImportError:
         return False
     base = importlib.import_module("sklearn.base").BaseEstimator
     return (
-        inspect.isclass(found)
-        and issubclass(found, base)
-        and not inspect.isabstract(found)
-        and found.__module__ == module
+        inspect.isclass(offered)
+        and issubclass(offered, base)
+        and not inspect.isabstract(offered)
+        and offered.__module__ == module
     )
 
 
