@@ -95,9 +95,9 @@ def apart(baseline: Baseline) -> float:
 
     The error that the serving version makes anyway: its RMSE at training.
     """
-    for known in baseline.metrics:
-        if known.metric == "rmse" and known.slice == "all":
-            return known.value
+    for measured in baseline.metrics:
+        if measured.metric == "rmse" and measured.slice == "all":
+            return measured.value
     edges = baseline.score_edges
     return SHARE_OF_RANGE * (edges[-1] - edges[0]) if len(edges) >= 2 else 0.0
 

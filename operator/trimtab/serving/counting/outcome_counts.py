@@ -85,9 +85,9 @@ class VersionOutcomes:
 
 def families_of(versions: Iterable[VersionOutcomes]) -> list[Family]:
     """Return the samples of now."""
-    known = list(versions)
-    classified = [version for version in known if not version.is_regression]
-    regressed = [version for version in known if version.is_regression]
+    every = list(versions)
+    classified = [version for version in every if not version.is_regression]
+    regressed = [version for version in every if version.is_regression]
     pairs: list[tuple[str, float]] = [
         (labelled(metrics.OUTCOMES, [*one.labels, ("predicted", p), ("actual", a)]), count)
         for one in classified
@@ -129,12 +129,12 @@ def families_of(versions: Iterable[VersionOutcomes]) -> list[Family]:
 
 
 def _error_families(
-    text: str, names: tuple[str, str, str, str], found: list[tuple[Labels, _Errors]]
+    text: str, names: tuple[str, str, str, str], places: list[tuple[Labels, _Errors]]
 ) -> list[Family]:
     count, total, squares, absolute = names
     sums: list[tuple[str, float]] = [
         sample
-        for labels, errors in found
+        for labels, errors in places
         for sample in (
             (labelled(count, labels), errors.count),
             (labelled(total, labels), errors.total),
@@ -146,12 +146,12 @@ def _error_families(
             squares,
             "counter",
             f"{text}, squared.",
-            [(labelled(squares, labels), errors.squares) for labels, errors in found],
+            [(labelled(squares, labels), errors.squares) for labels, errors in places],
         ),
         Family(
             absolute,
             "counter",
             f"{text}, without its sign.",
-            [(labelled(absolute, labels), errors.absolute) for labels, errors in found],
+            [(labelled(absolute, labels), errors.absolute) for labels, errors in places],
         ),
     ]

@@ -160,14 +160,14 @@ class Outcomes:
         return self._version(identity, is_regression=token.is_regression)
 
     def _version(self, identity: Identity, *, is_regression: bool) -> VersionOutcomes:
-        found = self._versions.get(identity)
-        if found is None:
+        version = self._versions.get(identity)
+        if version is None:
             if len(self._versions) >= MAX_VERSIONS:
                 raise TokenRefused("tooManyVersions", f"this pod counts {MAX_VERSIONS} versions")
-            found = self._versions[identity] = VersionOutcomes(
+            version = self._versions[identity] = VersionOutcomes(
                 identity.labels, is_regression, self._has_pairs_by_hour
             )
-        return found
+        return version
 
     def families(self) -> list[Family]:
         """Return the samples of now; hours that are too old for labels are forgotten."""

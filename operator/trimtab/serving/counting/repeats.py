@@ -43,6 +43,6 @@ def _table() -> memoryview:
 def _place(table: memoryview, key: int) -> int:
     """Return the slot that holds `key`, or the free one where it belongs."""
     place = key & (_SLOTS - 1)
-    while (found := table[place]) != 0 and found != key:
+    while (held := table[place]) != 0 and held != key:
         place = (place + 1) & (_SLOTS - 1)
     return place

@@ -98,8 +98,8 @@ class FeatureCounters:
         for value in values:
             if value is None or (type(value) is float and isnan(value)):
                 self._missing[place] += 1
-            elif (found := index.get(_category(value))) is not None:
-                self._bins[found] += 1
+            elif (at := index.get(_category(value))) is not None:
+                self._bins[at] += 1
             else:
                 self._unseen[place] += 1
 
@@ -186,7 +186,7 @@ class ScoreCounters:
         """Return the samples of now."""
         labels = self._labels
         bins = range(len(self._counts))
-        found = [
+        families = [
             Family(
                 name,
                 "counter",
@@ -201,15 +201,15 @@ class ScoreCounters:
                 (metrics.SCORE_BIN_SUM, "Sum of the score by its bin.", self._sums.tolist()),
             )
         ]
-        found.append(
+        families.append(
             Family(metrics.PREDICTED, "counter", "Rows by predicted class.", self._named())
         )
         if self._hours_kept:
-            found.append(
+            families.append(
                 Family(metrics.PREDICTED_BY_HOUR, "counter", "Rows by hour.", self._hours())
             )
         if self._is_classifier:
-            found.append(
+            families.append(
                 Family(
                     metrics.PROBABILITY_SUM,
                     "counter",
@@ -217,7 +217,7 @@ class ScoreCounters:
                     self._crossed(),
                 )
             )
-        return found
+        return families
 
     def _hours(self) -> list[tuple[str, float]]:
         oldest = self._hour_now() - self._hours_kept
@@ -326,12 +326,12 @@ def _watched(
             names = feature_names(tensor.name, tensor.shape)
             columns.update({name: at + i for i, name in enumerate(names)})
         at += prod(tensor.shape)
-    known = [feature for feature in baseline.features if feature.name in columns]
-    if len(known) > MAX_FEATURES:
-        log.warning("%d of %d features are counted", MAX_FEATURES, len(known))
+    watchable = [feature for feature in baseline.features if feature.name in columns]
+    if len(watchable) > MAX_FEATURES:
+        log.warning("%d of %d features are counted", MAX_FEATURES, len(watchable))
     watched = []
     offset = 0
-    for feature in known[:MAX_FEATURES]:
+    for feature in watchable[:MAX_FEATURES]:
         watched.append((columns[feature.name], feature, offset))
         offset += len(feature.counts)
     return watched

@@ -142,8 +142,8 @@ def joined(predictions: list[Prediction]) -> Prediction:
 
 
 def _joined(parts: list[NDArray[_Scalar] | None]) -> NDArray[_Scalar] | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if known else None
+    arrays = [part for part in parts if part is not None]
+    return np.concatenate(arrays) if arrays else None
 
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)

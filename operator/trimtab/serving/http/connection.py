@@ -205,8 +205,8 @@ class Connection(asyncio.Protocol):
         self._told_bytes += len(name) + len(value)
         if self._in_head:  # trailers are counted and thrown away
             key = name.lower()
-            known = request.headers.get(key)
-            request.headers[key] = value if known is None else known + b", " + value
+            before = request.headers.get(key)
+            request.headers[key] = value if before is None else before + b", " + value
 
     def on_headers_complete(self) -> None:
         request = self._receiving

@@ -61,7 +61,7 @@ class Outputs:
         `parameters.probabilities` adds the probabilities of all classes.
         """
         binary = _truth("parameters", parameters, "binary_data_output")
-        found = self._all_binary if binary else self._all
+        chosen = self._all_binary if binary else self._all
         if wanted is not None:
             if type(wanted) is not list:
                 raise RequestInvalid("outputs: a list is wanted")
@@ -71,16 +71,16 @@ class Outputs:
                 if any(one.name == other.name for other in named):
                     raise RequestInvalid(f"outputs[{index}].name: {one.name!r} is asked for twice")
                 named.append(one)
-            found = tuple(named) or found
+            chosen = tuple(named) or chosen
         if parameters and _truth("parameters", parameters, "probabilities"):
-            return self._with_probabilities(found, binary)
-        return found
+            return self._with_probabilities(chosen, binary)
+        return chosen
 
     def _asked(self, place: str, item: Any, binary: bool) -> Wanted:
         name = item.get("name") if type(item) is dict else None
         if type(name) is not str or name not in self._make:
-            known = ", ".join(self._make)
-            raise RequestInvalid(f"{place}.name: is not an output; there is {known}")
+            outputs = ", ".join(self._make)
+            raise RequestInvalid(f"{place}.name: is not an output; there is {outputs}")
         parameters = item.get("parameters")
         if parameters is None:
             return Wanted(name, binary)
@@ -94,12 +94,12 @@ class Outputs:
         is_binary = _truth(f"{place}.parameters", parameters, "binary_data", binary)
         return Wanted(name, is_binary, min(top, len(self._classes)))
 
-    def _with_probabilities(self, found: tuple[Wanted, ...], binary: bool) -> Sequence[Wanted]:
+    def _with_probabilities(self, chosen: tuple[Wanted, ...], binary: bool) -> Sequence[Wanted]:
         if self._probabilities is None:
             raise RequestInvalid("parameters.probabilities: the model gives none")
-        if any(one.name in self._probable for one in found):
-            return found
-        return *found, Wanted(self._probabilities, binary)
+        if any(one.name in self._probable for one in chosen):
+            return chosen
+        return *chosen, Wanted(self._probabilities, binary)
 
     def tensors(
         self, wanted: Sequence[Wanted], prediction: Prediction, rows: slice
@@ -108,7 +108,7 @@ class Outputs:
         goes behind the JSON.
         """
         count = rows.stop - rows.start
-        found: list[dict[str, Any]] = []
+        tensors: list[dict[str, Any]] = []
         tail: list[bytes] = []
         for name, is_binary, top in wanted:
             tensor, make = self._make[name]
@@ -125,8 +125,8 @@ class Outputs:
                 item["parameters"] = {"binary_data_size": len(tail[-1])}
             else:
                 item["data"] = data
-            found.append(item)
-        return found, tail
+            tensors.append(item)
+        return tensors, tail
 
     def plain(self, prediction: Prediction, rows: slice) -> Any:
         """Return one class or value a row, as the first scalar output gives it."""

@@ -43,8 +43,8 @@ def _value(
     tensor: Tensor, feature: NumericFeature | CategoricalFeature | None, share: float
 ) -> str | float:
     if tensor.datatype == "BYTES":
-        known = feature.categories if isinstance(feature, CategoricalFeature) else None
-        names = known or tensor.categories or [""]
+        counted = feature.categories if isinstance(feature, CategoricalFeature) else None
+        names = counted or tensor.categories or [""]
         return names[int(share * len(names))]
     if tensor.datatype == "BOOL":
         return float(share >= 0.5)

@@ -120,8 +120,8 @@ class Inputs:
         name = item.get("name")
         tensor = self._tensors.get(name) if type(name) is str else None
         if tensor is None:
-            known = ", ".join(self._order[:20])
-            raise RequestInvalid(f"{place}.name: {_shown(name)} is not an input; there is {known}")
+            inputs = ", ".join(self._order[:20])
+            raise RequestInvalid(f"{place}.name: {_shown(name)} is not an input; there is {inputs}")
         datatype = item.get("datatype")
         if datatype != tensor.datatype and (
             type(datatype) is not str or not may_be_sent(datatype, tensor.datatype)
