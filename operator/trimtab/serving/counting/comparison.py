@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, Signature
-from trimtab.serving.counting.exposition import Family, labelled
-from trimtab.serving.counting.rows import Labels
+from trimtab.serving.counting.exposition import Family, Labels, labelled
 from trimtab.serving.errors import ArtifactRefused, ModelFailed
 from trimtab.serving.model.artifact import Artifact
 from trimtab.serving.model.base import Matrix, Model, Prediction

@@ -13,6 +13,7 @@ from typing import Final, Literal
 TEXT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+Labels = Sequence[tuple[str, str]]
 Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
 _SUFFIXES: Final = {"counter": "_total", "info": "_info"}
 
@@ -27,7 +28,7 @@ class Family:
     samples: Iterable[tuple[str, float]]
 
 
-def labelled(name: str, labels: Sequence[tuple[str, str]]) -> str:
+def labelled(name: str, labels: Labels) -> str:
     """Return `name{a="b"}` with the values escaped."""
     inside = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels)
     return f"{name}{{{inside}}}" if inside else name
@@ -35,7 +36,7 @@ def labelled(name: str, labels: Sequence[tuple[str, str]]) -> str:
 
 def histogram_samples(
     name: str,
-    labels: Sequence[tuple[str, str]],
+    labels: Labels,
     bounds: Sequence[float],
     counts: Sequence[int],
     total: float,

@@ -9,8 +9,7 @@ from typing import Final
 
 from trimtab.contract import metrics
 from trimtab.contract.metrics import OTHER_CLASS
-from trimtab.serving.counting.exposition import Family, labelled
-from trimtab.serving.counting.rows import Labels
+from trimtab.serving.counting.exposition import Family, Labels, labelled
 
 MAX_PAIRS: Final = 2000
 """Series of (predicted, actual) per version; a wrong pair beyond counts as actual `(other)`."""

@@ -15,14 +15,14 @@ from typing import Any, Final
 from trimtab.contract import metrics
 from trimtab.contract.metrics import OTHER_CLASS
 from trimtab.contract.token import Token, TokenRefused, read_token
-from trimtab.serving.counting.exposition import Family, labelled
+from trimtab.serving.counting.exposition import Family, Labels, labelled
 from trimtab.serving.counting.outcome_counts import (
     VersionOutcomes,
     families_of,
     tells_pairs_by_hour,
 )
 from trimtab.serving.counting.repeats import RepeatMemory
-from trimtab.serving.counting.rows import MAX_CLASSES_CROSSED, Labels
+from trimtab.serving.counting.rows import MAX_CLASSES_CROSSED
 
 MAX_VERSIONS: Final = 16
 GRACE_HOURS: Final = 2

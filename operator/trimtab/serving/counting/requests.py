@@ -8,8 +8,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from trimtab.contract import metrics
-from trimtab.serving.counting.exposition import Family, histogram_samples, labelled
-from trimtab.serving.counting.rows import Labels
+from trimtab.serving.counting.exposition import Family, Labels, histogram_samples, labelled
 from trimtab.serving.http.messages import CLIENT_LEFT, Request
 
 _FROM_THE_START = (200, 400, 500, 503)

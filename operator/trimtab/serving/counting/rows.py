@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, CategoricalFeature, NumericFeature, Signature
-from trimtab.serving.counting.exposition import Family, histogram_samples, labelled
+from trimtab.serving.counting.exposition import Family, Labels, histogram_samples, labelled
+from trimtab.serving.model.agreement import MAX_FEATURES
 from trimtab.serving.model.base import Matrix, Prediction, feature_names
 
 log = logging.getLogger(__name__)
 
-MAX_FEATURES: Final = 200
 MAX_CLASSES_CROSSED: Final = 20
 MAX_CLASSES_NAMED: Final = 1000
 
-Labels = Sequence[tuple[str, str]]
 Ints = NDArray[np.int64]
 
 

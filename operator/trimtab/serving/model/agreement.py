@@ -30,6 +30,7 @@ MAX_ELEMENTS: Final = 2**21
 """Elements of one row: 16 MiB as doubles, which is what a body may hold."""
 MAX_DIMENSIONS: Final = 16
 MAX_FEATURES: Final = 200
+"""Whose bins are counted: of those that the signature marks, the first."""
 MAX_BINS: Final = 1000
 """Of one feature or of the score: each is a series of every pod."""
 _PLACE: Final = re.compile(r"0|[1-9][0-9]{0,9}")
