@@ -22,7 +22,7 @@ from trimtab.serving.http.messages import Request, Response, error_response, jso
 from trimtab.serving.inference.routes import Inference
 from trimtab.serving.inference.served import Served
 from trimtab.serving.inference.validation import parse_json
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Backstage:
     """Routes of the second port."""
 
     def __init__(
-        self, inference: Inference, settings: Settings, started: float, bearer: bytes | None
+        self, inference: Inference, settings: ServingSettings, started: float, bearer: bytes | None
     ) -> None:
         self._inference = inference
         self._settings = settings

@@ -30,7 +30,7 @@ from tests.unit.serving.stored import Stored, model_of, store, with_digest
 
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
 from trimtab.serving.model.base import Matrix, Prediction
-from trimtab.serving.settings import Settings, read_settings
+from trimtab.serving.settings import ServingSettings, read_settings
 
 
 def copied(binary: Stored, folder: Path) -> Stored:
@@ -38,12 +38,12 @@ def copied(binary: Stored, folder: Path) -> Stored:
     return store(folder, binary.estimator, binary.signature, binary.baseline, binary.rows)
 
 
-def naming(settings: Settings, stored: Stored, digest: str | None = None) -> Settings:
+def naming(settings: ServingSettings, stored: Stored, digest: str | None = None) -> ServingSettings:
     return replace(settings, artifact_uri=stored.uri, artifact_digest=digest or stored.digest)
 
 
 async def test_a_pickle_is_loaded_only_where_it_is_trusted(
-    settings: Settings, binary: Stored, tmp_path: Path
+    settings: ServingSettings, binary: Stored, tmp_path: Path
 ) -> None:
     file = tmp_path / "model.joblib"
     joblib.dump(binary.estimator, file)
@@ -62,7 +62,9 @@ async def test_a_pickle_is_loaded_only_where_it_is_trusted(
         assert (await client.infer(vector(binary.rows[:1]))).status_code == 200
 
 
-async def test_a_forest_is_served(settings: Settings, binary: Stored, tmp_path: Path) -> None:
+async def test_a_forest_is_served(
+    settings: ServingSettings, binary: Stored, tmp_path: Path
+) -> None:
     forest = RandomForestClassifier(5, random_state=0)
     forest.fit(binary.rows, binary.estimator.predict(binary.rows))
     stored = store(tmp_path, forest, binary.signature, binary.baseline, binary.rows)
@@ -72,7 +74,7 @@ async def test_a_forest_is_served(settings: Settings, binary: Stored, tmp_path: 
 
 
 async def test_parts_that_do_not_fit_are_refused(
-    settings: Settings, binary: Stored, tmp_path: Path
+    settings: ServingSettings, binary: Stored, tmp_path: Path
 ) -> None:
     signature, baseline = binary.signature, binary.baseline
     wide = signature.inputs[0].model_copy(update={"shape": [5]})
@@ -108,7 +110,9 @@ async def test_parts_that_do_not_fit_are_refused(
         assert (await refused(naming(settings, stored))).reason == reason, index
 
 
-async def test_other_ends_of_a_start(settings: Settings, binary: Stored, tmp_path: Path) -> None:
+async def test_other_ends_of_a_start(
+    settings: ServingSettings, binary: Stored, tmp_path: Path
+) -> None:
     onnx = replace(settings, artifact_format="onnx")
     assert (await refused(onnx)).reason == "FormatMismatch"
     small = replace(settings, max_artifact_bytes=100)
@@ -181,7 +185,9 @@ class Held:
         return self._predict(rows)
 
 
-async def test_a_hung_model_is_not_ready_but_alive(settings: Settings, binary: Stored) -> None:
+async def test_a_hung_model_is_not_ready_but_alive(
+    settings: ServingSettings, binary: Stored
+) -> None:
     async with serving(settings) as client:
         held = Held(client)
         held.gate.clear()
@@ -202,7 +208,9 @@ async def test_a_hung_model_is_not_ready_but_alive(settings: Settings, binary: S
         assert (await client.back.get("/readyz")).status_code == 200
 
 
-async def test_too_many_waiting_requests_are_sent_away(settings: Settings, binary: Stored) -> None:
+async def test_too_many_waiting_requests_are_sent_away(
+    settings: ServingSettings, binary: Stored
+) -> None:
     async with serving(replace(settings, queue_requests=3)) as client:
         held = Held(client)
         held.gate.clear()
@@ -218,7 +226,7 @@ async def test_too_many_waiting_requests_are_sent_away(settings: Settings, binar
     assert {a.headers["retry-after"] for a in answers if a.status_code == 503} == {"1"}
 
 
-async def test_the_deadline_is_kept(settings: Settings, binary: Stored) -> None:
+async def test_the_deadline_is_kept(settings: ServingSettings, binary: Stored) -> None:
     async with serving(replace(settings, deadline_seconds=0.05)) as client:
         held = Held(client)
         held.gate.clear()
@@ -240,7 +248,7 @@ class Broken:
 
 
 async def test_a_failing_model_is_500_and_counted(
-    settings: Settings, binary: Stored, caplog: pytest.LogCaptureFixture
+    settings: ServingSettings, binary: Stored, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(settings) as client:
         held = Held(client)
@@ -254,7 +262,9 @@ async def test_a_failing_model_is_500_and_counted(
     assert "the model failed" in caplog.text
 
 
-async def test_a_drain_under_load_fails_no_request(settings: Settings, binary: Stored) -> None:
+async def test_a_drain_under_load_fails_no_request(
+    settings: ServingSettings, binary: Stored
+) -> None:
     """Two servers stand for two pods; clients learn of the drain a moment late, as they do."""
     async with serving(settings) as old, serving(settings) as new:
         target = [old.server.inference_port]
@@ -295,7 +305,7 @@ async def test_a_drain_under_load_fails_no_request(settings: Settings, binary: S
 
 
 async def test_a_drain_closes_idle_connections_at_once_and_answers_the_others(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     async with serving(replace(settings, drain_linger_seconds=0.0)) as client:
         held = Held(client)
@@ -315,7 +325,7 @@ async def test_a_drain_closes_idle_connections_at_once_and_answers_the_others(
         await drain
 
 
-async def started(settings: Settings, **more: str) -> asyncio.subprocess.Process:
+async def started(settings: ServingSettings, **more: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -326,7 +336,9 @@ async def started(settings: Settings, **more: str) -> asyncio.subprocess.Process
     )
 
 
-async def test_the_program_serves_and_ends_on_sigterm(settings: Settings, binary: Stored) -> None:
+async def test_the_program_serves_and_ends_on_sigterm(
+    settings: ServingSettings, binary: Stored
+) -> None:
     process = await started(settings)
     assert process.stderr is not None
     assert process.stdout is not None
@@ -362,7 +374,7 @@ async def test_the_program_serves_and_ends_on_sigterm(settings: Settings, binary
     ids=["digest", "settings"],
 )
 async def test_the_program_says_why_it_refuses(
-    settings: Settings, more: dict[str, str], code: int, reason: str
+    settings: ServingSettings, more: dict[str, str], code: int, reason: str
 ) -> None:
     process = await started(settings, **more)
     async with asyncio.timeout(30):

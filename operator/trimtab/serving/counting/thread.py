@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 _Entry = tuple[Matrix, Prediction, float]
 
 
-class Counting:
+class CountingThread:
     """Owner of all counters that rest on predictions and outcomes."""
 
     def __init__(

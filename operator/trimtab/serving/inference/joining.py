@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SHARES: Final = 4
 """Of a call, into which requests are cut while others wait."""
 
-Outcome = Prediction | ModelFailed | TimeoutError
+Result = Prediction | ModelFailed | TimeoutError
 
 
 class Asker(Protocol):
@@ -43,9 +43,9 @@ class Asker(Protocol):
 
 
 class Work:
-    """Rows of one request; `deliver(outcome, first)` is called once on the event loop.
+    """Rows of one request; `deliver(result, first)` is called once on the event loop.
 
-    `outcome` is a prediction in which the rows start at `first`; or the error that became of it.
+    `result` is a prediction in which the rows start at `first`; or the error that became of it.
     What an asker has abandoned is not predicted.
     """
 
@@ -54,7 +54,7 @@ class Work:
     def __init__(
         self,
         rows: Matrix,
-        deliver: Callable[[Outcome, int], None],
+        deliver: Callable[[Result, int], None],
         *,
         asker: Asker | None = None,
         counted: bool = True,
@@ -208,29 +208,29 @@ class Joiner:
         self._busy_since = None
         if self._waiting:
             self._flush()
-        for slices, outcome in parts:
-            if isinstance(outcome, Prediction):
+        for slices, result in parts:
+            if isinstance(result, Prediction):
                 self.last_success = monotonic()
             first = 0
             for one in slices:
                 if not one.work.done:
-                    self._take(one, outcome, first)
+                    self._take(one, result, first)
                 first += one.stop - one.start
 
-    def _take(self, one: Slice, outcome: Prediction | ModelFailed, first: int) -> None:
+    def _take(self, one: Slice, result: Prediction | ModelFailed, first: int) -> None:
         work = one.work
         size = one.stop - one.start
-        if size == len(work.rows) or not isinstance(outcome, Prediction):
-            self._deliver(work, outcome, first)
+        if size == len(work.rows) or not isinstance(result, Prediction):
+            self._deliver(work, result, first)
             return
-        work.parts.append(outcome.only(slice(first, first + size)))
+        work.parts.append(result.only(slice(first, first + size)))
         if one.stop == len(work.rows):
             self._deliver(work, Prediction.joined(work.parts), 0)
 
-    def _deliver(self, work: Work, outcome: Outcome, first: int) -> None:
+    def _deliver(self, work: Work, result: Result, first: int) -> None:
         work.done = True
         try:
-            work.deliver(outcome, first)
+            work.deliver(result, first)
         except Exception:
             # The others of the call are owed their answers all the same.
             log.exception("an answer could not be given")

@@ -25,7 +25,7 @@ from trimtab.serving.http.messages import (
     json_response,
 )
 from trimtab.serving.inference.describing import EXTENSIONS, configuration, metadata
-from trimtab.serving.inference.joining import Outcome, Work
+from trimtab.serving.inference.joining import Result, Work
 from trimtab.serving.inference.reading import Asked, json_object, read_infer, unreadable
 from trimtab.serving.inference.served import Served
 from trimtab.serving.model.base import Prediction
@@ -149,20 +149,20 @@ class Inference:
         request: Request,
         served: Served,
         asked: Asked,
-        outcome: Outcome,
+        result: Result,
         first: int,
     ) -> None:
         if request.abandoned:
             return
-        if not isinstance(outcome, Prediction):
-            request.answer(self._failure(outcome))
+        if not isinstance(result, Prediction):
+            request.answer(self._failure(result))
             return
         rows = slice(first, first + len(asked.rows))
         content: dict[str, Any] = {"model_name": self._model, "model_version": self._version}
         if asked.id is not None:
             content["id"] = asked.id
-        content["parameters"] = asked.parameters | _token(served, outcome, rows)
-        content["outputs"], tail = served.outputs.tensors(asked.outputs, outcome, rows)
+        content["parameters"] = asked.parameters | _token(served, result, rows)
+        content["outputs"], tail = served.outputs.tensors(asked.outputs, result, rows)
         request.answer(binary_response(content, tail) if tail else json_response(content))
 
     def _answer_predict(
@@ -170,20 +170,20 @@ class Inference:
         request: Request,
         served: Served,
         count: int,
-        outcome: Outcome,
+        result: Result,
         first: int,
     ) -> None:
         if request.abandoned:
             return
-        if not isinstance(outcome, Prediction):
-            request.answer(self._failure(outcome))
+        if not isinstance(result, Prediction):
+            request.answer(self._failure(result))
             return
         rows = slice(first, first + count)
         request.answer(
             json_response(
                 {
-                    "predictions": served.outputs.plain(outcome, rows),
-                    "parameters": _token(served, outcome, rows),
+                    "predictions": served.outputs.plain(result, rows),
+                    "parameters": _token(served, result, rows),
                 }
             )
         )

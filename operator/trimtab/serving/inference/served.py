@@ -14,16 +14,16 @@ from trimtab.contract.token import ID_BYTES, TokenWriter, check_key
 from trimtab.serving.counting.comparison import Comparison
 from trimtab.serving.counting.outcomes import GRACE_HOURS, Identity, Outcomes
 from trimtab.serving.counting.rows import CallCounters, FeatureCounters, ScoreCounters
-from trimtab.serving.counting.thread import Counting
+from trimtab.serving.counting.thread import CountingThread
 from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
-from trimtab.serving.inference.joining import Joiner, Outcome, Work
+from trimtab.serving.inference.joining import Joiner, Result, Work
 from trimtab.serving.inference.outputs import Outputs
 from trimtab.serving.inference.samples import sample_rows
 from trimtab.serving.inference.validation import Inputs
 from trimtab.serving.model.artifact import Artifact, bring_artifact
 from trimtab.serving.model.base import Matrix, Model, Prediction, no_bins
 from trimtab.serving.model.load import load_model
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 WARM_UP_ROWS: Final = (1, 1, 8)
 FRESH_SECONDS: Final = 2.0
@@ -39,7 +39,7 @@ def hour_now() -> int:
 class Loaded:
     """What the loader thread brings: verified artifact and model."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServingSettings) -> None:
         self.key = read_key(settings)
         self.artifact: Artifact = bring_artifact(settings)
         self.model: Model = load_model(self.artifact, trust_pickle=settings.trust_pickle)
@@ -59,7 +59,7 @@ class Loaded:
             self.compared = other, load_model(other, trust_pickle=settings.trust_pickle)
 
 
-def read_key(settings: Settings) -> bytes | None:
+def read_key(settings: ServingSettings) -> bytes | None:
     """Return the token key, or nothing where no file is named; raise SettingsInvalid."""
     file = settings.token_key_file
     if file is None:
@@ -75,7 +75,7 @@ def read_key(settings: Settings) -> bytes | None:
 class Served:
     """The model with its validation, threads, counters and tokens. Made on the event loop."""
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: ServingSettings) -> None:
         artifact = loaded.artifact
         self.signature: Signature = artifact.signature
         self.baseline: Baseline = artifact.baseline
@@ -89,7 +89,7 @@ class Served:
         self.outputs = loaded.outputs
         labels = self.identity.labels
         delay_hours = int(-(-settings.label_delay_seconds // 3600))
-        self.counting = Counting(
+        self.counting = CountingThread(
             FeatureCounters(self.signature, self.baseline, labels),
             ScoreCounters(
                 self.signature,
@@ -127,9 +127,9 @@ class Served:
     async def warm_up(self) -> None:
         """Predict a few rows made from the signature; they are not counted."""
         for count in WARM_UP_ROWS:
-            outcome = await self._predicted(sample_rows(self.signature, self.baseline, count))
-            if isinstance(outcome, Exception):
-                raise WarmUpFailed(f"the model failed on rows made from its signature: {outcome}")
+            result = await self._predicted(sample_rows(self.signature, self.baseline, count))
+            if isinstance(result, Exception):
+                raise WarmUpFailed(f"the model failed on rows made from its signature: {result}")
 
     def is_hung(self, longer_than: float | None = None) -> bool:
         """Whether the prediction thread has not come back for long."""
@@ -143,17 +143,17 @@ class Served:
             return ""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                outcome = await self._predicted(self._probe_row)
+                result = await self._predicted(self._probe_row)
         except TimeoutError:
             return ""  # busy with a long call, which is_hung judges
-        return str(outcome) if isinstance(outcome, ModelFailed) else ""
+        return str(result) if isinstance(result, ModelFailed) else ""
 
     async def _predicted(self, rows: Matrix) -> Prediction | Exception:
         future: asyncio.Future[Prediction | Exception] = asyncio.get_running_loop().create_future()
 
-        def deliver(outcome: Outcome, _first: int) -> None:
+        def deliver(result: Result, _first: int) -> None:
             if not future.done():
-                future.set_result(outcome)
+                future.set_result(result)
 
         if not self.joiner.submit(Work(rows, deliver, counted=False)):
             return TimeoutError("the queue is full")

@@ -29,7 +29,7 @@ from trimtab.contract.transfer import (
 )
 from trimtab.serving.errors import ArtifactRefused, ArtifactUnavailable, SettingsInvalid
 from trimtab.serving.model.agreement import check_baseline, check_signature
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 _Part = TypeVar("_Part", Signature, Baseline)
 _RETRY_SECONDS: Final = 2.0
@@ -47,7 +47,7 @@ class Artifact:
     model_file: Path
 
 
-def bring_artifact(settings: Settings) -> Artifact:
+def bring_artifact(settings: ServingSettings) -> Artifact:
     """Fetch the artifact that the settings name and check every part of it.
 
     Raises ArtifactRefused when anything differs from what the digest promises, and
@@ -88,7 +88,7 @@ class _Fetched:
         self.done, self.total = done, total
 
 
-def _in_time(settings: Settings, folder: Path) -> Manifest:
+def _in_time(settings: ServingSettings, folder: Path) -> Manifest:
     """Fetch in a thread of its own, which is left behind when the time is over.
 
     A store that sends a byte now and then, or a volume that hangs, ends in no time-out below.
@@ -112,7 +112,7 @@ def _in_time(settings: Settings, folder: Path) -> Manifest:
         ) from error
 
 
-def _fetched(settings: Settings, folder: Path, progress: _Fetched) -> Manifest:
+def _fetched(settings: ServingSettings, folder: Path, progress: _Fetched) -> Manifest:
     until = time.monotonic() + settings.fetch_seconds
     while True:
         try:

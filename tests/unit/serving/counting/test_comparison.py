@@ -19,7 +19,7 @@ from trimtab.serving.counting.comparison import Comparison, apart
 from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model.artifact import Artifact
 from trimtab.serving.model.base import Model
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 
 def other_binary(binary: Stored, folder: Path) -> Stored:
@@ -41,7 +41,7 @@ def loaded(stored: Stored) -> tuple[Artifact, Model]:
 
 
 async def test_the_count_is_that_of_both_models_row_by_row(
-    settings: Settings, binary: Stored, tmp_path: Path
+    settings: ServingSettings, binary: Stored, tmp_path: Path
 ) -> None:
     shadow = other_binary(binary, tmp_path)
     generator = np.random.default_rng(5)
@@ -59,7 +59,7 @@ async def test_the_count_is_that_of_both_models_row_by_row(
     assert counted[f"trimtab_disagreements_total{label}"] == different
 
 
-async def test_without_a_version_to_compare_with_nothing_is_told(settings: Settings) -> None:
+async def test_without_a_version_to_compare_with_nothing_is_told(settings: ServingSettings) -> None:
     async with serving(settings) as client:
         assert not [name for name in await client.metrics() if "compared" in name]
 

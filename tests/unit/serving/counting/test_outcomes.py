@@ -13,7 +13,7 @@ from trimtab.serving.counting.outcome_counts import tells_pairs_by_hour
 from trimtab.serving.counting.outcomes import MAX_VERSIONS, Identity, Outcomes
 from trimtab.serving.counting.repeats import RepeatMemory
 from trimtab.serving.inference.served import hour_now
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 DIGEST = "sha256:" + "11" * 32
 BASELINE = "sha256:" + "22" * 32
@@ -43,7 +43,7 @@ async def post(client: Client, *items: Any) -> Any:
     return await client.back.post("/outcomes", json=list(items))
 
 
-async def test_an_answer_is_labelled(settings: Settings, binary: Stored) -> None:
+async def test_an_answer_is_labelled(settings: ServingSettings, binary: Stored) -> None:
     rows = binary.rows[:10]
     truth = [1] * 10
     async with serving(settings) as client:
@@ -66,7 +66,9 @@ async def test_an_answer_is_labelled(settings: Settings, binary: Stored) -> None
     assert counted[f"{by_hour}false,predicted=0,actual=1}}"] == 10 - right
 
 
-async def test_numbers_are_labelled_by_their_error(settings: Settings, regression: Stored) -> None:
+async def test_numbers_are_labelled_by_their_error(
+    settings: ServingSettings, regression: Stored
+) -> None:
     inputs = [{"name": name, "datatype": "FP64", "shape": [2], "data": [1.0, 2.0]} for name in "ab"]
     async with serving(served_as(settings, regression)) as client:
         answer = (await client.infer(inputs)).json()
@@ -88,7 +90,7 @@ async def test_numbers_are_labelled_by_their_error(settings: Settings, regressio
     assert counted[f"trimtab_outcome_errors_by_hour_absolute_total{by_hour}"] == pytest.approx(4)
 
 
-async def test_bad_late_and_repeated_tokens(settings: Settings) -> None:
+async def test_bad_late_and_repeated_tokens(settings: ServingSettings) -> None:
     late = hour_now() - 7 * 24 - 3
     async with serving(settings) as client:
         for item, status, reason in [
@@ -126,14 +128,16 @@ async def test_bad_late_and_repeated_tokens(settings: Settings) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b'"x"', b"[" * 5000, b"[" + b"1," * 10_001 + b"1]"]
 )
-async def test_bodies_that_are_no_list_are_refused(settings: Settings, content: bytes) -> None:
+async def test_bodies_that_are_no_list_are_refused(
+    settings: ServingSettings, content: bytes
+) -> None:
     async with serving(settings) as client:
         result = await client.back.post("/outcomes", content=content)
     assert result.status_code in (400, 413)
     assert "error" in result.json()
 
 
-async def test_a_bearer_is_wanted_where_one_is_set(settings: Settings) -> None:
+async def test_a_bearer_is_wanted_where_one_is_set(settings: ServingSettings) -> None:
     from dataclasses import replace
 
     file = settings.scratch / "bearer"
@@ -150,7 +154,7 @@ async def test_a_bearer_is_wanted_where_one_is_set(settings: Settings) -> None:
     assert (without.status_code, wrong.status_code, right.status_code) == (401, 401, 200)
 
 
-async def test_tokens_of_another_version_count_for_that_version(settings: Settings) -> None:
+async def test_tokens_of_another_version_count_for_that_version(settings: ServingSettings) -> None:
     async with serving(settings) as client:
         await post(client, {"token": token(1), "actual": "2"}, {"token": token(2), "actual": 1})
         page = (await client.back.get("/metrics")).text

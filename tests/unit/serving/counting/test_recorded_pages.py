@@ -13,7 +13,7 @@ from trimtab.contract import metrics
 from trimtab.replay.counting import Counting
 from trimtab.replay.matching import Matchers
 from trimtab.replay.openmetrics import read_scrapes
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 T0 = 4_102_444_800
 """2100-01-01: the process is older, so the first page only says from where to count."""
@@ -28,7 +28,7 @@ async def record(client: Client, path: Path, at: int) -> None:
 
 
 async def test_pages_with_a_time_on_each_line_are_counted(
-    binary: Stored, settings: Settings, tmp_path: Path
+    binary: Stored, settings: ServingSettings, tmp_path: Path
 ) -> None:
     path = tmp_path / "pod.txt"
     async with serving(served_as(settings, binary)) as client:

@@ -15,11 +15,11 @@ from tests.unit.serving.loopback import served_as, serving, vector
 from tests.unit.serving.stored import Stored
 
 from trimtab.contract.artifact import CategoricalFeature, NumericFeature
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 
 async def test_counters_equal_a_recount_across_joined_calls(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     generator = np.random.default_rng(7)
     batches = [generator.normal(scale=2, size=(n, 4)) for n in generator.integers(1, 9, 150)]
@@ -78,7 +78,7 @@ def check_probabilities(binary: Stored, rows: Any, counted: dict[str, float]) ->
 
 
 async def test_categories_are_counted_and_unknown_ones_never_named(
-    settings: Settings, table: Stored
+    settings: ServingSettings, table: Stored
 ) -> None:
     colours = ["red", "red", "mauve", "blue", "secret", "green"]
     inputs = [
@@ -103,7 +103,7 @@ async def test_categories_are_counted_and_unknown_ones_never_named(
     assert "secret" not in page
 
 
-async def test_a_regression_counts_values(settings: Settings, regression: Stored) -> None:
+async def test_a_regression_counts_values(settings: ServingSettings, regression: Stored) -> None:
     rows = regression.rows[:50]
     inputs = [
         {"name": name, "datatype": "FP64", "shape": [50], "data": rows[:, i].tolist()}
@@ -118,7 +118,7 @@ async def test_a_regression_counts_values(settings: Settings, regression: Stored
     assert counted["trimtab_outcome_errors_count"] == 0
 
 
-async def test_pages_parse_in_both_formats(settings: Settings, binary: Stored) -> None:
+async def test_pages_parse_in_both_formats(settings: ServingSettings, binary: Stored) -> None:
     async with serving(settings) as client:
         await client.infer(vector(binary.rows[:5]))
         text = await client.back.get("/metrics")
@@ -144,7 +144,7 @@ async def test_pages_parse_in_both_formats(settings: Settings, binary: Stored) -
                     assert identity.items() <= sample.labels.items(), sample.name
 
 
-async def test_warm_up_and_probes_are_not_counted(settings: Settings) -> None:
+async def test_warm_up_and_probes_are_not_counted(settings: ServingSettings) -> None:
     async with serving(settings) as client:
         for _ in range(3):
             assert (await client.back.get("/readyz")).status_code == 200
@@ -154,7 +154,7 @@ async def test_warm_up_and_probes_are_not_counted(settings: Settings) -> None:
     assert sum(v for k, v in counted.items() if k.startswith("trimtab_feature_bin")) == 0
 
 
-async def test_series_are_there_at_zero_before_the_first_request(settings: Settings) -> None:
+async def test_series_are_there_at_zero_before_the_first_request(settings: ServingSettings) -> None:
     async with serving(settings) as client:
         counted = await client.metrics()
     for code in (200, 400, 500, 503):
@@ -163,7 +163,7 @@ async def test_series_are_there_at_zero_before_the_first_request(settings: Setti
     assert counted["trimtab_tokens_refused_total{reason=forged}"] == 0
 
 
-async def test_a_client_that_leaves_is_no_error_of_ours(settings: Settings) -> None:
+async def test_a_client_that_leaves_is_no_error_of_ours(settings: ServingSettings) -> None:
     async with serving(settings) as client:
         _, writer = await client.connect()
         writer.write(

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.serving.loopback import Client, serving, until
 from tests.unit.serving.stored import Stored
 
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 PAGE = b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\n\r\n"
 
@@ -60,7 +60,9 @@ class Wire:
             return await self.reader.read() == b""
 
 
-async def test_pipelined_requests_are_answered_in_order(settings: Settings, binary: Stored) -> None:
+async def test_pipelined_requests_are_answered_in_order(
+    settings: ServingSettings, binary: Stored
+) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
         wanted = [1, 0, 2, 0, 3] * 20
@@ -75,7 +77,7 @@ async def test_pipelined_requests_are_answered_in_order(settings: Settings, bina
 
 
 async def test_a_request_may_come_byte_by_byte_and_in_chunks(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
@@ -93,7 +95,7 @@ async def test_a_request_may_come_byte_by_byte_and_in_chunks(
         assert (await wire.answer())[0] == 200
 
 
-async def test_expect_continue_is_answered(settings: Settings, binary: Stored) -> None:
+async def test_expect_continue_is_answered(settings: ServingSettings, binary: Stored) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
         head, _, body = infer(binary, extra=b"expect: 100-continue\r\n").partition(b"\r\n\r\n")
@@ -105,7 +107,7 @@ async def test_expect_continue_is_answered(settings: Settings, binary: Stored) -
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 async def test_a_body_that_is_too_long_is_refused_while_it_is_sent(
-    settings: Settings, chunked: bool
+    settings: ServingSettings, chunked: bool
 ) -> None:
     async with serving(replace(settings, max_body_bytes=1000)) as client:
         wire = await Wire.to(client)
@@ -134,7 +136,9 @@ async def test_a_body_that_is_too_long_is_refused_while_it_is_sent(
     ],
     ids=["text", "length", "header", "tls", "url", "long_header", "chunk"],
 )
-async def test_what_is_not_http_is_refused(settings: Settings, sent: bytes, status: int) -> None:
+async def test_what_is_not_http_is_refused(
+    settings: ServingSettings, sent: bytes, status: int
+) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
         await wire.send(sent)
@@ -145,7 +149,7 @@ async def test_what_is_not_http_is_refused(settings: Settings, sent: bytes, stat
         assert (await client.front.get("/v2")).status_code == 200
 
 
-async def test_old_http_and_close_are_respected(settings: Settings) -> None:
+async def test_old_http_and_close_are_respected(settings: ServingSettings) -> None:
     async with serving(settings) as client:
         for head in (b"HTTP/1.0\r\n", b"HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"):
             wire = await Wire.to(client)
@@ -162,7 +166,9 @@ async def test_old_http_and_close_are_respected(settings: Settings) -> None:
         assert (await wire.answer())[0] == 200
 
 
-async def test_half_closed_clients_get_their_answer(settings: Settings, binary: Stored) -> None:
+async def test_half_closed_clients_get_their_answer(
+    settings: ServingSettings, binary: Stored
+) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
         wire.writer.write(infer(binary))
@@ -172,7 +178,7 @@ async def test_half_closed_clients_get_their_answer(settings: Settings, binary: 
 
 
 async def test_an_old_connection_is_closed_with_an_answer(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     async with serving(replace(settings, connection_seconds=0.05)) as client:
         wire = await Wire.to(client)
@@ -187,14 +193,14 @@ async def test_an_old_connection_is_closed_with_an_answer(
         assert await wire.ended()
 
 
-async def test_an_old_idle_connection_is_closed(settings: Settings) -> None:
+async def test_an_old_idle_connection_is_closed(settings: ServingSettings) -> None:
     young = replace(settings, connection_seconds=0.01, idle_seconds=0.01)
     async with serving(young) as client:
         wire = await Wire.to(client)
         assert await wire.ended()
 
 
-async def test_a_request_that_never_ends_is_refused(settings: Settings) -> None:
+async def test_a_request_that_never_ends_is_refused(settings: ServingSettings) -> None:
     async with serving(replace(settings, receive_seconds=0.05)) as client:
         wire = await Wire.to(client)
         head = b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
@@ -203,7 +209,7 @@ async def test_a_request_that_never_ends_is_refused(settings: Settings) -> None:
         assert (status, headers["connection"]) == (408, "close")
 
 
-async def test_connections_are_bounded(settings: Settings) -> None:
+async def test_connections_are_bounded(settings: ServingSettings) -> None:
     async with serving(replace(settings, max_connections=2)) as client:
         wires = [await Wire.to(client) for _ in range(2)]
         await until(lambda: client.server.front.connections == 2)

@@ -9,7 +9,7 @@ from tests.unit.serving.http.test_connection import PAGE, Wire, infer
 from tests.unit.serving.loopback import serving
 from tests.unit.serving.stored import Stored
 
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 POST = b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\n"
 UPGRADE = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
@@ -30,7 +30,7 @@ def body_of(stored: Stored) -> bytes:
 @pytest.mark.parametrize("pieces", [1, 2, 1000], ids=["at_once", "head_first", "by_bytes"])
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["declared", "chunked"])
 async def test_a_request_that_asks_to_upgrade_keeps_its_body(
-    settings: Settings, binary: Stored, pieces: int, is_chunked: bool
+    settings: ServingSettings, binary: Stored, pieces: int, is_chunked: bool
 ) -> None:
     """The Java client asks for h2c with each request; a server that has none ignores it."""
     plain = infer(binary, extra=UPGRADE)
@@ -51,7 +51,7 @@ async def test_a_request_that_asks_to_upgrade_keeps_its_body(
         assert (await wire.answer())[0] == 200
 
 
-async def test_upgrades_may_be_pipelined(settings: Settings, binary: Stored) -> None:
+async def test_upgrades_may_be_pipelined(settings: ServingSettings, binary: Stored) -> None:
     page = PAGE.replace(b"\r\n\r\n", b"\r\n" + UPGRADE + b"\r\n")
     one = page + infer(binary, 2, UPGRADE) + PAGE + chunked(body_of(binary), 7, UPGRADE)
     async with serving(settings) as client:
@@ -63,7 +63,9 @@ async def test_upgrades_may_be_pipelined(settings: Settings, binary: Stored) -> 
             assert ("outputs" in json.loads(body)) == (place % 4 in (1, 3))
 
 
-async def test_a_long_body_with_upgrade_is_refused_and_read_to_its_end(settings: Settings) -> None:
+async def test_a_long_body_with_upgrade_is_refused_and_read_to_its_end(
+    settings: ServingSettings,
+) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
         await wire.send(POST + UPGRADE + b"content-length: 99999999\r\n\r\n", b"x" * 100_000)
@@ -73,7 +75,7 @@ async def test_a_long_body_with_upgrade_is_refused_and_read_to_its_end(settings:
 
 
 async def test_trailers_are_read_over_and_change_nothing(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     trailers = b"content-type: text/plain\r\ncontent-encoding: gzip\r\nhost: b, c\r\nt: 1\r\n"
     async with serving(settings) as client:
@@ -88,7 +90,7 @@ async def test_trailers_are_read_over_and_change_nothing(
     [b"".join(b"t%d: %b\r\n" % (i, b"v" * 1000) for i in range(100)), b"t: " + b"v" * 100_000],
     ids=["many", "one"],
 )
-async def test_trailers_are_bounded(settings: Settings, binary: Stored, part: bytes) -> None:
+async def test_trailers_are_bounded(settings: ServingSettings, binary: Stored, part: bytes) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
         await wire.send(chunked(body_of(binary), 50)[:-2], *([part] * 8))
@@ -97,7 +99,7 @@ async def test_trailers_are_bounded(settings: Settings, binary: Stored, part: by
         assert await wire.ended()
 
 
-async def test_many_small_requests_in_one_burst_are_no_long_head(settings: Settings) -> None:
+async def test_many_small_requests_in_one_burst_are_no_long_head(settings: ServingSettings) -> None:
     burst = PAGE * 20_000  # far more than a head may have, cut somewhere in a head
     async with serving(settings) as client:
         wire = await Wire.to(client)
@@ -106,7 +108,7 @@ async def test_many_small_requests_in_one_burst_are_no_long_head(settings: Setti
             assert (await wire.answer())[0] == 200
 
 
-async def test_a_long_head_is_refused_even_when_it_comes_at_once(settings: Settings) -> None:
+async def test_a_long_head_is_refused_even_when_it_comes_at_once(settings: ServingSettings) -> None:
     lines = b"".join(b"h%d: %b\r\n" % (i, b"v" * 1000) for i in range(100))
     async with serving(settings) as client:
         wire = await Wire.to(client)
@@ -114,7 +116,7 @@ async def test_a_long_head_is_refused_even_when_it_comes_at_once(settings: Setti
         assert (await wire.answer())[0] == 431
 
 
-async def test_a_body_may_come_in_tiny_chunks(settings: Settings, binary: Stored) -> None:
+async def test_a_body_may_come_in_tiny_chunks(settings: ServingSettings, binary: Stored) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
         await wire.send(chunked(body_of(binary), 1), chunked(body_of(binary), 2))
@@ -139,7 +141,9 @@ async def test_a_body_may_come_in_tiny_chunks(settings: Settings, binary: Stored
         (b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", 404, "no such path: *"),
     ],
 )
-async def test_targets_and_hosts(settings: Settings, sent: bytes, status: int, named: str) -> None:
+async def test_targets_and_hosts(
+    settings: ServingSettings, sent: bytes, status: int, named: str
+) -> None:
     async with serving(settings) as client:
         wire = await Wire.to(client)
         await wire.send(sent)
@@ -149,7 +153,7 @@ async def test_targets_and_hosts(settings: Settings, sent: bytes, status: int, n
 
 
 async def test_a_header_that_is_given_twice_counts_twice(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     twice = b"content-type: application/json\r\n" * 2
     async with serving(settings) as client:

@@ -19,7 +19,7 @@ from trimtab.contract.token import read_token
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.inference.binary import Tail, read_binary, written
 from trimtab.serving.inference.validation import Inputs
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 KINDS = {
     "BOOL": "u1",
@@ -176,7 +176,9 @@ def test_any_bytes_are_read_or_refused(block: bytes, sent: str, rows: int) -> No
         assert found.shape == (2 * rows,)
 
 
-async def test_binary_and_json_are_answered_alike(settings: Settings, binary: Stored) -> None:
+async def test_binary_and_json_are_answered_alike(
+    settings: ServingSettings, binary: Stored
+) -> None:
     rows = binary.rows[:5]
     block = packed("FP64", rows)
     plain = {"name": "x", "datatype": "FP64", "shape": [5, 4], "data": rows.ravel().tolist()}
@@ -219,7 +221,7 @@ async def test_binary_and_json_are_answered_alike(settings: Settings, binary: St
     assert sum(v for k, v in counted.items() if k.startswith("trimtab_score_bin_total")) == 30
 
 
-async def test_a_table_is_read_from_both(settings: Settings, table: Stored) -> None:
+async def test_a_table_is_read_from_both(settings: ServingSettings, table: Stored) -> None:
     rows = table.rows[:6]
     colours, members = packed("BYTES", rows[:, 1]), packed("BOOL", rows[:, 2])
     inputs = [
@@ -237,7 +239,9 @@ async def test_a_table_is_read_from_both(settings: Settings, table: Stored) -> N
     assert parts(answer)[1]["class"] == table.estimator.predict(rows).tolist()
 
 
-async def test_a_body_without_json_is_the_only_input(settings: Settings, binary: Stored) -> None:
+async def test_a_body_without_json_is_the_only_input(
+    settings: ServingSettings, binary: Stored
+) -> None:
     rows = binary.rows[:3]
     async with serving(settings) as client:
         answer = await post(client, b"", packed("FP64", rows))
@@ -314,7 +318,7 @@ BAD: dict[str, tuple[Any, bytes, str | None, str]] = {
 
 
 async def test_wrong_binary_data_is_refused_with_the_input_named(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     async with serving(settings) as client:
         for name, (content, tail, length, named) in BAD.items():

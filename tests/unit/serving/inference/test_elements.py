@@ -19,7 +19,7 @@ from trimtab.contract.artifact import Baseline, Signature, Tensor
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.inference.elements import read_elements
 from trimtab.serving.inference.validation import Inputs
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 WHOLE = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 
@@ -130,7 +130,9 @@ def test_a_table_is_of_whole_numbers_where_all_columns_are(
     assert isinstance(first, int if kind is np.object_ else kind)
 
 
-async def test_ids_of_64_bits_reach_the_model_exactly(settings: Settings, tmp_path: Path) -> None:
+async def test_ids_of_64_bits_reach_the_model_exactly(
+    settings: ServingSettings, tmp_path: Path
+) -> None:
     ids = np.array([[2**53], [2**53 + 1]] * 50)
     truths = np.array([0, 1] * 50)
     estimator = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(ids, truths)

@@ -14,7 +14,7 @@ from tests.unit.serving.loopback import Client, served_as, serving
 from tests.unit.serving.stored import Stored, store, with_digest
 
 from trimtab.contract.artifact import Baseline, Signature, Tensor
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 DIGITS = load_digits()
 PICTURES = DIGITS.images[:5]
@@ -63,7 +63,7 @@ async def binary(client: Client, block: bytes, datatype: str) -> httpx.Response:
     return await client.front.post(INFER, content=head + block, headers=headers)
 
 
-async def test_a_picture_may_come_in_any_form(settings: Settings, pictures: Stored) -> None:
+async def test_a_picture_may_come_in_any_form(settings: ServingSettings, pictures: Stored) -> None:
     expected = pictures.estimator.predict(DIGITS.data[:5]).tolist()
     grey = PICTURES.astype(np.uint8)
     async with serving(served_as(settings, pictures)) as client:
@@ -88,7 +88,9 @@ async def test_a_picture_may_come_in_any_form(settings: Settings, pictures: Stor
     assert old.json()["predictions"] == expected
 
 
-async def test_a_picture_of_another_shape_is_refused(settings: Settings, pictures: Stored) -> None:
+async def test_a_picture_of_another_shape_is_refused(
+    settings: ServingSettings, pictures: Stored
+) -> None:
     flat = PICTURES.ravel().tolist()
     wrong = {
         "shape": [

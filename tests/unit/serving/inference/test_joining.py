@@ -11,7 +11,7 @@ import pytest
 from tests.unit.serving.loopback import until
 
 from trimtab.serving.errors import ModelFailed
-from trimtab.serving.inference.joining import Joiner, Outcome, Work
+from trimtab.serving.inference.joining import Joiner, Result, Work
 from trimtab.serving.model.base import Matrix, Prediction
 
 
@@ -30,7 +30,7 @@ class Bench:
             "deadline_seconds": 30.0,
         } | limits
         self.joiner = Joiner(self.predict, self.count, **settings)
-        self.answers: dict[int, tuple[Outcome, int]] = {}
+        self.answers: dict[int, tuple[Result, int]] = {}
 
     def predict(self, rows: Matrix) -> Prediction:
         self.calls.append(len(rows))
@@ -48,17 +48,17 @@ class Bench:
     def submit(self, number: int, rows: int = 1, value: float | None = None) -> bool:
         matrix = np.full((rows, 1), float(number if value is None else value))
 
-        def deliver(outcome: Outcome, first: int) -> None:
+        def deliver(result: Result, first: int) -> None:
             assert number not in self.answers
-            self.answers[number] = (outcome, first)
+            self.answers[number] = (result, first)
 
         return self.joiner.submit(Work(matrix, deliver))
 
     def value(self, number: int) -> float:
-        outcome, first = self.answers[number]
-        assert isinstance(outcome, Prediction)
-        assert outcome.values is not None
-        return float(outcome.values[first])
+        result, first = self.answers[number]
+        assert isinstance(result, Prediction)
+        assert result.values is not None
+        return float(result.values[first])
 
 
 async def test_a_lone_request_is_predicted_at_once() -> None:
@@ -113,11 +113,11 @@ async def test_nobody_waits_for_a_large_request_as_a_whole() -> None:
     assert max(bench.calls) <= 8
     assert [bench.value(number) for number in range(5)] == [0, 2, 4, 6, 8]
     for number, rows in ((1, 20), (2, 19)):
-        outcome, first = bench.answers[number]
-        assert isinstance(outcome, Prediction)
-        assert outcome.values is not None
-        assert outcome.score is not None
-        assert (first, len(outcome.values), len(outcome.score)) == (0, rows, rows)
+        result, first = bench.answers[number]
+        assert isinstance(result, Prediction)
+        assert result.values is not None
+        assert result.score is not None
+        assert (first, len(result.values), len(result.score)) == (0, rows, rows)
     assert bench.joiner.depth == 0
     bench.joiner.stop()
 
@@ -132,32 +132,32 @@ async def test_a_large_request_alone_has_whole_calls() -> None:
 
 async def test_rows_of_a_large_request_keep_their_order() -> None:
     bench = Bench()
-    answered: list[Outcome] = []
+    answered: list[Result] = []
     for start in (0, 100):
         rows = np.arange(start, start + 30, dtype=np.float64).reshape(-1, 1)
-        bench.joiner.submit(Work(rows, lambda outcome, _first: answered.append(outcome)))
+        bench.joiner.submit(Work(rows, lambda result, _first: answered.append(result)))
     await until(lambda: len(answered) == 2)
-    for start, outcome in zip((0, 100), answered, strict=True):
-        assert isinstance(outcome, Prediction)
-        assert outcome.values is not None
-        assert outcome.values.tolist() == [2.0 * (start + place) for place in range(30)]
+    for start, result in zip((0, 100), answered, strict=True):
+        assert isinstance(result, Prediction)
+        assert result.values is not None
+        assert result.values.tolist() == [2.0 * (start + place) for place in range(30)]
     bench.joiner.stop()
 
 
 async def test_a_large_request_that_fails_is_answered_once_and_its_rest_is_dropped() -> None:
     bench = Bench()
-    answered: list[Outcome] = []
+    answered: list[Result] = []
     rows = np.arange(30, dtype=np.float64).reshape(-1, 1)
     rows[9] = -1
     bench.gate.clear()
-    bench.joiner.submit(Work(rows, lambda outcome, _first: answered.append(outcome)))
+    bench.joiner.submit(Work(rows, lambda result, _first: answered.append(result)))
     await until(lambda: bench.calls == [8])
     bench.submit(1)
     bench.gate.set()
     await until(lambda: bool(answered) and 1 in bench.answers)
     bench.submit(2)
     await until(lambda: 2 in bench.answers)
-    assert [type(outcome) for outcome in answered] == [ModelFailed]
+    assert [type(result) for result in answered] == [ModelFailed]
     assert [bench.value(number) for number in (1, 2)] == [2, 4]
     assert bench.joiner.depth == 0
     bench.joiner.stop()
@@ -172,9 +172,9 @@ async def test_what_is_abandoned_while_it_waits_is_not_predicted() -> None:
     bench.submit(0)
     await until(lambda: bench.calls == [1])
     peer = Peer()
-    answered: list[Outcome] = []
+    answered: list[Result] = []
     rows = np.zeros((3, 1))
-    bench.joiner.submit(Work(rows, lambda outcome, _first: answered.append(outcome), asker=peer))
+    bench.joiner.submit(Work(rows, lambda result, _first: answered.append(result), asker=peer))
     bench.submit(1)
     peer.abandoned = True
     bench.gate.set()
@@ -230,7 +230,7 @@ async def test_the_deadline_frees_those_who_wait_for_a_hung_model() -> None:
 
 async def test_uncounted_rows_are_cut_out_of_a_joined_call() -> None:
     bench = Bench()
-    done: list[Outcome] = []
+    done: list[Result] = []
     bench.submit(1, rows=3)
     bench.joiner.submit(Work(np.ones((2, 1)), lambda o, _: done.append(o), counted=False))
     bench.submit(2, rows=2)
@@ -245,7 +245,7 @@ async def test_an_answer_that_cannot_be_given_costs_nobody_else_his(
 ) -> None:
     bench = Bench()
 
-    def broken(_outcome: Outcome, _first: int) -> None:
+    def broken(_result: Result, _first: int) -> None:
         raise TypeError("cannot be written")
 
     bench.joiner.submit(Work(np.ones((1, 1)), broken))

@@ -12,7 +12,7 @@ from tests.unit.serving.loopback import Client, serving, vector
 from tests.unit.serving.open_inference import CONTENTS, INFER, MODEL, OPERATIONS
 from tests.unit.serving.stored import Stored
 
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 GOOD = {"inputs": vector([[0.1, 0.2, 0.3, 0.4]])}
 IDENTIFIED = {"id": "42", "parameters": {"priority": 1}, "outputs": [{"name": "class"}]}
@@ -96,7 +96,9 @@ async def send(client: Client, case: Case, url: str) -> tuple[int, str, bytes]:
     return answer.status_code, answer.headers["content-type"], answer.content
 
 
-async def test_each_answer_is_one_of_the_protocol(settings: Settings, binary: Stored) -> None:
+async def test_each_answer_is_one_of_the_protocol(
+    settings: ServingSettings, binary: Stored
+) -> None:
     async with serving(settings) as client:
         for name, case in CASES.items():
             if case.status == 200 and case.body is not None:
@@ -117,7 +119,7 @@ def test_every_operation_is_asked_for_every_status() -> None:
 
 
 async def test_what_the_protocol_does_not_know_is_refused(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     paths = {url: case.method for case in CASES.values() if not case.named for url in urls(case)}
     async with serving(settings) as client:

@@ -12,10 +12,10 @@ from tests.unit.serving.stored import KEY, Stored, store
 
 from trimtab.contract.artifact import Tensor
 from trimtab.contract.token import read_token
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 
-async def test_infer_answers_what_the_model_says(settings: Settings, binary: Stored) -> None:
+async def test_infer_answers_what_the_model_says(settings: ServingSettings, binary: Stored) -> None:
     async with serving(settings) as client:
         answer = await client.infer(
             vector(binary.rows[:3]), id="a-1", parameters={"trace": "x", "n": 3}
@@ -41,7 +41,7 @@ async def test_infer_answers_what_the_model_says(settings: Settings, binary: Sto
 
 
 async def test_nested_data_and_the_versions_path_are_taken(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     rows = binary.rows[:2]
     nested = [{"name": "x", "datatype": "FP32", "shape": [2, 4], "data": rows.tolist()}]
@@ -53,13 +53,13 @@ async def test_nested_data_and_the_versions_path_are_taken(
     assert answer.json()["outputs"] == flat.json()["outputs"]
 
 
-async def test_one_output_can_be_asked_for(settings: Settings, binary: Stored) -> None:
+async def test_one_output_can_be_asked_for(settings: ServingSettings, binary: Stored) -> None:
     async with serving(settings) as client:
         answer = await client.infer(vector(binary.rows[:2]), outputs=[{"name": "class"}])
     assert [output["name"] for output in answer.json()["outputs"]] == ["class"]
 
 
-async def test_a_table_of_columns_is_predicted(settings: Settings, table: Stored) -> None:
+async def test_a_table_of_columns_is_predicted(settings: ServingSettings, table: Stored) -> None:
     rows = table.rows[:5]
     inputs = [
         {"name": "z", "datatype": "FP64", "shape": [5, 1], "data": rows[:, 3].tolist()},
@@ -82,7 +82,7 @@ async def test_a_table_of_columns_is_predicted(settings: Settings, table: Stored
     assert read_token(old.json()["parameters"]["trimtab_token"], KEY).predicted == tuple(wanted)
 
 
-async def test_numbers_are_predicted(settings: Settings, regression: Stored) -> None:
+async def test_numbers_are_predicted(settings: ServingSettings, regression: Stored) -> None:
     rows = regression.rows[:4]
     inputs = [
         {"name": name, "datatype": "FP64", "shape": [4], "data": rows[:, i].tolist()}
@@ -96,7 +96,7 @@ async def test_numbers_are_predicted(settings: Settings, regression: Stored) -> 
     assert token.predicted == tuple(values)
 
 
-async def test_a_token_covers_256_rows(settings: Settings, binary: Stored) -> None:
+async def test_a_token_covers_256_rows(settings: ServingSettings, binary: Stored) -> None:
     async with serving(settings) as client:
         answer = await client.infer(vector(binary.rows[:300]))
     parameters = answer.json()["parameters"]
@@ -104,7 +104,7 @@ async def test_a_token_covers_256_rows(settings: Settings, binary: Stored) -> No
     assert len(read_token(parameters["trimtab_token"], KEY).predicted) == 256
 
 
-async def test_without_a_key_there_is_no_token(settings: Settings, binary: Stored) -> None:
+async def test_without_a_key_there_is_no_token(settings: ServingSettings, binary: Stored) -> None:
     async with serving(replace(settings, token_key_file=None)) as client:
         answer = await client.infer(vector(binary.rows[:1]))
         outcome = await client.back.post("/outcomes", json=[{"token": "x", "actual": 1}])
@@ -112,7 +112,7 @@ async def test_without_a_key_there_is_no_token(settings: Settings, binary: Store
     assert outcome.status_code == 404
 
 
-async def test_pages_of_the_protocol(settings: Settings, binary: Stored) -> None:
+async def test_pages_of_the_protocol(settings: ServingSettings, binary: Stored) -> None:
     async with serving(settings) as client:
         for path, wanted in {
             "/v2/health/live": {"live": True},
@@ -136,7 +136,7 @@ async def test_pages_of_the_protocol(settings: Settings, binary: Stored) -> None
 
 
 async def test_probabilities_come_when_a_parameter_asks(
-    settings: Settings, binary: Stored, regression: Stored, tmp_path: Path
+    settings: ServingSettings, binary: Stored, regression: Stored, tmp_path: Path
 ) -> None:
     only_class = binary.signature.model_copy(update={"outputs": binary.signature.outputs[:1]})
     stored = store(tmp_path, binary.estimator, only_class, binary.baseline, binary.rows)
@@ -163,7 +163,7 @@ async def test_probabilities_come_when_a_parameter_asks(
 
 
 async def test_targets_of_a_regression_have_names(
-    settings: Settings, regression: Stored, tmp_path: Path
+    settings: ServingSettings, regression: Stored, tmp_path: Path
 ) -> None:
     rows = regression.rows
     values = np.column_stack([rows @ [2.0, -1.0], rows[:, 0], -rows[:, 1]])
@@ -184,7 +184,7 @@ async def test_targets_of_a_regression_have_names(
     assert token.predicted == tuple(first["data"])
 
 
-async def test_methods_are_told(settings: Settings, binary: Stored) -> None:
+async def test_methods_are_told(settings: ServingSettings, binary: Stored) -> None:
     async with serving(settings) as client:
         for path, allowed in {
             "/v2": "GET, HEAD, OPTIONS",

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.serving.loopback import served_as, serving, vector
 from tests.unit.serving.stored import Stored
 
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 GOOD = {"name": "x", "datatype": "FP64", "shape": [1, 4], "data": [0.1, 0.2, 0.3, 0.4]}
 
@@ -19,7 +19,7 @@ def one(**changes: Any) -> bytes:
 
 
 async def test_refusals_are_counted_by_code_and_no_row_of_them(
-    settings: Settings, binary: Stored
+    settings: ServingSettings, binary: Stored
 ) -> None:
     headers = {"content-type": "application/json"}
     async with serving(settings) as client:
@@ -47,7 +47,7 @@ async def test_refusals_are_counted_by_code_and_no_row_of_them(
     ids=["text", "form", "octets", "gzip"],
 )
 async def test_other_content_is_415(
-    settings: Settings, headers: dict[str, str], named: str
+    settings: ServingSettings, headers: dict[str, str], named: str
 ) -> None:
     async with serving(settings) as client:
         answer = await client.front.post("/v2/models/digits/infer", content=one(), headers=headers)
@@ -57,7 +57,7 @@ async def test_other_content_is_415(
     assert counted["trimtab_requests_total{code=415}"] == 1
 
 
-async def test_paths_and_methods(settings: Settings) -> None:
+async def test_paths_and_methods(settings: ServingSettings) -> None:
     async with serving(settings) as client:
         for method, path, status, named in [
             ("GET", "/v2/models/digits/infer", 405, "GET"),
@@ -115,7 +115,7 @@ def columns(**changes: Any) -> list[dict[str, Any]]:
     ],
 )
 async def test_bad_columns_are_named(
-    settings: Settings, table: Stored, changes: dict[str, Any], named: str
+    settings: ServingSettings, table: Stored, changes: dict[str, Any], named: str
 ) -> None:
     async with serving(served_as(settings, table)) as client:
         good = await client.infer(columns())

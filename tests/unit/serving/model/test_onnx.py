@@ -16,7 +16,7 @@ from tests.unit.serving.loopback import refused, served_as, serving, vector
 from tests.unit.serving.stored import Stored, store, with_digest
 
 from trimtab.contract.artifact import Baseline, Signature, Tensor
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 Make = Callable[..., Stored]
 
@@ -42,12 +42,12 @@ def as_graph(binary: Stored, tmp_path: Path) -> Make:
     return make
 
 
-def graph_of(settings: Settings, stored: Stored) -> Settings:
+def graph_of(settings: ServingSettings, stored: Stored) -> ServingSettings:
     return served_as(settings, stored, artifact_format="onnx")
 
 
 async def test_a_graph_answers_and_is_counted_as_the_estimator_is(
-    settings: Settings, binary: Stored, as_graph: Make
+    settings: ServingSettings, binary: Stored, as_graph: Make
 ) -> None:
     rows = binary.rows[:50]
     async with serving(graph_of(settings, as_graph())) as client:
@@ -81,7 +81,7 @@ async def test_a_graph_answers_and_is_counted_as_the_estimator_is(
         }
 
 
-async def test_a_label_alone_is_an_answer(settings: Settings, as_graph: Make) -> None:
+async def test_a_label_alone_is_an_answer(settings: ServingSettings, as_graph: Make) -> None:
     node = [
         helper.make_node("ReduceSum", ["x", "axis"], ["sum"], keepdims=0),
         helper.make_node("Greater", ["sum", "zero"], ["is"]),
@@ -108,7 +108,7 @@ async def test_a_label_alone_is_an_answer(settings: Settings, as_graph: Make) ->
 
 
 async def test_an_id_of_64_bits_is_exact_beside_a_double(
-    settings: Settings, tmp_path: Path
+    settings: ServingSettings, tmp_path: Path
 ) -> None:
     made = helper.make_graph(
         [
@@ -152,7 +152,9 @@ async def test_an_id_of_64_bits_is_exact_beside_a_double(
     assert [one["data"] for one in answer.json()["outputs"]] == [["odd", "odd", "even"]]
 
 
-async def test_what_is_no_graph_never_becomes_ready(settings: Settings, as_graph: Make) -> None:
+async def test_what_is_no_graph_never_becomes_ready(
+    settings: ServingSettings, as_graph: Make
+) -> None:
     cut = to_onnx(LogisticRegression().fit([[0.0] * 4, [1.0] * 4], [0, 1]), np.zeros((1, 4)))
     broken = await refused(graph_of(settings, as_graph(cut.SerializeToString()[:100])))
     assert broken.reason == "GraphRefused"
@@ -160,7 +162,7 @@ async def test_what_is_no_graph_never_becomes_ready(settings: Settings, as_graph
 
 
 async def test_a_signature_of_another_graph_never_becomes_ready(
-    settings: Settings, as_graph: Make
+    settings: ServingSettings, as_graph: Make
 ) -> None:
     double = Tensor(name="x", datatype="FP64", shape=[4])
     found = await refused(graph_of(settings, as_graph(inputs=[double])))
@@ -168,7 +170,7 @@ async def test_a_signature_of_another_graph_never_becomes_ready(
 
 
 async def test_scores_that_are_no_probabilities_never_become_ready(
-    settings: Settings, as_graph: Make
+    settings: ServingSettings, as_graph: Make
 ) -> None:
     made = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["logits"])],
@@ -183,7 +185,7 @@ async def test_scores_that_are_no_probabilities_never_become_ready(
 
 
 async def test_an_image_without_the_library_says_which_one_has_it(
-    settings: Settings, as_graph: Make, monkeypatch: pytest.MonkeyPatch
+    settings: ServingSettings, as_graph: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     found = await refused(graph_of(settings, as_graph()))
