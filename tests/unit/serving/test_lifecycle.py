@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import sys
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -20,7 +17,6 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from tests.unit.serving.loopback import (
     Client,
-    program_environment,
     refused,
     serving,
     until,
@@ -30,7 +26,7 @@ from tests.unit.serving.stored import Stored, model_of, store, with_digest
 
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
 from trimtab.serving.model.base import Matrix, Prediction
-from trimtab.serving.settings import ServingSettings, read_settings
+from trimtab.serving.settings import ServingSettings
 
 
 def copied(binary: Stored, folder: Path) -> Stored:
@@ -127,38 +123,6 @@ async def test_other_ends_of_a_start(
         tmp_path / "unfitted", LogisticRegression(), binary.signature, binary.baseline, binary.rows
     )
     assert isinstance(await refused(naming(settings, unfitted)), WarmUpFailed)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("MODEL", ""),
-        ("ARTIFACT_DIGEST", " "),
-        ("MAX_ROWS", "many"),
-        ("MAX_ROWS", "-1"),
-        ("MAX_ROWS", "0"),
-        ("MAX_ROWS", "9" * 5000),
-        ("INFERENCE_PORT", "65536"),
-        ("FETCH_SECONDS", "0"),
-        ("ARTIFACT_DIGEST", "sha256:../../etc"),
-        ("VERSION", "v" * 256),
-        ("VERSION", "v\n1"),
-        ("DEADLINE_SECONDS", "inf"),
-        ("DEADLINE_SECONDS", "soon"),
-        ("TRUST_PICKLE", "yes"),
-        ("ACCESS_LOG", "some"),
-    ],
-)
-def test_settings_name_the_variable_at_fault(name: str, value: str) -> None:
-    environment = {
-        "TRIMTAB_MODEL": "m",
-        "TRIMTAB_VERSION": "v",
-        "TRIMTAB_ARTIFACT_URI": "file:///x",
-        "TRIMTAB_ARTIFACT_DIGEST": "sha256:" + "0" * 64,
-    }
-    assert read_settings(environment).inference_port == 8080
-    with pytest.raises(SettingsInvalid, match=f"TRIMTAB_{name}"):
-        read_settings(environment | {f"TRIMTAB_{name}": value})
 
 
 class Held:
@@ -323,62 +287,3 @@ async def test_a_drain_closes_idle_connections_at_once_and_answers_the_others(
         late = await client.infer(vector(binary.rows[:1]))
         assert (late.status_code, late.headers["connection"]) == (200, "close")
         await drain
-
-
-async def started(settings: ServingSettings, **more: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "trimtab.serving",
-        env=program_environment(settings, TRIMTAB_ACCESS_LOG="all", **more),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def test_the_program_serves_and_ends_on_sigterm(
-    settings: ServingSettings, binary: Stored
-) -> None:
-    process = await started(settings)
-    assert process.stderr is not None
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(30):
-            lines: dict[str, Any] = {}
-            while "ready" not in lines:
-                line = json.loads(await process.stderr.readline())
-                lines[line["message"].partition(":")[0]] = line
-        port = int(lines["listening"]["message"].rpartition(" ")[2])
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-            answer = await http.post(
-                "/v2/models/digits/infer", json={"inputs": vector(binary.rows[:3])}
-            )
-            assert answer.status_code == 200
-            process.send_signal(signal.SIGTERM)
-            logged = json.loads(await process.stdout.readline())
-        async with asyncio.timeout(10):
-            assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-    assert (logged["path"], logged["status"], logged["rows"]) == ("/v2/models/digits/infer", 200, 3)
-    assert not settings.termination_log.exists()
-
-
-@pytest.mark.parametrize(
-    ("more", "code", "reason"),
-    [
-        ({"TRIMTAB_ARTIFACT_DIGEST": "sha256:" + "0" * 64}, 3, "DigestMismatch"),
-        ({"TRIMTAB_MODEL": ""}, 2, "SettingsInvalid"),
-    ],
-    ids=["digest", "settings"],
-)
-async def test_the_program_says_why_it_refuses(
-    settings: ServingSettings, more: dict[str, str], code: int, reason: str
-) -> None:
-    process = await started(settings, **more)
-    async with asyncio.timeout(30):
-        _, log = await process.communicate()
-    assert process.returncode == code
-    assert json.loads(settings.termination_log.read_bytes())["reason"] == reason
-    assert reason in log.decode()

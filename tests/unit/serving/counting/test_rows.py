@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
-from prometheus_client.parser import text_string_to_metric_families as plain
 from tests.unit.serving.loopback import served_as, serving, vector
 from tests.unit.serving.stored import Stored
 
@@ -118,32 +116,6 @@ async def test_a_regression_counts_values(settings: ServingSettings, regression:
     assert counted["trimtab_outcome_errors_count"] == 0
 
 
-async def test_pages_parse_in_both_formats(settings: ServingSettings, binary: Stored) -> None:
-    async with serving(settings) as client:
-        await client.infer(vector(binary.rows[:5]))
-        text = await client.back.get("/metrics")
-        modern = await client.back.get(
-            "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}
-        )
-    assert text.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert modern.headers["content-type"].startswith("application/openmetrics-text")
-    identity = {
-        "model": "digits",
-        "version": "v1",
-        "digest": binary.digest,
-        "baseline": binary.baseline.digest,
-    }
-    for families in (list(plain(text.text)), list(openmetrics(modern.text))):
-        names = {sample.name for family in families for sample in family.samples}
-        assert "trimtab_requests_total" in names
-        assert "trimtab_model_info" in names
-        assert "process_start_time_seconds" in names
-        for family in families:
-            for sample in family.samples:
-                if sample.name != "process_start_time_seconds":
-                    assert identity.items() <= sample.labels.items(), sample.name
-
-
 async def test_warm_up_and_probes_are_not_counted(settings: ServingSettings) -> None:
     async with serving(settings) as client:
         for _ in range(3):
@@ -152,30 +124,3 @@ async def test_warm_up_and_probes_are_not_counted(settings: ServingSettings) -> 
     assert counted["trimtab_requests_started_total"] == 0
     assert counted["trimtab_batch_rows_count"] == 0
     assert sum(v for k, v in counted.items() if k.startswith("trimtab_feature_bin")) == 0
-
-
-async def test_series_are_there_at_zero_before_the_first_request(settings: ServingSettings) -> None:
-    async with serving(settings) as client:
-        counted = await client.metrics()
-    for code in (200, 400, 500, 503):
-        assert counted[f"trimtab_requests_total{{code={code}}}"] == 0
-    assert counted["trimtab_outcomes_total{predicted=0,actual=0}"] == 0
-    assert counted["trimtab_tokens_refused_total{reason=forged}"] == 0
-
-
-async def test_a_client_that_leaves_is_no_error_of_ours(settings: ServingSettings) -> None:
-    async with serving(settings) as client:
-        _, writer = await client.connect()
-        writer.write(
-            b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{"
-        )
-        await writer.drain()
-        while (await client.metrics())["trimtab_requests_started_total"] < 1:
-            pass
-        writer.close()
-        async with asyncio.timeout(20):
-            while "trimtab_requests_total{code=499}" not in await client.metrics():
-                pass
-        counted = await client.metrics()
-    assert counted["trimtab_requests_total{code=499}"] == 1
-    assert counted["trimtab_request_seconds_count"] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.unit.serving.http.test_connection import PAGE, Wire, infer
+from tests.unit.serving.http.wire import PAGE, Wire, infer
 from tests.unit.serving.loopback import serving
 from tests.unit.serving.stored import Stored
 

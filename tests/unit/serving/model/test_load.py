@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import get_args
 import pytest
 from tests.unit.serving.stored import Stored
 
+from trimtab import serving
 from trimtab.contract.artifact import Manifest
 from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model import onnx, sklearn
@@ -35,6 +37,20 @@ def test_each_format_is_one_of_the_manifest_and_has_a_module() -> None:
     assert set(FORMATS) <= set(get_args(Manifest.model_fields["format"].annotation))
 
 
+def test_a_format_is_named_by_the_list_alone() -> None:
+    """So a further format is a module and an entry, and none rests on another's library."""
+    package = Path(serving.__file__).parent
+    named = [
+        (file.name, module)
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for module in (node.module, *(f"{node.module}.{each.name}" for each in node.names))
+        if module in FORMATS.values()
+    ]
+    assert named == []
+
+
 def test_a_format_without_a_module_is_refused(binary: Stored) -> None:
     with pytest.raises(ArtifactRefused, match="serves sklearn and onnx models, not custom") as said:
         load_model(artifact_of(binary, format="custom"), trust_pickle=False)
@@ -56,7 +72,7 @@ def test_no_library_of_a_format_is_imported_before_an_artifact_asks_for_it() -> 
         "import sys, trimtab.serving.lifecycle; "
         f"print([name for name in {libraries + list(FORMATS.values())} if name in sys.modules])"
     )
-    root = Path(__file__).parents[4] / "operator"
+    root = Path(serving.__file__).parents[2]
     said = subprocess.run(
         [sys.executable, "-c", code],
         check=True,
