@@ -25,7 +25,7 @@ from trimtab.decide.drift.signals.inputs import judge_inputs
 from trimtab.lint.facts import POD_LABEL_DELAY, Facts
 from trimtab.lint.policy import policy_remarks
 from trimtab.lint.remarks import Remark
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 ACCURACY = {"kind": "quality", "floor": {"dropBy": "3%"}}
 
@@ -279,7 +279,7 @@ def test_classes_of_late_labels_are_told_of_few_classes_only() -> None:
 
 
 def test_the_delay_of_pods_is_theirs() -> None:
-    assert Settings.__dataclass_fields__["label_delay_seconds"].default == (
+    assert ServingSettings.__dataclass_fields__["label_delay_seconds"].default == (
         POD_LABEL_DELAY.total_seconds()
     )
 
