@@ -42,31 +42,31 @@ def deployment_remarks(deployment: Deployment, per_second: float | None) -> list
     strategy = strategy_of(rollout)
     if not strategy.steps(rollout):
         return []
-    found = [*_share_remarks(deployment), *_bucket_remarks(deployment)]
+    remarks = [*_share_remarks(deployment), *_bucket_remarks(deployment)]
     if per_second is None:
-        return found + _time_remarks(deployment, _steps(deployment, 0.0), None)
+        return remarks + _time_remarks(deployment, _steps(deployment, 0.0), None)
     steps = _steps(deployment, per_second)
-    found += _time_remarks(deployment, steps, per_second)
+    remarks += _time_remarks(deployment, steps, per_second)
     for index, gate in enumerate(strategy.gates(rollout)):
-        found.append(_gate_remark(deployment, gate, f"{ROLLOUT}.gates[{index}]", steps))
-    return found
+        remarks.append(_gate_remark(deployment, gate, f"{ROLLOUT}.gates[{index}]", steps))
+    return remarks
 
 
 def _steps(deployment: Deployment, per_second: float) -> list[_Expected]:
     """Return the weighted steps; the last holds until `minSamples` are there."""
     spec = deployment.spec
-    found: list[_Expected] = []
+    expected: list[_Expected] = []
     steps = strategy_of(spec.rollout).steps(spec.rollout)
     weighted = [(step.weight, step.for_) for step in steps if step.weight is not None]
     for number, (wanted, lasts) in enumerate(weighted, 1):
         weight = way_of(spec).share(wanted, max(1, spec.replicas), spec.replicas).value
         seconds = lasts.total_seconds() if lasts is not None else 0.0
         rate = per_second * weight
-        missing = spec.rollout.min_samples - sum(s.candidate for s in found)
+        missing = spec.rollout.min_samples - sum(s.candidate for s in expected)
         if number == len(weighted) and rate > 0:
             seconds = max(seconds, missing / rate)
-        found.append(_Expected(weight, seconds, rate * seconds, (per_second - rate) * seconds))
-    return found
+        expected.append(_Expected(weight, seconds, rate * seconds, (per_second - rate) * seconds))
+    return expected
 
 
 def _share_remarks(deployment: Deployment) -> list[Remark]:
@@ -84,7 +84,7 @@ def _share_remarks(deployment: Deployment) -> list[Remark]:
 
 
 def _bucket_remarks(deployment: Deployment) -> list[Remark]:
-    found = []
+    remarks = []
     rollout = deployment.spec.rollout
     for index, gate in enumerate(strategy_of(rollout).gates(rollout)):
         if gate.slower_than is None:
@@ -95,8 +95,8 @@ def _bucket_remarks(deployment: Deployment) -> list[Remark]:
             text = f"counted from {bucket:g} s on, the next bucket of the histogram"
             field = f"{ROLLOUT}.gates[{index}].slowerThan"
             is_far = bucket < wanted or bucket >= 1.5 * wanted
-            found.append(Remark("warning" if is_far else "note", "bucket", field, text))
-    return found
+            remarks.append(Remark("warning" if is_far else "note", "bucket", field, text))
+    return remarks
 
 
 def _time_remarks(
@@ -143,13 +143,13 @@ def _gate_remark(deployment: Deployment, gate: Gate, field: str, steps: list[_Ex
 
 
 def _smallest(gate: Gate, step: _Expected, threshold: float) -> float | None:
-    found = []
+    faults = []
     if gate.against == "stable":
         stable = BadTotal(0.0, step.stable)
-        found.append(smallest_detectable_share(step.candidate, stable, gate.margin, threshold))
+        faults.append(smallest_detectable_share(step.candidate, stable, gate.margin, threshold))
     if gate.limit is not None:
-        found.append(_smallest_above(gate.limit, step.candidate, threshold))
-    return min((fault for fault in found if fault is not None), default=None)
+        faults.append(_smallest_above(gate.limit, step.candidate, threshold))
+    return min((fault for fault in faults if fault is not None), default=None)
 
 
 def _smallest_above(limit: float, candidate: float, threshold: float) -> float | None:

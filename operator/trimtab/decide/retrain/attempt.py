@@ -10,7 +10,7 @@ version. Finished is final.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ from trimtab.api.retrain_job import (
     RetrainJobStatus,
     RetrainJobSummary,
 )
-from trimtab.decide.outcome import Note
+from trimtab.decide.outcome import Note, Outcome
 from trimtab.decide.retrain.cause import new_version_name
 from trimtab.decide.retrain.figures import (
     cause_text,
@@ -134,23 +134,34 @@ class CreateVersion:
 Action = CreateJob | CreateVersion
 
 
-@dataclass(frozen=True)
-class RetrainDecision:
-    """At most one action, the whole status after it, and what to announce once that is written."""
-
-    status: RetrainJobStatus
-    action: Action | None = None
-    events: tuple[Note, ...] = ()
-    look_again: timedelta | None = None
+RetrainOutcome = Outcome[RetrainJobStatus, Action]
 
 
-def decide_retrain(snapshot: RetrainSnapshot) -> RetrainDecision:
+def decide_retrain(snapshot: RetrainSnapshot) -> RetrainOutcome:
     """Return the next move; the first check that has an answer decides."""
     for check in CHECKS:
-        decision = check(snapshot)
-        if decision is not None:
-            return decision
+        outcome = check(snapshot)
+        if outcome is not None:
+            return replace(outcome, inputs=_inputs(snapshot)) if outcome.notes else outcome
     raise AssertionError("the last check always answers")
+
+
+def _inputs(seen: RetrainSnapshot) -> dict[str, Any]:
+    """Return what a decision rests on: the cause, the champion, and the report's figures."""
+    job = seen.job
+    result = _result_of(seen)
+    report = result.report if isinstance(result, Accepted | TurnedDown) else None
+    champion = job.status.champion_version
+    return {
+        "cause": job.spec.cause.to_json(),
+        "champion": champion.digest if champion is not None else None,
+        "newVersion": job.status.new_version,
+        "gate": job.spec.gate.to_json(),
+        "comparison": report.comparison.model_dump(mode="json", exclude_none=True)
+        if report is not None and report.comparison is not None
+        else None,
+        "exitCodes": [pod.exit_code for pod in seen.pods if pod.exit_code is not None],
+    }
 
 
 def output_uri_of(champion: Champion, new_version: str) -> str:
@@ -169,14 +180,14 @@ def output_uri_of(champion: Champion, new_version: str) -> str:
 # --- the checks, in order -----------------------------------------------------------------------
 
 
-def _is_finished(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _is_finished(seen: RetrainSnapshot) -> RetrainOutcome | None:
     """Finished is final."""
     if seen.job.status.phase in FINISHED_PHASES:
-        return RetrainDecision(seen.job.status)
+        return Outcome(seen.job.status)
     return None
 
 
-def _name_is_too_long(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _name_is_too_long(seen: RetrainSnapshot) -> RetrainOutcome | None:
     name = seen.job.metadata.name
     if len(name) <= LONGEST_NAME:
         return None
@@ -185,7 +196,7 @@ def _name_is_too_long(seen: RetrainSnapshot) -> RetrainDecision | None:
     )
 
 
-def _version_is_made(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _version_is_made(seen: RetrainSnapshot) -> RetrainOutcome | None:
     """The version is there: by an earlier pass that did not live to say so, or by this one."""
     if seen.made is None:
         return None
@@ -203,7 +214,7 @@ def _version_is_made(seen: RetrainSnapshot) -> RetrainDecision | None:
     )
 
 
-def _champion_is_not_fixed(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _champion_is_not_fixed(seen: RetrainSnapshot) -> RetrainOutcome | None:
     """Write down what the challenger will be compared with, before anything starts."""
     if seen.job.status.champion_version is not None:
         return None
@@ -223,7 +234,7 @@ def _champion_is_not_fixed(seen: RetrainSnapshot) -> RetrainDecision | None:
     )
 
 
-def _result_is_there(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _result_is_there(seen: RetrainSnapshot) -> RetrainOutcome | None:
     match _result_of(seen):
         case None:
             return None
@@ -235,7 +246,7 @@ def _result_is_there(seen: RetrainSnapshot) -> RetrainDecision | None:
             return _failed(seen, failure, message)
 
 
-def _deadline_is_past(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _deadline_is_past(seen: RetrainSnapshot) -> RetrainOutcome | None:
     started, limit = seen.job.status.started, seen.job.spec.active_deadline
     if started is None or seen.now < started + limit + DEADLINE_GRACE:
         return None
@@ -244,7 +255,7 @@ def _deadline_is_past(seen: RetrainSnapshot) -> RetrainDecision | None:
     )
 
 
-def _job_ended_without_result(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _job_ended_without_result(seen: RetrainSnapshot) -> RetrainOutcome | None:
     job = seen.batch_job
     if job is None or not (job.is_complete or job.failed is not None):
         return None
@@ -262,7 +273,7 @@ def _job_ended_without_result(seen: RetrainSnapshot) -> RetrainDecision | None:
     return _failed(seen, "infrastructure", f"{reason}: {message}{_last_exit(seen)}")
 
 
-def _job_is_missing(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _job_is_missing(seen: RetrainSnapshot) -> RetrainOutcome | None:
     """Make the Job, or make it again: somebody deleted it before there was a result."""
     champion = seen.job.status.champion_version
     if seen.batch_job is not None or champion is None:
@@ -272,17 +283,17 @@ def _job_is_missing(seen: RetrainSnapshot) -> RetrainDecision | None:
     message = "the Job was deleted before it had a result; made again" if is_lost else ""
     action = CreateJob(champion, version, output_uri_of(champion, version), Reason.QUEUED, message)
     waiting = _in_progress(seen, "Queued", message or seen.job.status.message)
-    return RetrainDecision(waiting.status, action, look_again=waiting.look_again)
+    return replace(waiting, actions=(action,))
 
 
-def _job_is_under_way(seen: RetrainSnapshot) -> RetrainDecision:
+def _job_is_under_way(seen: RetrainSnapshot) -> RetrainOutcome:
     if any(pod.is_running for pod in seen.pods) or seen.job.status.phase == "Running":
         return _in_progress(seen, "Running", "the training runs")
     waiting = next((pod.waiting for pod in seen.pods if pod.waiting), "")
     return _in_progress(seen, "Queued", waiting or seen.job.status.message)
 
 
-CHECKS: tuple[Callable[[RetrainSnapshot], RetrainDecision | None], ...] = (
+CHECKS: tuple[Callable[[RetrainSnapshot], RetrainOutcome | None], ...] = (
     _is_finished,
     _name_is_too_long,
     _version_is_made,
@@ -298,7 +309,7 @@ CHECKS: tuple[Callable[[RetrainSnapshot], RetrainDecision | None], ...] = (
 # --- ends and steps -----------------------------------------------------------------------------
 
 
-def _started(seen: RetrainSnapshot, champion: Champion) -> RetrainDecision:
+def _started(seen: RetrainSnapshot, champion: Champion) -> RetrainOutcome:
     version = new_version_name(seen.job)
     message = (
         f"{cause_text(seen.job)}: trains {version} against {champion.version_object}, "
@@ -315,35 +326,36 @@ def _started(seen: RetrainSnapshot, champion: Champion) -> RetrainDecision:
         new_version=version,
     )
     announced = (Note(EventReason.RETRAIN_STARTED, message),)
-    return RetrainDecision(status, events=announced, look_again=timedelta(0))
+    return Outcome(status, notes=announced, wake_at=seen.now)
 
 
 def _in_progress(
     seen: RetrainSnapshot, phase: Phase, message: str, look_again: timedelta = LOOK_AGAIN
-) -> RetrainDecision:
+) -> RetrainOutcome:
     reason = Reason.RUNNING if phase == "Running" else Reason.QUEUED
     status = _with_condition(seen, False, reason, message, phase=phase)
-    return RetrainDecision(status, look_again=look_again)
+    return Outcome(status, wake_at=seen.now + look_again)
 
 
-def _version_wanted(seen: RetrainSnapshot, accepted: Accepted) -> RetrainDecision:
+def _version_wanted(seen: RetrainSnapshot, accepted: Accepted) -> RetrainOutcome:
     manifest = version_manifest(seen.job, accepted)
     message = f"{manifest['metadata']['name']}: {comparison_text(accepted.report)}"
     action = CreateVersion(manifest, accepted.digest, Reason.SUCCEEDED, message)
-    return RetrainDecision(seen.job.status, action)
+    # The next pass finds the version and ends the attempt.
+    return Outcome(seen.job.status, actions=(action,), wake_at=seen.now)
 
 
 def _succeeded(
     seen: RetrainSnapshot, made: MadeVersion, report: TrainingReport | None
-) -> RetrainDecision:
+) -> RetrainOutcome:
     figures = comparison_text(report) if report is not None else "made by an earlier pass"
     message = f"ModelVersion {made.name}: {figures}"
     status = _finished(
         seen, "Succeeded", Reason.SUCCEEDED, message, report, model_version=made.name
     )
-    return RetrainDecision(
+    return Outcome(
         status,
-        events=(
+        notes=(
             Note(EventReason.VERSION_CREATED, message),
             Note(EventReason.RETRAIN_SUCCEEDED, message),
         ),
@@ -352,12 +364,12 @@ def _succeeded(
 
 def _turned_down(
     seen: RetrainSnapshot, report: TrainingReport, is_insufficient: bool
-) -> RetrainDecision:
+) -> RetrainOutcome:
     figures = report.message or comparison_text(report)
     if not is_insufficient:
         status = _finished(seen, "Rejected", Reason.CHALLENGER_WORSE, figures, report)
         rejected = Note(EventReason.RETRAIN_REJECTED, figures, warning=True)
-        return RetrainDecision(status, events=(rejected,))
+        return Outcome(status, notes=(rejected,))
     needed = report.needed
     if needed is None and report.comparison is not None:
         needed = report.comparison.needed
@@ -366,7 +378,7 @@ def _turned_down(
         seen, "InsufficientData", Reason.INSUFFICIENT_DATA, message, report, needed=needed
     )
     announced = Note(EventReason.RETRAIN_FAILED, message, warning=True)
-    return RetrainDecision(status, events=(announced,))
+    return Outcome(status, notes=(announced,))
 
 
 _FAILED_REASONS: dict[FailureClass, Reason] = {
@@ -376,11 +388,11 @@ _FAILED_REASONS: dict[FailureClass, Reason] = {
 }
 
 
-def _failed(seen: RetrainSnapshot, failure: FailureClass, message: str) -> RetrainDecision:
+def _failed(seen: RetrainSnapshot, failure: FailureClass, message: str) -> RetrainOutcome:
     text = f"{failure}: {message}"
     status = _finished(seen, "Failed", _FAILED_REASONS[failure], text, None, failure=failure)
     announced = Note(EventReason.RETRAIN_FAILED, text, warning=True)
-    return RetrainDecision(status, events=(announced,))
+    return Outcome(status, notes=(announced,))
 
 
 def _finished(

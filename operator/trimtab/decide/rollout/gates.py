@@ -176,6 +176,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         stable=Count(bad=stable.bad, total=stable.total) if stable is not None else None,
         evidence=round(evidence, 2),
         threshold=round(look.threshold, 1),
+        spread=round(dispersion, 3),
         smallest_fault="" if smallest is None else f"{smallest * 100:.1f}%",
         smallest_fault_share=smallest,
         last_sample_age=_age(look.candidate_sight.age),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab.api.deployment import DeploymentSpec, Gate, GuardStatus
+from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Gate, GuardStatus
 from trimtab.decide.rollout.gates import Side, gate_count, growth
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
@@ -91,12 +91,12 @@ def _restored(memory: Memory, guard: GuardStatus) -> GuardMemory:
     )
 
 
-def detectors_to_save(memory: Memory) -> dict[str, object]:
-    """Return the detectors in the form that status keeps, so that a restart goes on."""
-    if memory.guard is None:
-        return {}
+def with_detectors(status: DeploymentStatus, memory: Memory) -> DeploymentStatus:
+    """Return the status with the detectors as a restart will take them up."""
+    if status.guard is None or memory.guard is None or not memory.guard.detectors:
+        return status
     last = memory.guard.last
-    return {
+    detectors = {
         name: {
             "state": state.to_dict(),
             "bad": last.get(name, NOTHING).bad,
@@ -104,3 +104,5 @@ def detectors_to_save(memory: Memory) -> dict[str, object]:
         }
         for name, state in memory.guard.detectors.items()
     }
+    guard = status.guard.model_copy(update={"detectors": detectors})
+    return status.model_copy(update={"guard": guard})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimtab.api.conditions import Reason
+from trimtab.api.conditions import ConditionType, Reason, find_condition
 from trimtab.decide.rollout.phases import Phase, Starting
 from trimtab.decide.rollout.snapshot import PodView, Snapshot
 from trimtab.decide.rollout.wanted import Refusal
@@ -38,7 +38,10 @@ def _is_unreachable(snapshot: Snapshot, pod: PodView) -> bool:
 
 
 def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
-    """Return what keeps a pod from starting that is not the version's fault."""
+    """Return what kept the candidate from starting that is not its own fault."""
+    stalled = find_condition(snapshot.deployment.status.conditions, ConditionType.STALLED)
+    if stalled is not None and stalled.status == "True" and stalled.reason == Reason.WRITE_REFUSED:
+        return Refusal(Reason.WRITE_REFUSED, stalled.message)
     for pod in snapshot.pods_of(revision):
         if pod.unschedulable:
             return Refusal(Reason.UNSCHEDULABLE, f"pod {pod.name}: {pod.message}")

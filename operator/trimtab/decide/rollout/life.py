@@ -15,9 +15,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from trimtab.api.conditions import Reason
+from trimtab.api.deployment import DeploymentStatus
+from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, full_size
-from trimtab.decide.rollout.draft import Decision, Draft
+from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
+from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import (
     act_on_breach,
     begin,
@@ -31,24 +34,35 @@ from trimtab.decide.rollout.ends import (
     supersede,
 )
 from trimtab.decide.rollout.gates import side_of
-from trimtab.decide.rollout.guard import watch
+from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.health import why_down
+from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.phases import Phase, Returning
 from trimtab.decide.rollout.report import report
-from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.decide.rollout.snapshot import Memory, Snapshot
 from trimtab.decide.rollout.wanted import Wanted, decide_wanted
 
 FLAPPING_LOOK = timedelta(minutes=5)
 
 
-def decide_deployment(snapshot: Snapshot) -> Decision:
-    """Return the next status of a Deployment, the events to tell, and when to look again."""
+def decide_deployment(
+    snapshot: Snapshot,
+) -> tuple[Outcome[DeploymentStatus, ChildAction], Memory]:
+    """Return the next status of a Deployment, what to tell and to do, and what to remember."""
     draft = Draft(snapshot, snapshot.deployment.status, snapshot.memory)
     commands.carry_out(draft, decide_wanted(snapshot))
     _decide(draft, decide_wanted(draft.seen))
     _end_return(draft)
-    status, notes = report(draft.seen, decide_wanted(draft.seen))
-    return Decision(status, (*draft.events, *notes), draft.wake_at, draft.memory)
+    status, flips = report(draft.seen, decide_wanted(draft.seen))
+    notes = (*draft.notes, *flips)
+    outcome = Outcome(
+        status=with_detectors(status, draft.memory),
+        notes=notes,
+        actions=tuple(order_actions(snapshot, plan_children(draft.spec, status, draft.now))),
+        wake_at=draft.wake_at,
+        inputs=inputs_of(snapshot, status) if notes else {},
+    )
+    return outcome, draft.memory
 
 
 def _decide(draft: Draft, wanted: Wanted) -> None:

@@ -24,8 +24,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, DeploymentSpec, DeploymentStatus
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
 from trimtab.decide.outcome import Note
-from trimtab.decide.rollout.children import ChildAction, Remove, Size, order_actions, plan_children
-from trimtab.decide.rollout.guard import detectors_to_save
+from trimtab.decide.rollout.children import ChildAction, Remove, Size
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.measures import ERRORS, REQUESTS
 from trimtab.decide.rollout.snapshot import (
@@ -106,15 +105,12 @@ class Cluster:
         self._ask(seen)
         before = self.status
         snapshot = self._observe(seen)
-        decision = decide_deployment(snapshot)
-        self.memory = decision.memory
-        after = written(decision.status, decision.memory)
+        decided, self.memory = decide_deployment(snapshot)
+        after = written(decided.status)
         self.deployment = self.deployment.model_copy(update={"status": after})
-        plan = plan_children(self.spec, after, self.now)
-        actions = tuple(order_actions(snapshot, plan))
-        for action in actions:
+        for action in decided.actions:
             self.act(action)
-        return Pass(before, after, snapshot, decision.events, actions, decision.wake_at)
+        return Pass(before, after, snapshot, decided.notes, decided.actions, decided.wake_at)
 
     def act(self, action: ChildAction) -> None:
         """Carry out one action as the cluster would."""
@@ -215,12 +211,8 @@ class Cluster:
         )
 
 
-def written(status: DeploymentStatus, memory: Memory) -> DeploymentStatus:
+def written(status: DeploymentStatus) -> DeploymentStatus:
     """Return the status as it comes back from the API server."""
-    saved = detectors_to_save(memory)
-    if status.guard is not None and saved:
-        guard = status.guard.model_copy(update={"detectors": saved})
-        status = status.model_copy(update={"guard": guard})
     return DeploymentStatus.model_validate(
         json.loads(json.dumps(status.to_json())), context={"stored": True}
     )

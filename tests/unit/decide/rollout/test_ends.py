@@ -27,7 +27,8 @@ from tests.unit.decide.rollout.builders import (
 )
 
 from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
-from trimtab.decide.rollout.draft import Decision
+from trimtab.decide.outcome import Outcome
+from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.ends import is_flapping
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import (
@@ -57,8 +58,16 @@ def in_phase(phase: Phase | None, *, stable: str | None = "v1", **fields: Any) -
     return a_snapshot(deployment, pods=ready, **fields)
 
 
+Decision = Outcome[DeploymentStatus, ChildAction]
+
+
+def decided(snapshot: Snapshot) -> Decision:
+    outcome, _ = decide_deployment(snapshot)
+    return outcome
+
+
 def told(decision: Decision) -> list[tuple[str, str, bool]]:
-    return [(note.reason.value, note.message, note.warning) for note in decision.events]
+    return [(note.reason.value, note.message, note.warning) for note in decision.notes]
 
 
 def last(decision: Decision) -> tuple[str, str, str, str]:
@@ -70,7 +79,7 @@ def last(decision: Decision) -> tuple[str, str, str, str]:
 
 
 def test_a_rollout_begins_beside_stable() -> None:
-    decision = decide_deployment(in_phase(None, status={"guard": a_guard("v1")}))
+    decision = decided(in_phase(None, status={"guard": a_guard("v1")}))
     frozen = TWO.model_copy(
         update={
             "image": "serving:1",
@@ -86,7 +95,7 @@ def test_a_rollout_begins_beside_stable() -> None:
 
 
 def test_the_first_rollout_begins_alone() -> None:
-    decision = decide_deployment(in_phase(None, stable=None))
+    decision = decided(in_phase(None, stable=None))
     assert told(decision) == [
         ("RolloutStarted", f"trying v2 as the first ({revision('v2')})", False)
     ]
@@ -108,14 +117,14 @@ NOT_BEGUN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fields", NOT_BEGUN.values(), ids=NOT_BEGUN.keys())
 def test_what_keeps_a_rollout_from_beginning(fields: dict[str, Any]) -> None:
-    decision = decide_deployment(in_phase(None, **fields))
+    decision = decided(in_phase(None, **fields))
     assert phase_of(decision.status) is None
-    assert "RolloutStarted" not in {note.reason for note in decision.events}
+    assert "RolloutStarted" not in {note.reason for note in decision.notes}
 
 
 def test_an_undecided_revision_is_tried_again_as_it_was_frozen() -> None:
     waiting = BackOff(revision=TWO.revision, attempts=2, not_before=NOW)
-    decision = decide_deployment(in_phase(None, status={"candidate": TWO, "back_off": waiting}))
+    decision = decided(in_phase(None, status={"candidate": TWO, "back_off": waiting}))
     assert told(decision) == [("RolloutStarted", "trying v2 again", False)]
     assert decision.status.back_off == waiting
     assert isinstance(phase_of(decision.status), Starting)
@@ -146,7 +155,7 @@ def test_promotion_of_a_canary() -> None:
         pods=pods("v2", 3),
         processes=(a_process("v2", 20.0, born=NOW),),
     )
-    decision = decide_deployment(snapshot)
+    decision = decided(snapshot)
     message = (
         "v2 promoted after 120 requests: would have caught a fault of 9.1% or more in this step"
     )
@@ -187,12 +196,12 @@ PROMOTED = {
 def test_messages_of_promotion(stable: str | None, rollout: Any, message: str) -> None:
     phase = Promoting(candidate=TWO, started=NOW)
     snapshot = in_phase(phase, stable=stable, rollout=rollout, pods=pods("v2", 3))
-    assert told(decide_deployment(snapshot)) == [("Promoted", message, False)]
+    assert told(decided(snapshot)) == [("Promoted", message, False)]
 
 
 def test_no_promotion_before_every_pod_is_ready() -> None:
     phase = Promoting(candidate=TWO, started=NOW)
-    decision = decide_deployment(in_phase(phase, pods=pods("v2", 2)))
+    decision = decided(in_phase(phase, pods=pods("v2", 2)))
     assert phase_of(decision.status) is not None
     assert decision.wake_at == LATE
 
@@ -212,7 +221,7 @@ def test_a_gate_that_fails_rolls_back_and_quarantines() -> None:
         a_process("v1", 300.0, born=NOW),
     )
     snapshot = in_phase(a_stepping(), pods=pods("v2", 1), processes=processes)
-    decision = decide_deployment(snapshot)
+    decision = decided(snapshot)
     (failed, rolled_back, quarantined) = told(decision)
     assert failed[0] == "GateFailed"
     assert failed[1].startswith(FAILED_GATE)
@@ -241,7 +250,7 @@ DOWN = {
 
 @pytest.mark.parametrize(("pod", "why"), DOWN.values(), ids=DOWN.keys())
 def test_a_candidate_that_is_down_is_rolled_back(pod: Any, why: str) -> None:
-    decision = decide_deployment(in_phase(a_stepping(), pods=(pod,)))
+    decision = decided(in_phase(a_stepping(), pods=(pod,)))
     assert told(decision)[0] == ("RolledBack", f"v2 rolled back, v1 serves: {why}", True)
     assert decision.status.rejected[0].reason == "CandidateDown"
 
@@ -256,21 +265,21 @@ NOT_DOWN = {
 
 @pytest.mark.parametrize(("phase", "pod"), NOT_DOWN.values(), ids=NOT_DOWN.keys())
 def test_what_does_not_count_as_down(phase: Phase, pod: Any) -> None:
-    assert phase_of(decide_deployment(in_phase(phase, pods=(pod,))).status) is not None
+    assert phase_of(decided(in_phase(phase, pods=(pod,))).status) is not None
 
 
 def test_a_pod_that_can_be_scraped_is_not_unreachable() -> None:
     pod = a_pod(ready=False, unready_seconds=60.0)
     answering = a_process(process=f"{pod.uid}/1")
     snapshot = in_phase(a_stepping(), pods=(pod,), processes=(answering,))
-    assert phase_of(decide_deployment(snapshot).status) is not None
+    assert phase_of(decided(snapshot).status) is not None
 
 
 def test_the_first_version_that_fails_serves_on_if_a_pod_is_ready() -> None:
     crashed = a_pod("v2", 1, ready=False, crashed=True, restarts=2, message="exit code 1")
     why = "pod digits-v2-1 crashed (2 restarts): exit code 1"
     for alive, stable in ((pods("v2", 1), "v2"), ((), None)):
-        decision = decide_deployment(in_phase(STARTING, stable=None, pods=(*alive, crashed)))
+        decision = decided(in_phase(STARTING, stable=None, pods=(*alive, crashed)))
         assert told(decision)[0] == ("FirstVersionFailed", why, True)
         assert last(decision) == ("v2", "FirstVersionFailed", why, "trimtab")
         serving = decision.status.stable
@@ -284,7 +293,7 @@ def test_the_first_version_that_fails_serves_on_if_a_pod_is_ready() -> None:
 
 def test_a_newer_wish_supersedes_and_begins_in_the_same_pass() -> None:
     three = a_stepping(candidate=a_tried("v3"))
-    decision = decide_deployment(in_phase(three))
+    decision = decided(in_phase(three))
     assert told(decision) == [
         ("Superseded", "v3 dropped: v2 is wanted now", False),
         ("RolloutStarted", f"trying v2 beside v1 ({revision('v2')})", False),
@@ -295,7 +304,7 @@ def test_a_newer_wish_supersedes_and_begins_in_the_same_pass() -> None:
 
 
 def test_a_version_that_is_gone_is_dropped() -> None:
-    decision = decide_deployment(in_phase(a_stepping(), versions=(a_version("v1"),)))
+    decision = decided(in_phase(a_stepping(), versions=(a_version("v1"),)))
     message = "v2 is no longer wanted: its version is gone"
     assert told(decision) == [("Superseded", message, False)]
     assert last(decision) == ("v2", "Superseded", message, "trimtab")
@@ -303,13 +312,13 @@ def test_a_version_that_is_gone_is_dropped() -> None:
 
 def test_a_version_that_turns_out_rejected_is_rolled_back() -> None:
     versions = (a_version("v1"), a_version("v2", phase="Rejected"))
-    decision = decide_deployment(in_phase(a_stepping(), versions=versions))
+    decision = decided(in_phase(a_stepping(), versions=versions))
     assert decision.status.rejected[0].reason == "VersionRejected"
 
 
 def test_at_zero_replicas_the_candidate_is_dropped_silently() -> None:
     deployment = a_deployment(replicas=0, status=a_status(a_stepping()))
-    decision = decide_deployment(a_snapshot(deployment))
+    decision = decided(a_snapshot(deployment))
     assert told(decision) == []
     assert (decision.status.candidate, decision.status.rollout) == (None, None)
 
@@ -318,7 +327,7 @@ def test_at_zero_replicas_the_candidate_is_dropped_silently() -> None:
 
 
 def at_deadline(phase: Phase, **fields: Any) -> Decision:
-    return decide_deployment(in_phase(phase, now=LATE, **fields))
+    return decided(in_phase(phase, now=LATE, **fields))
 
 
 NEVER_READY = "0 of the candidate's pods Ready by the deadline: readiness probe failed"
@@ -369,7 +378,7 @@ def test_what_nobody_could_judge_is_undecided(
     snapshot = in_phase(phase, now=LATE, **{k: v for k, v in fields.items() if k != "replicas"})
     if "replicas" in fields:
         snapshot = with_replicas(snapshot, fields["replicas"])
-    decision = decide_deployment(snapshot)
+    decision = decided(snapshot)
     message = f"v2: {why}. Its weight is 0; tried again in 0:01:00"
     assert told(decision) == [("Undecided", message, True)]
     assert last(decision) == ("v2", "Undecided", why, "trimtab")
@@ -429,7 +438,7 @@ def guarded(**status: Any) -> DeploymentStatus:
 def asked_back(status: DeploymentStatus) -> Decision:
     deployment = a_deployment("v2", status=status)
     request = Request("rollback", "drift: accuracy fell")
-    return decide_deployment(a_snapshot(deployment, requested=request, pods=pods("v2", 3)))
+    return decided(a_snapshot(deployment, requested=request, pods=pods("v2", 3)))
 
 
 def test_a_policy_sends_a_guarded_version_back() -> None:
@@ -465,7 +474,7 @@ def test_the_last_good_is_stable_once_all_its_pods_are_ready() -> None:
     for count, is_back in ((2, False), (3, True)):
         status = a_status(phase, stable="v2", last_good=GOOD, rejected=[a_rejection("v2")])
         both = (*pods("v1", count), *pods("v2", 3))
-        decision = decide_deployment(a_snapshot(a_deployment("v2", status=status), pods=both))
+        decision = decided(a_snapshot(a_deployment("v2", status=status), pods=both))
         assert decision.status.stable is not None
         assert (decision.status.stable.version == "v1") is is_back
         assert (decision.status.rollout is None) is is_back
