@@ -157,9 +157,11 @@ class GuardStatus(Model):
     )
     detectors: AnyObject = Field(default_factory=dict, description="State of the change detector.")
     origins: Origins = Field(
-        default_factory=list, description="Counter values of each process at the last look."
+        default_factory=list, description="Counter values of each process when the watch started."
     )
-    breached: ShortText | None = Field(default=None, description="Gate that was breached.")
+    breached: ShortText | None = Field(
+        default=None, description="What was breached, with the figures."
+    )
 
 
 class BackOff(Model):

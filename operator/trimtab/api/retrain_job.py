@@ -181,12 +181,12 @@ class RetrainJobStatus(Model):
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this status speaks of."
     )
-    phase: Literal[
-        "Queued", "Running", "Evaluating", "Succeeded", "Rejected", "InsufficientData", "Failed"
-    ] = Field(
-        default="Queued",
-        description="Queued, Running, Evaluating, then how it ended: Succeeded, Rejected (the new "
-        "version was worse), InsufficientData or Failed.",
+    phase: Literal["Queued", "Running", "Succeeded", "Rejected", "InsufficientData", "Failed"] = (
+        Field(
+            default="Queued",
+            description="Queued, Running, then how it ended: Succeeded, Rejected (the new "
+            "version was worse), InsufficientData or Failed.",
+        )
     )
     failure: Literal["data", "code", "infrastructure"] | None = Field(
         default=None, description="What failed; only infrastructure is tried again."
