@@ -213,7 +213,7 @@ class Reason(StrEnum):
     WAITING = "Waiting"
     """DataAvailable, gate, Verified: nothing has been read yet.
 
-    Wait.
+    Wait. If it lasts, see the operator's log.
     """
     NO_STABLE = "NoStable"
     """Gate: skipped, since there is no stable version to compare with."""

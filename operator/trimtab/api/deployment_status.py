@@ -180,7 +180,7 @@ class DeploymentSummary(Model):
     candidate: ShortText = Field(default="", description="Version that is being tried.")
     step: ShortText = Field(default="", description="Step and weight, such as 2/3 50%.")
     ready: ShortText = Field(default="", description="Ready pods of stable, such as 3/3.")
-    reason: ShortText = Field(default="", description="Why it stands where it stands.")
+    reason: ShortText = Field(default="", description="The reason that matters most.")
 
 
 class DeploymentStatus(Model):
@@ -196,8 +196,8 @@ class DeploymentStatus(Model):
     summary: DeploymentSummary = Field(
         default_factory=DeploymentSummary, description="Strings for the columns."
     )
-    replicas: int = Field(default=0, ge=0, description="Pods that there are; read by scale.")
-    selector: Text = Field(default="", description="Label selector of the pods; read by scale.")
+    replicas: int = Field(default=0, ge=0, description="Pods of stable; read by scale.")
+    selector: Text = Field(default="", description="Label selector of these pods; read by scale.")
     url: Text = Field(default="", description="Where requests go.")
     stable: Tried | None = Field(default=None, description="What serves users now.")
     candidate: Tried | None = Field(default=None, description="What is being tried.")
