@@ -386,8 +386,8 @@ class DriftPolicySpec(Model):
     )
     season: Duration = Field(
         default=timedelta(hours=24),
-        description="Period after which traffic repeats itself. The condition Watching warns about a "
-        "window that is not a whole multiple of it.",
+        description="Period after which traffic repeats itself. The condition Watching warns about "
+        "a window that is not a whole multiple of it.",
     )
     reference: Literal["training"] = Field(
         default="training", description="What is compared with. training: the rows of the training."
