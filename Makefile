@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
-.PHONY: help setup lock format lint unit test e2e generate verify demo demo-clean images \
+.PHONY: help setup lock format lint unit test e2e generate verify docs demo demo-clean images \
   cluster-up cluster-down cluster-kubectl bench-operator bench-statistics bench-serving clients
 
 help: ## list the verbs
@@ -37,6 +37,9 @@ unit: setup ## the rings without a cluster: pure, reconcile, wiring
 	HELM=$$($(CLUSTER) helm) $(BIN)/pytest -n auto --dist worksteal \
 	  tests/unit tests/corpus tests/wiring
 
+docs: setup ## build the pages into .site; a dead link or a missing anchor is an error
+	$(BIN)/mkdocs build --strict --clean
+
 generate: setup ## write CRDs, reference pages and manifests/install.yaml from their sources
 	$(BIN)/python -m trimtab.generate
 	HELM=$$($(CLUSTER) helm) manifests/render
@@ -60,7 +63,7 @@ images: cluster-up ## build the images and hand them to the cluster
 e2e: setup images ## the ring on a real cluster
 	$(CLUSTER) run -- $(BIN)/pytest tests/e2e
 
-test: setup lint images verify unit e2e ## everything, from nothing
+test: setup lint docs images verify unit e2e ## everything, from nothing
 
 demo: setup images ## play the quick start on a real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo
