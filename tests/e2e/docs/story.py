@@ -72,8 +72,13 @@ STORY = (
         prints="driftpolicy",
     ),
     Step("kubectl get mdep,mv,dp,rj", prints="driftpolicy.trimtab.dev/digits"),
+    Step("kubectl apply -f manifests/quickstart/07-shift.yaml", prints="digits-label"),
     Step("kubectl trimtab retrain mdep/digits --since 24h", prints="RetrainJob"),
+    # docs/serving.md
+    Step("kubectl scale mdep/digits --replicas=4", prints="scaled"),
     # docs/operations.md
+    Step("helm show values charts/trimtab", prints="watchNamespaces"),
+    Step("kubectl explain mdep.spec.rollout", prints="allowCoarse"),
     Step(
         f"{_INSTALL} --set images.registry=REGISTRY --set store.enabled=false "
         "--set operator.replicas=2 --set artifacts.endpoint=https://s3.example.com "
