@@ -18,7 +18,7 @@ log = logging.getLogger("trimtab.training")
 
 
 def main(environment: Mapping[str, str], arguments: Sequence[str]) -> int:
-    """Return the exit code of runtime.md: 0 good, 10 data, 11 worse, 12 code, 13 too few rows."""
+    """Return the exit code: 0 good, 10 data, 11 worse, 12 code, 13 too few rows."""
     report = Report()
     try:
         settings = read_settings(environment, arguments)

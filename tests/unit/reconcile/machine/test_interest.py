@@ -99,8 +99,8 @@ def test_a_retrain_job_wakes_policies_and_its_deployment_when_it_finished() -> N
     spec = {"cause": {"deployment": "digits"}}
     running = thing("rj", spec=spec, status={"phase": "Running"})
     done = thing("rj", spec=spec, status={"phase": "Succeeded"})
-    evaluating = thing("rj", spec=spec, status={"phase": "Evaluating"})
-    assert names(interested(LINE, Change(RETRAIN_JOBS, running, evaluating))) == {"retrainjobs/rj"}
+    pending = thing("rj", spec=spec, status={"phase": "Queued"})
+    assert names(interested(LINE, Change(RETRAIN_JOBS, pending, running))) == {"retrainjobs/rj"}
     assert names(interested(LINE, Change(RETRAIN_JOBS, running, done))) == {
         "retrainjobs/rj",
         "driftpolicies/watch",
