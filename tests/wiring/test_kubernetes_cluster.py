@@ -1,6 +1,7 @@
 """The cluster port over HTTP: verbs, errors and the Lease."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from tests.unit.simulation.objects import (
@@ -18,6 +19,7 @@ from trimtab.cluster.kubernetes_api import KubernetesCluster
 from trimtab.cluster.port import PODS, SERVICES, WORKLOADS
 from trimtab.cluster.transport import connect
 from trimtab.errors import Conflict, Refused, RetryLater, Unavailable
+from trimtab.reconcile.machine.watched import written
 
 
 class Clock:
@@ -32,9 +34,13 @@ def clock() -> Clock:
     return Clock()
 
 
+async def connected(**options: Any) -> KubernetesCluster:
+    return KubernetesCluster(await connect(), written=written(), **options)
+
+
 @pytest.fixture
 async def cluster(api_server: ApiServer, clock: Clock) -> AsyncIterator[KubernetesCluster]:
-    made = KubernetesCluster(await connect(), lease_namespace="ops", instance="pod-a", clock=clock)
+    made = await connected(lease_namespace="ops", instance="pod-a", clock=clock)
     yield made
     await made.close()
 
@@ -123,7 +129,7 @@ async def test_children_of_others_are_not_asked_for(
 
 async def test_each_watched_namespace_is_listed(api_server: ApiServer) -> None:
     api_server.cluster.user_apply(workload(labels=LABELS))
-    narrow = KubernetesCluster(await connect(), namespaces=["shop", "other"])
+    narrow = await connected(namespaces=["shop", "other"])
     assert len(await narrow.list(WORKLOADS)) == 1
     paths = [request.split("?")[0] for request in api_server.requests]
     assert paths == [
@@ -198,7 +204,7 @@ class TestLease:
         self, api_server: ApiServer, cluster: KubernetesCluster, clock: Clock
     ) -> None:
         assert await self.hold(cluster, "a")
-        other = KubernetesCluster(await connect(), lease_namespace="ops", clock=clock)
+        other = await connected(lease_namespace="ops", clock=clock)
         assert not await self.hold(other, "b")
         clock.seconds = 9
         assert await self.hold(cluster, "a")
@@ -214,7 +220,7 @@ class TestLease:
         self, api_server: ApiServer, cluster: KubernetesCluster
     ) -> None:
         assert await self.hold(cluster, "a")
-        again = KubernetesCluster(await connect(), lease_namespace="ops")
+        again = await connected(lease_namespace="ops")
         assert await self.hold(again, "a")
         await again.close()
 
@@ -223,7 +229,7 @@ class TestLease:
     ) -> None:
         assert await self.hold(cluster, "a")
         await cluster.release_lease(name="trimtab", identity="a")
-        other = KubernetesCluster(await connect(), lease_namespace="ops")
+        other = await connected(lease_namespace="ops")
         assert await self.hold(other, "b")
         await other.close()
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 from prometheus_client import disable_created_metrics
 
+from trimtab.api.resource import Resource
 from trimtab.cluster.port import (
     DEPLOYMENTS,
     DRIFT_POLICIES,
     MODEL_VERSIONS,
     RETRAIN_JOBS,
-    Resource,
 )
 from trimtab.errors import TrimtabError
 from trimtab.handlers.environment import read_environment

@@ -14,7 +14,7 @@ from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.build.service import build_metrics_service, build_service, build_token_secret
 from trimtab.build.workload import build_workload
-from trimtab.cluster.port import BY_API_KIND, WORKLOADS, Json, Key
+from trimtab.cluster.port import WORKLOADS, Json, Key
 from trimtab.decide.rollout.children import Remove, Route, Size, order_actions, plan_children
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.errors import Conflict
@@ -27,6 +27,7 @@ from trimtab.reconcile.kinds.applied import (
 )
 from trimtab.reconcile.machine.cache import key_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
+from trimtab.reconcile.machine.watched import resource_of
 from trimtab.reconcile.machine.world import World
 
 
@@ -83,8 +84,7 @@ async def _check_live(world: World, key: Key) -> bool:
 
 async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -> None:
     """Apply a child if it is not as wanted; tell of what somebody changed by hand."""
-    resource = BY_API_KIND[manifest["apiVersion"], manifest["kind"]]
-    child = key_of(resource, manifest)
+    child = key_of(resource_of(manifest), manifest)
     live = world.cache.get(child)
     known = made.applied.get(child)
     if not needs_apply(manifest, live, known):
