@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 from trimtab.api.kinds import KINDS
+from trimtab.build.engines import ENGINES
+from trimtab.generate.access import engine_rules_text
 from trimtab.generate.crds import crd_name, crd_text
 from trimtab.generate.reference import reference_text
 
 CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
+ENGINE_RULES = Path("charts/trimtab/templates/_engine_rules.tpl")
 
 
 def generated_files() -> dict[Path, str]:
@@ -18,7 +21,11 @@ def generated_files() -> dict[Path, str]:
         for folder in CRD_FOLDERS
         for info in KINDS
     }
-    return {**files, Path("crds/README.md"): reference_text()}
+    return {
+        **files,
+        Path("crds/README.md"): reference_text(),
+        ENGINE_RULES: engine_rules_text(ENGINES.values()),
+    }
 
 
 def differing_files(root: Path, files: dict[Path, str]) -> list[Path]:
