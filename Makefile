@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
-.PHONY: help setup lock format lint unit test e2e generate verify demo demo-clean images \
+.PHONY: help setup develop lock format lint unit test e2e generate verify demo demo-clean images \
   cluster-up cluster-down cluster-kubectl bench-operator bench-statistics bench-serving clients
 
 help: ## list the verbs
@@ -13,35 +13,41 @@ help: ## list the verbs
 
 $(VENV)/.installed: pyproject.toml operator/requirements.lock
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e .
+	touch $@
+
+$(VENV)/.develop: $(VENV)/.installed
 	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[serving,onnx,training,plot,dev]'
 	touch $@
 
-setup: $(VENV)/.installed ## install everything into .venv from the lock file
+setup: $(VENV)/.installed ## install the operator and the commands into .venv from the lock file
 
-lock: ## resolve the dependencies anew into operator/requirements.lock
+develop: $(VENV)/.develop ## install all that the other verbs need beside
+
+lock: develop ## resolve the dependencies anew into operator/requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --all-extras --upgrade --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml \
 	  -o operator/requirements.lock
 
-format: setup ## format the code
+format: develop ## format the code
 	$(BIN)/ruff format --quiet operator tests
 	$(BIN)/ruff check --quiet --fix operator tests
 
-lint: setup ## style, types, layers
+lint: develop ## style, types, layers
 	$(BIN)/ruff format --check --quiet operator tests
 	$(BIN)/ruff check operator tests
 	$(BIN)/mypy operator/trimtab tests
 	$(BIN)/lint-imports
 
-unit: setup ## the rings without a cluster: pure, reconcile, wiring
+unit: develop ## the rings without a cluster: pure, reconcile, wiring
 	HELM=$$($(CLUSTER) helm) $(BIN)/pytest -n auto --dist worksteal \
 	  tests/unit tests/corpus tests/wiring
 
-generate: setup ## write CRDs, reference pages and manifests/install.yaml from their sources
+generate: develop ## write CRDs, reference pages and manifests/install.yaml from their sources
 	$(BIN)/python -m trimtab.generate
 	HELM=$$($(CLUSTER) helm) manifests/render
 
-verify: setup ## are the generated files those that the sources give?
+verify: develop ## are the generated files those that the sources give?
 	$(BIN)/python -m trimtab.generate --check
 	HELM=$$($(CLUSTER) helm) manifests/render --check
 
@@ -57,21 +63,21 @@ cluster-kubectl: ## print the command prefix that reaches the cluster
 images: cluster-up ## build the images and hand them to the cluster
 	$(CLUSTER) images
 
-e2e: setup images ## the ring on a real cluster
+e2e: develop images ## the ring on a real cluster
 	$(CLUSTER) run -- $(BIN)/pytest tests/e2e
 
-test: setup lint images verify unit e2e ## everything, from nothing
+test: develop lint images verify unit e2e ## everything, from nothing
 
-demo: setup images ## play the quick start on a real cluster
+demo: develop images ## play the quick start on a real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo
 
-demo-clean: setup ## remove everything that the demo made
+demo-clean: develop ## remove everything that the demo made
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo --clean
 
-bench-operator: setup images ## reaction times, bad answers and writes on the real cluster
+bench-operator: develop images ## reaction times, bad answers and writes on the real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.bench.operator
 
-bench-statistics: setup ## the figures of the statistics beside those of others
+bench-statistics: develop ## the figures of the statistics beside those of others
 	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[bench]'
 	$(BIN)/python -m tests.bench.statistics
 
@@ -94,10 +100,10 @@ bench-statistics: setup ## the figures of the statistics beside those of others
 	$@/bin/pip install --quiet kserve==0.21.0
 	touch $@
 
-clients: setup .bench/serving .bench/mlserver .bench/kserve ## other servers' own clients, unchanged
+clients: develop .bench/serving .bench/mlserver .bench/kserve ## other servers' own clients, unchanged
 	$(BIN)/python -m tests.clients --own .bench/serving/bin/python \
 	  --mlserver .bench/mlserver/bin/python --kserve .bench/kserve/bin/python
 
-bench-serving: setup .bench/serving .bench/mlserver ## the serving runtime beside MLServer
+bench-serving: develop .bench/serving .bench/mlserver ## the serving runtime beside MLServer
 	$(BIN)/python -m tests.bench.serving --own .bench/serving/bin/python \
 	  --peer .bench/mlserver/bin/python

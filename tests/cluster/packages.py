@@ -6,9 +6,12 @@ so that a change of version builds anew and several checkouts share what they ha
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +73,13 @@ def build_kubernetes(settings: Settings) -> Path:
     """The binary with every part of Kubernetes; the first build takes minutes."""
     sources = [MODULE / name for name in ("main.go", "go.mod", "go.sum")]
     target = _cached(settings, "kube", b"".join(file.read_bytes() for file in sources))
-    if target.exists():
-        return target
+    with _alone(target):
+        if not target.exists():
+            _compile_kubernetes(settings, target)
+    return target
+
+
+def _compile_kubernetes(settings: Settings, target: Path) -> None:
     say(f"building Kubernetes {KUBERNETES} (once, about 5 minutes on 2 cores)")
     flags = ["-s", "-w"]
     major, minor, _ = KUBERNETES.removeprefix("v").split(".")
@@ -91,14 +99,18 @@ def build_kubernetes(settings: Settings) -> Path:
     ]
     run([*build, "."], env={"CGO_ENABLED": "0"}, cwd=MODULE)
     built.rename(target)
-    return target
 
 
 def build_program(settings: Settings, program: GoProgram) -> Path:
     """The binary of a published Go program, statically linked."""
     target = _cached(settings, program.name, f"{program.package}@{program.version}".encode())
-    if target.exists():
-        return target
+    with _alone(target):
+        if not target.exists():
+            _install_program(settings, program, target)
+    return target
+
+
+def _install_program(settings: Settings, program: GoProgram, target: Path) -> None:
     say(f"building {program.name} {program.version} (once, about 2 minutes)")
     folder = target.with_suffix(".new")
     env = {"CGO_ENABLED": "0", "GOBIN": str(folder)}
@@ -106,7 +118,14 @@ def build_program(settings: Settings, program: GoProgram) -> Path:
     run([_go(settings), "install", "-trimpath", "-ldflags", "-s -w", reference], env=env)
     next(folder.iterdir()).rename(target)
     folder.rmdir()
-    return target
+
+
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Let one process build a program while the others wait for it."""
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _cached(settings: Settings, name: str, inputs: bytes) -> Path:

@@ -25,7 +25,7 @@ TRAINING_IMAGE = "localhost/trimtab-training:dev"
 _POLL_SECONDS = 0.7
 _KINDS = (
     "modeldeployments.trimtab.dev,driftpolicies.trimtab.dev,retrainjobs.trimtab.dev,"
-    "modelversions.trimtab.dev,services,jobs.batch,events.events.k8s.io"
+    "modelversions.trimtab.dev,services,jobs.batch"
 )
 
 
@@ -71,13 +71,13 @@ class Stage:
     # --- what is there ----------------------------------------------------------------------
 
     def view(self) -> View:
-        """Read everything once, and tell the events that are new."""
+        """Read everything once, and tell the decisions that are new."""
         items = json.loads(self.kubectl("get", _KINDS, "-o", "json"))["items"]
         view = View.of(items)
-        for event in view.events:
-            if event.uid not in self._told:
-                self._told.add(event.uid)
-                self.say(event.line())
+        for decision in view.decisions:
+            if decision.uid not in self._told:
+                self._told.add(decision.uid)
+                self.say(decision.line())
         return view
 
     def until(self, what: str, is_true: Callable[[View], Any], limit: float = 90.0) -> View:

@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Told:
-    """One event about an object of ours."""
+    """One decision about an object of ours."""
 
     uid: str
     at: datetime
@@ -36,18 +36,19 @@ class View:
     versions: dict[str, Json]
     """ModelVersions by the version they declare."""
     jobs: dict[str, Json]
-    events: tuple[Told, ...]
+    decisions: tuple[Told, ...]
 
     @classmethod
     def of(cls, items: Iterable[Json]) -> View:
         """Sort the items of one `kubectl get`."""
+        items = list(items)
         by_kind: dict[str, list[Json]] = {}
         for item in items:
             by_kind.setdefault(item["kind"], []).append(item)
         services = [
             one for one in by_kind.get("Service", []) if one["metadata"]["name"] == "digits"
         ]
-        told = [_told(one) for one in by_kind.get("Event", []) if _is_ours(one)]
+        told = [one for item in items if _is_ours(item) for one in _told(item)]
         return cls(
             deployment=_first(by_kind.get("Deployment", [])),
             policy=_first(by_kind.get("DriftPolicy", [])),
@@ -55,7 +56,7 @@ class View:
             retrainings=tuple(by_kind.get("RetrainJob", [])),
             versions={one["spec"]["version"]: one for one in by_kind.get("ModelVersion", [])},
             jobs={one["metadata"]["name"]: one for one in by_kind.get("Job", [])},
-            events=tuple(sorted(told, key=lambda event: event.at)),
+            decisions=tuple(sorted(told, key=lambda one: one.at)),
         )
 
     @property
@@ -107,8 +108,8 @@ class View:
         return self.condition(self.jobs.get(job, {}), "Complete")["status"] == "True"
 
     def happened(self, reason: str, word: str = "") -> Told | None:
-        """Return the first event of a reason whose note has the word."""
-        found = (e for e in self.events if e.reason == reason and word in e.note)
+        """Return the first decision of a reason whose note has the word."""
+        found = (e for e in self.decisions if e.reason == reason and word in e.note)
         return next(found, None)
 
     @staticmethod
@@ -134,16 +135,20 @@ def _first(found: list[Json]) -> Json:
     return found[0] if found else {}
 
 
-def _is_ours(event: Json) -> bool:
-    return str(event["regarding"].get("apiVersion", "")).startswith("trimtab.dev/")
+def _is_ours(item: Json) -> bool:
+    return str(item["apiVersion"]).startswith("trimtab.dev/")
 
 
-def _told(event: Json) -> Told:
-    at = event.get("eventTime") or event["metadata"]["creationTimestamp"]
-    return Told(
-        uid=event["metadata"]["uid"],
-        at=datetime.fromisoformat(at.replace("Z", "+00:00")),
-        who=event["regarding"]["name"],
-        reason=event["reason"],
-        note=event.get("note", ""),
-    )
+def _told(item: Json) -> list[Told]:
+    """Return the numbered decisions that an object's status keeps."""
+    record = (item.get("status") or {}).get("record") or {}
+    return [
+        Told(
+            uid=f"{item['metadata']['uid']}/{one['seq']}",
+            at=datetime.fromisoformat(one["at"]),
+            who=item["metadata"]["name"],
+            reason=one["reason"],
+            note=one.get("message", ""),
+        )
+        for one in record.get("decisions", [])
+    ]

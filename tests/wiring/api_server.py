@@ -16,11 +16,12 @@ from typing import Any
 from aiohttp import web
 
 from trimtab.api.resource import Resource
-from trimtab.cluster.kubernetes_api import EVENTS, MERGE
+from trimtab.cluster.events import EVENTS, MERGE
 from trimtab.cluster.lease import LEASES
 from trimtab.cluster.port import Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater
 from trimtab.reconcile.machine.watched import written
+from trimtab.simulation.apply import merge_patch
 from trimtab.simulation.cluster import EventType, SimulatedCluster
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
@@ -53,7 +54,7 @@ class ApiServer:
     mute: Callable[[EventType, Resource], bool] = lambda event, resource: False
     expired: bool = False
     """Watches answer that their resource version is too old, once each."""
-    events: list[Json] = field(default_factory=list)
+    events: dict[str, Json] = field(default_factory=dict)
     leases: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -104,8 +105,7 @@ class ApiServer:
         if asked.resource == LEASES:
             return self._lease(request.method, asked, body)
         if asked.resource == EVENTS:
-            self.events.append(body)
-            return web.json_response(body, status=201)
+            return self._event(request.method, asked, body)
         match request.method:
             case "GET" if asked.name is not None:
                 obj = self.cluster.get(asked.key)
@@ -202,6 +202,22 @@ class ApiServer:
             async with self._changed:
                 if position == len(self._history):
                     await self._changed.wait()
+
+    # --- events -----------------------------------------------------------------------------
+
+    def _event(self, method: str, asked: Asked, body: Any) -> web.StreamResponse:
+        name = asked.name or body["metadata"]["name"]
+        stored = self.events.get(name)
+        if method == "POST":
+            if stored is not None:
+                return failure(409, EXISTS)
+            self.events[name] = body
+            return web.json_response(body, status=201)
+        if stored is None:
+            return failure(404, "NotFound")
+        if method == "PATCH":
+            merge_patch(stored, body)
+        return web.json_response(stored)
 
     # --- Leases -----------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The cluster port over HTTP: verbs, errors and the Lease."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.unit.simulation.objects import (
 )
 from tests.wiring.api_server import ApiServer
 
+from trimtab.api.record import Decision
 from trimtab.cluster.kubernetes_api import KubernetesCluster
 from trimtab.cluster.port import PODS, SERVICES, WORKLOADS
 from trimtab.cluster.transport import connect
@@ -41,6 +43,14 @@ async def connected(**options: Any) -> KubernetesCluster:
 @pytest.fixture
 async def cluster(api_server: ApiServer, clock: Clock) -> AsyncIterator[KubernetesCluster]:
     made = await connected(lease_namespace="ops", instance="pod-a", clock=clock)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def next_cluster(api_server: ApiServer, clock: Clock) -> AsyncIterator[KubernetesCluster]:
+    """The next process of the operator: it remembers nothing."""
+    made = await connected(lease_namespace="ops", instance="pod-b", clock=clock)
     yield made
     await made.close()
 
@@ -168,23 +178,87 @@ async def test_a_server_that_is_not_there_is_unavailable(
         await cluster.list(PODS)
 
 
-async def test_an_event_names_what_it_is_about(
-    api_server: ApiServer, cluster: KubernetesCluster
-) -> None:
-    obj = api_server.cluster.user_apply(deployment())
-    await cluster.record_event(obj, reason="Promoted", message="v1 serves", warning=False)
-    event = api_server.events[0]
-    assert event["regarding"]["uid"] == obj["metadata"]["uid"]
-    assert (event["reason"], event["note"], event["type"]) == ("Promoted", "v1 serves", "Normal")
-    assert event["metadata"]["generateName"] == "digits-"
+def decision(seq: int, message: str = "v1 serves", reason: str = "Promoted") -> Decision:
+    at = datetime(2026, 11, 29, 12, 0, seq, 250_000, tzinfo=UTC)
+    return Decision(seq=seq, at=at, reason=reason, message=message)
 
 
-async def test_an_event_that_fails_is_lost_without_an_error(
-    api_server: ApiServer, cluster: KubernetesCluster, caplog: pytest.LogCaptureFixture
-) -> None:
-    api_server.answers.append(403)
-    await cluster.record_event(deployment(), reason="Promoted", message="v1 serves")
-    assert "event Promoted was lost" in caplog.text
+def methods(api_server: ApiServer) -> list[str]:
+    return [request.split()[0] for request in api_server.requests]
+
+
+class TestEvents:
+    async def test_names_what_it_is_about(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        obj = api_server.cluster.user_apply(deployment())
+        await cluster.tell_event(obj, decision(1))
+        (event,) = api_server.events.values()
+        assert event["involvedObject"]["uid"] == obj["metadata"]["uid"]
+        told = (event["reason"], event["message"], event["type"], event["count"])
+        assert told == ("Promoted", "v1 serves", "Normal", 1)
+        assert event["metadata"]["name"].startswith("digits.")
+
+    async def test_of_one_reason_are_one_series(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        obj = api_server.cluster.user_apply(deployment())
+        for seq, reason in ((1, "Promoted"), (2, "RolledBack"), (3, "Promoted")):
+            await cluster.tell_event(obj, decision(seq, f"number {seq}", reason))
+        by_reason = {event["reason"]: event for event in api_server.events.values()}
+        assert len(api_server.events) == 2
+        promoted = by_reason["Promoted"]
+        assert (promoted["message"], promoted["count"]) == ("number 3", 2)
+        assert promoted["series"] == {
+            "count": 2,
+            "lastObservedTime": "2026-11-29T12:00:03.250000Z",
+        }
+        assert promoted["metadata"]["annotations"]["trimtab.dev/seq"] == "3"
+
+    async def test_a_repeat_writes_nothing(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        obj = api_server.cluster.user_apply(deployment())
+        await cluster.tell_event(obj, decision(2))
+        for seq in (2, 1):
+            await cluster.tell_event(obj, decision(seq, "again"))
+        assert methods(api_server) == ["POST"]
+
+    async def test_another_process_reads_how_far_the_series_is(
+        self, api_server: ApiServer, cluster: KubernetesCluster, next_cluster: KubernetesCluster
+    ) -> None:
+        obj = api_server.cluster.user_apply(deployment())
+        await cluster.tell_event(obj, decision(2))
+        await next_cluster.tell_event(obj, decision(2, "again"))
+        assert methods(api_server) == ["POST", "POST", "GET"]
+        await next_cluster.tell_event(obj, decision(3, "news"))
+        (event,) = api_server.events.values()
+        assert (event["message"], event["count"]) == ("news", 2)
+
+    async def test_a_series_that_ran_out_begins_anew(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        obj = api_server.cluster.user_apply(deployment())
+        await cluster.tell_event(obj, decision(1))
+        api_server.events.clear()
+        await cluster.tell_event(obj, decision(2, "news"))
+        (event,) = api_server.events.values()
+        assert (event["message"], event["count"]) == ("news", 1)
+
+    @pytest.mark.parametrize(("status", "error"), [(403, Refused), (500, Unavailable)])
+    async def test_a_failure_is_raised_and_the_next_try_tells(
+        self,
+        api_server: ApiServer,
+        cluster: KubernetesCluster,
+        status: int,
+        error: type[Exception],
+    ) -> None:
+        obj = api_server.cluster.user_apply(deployment())
+        api_server.answers.append(status)
+        with pytest.raises(error):
+            await cluster.tell_event(obj, decision(1))
+        await cluster.tell_event(obj, decision(1))
+        assert len(api_server.events) == 1
 
 
 class TestLease:

@@ -31,7 +31,8 @@ own kinds, only of their status. It cannot read a Secret.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
-- apiGroups: [events.k8s.io]
+# One event per object and reason, a series: made, read by a later process, gone on with.
+- apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [get, create, patch]
 {{- end -}}

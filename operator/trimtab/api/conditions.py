@@ -37,6 +37,8 @@ class ConditionType(StrEnum):
     """DriftPolicy: missing, unseen or out-of-range values above their limit."""
     COMPLETE = "Complete"
     """RetrainJob: finished, in whatever way."""
+    STALLED = "Stalled"
+    """All kinds: nothing can go on until somebody changes something."""
 
 
 class Reason(StrEnum):
@@ -121,6 +123,8 @@ class Reason(StrEnum):
     DATA_FAILED = "DataFailed"
     CODE_FAILED = "CodeFailed"
     INFRASTRUCTURE_FAILED = "InfrastructureFailed"
+    # all kinds
+    WRITE_REFUSED = "WriteRefused"
 
 
 class EventReason(StrEnum):
@@ -158,6 +162,8 @@ class EventReason(StrEnum):
     COMMAND_CARRIED_OUT = "CommandCarriedOut"
     COMMAND_REFUSED = "CommandRefused"
     WRITE_REFUSED = "WriteRefused"
+    INVALID_SPEC = "InvalidSpec"
+    DECISIONS_DROPPED = "DecisionsDropped"
 
 
 class Condition(Model):

@@ -20,6 +20,7 @@ from trimtab.api.fields import (
     map_list,
 )
 from trimtab.api.model_version import Artifact, VersionName
+from trimtab.api.record import Status
 
 Origins = Annotated[list["Origin"], Field(max_length=2000, json_schema_extra=map_list("process"))]
 
@@ -64,6 +65,11 @@ class GateStatus(Model):
     stable: Count | None = Field(default=None, description="Counts of stable over the same time.")
     evidence: float = Field(default=0.0, description="Evidence against the candidate so far.")
     threshold: float = Field(default=0.0, description="Evidence at which the gate fails.")
+    spread: float = Field(
+        default=1.0,
+        description="How many times more stable's counts vary than independent requests would; "
+        "both sides are divided by it.",
+    )
     smallest_fault: Annotated[str, Field(max_length=16)] = Field(
         default="", description="The smallest fault that would have failed by now."
     )
@@ -181,12 +187,9 @@ class DeploymentSummary(Model):
     reason: ShortText = Field(default="", description="Why it stands where it stands.")
 
 
-class DeploymentStatus(Model):
+class DeploymentStatus(Status):
     """What serves, what is tried, what was decided."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status speaks of."
-    )
     conditions: Conditions = Field(
         default_factory=list,
         description="Ready, Progressing, Degraded, Paused, Quarantined and DataAvailable.",

@@ -30,6 +30,7 @@ from trimtab.api.fields import (
 )
 from trimtab.api.meta import Metadata
 from trimtab.api.model_version import DataUri
+from trimtab.api.record import Status
 from trimtab.api.retrain_job import ChallengerGate, Engine
 
 SignalKind = Literal["inputs", "predictions", "quality", "outcomes", "data"]
@@ -472,12 +473,9 @@ class DriftPolicySummary(Model):
     action: ShortText = Field(default="", description="What was done last.")
 
 
-class DriftPolicyStatus(Model):
+class DriftPolicyStatus(Status):
     """What was found and done."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status speaks of."
-    )
     conditions: Conditions = Field(
         default_factory=list, description="Watching, DriftDetected, Harm and DataBroken."
     )

@@ -25,6 +25,7 @@ from trimtab.api.fields import (
     with_rules,
 )
 from trimtab.api.meta import Metadata
+from trimtab.api.record import Status
 
 ArtifactUri = Uri
 DataUri = Uri
@@ -172,12 +173,9 @@ class ModelVersionSummary(Model):
     used_by: ShortText = Field(default="", description="Deployments that use it.")
 
 
-class ModelVersionStatus(Model):
+class ModelVersionStatus(Status):
     """What the operator found out about the version."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status speaks of."
-    )
     phase: Literal["Pending", "Verified", "Unknown", "Rejected"] = Field(
         default="Pending",
         description="Pending: not looked at yet. Verified: the files match the digest. "

@@ -26,6 +26,7 @@ from trimtab.api.fields import (
 )
 from trimtab.api.meta import Metadata
 from trimtab.api.model_version import DataUri, ModelLine
+from trimtab.api.record import Status
 from trimtab.api.serving import Resources
 
 
@@ -180,12 +181,9 @@ class RetrainJobSummary(Model):
     result: ShortText = Field(default="", description="What came out.")
 
 
-class RetrainJobStatus(Model):
+class RetrainJobStatus(Status):
     """How far it got and what came out."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status speaks of."
-    )
     phase: Literal[
         "Queued", "Running", "Evaluating", "Succeeded", "Rejected", "InsufficientData", "Failed"
     ] = Field(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -17,25 +15,12 @@ from trimtab.cluster.transport import NotFound, Transport, connect
 from trimtab.errors import TrimtabError
 
 SELF_REVIEWS = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
-CORE_EVENTS = Resource("", "v1", "events", "Event")
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 PAGE = "500"
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class NoSuchObject(TrimtabError):
     """The object that was named is not there."""
-
-
-@dataclass(frozen=True)
-class Happening:
-    """One event about an object. `name` tells events apart."""
-
-    name: str
-    at: datetime
-    reason: str
-    message: str
-    warning: bool
 
 
 class Api(Protocol):
@@ -55,10 +40,6 @@ class Api(Protocol):
 
     async def create(self, manifest: Json) -> Json:
         """Create an object."""
-        ...
-
-    async def events(self, key: Key) -> tuple[Happening, ...]:
-        """Return the events about an object, oldest first."""
         ...
 
     async def whoami(self) -> str:
@@ -144,24 +125,6 @@ class ApiServer:
             "create", "POST", resource, namespace=namespace, body=manifest
         )
 
-    async def events(self, key: Key) -> tuple[Happening, ...]:
-        """See the port."""
-        selector = f"involvedObject.name={key.name},involvedObject.kind={key.resource.kind}"
-        found = await self._transport.request(
-            "list",
-            "GET",
-            CORE_EVENTS,
-            namespace=key.namespace,
-            query={"fieldSelector": selector, "limit": PAGE},
-        )
-        # apps/v1 has a Deployment, too.
-        own = [
-            event
-            for event in found.get("items") or []
-            if event["involvedObject"].get("apiVersion") == key.resource.api_version
-        ]
-        return tuple(sorted((happening_of(e) for e in own), key=lambda event: event.at))
-
     async def whoami(self) -> str:
         """See the port."""
         body = {"apiVersion": SELF_REVIEWS.api_version, "kind": SELF_REVIEWS.kind}
@@ -179,18 +142,6 @@ def missing(key: Key, error: NotFound) -> NoSuchObject:
             "is Trimtab installed?"
         )
     return NoSuchObject(f"there is no {key.resource.kind} {key.name} in namespace {key.namespace}")
-
-
-def happening_of(event: Json) -> Happening:
-    """Return an event of the core API in our terms."""
-    text = event.get("eventTime") or event.get("lastTimestamp") or event.get("firstTimestamp")
-    return Happening(
-        name=event["metadata"]["name"],
-        at=datetime.fromisoformat(text) if text else LONG_AGO,
-        reason=event.get("reason") or "",
-        message=event.get("message") or "",
-        warning=event.get("type") == "Warning",
-    )
 
 
 def is_configured() -> bool:

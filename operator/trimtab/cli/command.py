@@ -8,18 +8,14 @@ from dataclasses import dataclass
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
-from trimtab.cli.api import Happening
 from trimtab.cli.session import Session
 from trimtab.cluster.port import Key
 from trimtab.errors import SpecError, TrimtabError
 from trimtab.reconcile.kinds.typed import typed
 
 LOOK_EVERY_SECONDS = 0.3
-EVENT_WITHIN_SECONDS = 2.0
-"""Events are written after the status that they speak of."""
 OF_CANDIDATE = ("promote", "abort", "pause", "resume")
 """Verbs that mean the candidate that the person saw, and never a later one."""
-_ANSWERS = (EventReason.COMMAND_CARRIED_OUT, EventReason.COMMAND_REFUSED)
 
 
 class NotCarriedOut(TrimtabError):
@@ -42,7 +38,6 @@ async def command(
     written = argument or argument_of(verb, before)
     if "/" in written:
         raise SpecError(f"{written}: a version or revision has no slash")
-    seen = {event.name for event in await session.events(key)}
     command_id = secrets.token_hex(4)
     await session.api.annotate(
         key,
@@ -54,18 +49,16 @@ async def command(
     if not wait_seconds:
         session.say(f"{verb} {written} is written (id {command_id})")
         return 0
-    await _carried_out(session, key, verb, command_id, wait_seconds)
-    answer = await _answer(session, key, verb, seen)
+    after = await _carried_out(session, key, verb, command_id, wait_seconds)
+    answer = answer_to(command_id, verb, after)
     session.say(answer.message)
-    session.say(standing(await read_deployment(session, key)))
+    session.say(standing(after))
     return 1 if answer.is_refused else 0
 
 
 async def read_deployment(session: Session, key: Key) -> Deployment:
     """Return the live Deployment."""
-    deployment = typed(Deployment, await session.api.get(key))
-    assert deployment is not None
-    return deployment
+    return typed(Deployment, await session.api.get(key))
 
 
 def argument_of(verb: str, deployment: Deployment) -> str:
@@ -93,9 +86,13 @@ def standing(deployment: Deployment) -> str:
 
 async def _carried_out(
     session: Session, key: Key, verb: str, command_id: str, wait_seconds: float
-) -> None:
+) -> Deployment:
+    """Return the Deployment once the operator has taken the command up."""
     waited = 0.0
-    while command_id not in (await read_deployment(session, key)).status.commands:
+    while True:
+        deployment = await read_deployment(session, key)
+        if command_id in deployment.status.commands:
+            return deployment
         if waited >= wait_seconds:
             raise NotCarriedOut(
                 f"{verb} (id {command_id}) was not taken up within {wait_seconds:g} s: is the "
@@ -106,26 +103,11 @@ async def _carried_out(
         waited += LOOK_EVERY_SECONDS
 
 
-async def _answer(session: Session, key: Key, verb: str, seen: set[str]) -> Answer:
-    waited = 0.0
-    while True:
-        answer = answer_in(await session.events(key), verb, seen)
-        if answer is not None:
-            return answer
-        if waited >= EVENT_WITHIN_SECONDS:
-            # Nothing was heard, or we may not read events; the state says the rest.
-            return Answer(False, f"{verb} was taken up")
-        await session.sleep(LOOK_EVERY_SECONDS)
-        waited += LOOK_EVERY_SECONDS
-
-
-def answer_in(events: tuple[Happening, ...], verb: str, seen: set[str]) -> Answer | None:
-    """Return the answer to a verb among events that were not seen before."""
-    for event in events:
-        if event.name in seen or not event.message.startswith(f"{verb} "):
-            continue
-        if event.reason in _ANSWERS:
-            is_refused = event.reason == EventReason.COMMAND_REFUSED
+def answer_to(command_id: str, verb: str, deployment: Deployment) -> Answer:
+    """Return what was decided about a command; decisions are in the status that carries it out."""
+    for decision in deployment.status.record.decisions:
+        if decision.inputs.get("command") == command_id:
+            is_refused = decision.reason == EventReason.COMMAND_REFUSED
             word = "refused" if is_refused else "carried out"
-            return Answer(is_refused, f"{word}: {event.message}")
-    return None
+            return Answer(is_refused, f"{word}: {decision.message}")
+    return Answer(False, f"{verb} was taken up")

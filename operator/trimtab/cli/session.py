@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from trimtab.cli.api import Api, Happening
-from trimtab.cluster.port import Key
-from trimtab.errors import Refused
+from trimtab.cli.api import Api
 
 
 def utc_now() -> datetime:
@@ -26,10 +24,3 @@ class Session:
     say: Callable[[str], None] = print
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
     now: Callable[[], datetime] = field(default=utc_now)
-
-    async def events(self, key: Key) -> tuple[Happening, ...]:
-        """Return the events about an object; none if we may not read them."""
-        try:
-            return await self.api.events(key)
-        except Refused:
-            return ()

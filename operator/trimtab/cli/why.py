@@ -11,17 +11,15 @@ from trimtab.api.conditions import Condition
 from trimtab.api.deployment import Deployment, GateStatus
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.model_version import ModelVersion
+from trimtab.api.record import Record
 from trimtab.api.resource import Resource
 from trimtab.api.retrain_job import Measured, RetrainJob
-from trimtab.cli.api import Happening
 from trimtab.cli.command import standing
 from trimtab.cli.session import Session
 from trimtab.cli.tables import columns
 from trimtab.cli.tree import gate_line, signal_line
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS, Json, Key
 from trimtab.errors import SpecError
-
-MOST_EVENTS = 10
 
 Section = tuple[str, list[str]]
 """A title and its lines; left out where there are none."""
@@ -30,8 +28,6 @@ Section = tuple[str, list[str]]
 async def why(session: Session, key: Key) -> int:
     """Print what was decided about an object, and why."""
     headline, sections = about(key.resource, await session.api.get(key))
-    events = await session.events(key)
-    sections.append((f"last {MOST_EVENTS} events", event_lines(events)))
     session.say(text_of(headline, sections))
     return 0
 
@@ -81,8 +77,9 @@ def about_deployment(deployment: Deployment) -> tuple[str, list[Section]]:
         ("conditions", condition_lines(status.conditions)),
         ("gates at their last look", gate_lines(status.gates)),
         ("guard", guard),
-        ("decisions, newest first", history),
+        ("rollouts, newest first", history),
         ("quarantined", rejected),
+        ("decisions", decision_lines(status.record)),
     ]
 
 
@@ -110,6 +107,7 @@ def about_policy(policy: DriftPolicy) -> tuple[str, list[Section]]:
         ("signals", signals),
         ("last action", action),
         ("not started", [f"{skipped.key}: {skipped.reason}" for skipped in status.skipped]),
+        ("decisions", decision_lines(status.record)),
     ]
 
 
@@ -142,6 +140,7 @@ def about_job(job: RetrainJob) -> tuple[str, list[Section]]:
         ("data", [f"{job.spec.data.uri}, {rows}"]),
         ("result", result),
         ("conditions", condition_lines(status.conditions)),
+        ("decisions", decision_lines(status.record)),
     ]
 
 
@@ -164,6 +163,7 @@ def about_version(version: ModelVersion) -> tuple[str, list[Section]]:
         ("scores", scores),
         ("used by", list(status.used_by)),
         ("conditions", condition_lines(status.conditions)),
+        ("decisions", decision_lines(status.record)),
     ]
 
 
@@ -188,9 +188,9 @@ def gate_lines(gates: Sequence[GateStatus]) -> list[str]:
     return lines
 
 
-def event_lines(events: Sequence[Happening]) -> list[str]:
-    """Return the last events, newest last."""
-    rows = [(at(e.at), e.reason, e.message) for e in events[-MOST_EVENTS:]]
+def decision_lines(record: Record) -> list[str]:
+    """Return the numbered decisions in columns, newest last."""
+    rows = [(f"#{d.seq}", at(d.at), d.reason, d.message) for d in record.decisions]
     return columns(rows).splitlines() if rows else []
 
 

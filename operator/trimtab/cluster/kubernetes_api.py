@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
+from trimtab.api.record import Decision
 from trimtab.api.resource import Resource
-from trimtab.cluster.lease import LeaseHolder, micro_time
+from trimtab.cluster.events import MERGE, EventSeries
+from trimtab.cluster.lease import LeaseHolder
 from trimtab.cluster.port import OWN_KINDS, Json, Key
 from trimtab.cluster.transport import AlreadyExists, NotFound, Transport, connect
-from trimtab.errors import TrimtabError
-
-logger = logging.getLogger(__name__)
 
 PAGE = 500
 APPLY = "application/apply-patch+yaml"
-MERGE = "application/merge-patch+json"
-EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
-CONTROLLER = "trimtab.dev/operator"
-MOST_NOTE_CHARACTERS = 1024
-MOST_NAME_CHARACTERS = 253
 
 Objects = list[Json]
 """In the class below `list` is a verb."""
@@ -54,7 +47,7 @@ class KubernetesCluster:
         self._written = {(one.api_version, one.kind): one for one in written}
         self._namespaces = tuple(namespaces)
         self._lease_namespace = lease_namespace
-        self._instance = instance
+        self._events = EventSeries(transport, instance)
         self._clock = clock
         self._now = now
         self._leases: dict[str, LeaseHolder] = {}
@@ -192,41 +185,9 @@ class KubernetesCluster:
         except NotFound:
             return
 
-    async def record_event(
-        self, regarding: Json, *, reason: str, message: str, warning: bool = False
-    ) -> None:
-        """Write an event about an object. Failure is logged, never raised."""
-        metadata = regarding["metadata"]
-        prefix = metadata["name"][: MOST_NAME_CHARACTERS - 20]
-        event = {
-            "apiVersion": EVENTS.api_version,
-            "kind": EVENTS.kind,
-            "metadata": {
-                "generateName": f"{prefix.rstrip('.')}-",
-                "namespace": metadata["namespace"],
-            },
-            "eventTime": micro_time(self._now()),
-            "reportingController": CONTROLLER,
-            "reportingInstance": self._instance[:128],
-            "action": reason,
-            "reason": reason,
-            "regarding": {
-                "apiVersion": regarding["apiVersion"],
-                "kind": regarding["kind"],
-                "name": metadata["name"],
-                "namespace": metadata["namespace"],
-                "uid": metadata.get("uid", ""),
-                "resourceVersion": metadata.get("resourceVersion", ""),
-            },
-            "note": message[:MOST_NOTE_CHARACTERS],
-            "type": "Warning" if warning else "Normal",
-        }
-        try:
-            await self._transport.request(
-                "create", "POST", EVENTS, namespace=metadata["namespace"], body=event
-            )
-        except TrimtabError as error:
-            logger.warning("event %s was lost: %s", reason, error)
+    async def tell_event(self, regarding: Json, decision: Decision) -> None:
+        """Tell a decision as an event, once."""
+        await self._events.tell(regarding, decision)
 
     async def hold_lease(self, *, name: str, identity: str, seconds: float) -> bool:
         """Take or renew the Lease; False if another identity holds it."""

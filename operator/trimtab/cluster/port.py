@@ -6,6 +6,7 @@ Objects are JSON as the API server has them. Every verb raises `Refused`, `Confl
 
 from typing import Any, NamedTuple, Protocol
 
+from trimtab.api.record import Decision
 from trimtab.api.resource import Resource
 
 Json = dict[str, Any]
@@ -72,10 +73,11 @@ class Cluster(Protocol):
         """
         ...
 
-    async def record_event(
-        self, regarding: Json, *, reason: str, message: str, warning: bool = False
-    ) -> None:
-        """Write an event about an object. Failure is logged, never raised."""
+    async def tell_event(self, regarding: Json, decision: Decision) -> None:
+        """Tell a numbered decision as an event: once, however often it is asked for.
+
+        One object per uid and reason, a series; a number that is not above the last is told.
+        """
         ...
 
     async def hold_lease(self, *, name: str, identity: str, seconds: float) -> bool:

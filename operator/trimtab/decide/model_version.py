@@ -26,7 +26,7 @@ from trimtab.api.conditions import (
 from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import ModelVersion, ModelVersionStatus, ModelVersionSummary
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.outcome import Note
+from trimtab.decide.outcome import Note, Outcome
 
 Phase = Literal["Pending", "Verified", "Unknown", "Rejected"]
 _NAMES_SHOWN = 3
@@ -59,13 +59,13 @@ Check = Matched | Broken | Away
 
 
 @dataclass(frozen=True)
-class VersionDecision:
-    """The whole new status, what to announce, and whether the store must be asked again."""
+class AskAgain:
+    """Ask the store again later; it did not answer."""
 
-    status: ModelVersionStatus
-    events: tuple[Note, ...] = ()
-    ask_again: str | None = None
-    """Why the store must be asked again later; None: never."""
+    why: str
+
+
+VersionOutcome = Outcome[ModelVersionStatus, AskAgain]
 
 
 def needs_check(version: ModelVersion) -> bool:
@@ -91,7 +91,7 @@ def users_of(version_object: str, deployments: Iterable[Deployment]) -> list[str
 
 def decide_version(
     version: ModelVersion, check: Check | None, used_by: Sequence[str], now: datetime
-) -> VersionDecision:
+) -> VersionOutcome:
     """Return the status after one look; `check` is None when no look was needed."""
     phase, reason, message = _verdict(version, check)
     status = version.status.model_copy(
@@ -107,8 +107,19 @@ def decide_version(
             ),
         }
     )
-    ask_again = check.message if isinstance(check, Away) and not check.is_final else None
-    return VersionDecision(status, _events(version, phase, message), ask_again)
+    actions = (AskAgain(check.message),) if isinstance(check, Away) and not check.is_final else ()
+    return Outcome(
+        status,
+        notes=_notes(version, phase, message),
+        actions=actions,
+        inputs={
+            "generation": version.metadata.generation,
+            "uri": str(version.spec.artifact.uri),
+            "digest": version.spec.artifact.digest,
+            "phase": phase,
+            "reason": reason,
+        },
+    )
 
 
 def score_of(
@@ -173,7 +184,7 @@ def _conditions(
     )
 
 
-def _events(version: ModelVersion, phase: Phase, message: str) -> tuple[Note, ...]:
+def _notes(version: ModelVersion, phase: Phase, message: str) -> tuple[Note, ...]:
     if phase == version.status.phase:
         return ()
     if phase == "Verified":

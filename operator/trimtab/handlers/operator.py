@@ -28,8 +28,8 @@ from trimtab.handlers.environment import Environment
 from trimtab.handlers.events import kopf_registry, kopf_settings
 from trimtab.handlers.http import application, serve
 from trimtab.handlers.parts import Parts
+from trimtab.reconcile.checkpoints import Checkpoints
 from trimtab.reconcile.machine.cache import Cache
-from trimtab.reconcile.machine.checkpoints import Checkpoints
 from trimtab.reconcile.machine.engine import Engine, Reconciler
 from trimtab.reconcile.machine.health import Health
 from trimtab.reconcile.machine.lease import Leadership

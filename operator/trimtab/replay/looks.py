@@ -17,7 +17,7 @@ from trimtab.contract.artifact import Baseline
 from trimtab.decide.drift.counts import Finding
 from trimtab.decide.drift.policy import (
     LabelledWindow,
-    PolicyDecision,
+    PolicyOutcome,
     PolicySnapshot,
     Target,
     WindowView,
@@ -81,17 +81,17 @@ class _Player:
 
     def looks(self) -> Iterator[Look]:
         for moment in _moments(self._recording, has_late=bool(self._late)):
-            decision = self._decide(moment)
-            actions = _actions(self._policy, decision, {j.metadata.name for j in self._jobs})
-            for found in decision.status.signals:
+            outcome = self._decide(moment)
+            actions = _actions(self._policy, outcome, {j.metadata.name for j in self._jobs})
+            for found in outcome.status.signals:
                 is_late = found.kind in self._late
                 window = moment.labels if is_late else moment.window
                 is_new = moment.is_new_labels if is_late else moment.is_new_window
                 if window is not None and is_new:
                     yield Look(window, found, actions.get(found.kind, ""), moment.at)
-            self._remember(decision, moment.at)
+            self._remember(outcome, moment.at)
 
-    def _decide(self, moment: _Moment) -> PolicyDecision:
+    def _decide(self, moment: _Moment) -> PolicyOutcome:
         window, labels = moment.window, moment.labels
         if window is not None and moment.is_new_window:
             self._broken = self._finding(window)
@@ -122,10 +122,10 @@ class _Player:
             return self._data.finding(window)
         return self._recording.data.get(window.start, self._broken)
 
-    def _remember(self, decision: PolicyDecision, moment: datetime) -> None:
-        self._policy = self._policy.model_copy(update={"status": decision.status})
+    def _remember(self, outcome: PolicyOutcome, moment: datetime) -> None:
+        self._policy = self._policy.model_copy(update={"status": outcome.status})
         at = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for start in decision.starts:
+        for start in outcome.actions:
             raw = {
                 **start.manifest,
                 "metadata": {
@@ -185,10 +185,10 @@ class _Faults:
         )
 
 
-def _actions(policy: DriftPolicy, decision: PolicyDecision, made: set[str]) -> dict[str, str]:
+def _actions(policy: DriftPolicy, outcome: PolicyOutcome, made: set[str]) -> dict[str, str]:
     """Return what follows, by the signal whose rule won."""
     fired: dict[SignalKind, SignalStatus] = {
-        entry.kind: entry for entry in decision.status.signals if entry.verdict == "Drifting"
+        entry.kind: entry for entry in outcome.status.signals if entry.verdict == "Drifting"
     }
     rule = winning_rule(policy.spec, fired)
     found: dict[str, str] = {}
@@ -197,11 +197,11 @@ def _actions(policy: DriftPolicy, decision: PolicyDecision, made: set[str]) -> d
         if "retrain" in rule.do and policy.spec.retrain is None:
             done.append("notify (no spec.retrain)")
         found[rule.signal] = " ".join(done)
-    for start in decision.starts:
+    for start in outcome.actions:
         if start.name not in made:
             found[start.signal] = " ".join([*found.get(start.signal, "").split(), "retrain"])
-    if not decision.starts and rule is not None and "retrain" in rule.do and policy.spec.retrain:
-        reason = decision.status.skipped[-1].reason if decision.status.skipped else ""
+    if not outcome.actions and rule is not None and "retrain" in rule.do and policy.spec.retrain:
+        reason = outcome.status.skipped[-1].reason if outcome.status.skipped else ""
         held = f"retrain held: {reason}" if reason else "retrain held"
         found[rule.signal] = f"{found[rule.signal]} {held}".strip()
     return found

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from trimtab.api.fields import format_time
 from trimtab.api.kinds import BY_PLURAL
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
+from trimtab.api.record import Decision
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import OWN_KINDS, PODS, Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater
@@ -43,6 +44,7 @@ class RecordedEvent:
     reason: str
     message: str
     warning: bool
+    seq: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class SimulatedCluster:
         self.time = now
         self.watch_namespaces = watch_namespaces
         self.events: list[RecordedEvent] = []
+        self._told: dict[tuple[str, str], int] = {}
+        """By uid and reason: the number that the series of events is at."""
         self.writes: list[Write] = []
         self.leases: dict[str, Lease] = {}
         self.crash_after_writes: int | None = None
@@ -180,7 +184,7 @@ class SimulatedCluster:
         now_owned = apply_intent(
             target, {"status": status}, self._owned.get((key, "status"), set())
         )
-        self._admit(target)
+        self._admit(target, unchanged="spec")
         changed = self._store(key, target)
         self._owned[key, "status"] = now_owned
         return self._after_write("apply_status", key, changed)
@@ -221,12 +225,22 @@ class SimulatedCluster:
             self._remove(key)
         self._after_write("delete", key, obj is not None)
 
-    async def record_event(
-        self, regarding: Json, *, reason: str, message: str, warning: bool = False
-    ) -> None:
-        """Add to `events`."""
+    async def tell_event(self, regarding: Json, decision: Decision) -> None:
+        """Add to `events`, unless the number was told for this object and reason."""
         key = key_of_manifest(regarding)
-        self.events.append(RecordedEvent(self.time, key, reason, message, warning))
+        series = (regarding["metadata"].get("uid", ""), decision.reason)
+        if decision.seq > self._told.get(series, 0):
+            self._told[series] = decision.seq
+            self.events.append(
+                RecordedEvent(
+                    self.time,
+                    key,
+                    decision.reason,
+                    decision.message,
+                    decision.warning,
+                    decision.seq,
+                )
+            )
 
     async def hold_lease(self, *, name: str, identity: str, seconds: float) -> bool:
         """Take or renew."""
@@ -321,15 +335,19 @@ class SimulatedCluster:
         metadata["generation"] = 1
         return obj | {"metadata": metadata}
 
-    def _admit(self, obj: Json) -> None:
-        """Refuse what the schema of one of our kinds refuses."""
+    def _admit(self, obj: Json, unchanged: str = "") -> None:
+        """Refuse what the schema of one of our kinds refuses.
+
+        What an older schema let in does not stand in the way where it is `unchanged` (KEP-4008).
+        """
         resource = resource_of(obj)
         if resource not in OWN_KINDS:
             return
         try:
             BY_PLURAL[resource.plural].model.model_validate(obj)
         except ValidationError as error:
-            raise Refused(f"{obj['kind']} {obj['metadata']['name']}: {error}") from error
+            if any(not found["loc"] or found["loc"][0] != unchanged for found in error.errors()):
+                raise Refused(f"{obj['kind']} {obj['metadata']['name']}: {error}") from error
 
     def _store(self, key: Key, target: Json) -> bool:
         """Store if it differs; bump version and generation; tell the listeners."""

@@ -16,7 +16,6 @@ from trimtab.api.fields import format_duration, parse_duration
 from trimtab.api.meta import API_VERSION
 from trimtab.cluster.port import (
     DEPLOYMENTS,
-    DRIFT_POLICIES,
     MODEL_VERSIONS,
     RETRAIN_JOBS,
     Json,
@@ -32,11 +31,8 @@ from trimtab.contract.training import (
     Verdict,
 )
 from trimtab.errors import Refused, SpecError
-from trimtab.reconcile.kinds.deployment import reconcile_deployment
-from trimtab.reconcile.kinds.drift_policy import reconcile_drift_policy
-from trimtab.reconcile.kinds.model_version import reconcile_model_version
-from trimtab.reconcile.kinds.retrain_job import reconcile_retrain_job
 from trimtab.reconcile.machine.world import Settings
+from trimtab.reconcile.reconcilers import RECONCILERS
 from trimtab.simulation.cluster import START, SimulatedCluster, key_of_manifest
 from trimtab.simulation.harness import Harness
 from trimtab.simulation.jobs import Outcome
@@ -109,12 +105,7 @@ class Play:
         self._telemetry: SimulatedTelemetry
         self.harness = Harness(
             self.cluster,
-            {
-                DEPLOYMENTS: reconcile_deployment,
-                MODEL_VERSIONS: reconcile_model_version,
-                DRIFT_POLICIES: reconcile_drift_policy,
-                RETRAIN_JOBS: reconcile_retrain_job,
-            },
+            RECONCILERS,
             make_telemetry=self._new_telemetry,
             make_store=MemoryStore,
             settings=SETTINGS,

@@ -125,7 +125,9 @@ class TestPermissions:
             ("create", "jobs.batch"),
             ("list", "pods"),
             ("create", "secrets"),
-            ("create", "events.events.k8s.io"),
+            ("create", "events"),
+            ("get", "events"),
+            ("patch", "events"),
         ],
     )
     def test_operator_may(self, verb, resource):

@@ -77,10 +77,11 @@ def what_hands_change_is_put_back(api: Api) -> None:
     selector = {"spec": {"selector": {"app": "another"}}}
     api.patch("Service", shop.name, selector, manager="kubectl-edit")
     shop.wait_for("the route is back", lambda: "app" not in selector_of(shop))
-    shop.wait_for("three events", lambda: len(repairs(shop)) == 3)
+    shop.wait_for("three decisions", lambda: len(repairs(shop)) == 3)
     add_to_environment(api, workload)
     shop.wait_for("the environment is back", lambda: "ADDED" not in environment_of(api, workload))
-    shop.wait_for("four events", lambda: len(repairs(shop)) == 4)
+    shop.wait_for("four decisions", lambda: len(repairs(shop)) == 4)
+    shop.wait_for("one event, a series of four", lambda: told_repairs(shop) == [4])
     notes = " | ".join(repairs(shop))
     assert f"Service {shop.name} was deleted" in notes
     assert "replicas changed by kubectl-edit" in notes
@@ -104,8 +105,14 @@ def add_to_environment(api: Api, workload: str) -> None:
 
 
 def repairs(shop: Shop) -> list[str]:
-    events = shop.api.events(shop.name)
-    return [event["note"] for event in events if event["reason"] == "ConfigurationRepaired"]
+    decisions = shop.status["record"]["decisions"]
+    return [d["message"] for d in decisions if d["reason"] == "ConfigurationRepaired"]
+
+
+def told_repairs(shop: Shop) -> list[int]:
+    """Return how often each event object about repairs was told; a series is one object."""
+    events = [e for e in shop.api.events(shop.name) if e["reason"] == "ConfigurationRepaired"]
+    return [(event.get("series") or {"count": 1})["count"] for event in events]
 
 
 def selector_of(shop: Shop) -> dict[str, str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from tests.unit.reconcile.worlds import KEY, Shop
 
 from trimtab.api.resource import Resource
-from trimtab.cli.api import Happening, NoSuchObject
+from trimtab.cli.api import NoSuchObject
 from trimtab.cli.session import Session
 from trimtab.cluster.port import Json, Key
 from trimtab.errors import Refused, TrimtabError
@@ -22,7 +22,6 @@ class FakeApi:
     """Implements `trimtab.cli.api.Api` over a cluster in memory."""
 
     cluster: SimulatedCluster
-    may_read_events: bool = True
     forbidden: str = ""
     """Message with which every write is refused."""
     patches: list[dict[str, str]] = field(default_factory=list)
@@ -44,15 +43,6 @@ class FakeApi:
     async def create(self, manifest: Json) -> Json:
         self._write()
         return self.cluster.user_apply(manifest)
-
-    async def events(self, key: Key) -> tuple[Happening, ...]:
-        if not self.may_read_events:
-            raise Refused('list events: 403 events is forbidden: User "ann" cannot list them')
-        return tuple(
-            Happening(str(number), event.at, event.reason, event.message, event.warning)
-            for number, event in enumerate(self.cluster.events)
-            if event.regarding == key
-        )
 
     async def whoami(self) -> str:
         return ANN

@@ -8,7 +8,8 @@ import pytest
 from tests.unit.cli.fakes import ANN, Desk
 from tests.unit.reconcile.worlds import KEY, Shop
 
-from trimtab.cli.command import NotCarriedOut, command
+from trimtab.api.deployment import Deployment
+from trimtab.cli.command import NotCarriedOut, answer_to, command
 from trimtab.errors import Refused, SpecError
 
 
@@ -105,12 +106,19 @@ async def test_no_wait_only_writes() -> None:
     assert "is written" in desk.text
 
 
-async def test_who_may_not_read_events_still_sees_the_new_state() -> None:
+async def test_a_command_whose_answer_is_no_longer_kept_still_shows_the_new_state() -> None:
     desk = await desk_in_rollout()
-    desk.api.may_read_events = False
     assert await command(desk.session, KEY, "pause", None, 10) == 0
-    assert desk.said[0] == "pause was taken up"
-    assert "paused" in desk.said[1]
+    forgotten = desk.shop.status.record.model_copy(update={"decisions": []})
+    live = deployment_of(desk).model_copy(
+        update={"status": desk.shop.status.model_copy(update={"record": forgotten})}
+    )
+    (command_id,) = desk.shop.status.commands
+    assert answer_to(command_id, "pause", live).message == "pause was taken up"
+
+
+def deployment_of(desk: Desk) -> Deployment:
+    return Deployment.model_validate(desk.shop.live)
 
 
 async def test_forbidden_is_told_in_the_words_of_the_server() -> None:

@@ -93,12 +93,12 @@ async def test_why_shows_decision_counts_and_way_out() -> None:
         "digits: serves v1",
         "conditions:",
         "Quarantined",
-        "decisions, newest first:",
+        "rollouts, newest first:",
         "v2  RolledBack by",
         "quarantined:",
         "of the candidate's",
         "lift with: trimtab retry mdep/digits",
-        "last 10 events:",
+        "decisions:",
         "GateFailed",
     ):
         assert part in desk.text

@@ -12,6 +12,7 @@ from tests.unit.simulation.objects import (
     workload,
 )
 
+from trimtab.api.record import Decision
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import PODS, WORKLOADS, Cluster, Json
 from trimtab.errors import Conflict, Refused, RetryLater, Unavailable
@@ -215,9 +216,11 @@ async def test_a_service_reaches_the_ready_pods_of_its_selector(
     assert sum(is_pod_ready(pod) for pod in cluster.find(PODS)) == 2
 
 
-async def test_events_are_recorded_beside_the_writes(cluster: SimulatedCluster) -> None:
+async def test_events_are_recorded_once_beside_the_writes(cluster: SimulatedCluster) -> None:
     obj = cluster.user_apply(deployment())
-    await cluster.record_event(obj, reason="Promoted", message="v1 serves")
+    promoted = Decision(seq=1, at=cluster.time, reason="Promoted", message="v1 serves")
+    for _ in range(2):
+        await cluster.tell_event(obj, promoted)
     assert [(e.regarding, e.reason) for e in cluster.events] == [(DEPLOYMENT, "Promoted")]
     assert cluster.writes == []
 

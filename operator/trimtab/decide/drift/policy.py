@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.drift_policy import (
@@ -46,7 +47,7 @@ from trimtab.decide.drift.signals.distances import (
 )
 from trimtab.decide.drift.signals.quality import Standard, judge_outcomes, judge_quality
 from trimtab.decide.drift.summary import set_conditions, summary_of
-from trimtab.decide.outcome import Note
+from trimtab.decide.outcome import Note, Outcome
 from trimtab.decide.rollout.snapshot import Request
 
 LARGEST_ALPHA = 0.1
@@ -117,31 +118,20 @@ class PolicySnapshot:
     jobs: tuple[RetrainJob, ...] = ()
 
 
-@dataclass(frozen=True)
-class PolicyDecision:
-    """The whole status, the RetrainJobs to create after it is written, and what to tell then.
-
-    The start of a retraining is told when its RetrainJob has been made.
-    """
-
-    status: DriftPolicyStatus
-    starts: tuple[StartRetrain, ...] = ()
-    events: tuple[Note, ...] = ()
-    wake_at: datetime | None = None
-    asked: frozenset[str] = frozenset()
-    """Deployments that are asked to roll back or to pause."""
+PolicyOutcome = Outcome[DriftPolicyStatus, StartRetrain]
 
 
-def decide_policy(snapshot: PolicySnapshot) -> PolicyDecision:
+def decide_policy(snapshot: PolicySnapshot) -> PolicyOutcome:
     """Return verdicts, conditions and actions of one pass."""
     status = snapshot.policy.status
     entries = [entry for target in snapshot.targets for entry in _entries(snapshot, target)]
-    events = _flips(status, entries, snapshot)
+    notes = _flips(status, entries, snapshot)
     baselines = _baselines(snapshot)
     starts, skips = _retrainings(snapshot, entries, baselines)
     fresh = [skip for skip in skips if not _is_told(status, skip)]
-    events += [Note(EventReason.RETRAIN_SKIPPED, skip.message) for skip in fresh]
-    last_action = _last_action(snapshot, starts)
+    notes += [Note(EventReason.RETRAIN_SKIPPED, skip.message) for skip in fresh]
+    last_action, begun = _last_action(snapshot, starts)
+    notes += [Note(EventReason.RETRAIN_STARTED, start.message) for start in begun]
     new = status.model_copy(
         update={
             "observed_generation": snapshot.policy.metadata.generation,
@@ -161,14 +151,29 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyDecision:
     new = set_conditions(snapshot.policy, new, snapshot.overlapped, snapshot.now)
     targets = [target.name for target in snapshot.targets]
     new = new.model_copy(update={"summary": summary_of(new, targets, snapshot.policy.spec)})
-    wake_at = min((skip.until for skip in skips if skip.until is not None), default=None)
-    decided = snapshot.policy.model_copy(update={"status": new})
-    asked = {
-        name
-        for name, baseline in new.baselines.items()
-        if requested_action([decided], name, baseline) is not None
+    return Outcome(
+        new,
+        notes=tuple(notes),
+        actions=tuple(starts),
+        wake_at=min((skip.until for skip in skips if skip.until is not None), default=None),
+        inputs=_inputs(snapshot, entries) if notes else {},
+    )
+
+
+def _inputs(snapshot: PolicySnapshot, entries: list[SignalStatus]) -> dict[str, Any]:
+    """Return what the notes of a pass rest on: each signal's figures, level and baseline."""
+    return {
+        "generation": snapshot.policy.metadata.generation,
+        "alpha": alpha_of_look(snapshot.policy),
+        "baselines": {t.name: t.baseline_digest[7:23] for t in snapshot.targets},
+        "signals": [
+            entry.model_dump(
+                mode="json", by_alias=True, exclude_none=True, exclude={"message", "top"}
+            )
+            for entry in entries
+            if entry.verdict in ("Drifting", "Stable")
+        ],
     }
-    return PolicyDecision(new, tuple(starts), tuple(events), wake_at, frozenset(asked))
 
 
 def requested_action(
@@ -428,12 +433,16 @@ def _retrainings(
     return starts, skips
 
 
-def _last_action(snapshot: PolicySnapshot, starts: list[StartRetrain]) -> LastAction | None:
-    """Write down what is about to be done; the same intent again keeps its time."""
+def _last_action(
+    snapshot: PolicySnapshot, starts: list[StartRetrain]
+) -> tuple[LastAction | None, list[StartRetrain]]:
+    """Write down what is about to be done; the same intent again keeps its time and is not told."""
     known = snapshot.policy.status.last_action
+    begun = []
     for start in starts:
         if known is not None and known.do == f"retrain {start.name}":
             continue
+        begun.append(start)
         known = LastAction.model_validate(
             {
                 "do": f"retrain {start.name}",
@@ -443,7 +452,7 @@ def _last_action(snapshot: PolicySnapshot, starts: list[StartRetrain]) -> LastAc
                 "at": snapshot.now.replace(microsecond=0),
             }
         )
-    return known
+    return known, begun
 
 
 def _is_told(status: DriftPolicyStatus, skip: SkipRetrain) -> bool:

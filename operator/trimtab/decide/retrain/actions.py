@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from trimtab.api.retrain_job import Champion, RetrainJobStatus
-from trimtab.decide.outcome import Note
+from trimtab.decide.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,4 @@ class CreateVersion:
 
 RetrainAction = StartRun | CreateVersion
 
-
-@dataclass(frozen=True)
-class RetrainDecision:
-    """At most one action, the whole status after it, and what to announce once that is written."""
-
-    status: RetrainJobStatus
-    action: RetrainAction | None = None
-    events: tuple[Note, ...] = ()
-    look_again: timedelta | None = None
+RetrainOutcome = Outcome[RetrainJobStatus, RetrainAction]

@@ -10,11 +10,14 @@ the same version. Finished is final.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from trimtab.api.fields import format_duration
 from trimtab.api.retrain_job import FINISHED_PHASES
-from trimtab.decide.retrain.actions import RetrainDecision, StartRun
+from trimtab.decide.outcome import Outcome
+from trimtab.decide.retrain.actions import RetrainOutcome, StartRun
 from trimtab.decide.retrain.ends import (
     failed,
     in_progress,
@@ -37,26 +40,44 @@ DEADLINE_GRACE = timedelta(seconds=60)
 """A run ends itself at its deadline; later the operator does not wait for it any more."""
 
 
-def decide_retrain(snapshot: RetrainSnapshot) -> RetrainDecision:
+def decide_retrain(snapshot: RetrainSnapshot) -> RetrainOutcome:
     """Return the next move; the first check that has an answer decides."""
     for check in CHECKS:
-        decision = check(snapshot)
-        if decision is not None:
-            return decision
+        outcome = check(snapshot)
+        if outcome is not None:
+            return replace(outcome, inputs=_inputs(snapshot)) if outcome.notes else outcome
     raise AssertionError("the last check always answers")
+
+
+def _inputs(seen: RetrainSnapshot) -> dict[str, Any]:
+    """Return what a decision rests on: the cause, the champion, and the report's figures."""
+    job = seen.job
+    result = result_of(seen)
+    report = result.report if isinstance(result, Accepted | TurnedDown) else None
+    champion = job.status.champion_version
+    return {
+        "cause": job.spec.cause.to_json(),
+        "champion": champion.digest if champion is not None else None,
+        "newVersion": job.status.new_version,
+        "gate": job.spec.gate.to_json(),
+        "comparison": report.comparison.model_dump(mode="json", exclude_none=True)
+        if report is not None and report.comparison is not None
+        else None,
+        "exitCodes": [pod.exit_code for pod in seen.run.pods if pod.exit_code is not None],
+    }
 
 
 # --- the checks, in order -----------------------------------------------------------------------
 
 
-def _is_finished(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _is_finished(seen: RetrainSnapshot) -> RetrainOutcome | None:
     """Finished is final."""
     if seen.job.status.phase in FINISHED_PHASES:
-        return RetrainDecision(seen.job.status)
+        return Outcome(seen.job.status)
     return None
 
 
-def _version_is_made(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _version_is_made(seen: RetrainSnapshot) -> RetrainOutcome | None:
     """The version is there: by an earlier pass that did not live to say so, or by this one."""
     if seen.made is None:
         return None
@@ -74,7 +95,7 @@ def _version_is_made(seen: RetrainSnapshot) -> RetrainDecision | None:
     )
 
 
-def _champion_is_not_fixed(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _champion_is_not_fixed(seen: RetrainSnapshot) -> RetrainOutcome | None:
     """Write down what the challenger will be compared with, before anything starts."""
     if seen.job.status.champion_version is not None:
         return None
@@ -94,7 +115,7 @@ def _champion_is_not_fixed(seen: RetrainSnapshot) -> RetrainDecision | None:
     )
 
 
-def _result_is_there(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _result_is_there(seen: RetrainSnapshot) -> RetrainOutcome | None:
     match result_of(seen):
         case None:
             return None
@@ -106,7 +127,7 @@ def _result_is_there(seen: RetrainSnapshot) -> RetrainDecision | None:
             return failed(seen, failure, message)
 
 
-def _run_ended_without_result(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _run_ended_without_result(seen: RetrainSnapshot) -> RetrainOutcome | None:
     end = seen.run.end
     if end is None:
         return None
@@ -125,14 +146,14 @@ def _run_ended_without_result(seen: RetrainSnapshot) -> RetrainDecision | None:
             return failed(seen, "infrastructure", f"{end.reason}{last_exit(seen)}")
 
 
-def _deadline_is_past(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _deadline_is_past(seen: RetrainSnapshot) -> RetrainOutcome | None:
     started_at, limit = seen.job.status.started, seen.job.spec.active_deadline
     if started_at is None or seen.now < started_at + limit + DEADLINE_GRACE:
         return None
     return failed(seen, "infrastructure", _no_result_in_time(seen))
 
 
-def _run_is_missing(seen: RetrainSnapshot) -> RetrainDecision | None:
+def _run_is_missing(seen: RetrainSnapshot) -> RetrainOutcome | None:
     """Start the run, or start it again: somebody deleted it before there was a result."""
     champion = seen.job.status.champion_version
     if seen.run.exists or champion is None:
@@ -142,10 +163,10 @@ def _run_is_missing(seen: RetrainSnapshot) -> RetrainDecision | None:
     message = "the training was deleted before it had a result; started again" if is_lost else ""
     action = StartRun(champion, version, output_uri_of(champion, version))
     waiting = in_progress(seen, "Queued", message or seen.job.status.message)
-    return RetrainDecision(waiting.status, action, look_again=waiting.look_again)
+    return replace(waiting, actions=(action,))
 
 
-def _run_is_under_way(seen: RetrainSnapshot) -> RetrainDecision:
+def _run_is_under_way(seen: RetrainSnapshot) -> RetrainOutcome:
     pods = seen.run.pods
     if any(pod.is_running for pod in pods) or seen.job.status.phase == "Running":
         return in_progress(seen, "Running", "the training runs")
@@ -153,7 +174,7 @@ def _run_is_under_way(seen: RetrainSnapshot) -> RetrainDecision:
     return in_progress(seen, "Queued", waiting or seen.job.status.message)
 
 
-CHECKS: tuple[Callable[[RetrainSnapshot], RetrainDecision | None], ...] = (
+CHECKS: tuple[Callable[[RetrainSnapshot], RetrainOutcome | None], ...] = (
     _is_finished,
     _version_is_made,
     _champion_is_not_fixed,

@@ -12,8 +12,8 @@ from trimtab.api.conditions import ConditionType, EventReason, Reason, set_condi
 from trimtab.api.fields import format_duration
 from trimtab.api.retrain_job import Champion, RetrainJobStatus, RetrainJobSummary
 from trimtab.contract.training import FailureClass, TrainingReport
-from trimtab.decide.outcome import Note
-from trimtab.decide.retrain.actions import CreateVersion, RetrainDecision
+from trimtab.decide.outcome import Note, Outcome
+from trimtab.decide.retrain.actions import CreateVersion, RetrainOutcome
 from trimtab.decide.retrain.cause import new_version_name
 from trimtab.decide.retrain.figures import (
     cause_text,
@@ -30,7 +30,7 @@ LOOK_AGAIN = timedelta(seconds=15)
 Phase = Literal["Queued", "Running", "Succeeded", "Rejected", "InsufficientData", "Failed"]
 
 
-def started(seen: RetrainSnapshot, champion: Champion) -> RetrainDecision:
+def started(seen: RetrainSnapshot, champion: Champion) -> RetrainOutcome:
     """Write the champion and the name of the new version down; nothing is made yet."""
     version = new_version_name(seen.job)
     message = (
@@ -48,35 +48,37 @@ def started(seen: RetrainSnapshot, champion: Champion) -> RetrainDecision:
         new_version=version,
     )
     announced = (Note(EventReason.RETRAIN_STARTED, message),)
-    return RetrainDecision(status, events=announced, look_again=timedelta(0))
+    return Outcome(status, notes=announced, wake_at=seen.now)
 
 
 def in_progress(
     seen: RetrainSnapshot, phase: Phase, message: str, look_again: timedelta = LOOK_AGAIN
-) -> RetrainDecision:
+) -> RetrainOutcome:
     """Say what is waited for."""
     reason = Reason.RUNNING if phase == "Running" else Reason.QUEUED
     status = _with_condition(seen, False, reason, message, phase=phase)
-    return RetrainDecision(status, look_again=look_again)
+    return Outcome(status, wake_at=seen.now + look_again)
 
 
-def version_wanted(seen: RetrainSnapshot, accepted: Accepted) -> RetrainDecision:
+def version_wanted(seen: RetrainSnapshot, accepted: Accepted) -> RetrainOutcome:
     """The challenger was accepted: make its ModelVersion; once that is there, it has succeeded."""
-    return RetrainDecision(seen.job.status, CreateVersion(version_manifest(seen.job, accepted)))
+    action = CreateVersion(version_manifest(seen.job, accepted))
+    # The next pass finds the version and ends the attempt.
+    return Outcome(seen.job.status, actions=(action,), wake_at=seen.now)
 
 
 def succeeded(
     seen: RetrainSnapshot, made: MadeVersion, report: TrainingReport | None
-) -> RetrainDecision:
+) -> RetrainOutcome:
     """The ModelVersion is there."""
     figures = comparison_text(report) if report is not None else "made by an earlier pass"
     message = f"ModelVersion {made.name}: {figures}"
     status = _finished(
         seen, "Succeeded", Reason.SUCCEEDED, message, report, model_version=made.name
     )
-    return RetrainDecision(
+    return Outcome(
         status,
-        events=(
+        notes=(
             Note(EventReason.VERSION_CREATED, message),
             Note(EventReason.RETRAIN_SUCCEEDED, message),
         ),
@@ -85,13 +87,13 @@ def succeeded(
 
 def turned_down(
     seen: RetrainSnapshot, report: TrainingReport, is_insufficient: bool
-) -> RetrainDecision:
+) -> RetrainOutcome:
     """The challenger is worse than allowed, or there are too few rows to say."""
     figures = report.message or comparison_text(report)
     if not is_insufficient:
         status = _finished(seen, "Rejected", Reason.CHALLENGER_WORSE, figures, report)
         rejected = Note(EventReason.RETRAIN_REJECTED, figures, warning=True)
-        return RetrainDecision(status, events=(rejected,))
+        return Outcome(status, notes=(rejected,))
     needed = report.needed
     if needed is None and report.comparison is not None:
         needed = report.comparison.needed
@@ -100,7 +102,7 @@ def turned_down(
         seen, "InsufficientData", Reason.INSUFFICIENT_DATA, message, report, needed=needed
     )
     announced = Note(EventReason.RETRAIN_FAILED, message, warning=True)
-    return RetrainDecision(status, events=(announced,))
+    return Outcome(status, notes=(announced,))
 
 
 _REASON_OF_FAILURE: dict[FailureClass, Reason] = {
@@ -110,12 +112,12 @@ _REASON_OF_FAILURE: dict[FailureClass, Reason] = {
 }
 
 
-def failed(seen: RetrainSnapshot, failure: FailureClass, message: str) -> RetrainDecision:
+def failed(seen: RetrainSnapshot, failure: FailureClass, message: str) -> RetrainOutcome:
     """No version and no judgement; `message` says what to do."""
     text = f"{failure}: {message}"
     status = _finished(seen, "Failed", _REASON_OF_FAILURE[failure], text, None, failure=failure)
     announced = Note(EventReason.RETRAIN_FAILED, text, warning=True)
-    return RetrainDecision(status, events=(announced,))
+    return Outcome(status, notes=(announced,))
 
 
 def _finished(

@@ -38,7 +38,7 @@ class Remove:
     uid: str
 
 
-Action = Size | Route | Remove
+ChildAction = Size | Route | Remove
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ def _route(spec: DeploymentSpec, status: DeploymentStatus) -> Route | None:
     return Route(None) if shared else Route(stable.revision)
 
 
-def order_actions(snapshot: Snapshot, plan: Plan) -> list[Action]:
+def order_actions(snapshot: Snapshot, plan: Plan) -> list[ChildAction]:
     """Return the actions in the order of their effects.
 
     Growing comes first, then the route, then shrinking and removing: at no time is traffic sent
     to pods that are being taken away, and a way back moves the traffic before anything else.
     """
-    growing: list[Action] = []
-    shrinking: list[Action] = []
+    growing: list[ChildAction] = []
+    shrinking: list[ChildAction] = []
     for size in plan.sizes:
         live = snapshot.workloads.get(size.tried.revision)
         if live is None and size.replicas == 0:
@@ -116,7 +116,7 @@ def order_actions(snapshot: Snapshot, plan: Plan) -> list[Action]:
         for revision, live in sorted(snapshot.workloads.items())
         if revision not in wanted and not live.terminating
     ]
-    route: list[Action] = [plan.route] if plan.route is not None else []
+    route: list[ChildAction] = [plan.route] if plan.route is not None else []
     if shrinking:
         return [*route, *shrinking, *growing]
     return [*growing, *route]

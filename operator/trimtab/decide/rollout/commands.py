@@ -44,14 +44,13 @@ def carry_out(draft: Draft, wanted: Wanted) -> None:
         return
     draft.set(commands=[*draft.status.commands, command.id[:64]][-20:])
     refusal = _do(draft, command, wanted)
+    inputs = {"command": command.id, "by": command.by}
     if refusal is None:
-        draft.tell(EventReason.COMMAND_CARRIED_OUT, f"{command.verb} by {command.by}")
+        words = f"{command.verb} by {command.by}"
+        draft.tell(EventReason.COMMAND_CARRIED_OUT, words, inputs=inputs)
     else:
-        draft.tell(
-            EventReason.COMMAND_REFUSED,
-            f"{command.verb} by {command.by}: {refusal}",
-            warning=True,
-        )
+        words = f"{command.verb} by {command.by}: {refusal}"
+        draft.tell(EventReason.COMMAND_REFUSED, words, warning=True, inputs=inputs)
 
 
 def _do(draft: Draft, command: Command, wanted: Wanted) -> str | None:

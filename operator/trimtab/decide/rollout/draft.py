@@ -1,7 +1,8 @@
-"""A status under decision: the snapshot, the status so far, and the events to tell of it."""
+"""A status under decision: the snapshot, the status so far, and what to tell of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,16 +13,6 @@ from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What was decided in one pass."""
-
-    status: DeploymentStatus
-    events: tuple[Note, ...]
-    wake_at: datetime | None
-    memory: Memory
-
-
 @dataclass
 class Draft:
     """The only mutable thing in a decision; lives for one pass."""
@@ -29,7 +20,7 @@ class Draft:
     snapshot: Snapshot
     status: DeploymentStatus
     memory: Memory
-    events: list[Note] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     wake_at: datetime | None = None
 
     @property
@@ -51,9 +42,16 @@ class Draft:
         assert self.status.rollout is not None
         self.set(rollout=self.status.rollout.model_copy(update=changes))
 
-    def tell(self, reason: EventReason, message: str, *, warning: bool = False) -> None:
-        """Add an event."""
-        self.events.append(Note(reason, message[:LONGEST_MESSAGE], warning))
+    def tell(
+        self,
+        reason: EventReason,
+        message: str,
+        *,
+        warning: bool = False,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a decision to tell, with what it rests on beside what all of this pass rest on."""
+        self.notes.append(Note(reason, message[:LONGEST_MESSAGE], warning, inputs or {}))
 
     def wake_after(self, delay: timedelta) -> None:
         """Look again after `delay` at the latest."""

@@ -164,6 +164,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         stable=Count(bad=stable.bad, total=stable.total) if stable is not None else None,
         evidence=round(evidence, 2),
         threshold=round(look.threshold, 1),
+        spread=round(dispersion, 3),
         smallest_fault=_smallest_fault(gate, candidate, stable, look.threshold, dispersion),
         last_sample_age=_age(look.candidate_sight.age),
     )

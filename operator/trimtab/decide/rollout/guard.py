@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trimtab.api.conditions import EventReason, Reason
-from trimtab.api.deployment import Gate, GuardStatus
+from trimtab.api.deployment import DeploymentStatus, Gate, GuardStatus
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import is_flapping, return_to_last_good
 from trimtab.decide.rollout.gates import Side, gate_count
@@ -117,9 +117,11 @@ def _restored(memory: Memory, guard: GuardStatus) -> Memory:
     )
 
 
-def detectors_to_save(memory: Memory) -> dict[str, object]:
-    """Return the detectors in the form that status keeps, so that a restart goes on."""
-    return {
+def with_detectors(status: DeploymentStatus, memory: Memory) -> DeploymentStatus:
+    """Return the status with the detectors as a restart will take them up."""
+    if status.guard is None or not memory.guard:
+        return status
+    detectors = {
         name: {
             "state": state.to_dict(),
             "bad": memory.last.get(name, NOTHING).bad,
@@ -127,6 +129,8 @@ def detectors_to_save(memory: Memory) -> dict[str, object]:
         }
         for name, state in memory.guard.items()
     }
+    guard = status.guard.model_copy(update={"detectors": detectors})
+    return status.model_copy(update={"guard": guard})
 
 
 def _act_on(draft: Draft, guard: GuardStatus, breach: tuple[Gate, str]) -> None:

@@ -15,10 +15,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trimtab.api.conditions import EventReason, Reason
-from trimtab.api.deployment import RolloutStatus, StepStatus, Tried
+from trimtab.api.conditions import ConditionType, EventReason, Reason, find_condition
+from trimtab.api.deployment import DeploymentStatus, RolloutStatus, StepStatus, Tried
+from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
-from trimtab.decide.rollout.draft import Decision, Draft
+from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
+from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import (
     begin,
     complete_return,
@@ -30,10 +32,11 @@ from trimtab.decide.rollout.ends import (
     supersede,
 )
 from trimtab.decide.rollout.gates import origins_of, request_count
-from trimtab.decide.rollout.guard import watch_guard
+from trimtab.decide.rollout.guard import watch_guard, with_detectors
+from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.judgement import Judgement, judge_gates, step_memory
 from trimtab.decide.rollout.report import report
-from trimtab.decide.rollout.snapshot import PodView, Snapshot
+from trimtab.decide.rollout.snapshot import Memory, PodView, Snapshot
 from trimtab.decide.rollout.steps import is_share_too_large, step_share
 from trimtab.decide.rollout.wanted import Refusal, Wanted, decide_wanted
 
@@ -43,8 +46,10 @@ WITHDRAW_AFTER = timedelta(minutes=2)
 SHARE_CHECK_REQUESTS = 100
 
 
-def decide_deployment(snapshot: Snapshot) -> Decision:
-    """Return the next status of a Deployment, the events to tell, and when to look again."""
+def decide_deployment(
+    snapshot: Snapshot,
+) -> tuple[Outcome[DeploymentStatus, ChildAction], Memory]:
+    """Return the next status of a Deployment, what to tell and to do, and what to remember."""
     draft = Draft(snapshot, snapshot.deployment.status, snapshot.memory)
     wanted = decide_wanted(snapshot)
     commands.carry_out(draft, wanted)
@@ -61,7 +66,14 @@ def decide_deployment(snapshot: Snapshot) -> Decision:
         _continue(draft, wanted)
     _end_return(draft)
     report(draft, decide_wanted(_with_status(snapshot, draft)))
-    return Decision(draft.status, tuple(draft.events), draft.wake_at, draft.memory)
+    outcome = Outcome(
+        status=with_detectors(draft.status, draft.memory),
+        notes=tuple(draft.notes),
+        actions=tuple(order_actions(snapshot, plan_children(draft.spec, draft.status, draft.now))),
+        wake_at=draft.wake_at,
+        inputs=inputs_of(snapshot, draft.status) if draft.notes else {},
+    )
+    return outcome, draft.memory
 
 
 def _with_status(snapshot: Snapshot, draft: Draft) -> Snapshot:
@@ -455,6 +467,10 @@ def deadline_of(draft: Draft, rollout: RolloutStatus) -> datetime:
 
 
 def _infrastructure_fault(snapshot: Snapshot, candidate: Tried) -> Refusal | None:
+    """Return what kept the candidate from starting that is not its own fault."""
+    stalled = find_condition(snapshot.deployment.status.conditions, ConditionType.STALLED)
+    if stalled is not None and stalled.status == "True" and stalled.reason == Reason.WRITE_REFUSED:
+        return Refusal(Reason.WRITE_REFUSED, stalled.message)
     for pod in snapshot.pods_of(candidate.revision):
         if pod.unschedulable:
             return Refusal(Reason.UNSCHEDULABLE, f"pod {pod.name}: {pod.message}")

@@ -7,16 +7,17 @@ read live.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from trimtab.api.conditions import EventReason
-from trimtab.api.deployment import DeploymentStatus
+from trimtab.api.deployment import Deployment
 from trimtab.build.service import build_metrics_service, build_service, build_token_secret
 from trimtab.build.workload import build_workload
-from trimtab.cluster.port import WORKLOADS, Json, Key
-from trimtab.decide.rollout.children import Remove, Route, Size, order_actions, plan_children
-from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.cluster.port import DEPLOYMENTS, WORKLOADS, Json, Key
+from trimtab.decide.outcome import Note
+from trimtab.decide.rollout.children import ChildAction, Remove, Route, Size
 from trimtab.errors import Conflict
 from trimtab.reconcile.kinds.applied import (
     Applied,
@@ -40,27 +41,28 @@ class Children:
 
 
 async def carry_out(
-    world: World, key: Key, snapshot: Snapshot, status: DeploymentStatus, made: Children
-) -> None:
-    """Make the children what the status means, in the order of their effects."""
-    deployment = snapshot.deployment
-    plan = plan_children(deployment.spec, status, snapshot.now)
+    world: World, deployment: Deployment, actions: Iterable[ChildAction], made: Children
+) -> list[Note]:
+    """Take the actions in their order; return what was put back on the way."""
+    key = Key(DEPLOYMENTS, deployment.metadata.namespace, deployment.metadata.name)
+    repairs: list[Note] = []
     checked = False
-    for action in order_actions(snapshot, plan):
+    for action in actions:
         match action:
             case Size(tried, replicas):
-                live = snapshot.workloads.get(tried.revision)
-                if live is None and not made.has_secret:
+                workload = world.cache.get(Key(WORKLOADS, key.namespace, tried.workload))
+                if workload is None and not made.has_secret:
                     await world.cluster.create(
                         build_token_secret(deployment, secrets.token_bytes(32))
                     )
                     made.has_secret = True
-                if live is not None and replicas == 0 and live.replicas > 0 and not checked:
+                if _shrinks(workload, replicas) and not checked:
                     checked = await _check_live(world, key)
-                await _apply_child(world, key, build_workload(deployment, tried, replicas), made)
+                manifest = build_workload(deployment, tried, replicas)
+                repairs += await _apply_child(world, manifest, made)
             case Route(revision):
-                await _apply_child(world, key, build_service(deployment, revision), made)
-                await _apply_child(world, key, build_metrics_service(deployment), made)
+                repairs += await _apply_child(world, build_service(deployment, revision), made)
+                repairs += await _apply_child(world, build_metrics_service(deployment), made)
             case Remove(name, uid):
                 checked = checked or await _check_live(world, key)
                 child = Key(WORKLOADS, key.namespace, name)
@@ -68,6 +70,12 @@ async def carry_out(
                 made.applied.pop(child, None)
             case _:
                 assert_never(action)
+    return repairs
+
+
+def _shrinks(workload: Json | None, replicas: int) -> bool:
+    """Return whether the last pods of a workload are taken away."""
+    return workload is not None and replicas == 0 and workload["spec"].get("replicas", 1) > 0
 
 
 async def _check_live(world: World, key: Key) -> bool:
@@ -82,15 +90,15 @@ async def _check_live(world: World, key: Key) -> bool:
     return True
 
 
-async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -> None:
-    """Apply a child if it is not as wanted; tell of what somebody changed by hand."""
+async def _apply_child(world: World, manifest: Json, made: Children) -> list[Note]:
+    """Apply a child if it is not as wanted; return what somebody had changed by hand."""
     child = key_of(resource_of(manifest), manifest)
     live = world.cache.get(child)
     known = made.applied.get(child)
     if not needs_apply(manifest, live, known):
         if known is None and live is not None:
             made.applied[child] = Applied(intent_hash(manifest), live.get("spec"))
-        return
+        return []
     is_repair = known is not None and known.intent == intent_hash(manifest)
     # The cache keeps no field managers; whoever changed it is asked of the live object.
     before = await world.cluster.read(child) if is_repair else live
@@ -101,10 +109,7 @@ async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -
         version = stored["metadata"]["resourceVersion"]
         stored = await world.restore(child, leftover, resource_version=version)
     made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
-    if note is not None:
-        CONFIGURATION_REPAIRS.labels(manifest["kind"]).inc()
-        owner = world.cache.get(key)
-        assert owner is not None
-        await world.cluster.record_event(
-            owner, reason=EventReason.CONFIGURATION_REPAIRED, message=note, warning=True
-        )
+    if note is None:
+        return []
+    CONFIGURATION_REPAIRS.labels(manifest["kind"]).inc()
+    return [Note(EventReason.CONFIGURATION_REPAIRED, note, warning=True)]

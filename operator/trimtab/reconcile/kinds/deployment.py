@@ -1,15 +1,10 @@
-"""Reconcile a Deployment: observe once, decide, act.
-
-Intent before effect: the new status is written first, then the children that it means. A pass
-that is killed in between is finished by the next one from the status alone.
-"""
+"""What a Deployment's passes see, and what they do: see `reconcile.pass_` for their order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-from pydantic import ValidationError
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, DeploymentStatus
@@ -19,6 +14,7 @@ from trimtab.api.model_version import ModelVersion
 from trimtab.build.names import workload_name
 from trimtab.build.workload import CONTAINER, build_pod_template
 from trimtab.cluster.port import (
+    DEPLOYMENTS,
     DRIFT_POLICIES,
     MODEL_VERSIONS,
     PODS,
@@ -28,9 +24,9 @@ from trimtab.cluster.port import (
     Key,
 )
 from trimtab.decide.drift.policy import requested_action
+from trimtab.decide.outcome import Note, Outcome
+from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.compatibility import why_incompatible
-from trimtab.decide.rollout.draft import Decision
-from trimtab.decide.rollout.guard import detectors_to_save
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.measures import measures_of
 from trimtab.decide.rollout.snapshot import (
@@ -43,13 +39,13 @@ from trimtab.decide.rollout.snapshot import (
     Snapshot,
     WorkloadView,
 )
-from trimtab.errors import SpecError
 from trimtab.reconcile.kinds.children import Children, carry_out
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.pods import target_of, view_of
-from trimtab.reconcile.kinds.status_writes import should_write
-from trimtab.reconcile.kinds.typed import all_typed
+from trimtab.reconcile.kinds.status_writes import is_deployment_worth_writing
+from trimtab.reconcile.kinds.typed import all_typed, typed
 from trimtab.reconcile.machine.world import World
+from trimtab.reconcile.pass_ import KindPass
 from trimtab.telemetry.port import Backend, NoData, NoDataReason, ProcessCounters
 
 NOT_SCRAPED_YET = NoData(NoDataReason.WAITING, "not scraped yet")
@@ -61,30 +57,34 @@ class _Kept:
 
     memory: Memory = field(default_factory=Memory)
     children: Children = field(default_factory=Children)
-    written_at: datetime | None = None
+    decided_on: Deployment | None = None
+    """The object as the last decision saw it."""
 
 
-async def reconcile_deployment(world: World, key: Key) -> datetime | None:
-    """Bring one Deployment a step further; return when to look again at the latest."""
-    live = world.cache.get(key)
-    if live is None or live["metadata"].get("deletionTimestamp"):
-        world.telemetry.forget(telemetry_key(key))
-        world.memory.pop(key, None)
-        return None
+async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatus, ChildAction]:
+    """Observe once, decide."""
     kept: _Kept = world.memory.setdefault(key, _Kept())
-
     snapshot = observe(world, key, live, kept.memory)
+    kept.decided_on = snapshot.deployment
+    outcome, kept.memory = decide_deployment(snapshot)
+    return outcome
 
-    decision = decide_deployment(snapshot)
-    kept.memory = decision.memory
 
-    await _write_intent(world, key, live, decision, kept)
-    await carry_out(world, key, snapshot, decision.status, kept.children)
-    for note in decision.events:
-        await world.cluster.record_event(
-            live, reason=note.reason, message=note.message, warning=note.warning
-        )
-    return decision.wake_at
+async def _act(
+    world: World, key: Key, outcome: Outcome[DeploymentStatus, ChildAction]
+) -> Sequence[Note]:
+    """Make the children what the status means, in the order of their effects."""
+    kept: _Kept = world.memory[key]
+    assert kept.decided_on is not None
+    return await carry_out(world, kept.decided_on, outcome.actions, kept.children)
+
+
+def _forget(world: World, key: Key) -> None:
+    world.telemetry.forget(telemetry_key(key))
+
+
+DEPLOYMENT = KindPass(DEPLOYMENTS, _decide, _act, is_deployment_worth_writing, _forget)
+reconcile_deployment = DEPLOYMENT.reconciler()
 
 
 def _backend(deployment: Deployment) -> Backend | None:
@@ -105,7 +105,7 @@ def _backend(deployment: Deployment) -> Backend | None:
 
 def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
     """Return everything that the decision rests on, and renew the scrape targets."""
-    deployment = parse_deployment(live)
+    deployment = typed(Deployment, live)
     now = world.now()
     pods = world.cache.children(key, PODS)
     interval = deployment.spec.metrics.interval.total_seconds()
@@ -136,16 +136,6 @@ def _requested(world: World, key: Key, deployment: Deployment) -> Request | None
         return None
     policies = all_typed(DriftPolicy, world.cache.all(DRIFT_POLICIES, key.namespace))
     return requested_action(policies, key.name, documents.baseline.digest)
-
-
-def parse_deployment(live: Json) -> Deployment:
-    """Return the typed object; SpecError if an older schema let something else in."""
-    try:
-        return Deployment.model_validate(live)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"{where}: {first['msg']}") from error
 
 
 def _versions(world: World, namespace: str, model: str) -> dict[str, ModelVersion]:
@@ -250,23 +240,3 @@ def _incompatible(
         if why is not None:
             result[name] = why
     return result
-
-
-# --- act -----------------------------------------------------------------------------------------
-
-
-async def _write_intent(
-    world: World, key: Key, live: Json, decision: Decision, kept: _Kept
-) -> None:
-    status = decision.status
-    if status.guard is not None:
-        saved = detectors_to_save(decision.memory)
-        if saved:
-            guard = status.guard.model_copy(update={"detectors": saved})
-            status = status.model_copy(update={"guard": guard})
-    new = status.to_json()
-    if not should_write(live.get("status") or {}, new, kept.written_at, world.now()):
-        kept.written_at = kept.written_at or world.now()
-        return
-    await world.apply_status(key, new)
-    kept.written_at = world.now()

@@ -6,27 +6,23 @@ and its name follows from the cause.
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy, DriftPolicyStatus
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS, Json, Key
-from trimtab.decide.drift.policy import PolicyDecision, PolicySnapshot, decide_policy
-from trimtab.decide.drift.rules import StartRetrain
+from trimtab.decide.drift.policy import PolicyOutcome, PolicySnapshot, decide_policy
 from trimtab.decide.drift.signals.data import state_from_json, state_to_json
-from trimtab.errors import Refused
+from trimtab.decide.outcome import Note
 from trimtab.reconcile.kinds.drift_targets import TargetMemory, observe_target
 from trimtab.reconcile.kinds.names import telemetry_key
+from trimtab.reconcile.kinds.status_writes import is_policy_worth_writing
 from trimtab.reconcile.kinds.typed import all_typed, typed
+from trimtab.reconcile.machine.interest import policies_beside
 from trimtab.reconcile.machine.world import World
-
-NUMBERS_EVERY = timedelta(minutes=5)
-REFUSED_AGAIN = timedelta(minutes=1)
-_NUMBERS = ("value", "threshold", "n", "needed", "windowStart", "windowEnd", "top", "message")
+from trimtab.reconcile.pass_ import KindPass
 
 
 @dataclass
@@ -37,8 +33,6 @@ class _Kept:
     """
 
     decided: DriftPolicyStatus | None = None
-    written_at: datetime | None = None
-    refused_until: datetime | None = None
     targets: dict[str, TargetMemory] = field(default_factory=dict)
 
 
@@ -61,24 +55,37 @@ def restore_evidence(world: World, key: Key, saved: Json) -> None:
     world.memory[key] = _Kept(targets=targets)
 
 
-async def reconcile_drift_policy(world: World, key: Key) -> datetime | None:
-    """Observe, decide, act; return when a window ends or the next scrape is in."""
-    policy = typed(DriftPolicy, world.cache.get(key))
+async def _decide(world: World, key: Key, live: Json) -> PolicyOutcome:
+    """Observe once, decide; looks again when a window ends or the next scrape is in."""
+    policy = typed(DriftPolicy, live)
     kept: _Kept = world.memory.setdefault(key, _Kept())
-    if policy is None or policy.metadata.deletion_timestamp is not None:
-        _stop_watching(world, key, kept, set())
-        world.memory.pop(key, None)
-        return None
     snapshot, looks = await _observe(world, key, policy, kept)
+    outcome = decide_policy(snapshot)
+    kept.decided = outcome.status
+    if outcome.wake_at is not None:
+        looks.append(outcome.wake_at)
+    return replace(outcome, wake_at=min(looks, default=None))
 
-    decision = decide_policy(snapshot)
-    kept.decided = decision.status
 
-    await _write(world, key, decision, kept)
-    await _carry_out(world, key, decision, kept)
-    if decision.wake_at is not None:
-        looks.append(decision.wake_at)
-    return min(looks, default=None)
+async def _act(world: World, key: Key, outcome: PolicyOutcome) -> tuple[Note, ...]:
+    """Make the RetrainJobs; one that exists already is this one, since its name is its cause."""
+    for start in outcome.actions:
+        stored = await world.cluster.create(start.manifest)
+        if stored is None:
+            stored = await world.cluster.read(Key(RETRAIN_JOBS, key.namespace, start.name))
+        if stored is not None:
+            world.remember(stored)
+    return ()
+
+
+def _forget(world: World, key: Key) -> None:
+    kept: _Kept | None = world.memory.get(key)
+    if kept is not None:
+        _stop_watching(world, key, kept, set())
+
+
+DRIFT_POLICY = KindPass(DRIFT_POLICIES, _decide, _act, is_policy_worth_writing, _forget)
+reconcile_drift_policy = DRIFT_POLICY.reconciler()
 
 
 # --- observe ------------------------------------------------------------------------------------
@@ -152,87 +159,5 @@ def _stop_watching(world: World, key: Key, kept: _Kept, wanted: set[str]) -> Non
         world.telemetry.watch_windows(of_it, None)
         world.telemetry.watch_labels(of_it, None)
         # Another policy may have them now: it asks for its own windows in its next pass.
-        for other in world.cache.all(DRIFT_POLICIES, key.namespace):
-            if other["metadata"]["name"] != key.name:
-                world.enqueue(Key(DRIFT_POLICIES, key.namespace, other["metadata"]["name"]))
-
-
-# --- act ----------------------------------------------------------------------------------------
-
-
-async def _write(world: World, key: Key, decision: PolicyDecision, kept: _Kept) -> None:
-    live = world.cache.get(key)
-    old: Json = (live or {}).get("status") or {}
-    new = decision.status.to_json()
-    now = world.now()
-    if not _is_worth_writing(old, new, kept.written_at, now):
-        kept.written_at = kept.written_at or now
-        return
-    await world.apply_status(key, new)
-    kept.written_at = now
-    _wake_deployments(world, key, decision)
-
-
-def _is_worth_writing(old: Json, new: Json, written_at: datetime | None, now: datetime) -> bool:
-    """What a person acts on at once; numbers that move with every window now and then."""
-    if old == new:
-        return False
-    if _without_numbers(old) != _without_numbers(new):
-        return True
-    return written_at is not None and now - written_at >= NUMBERS_EVERY
-
-
-def _without_numbers(status: Json) -> Json:
-    kept = copy.deepcopy(status)
-    if "budget" in kept:
-        kept["budget"].pop("looks", None)
-    for signal in kept.get("signals", []):
-        # Why there is no data comes first in its message, and is no number.
-        why = signal.get("message", "").partition(":")[0] if signal["verdict"] == "NoData" else ""
-        for name in _NUMBERS:
-            signal.pop(name, None)
-        signal["why"] = why
-    for name in ("value", "n"):
-        kept.get("summary", {}).pop(name, None)
-    for condition in kept.get("conditions", []):
-        condition.pop("message", None)
-    return kept
-
-
-def _wake_deployments(world: World, key: Key, decision: PolicyDecision) -> None:
-    """A Deployment that is asked to roll back or to pause must hear of it."""
-    for name in sorted(decision.asked):
-        world.enqueue(Key(DEPLOYMENTS, key.namespace, name))
-
-
-async def _carry_out(world: World, key: Key, decision: PolicyDecision, kept: _Kept) -> None:
-    live = world.cache.get(key)
-    if live is None:
-        return
-    for event in decision.events:
-        await world.cluster.record_event(
-            live, reason=event.reason, message=event.message, warning=event.warning
-        )
-    if kept.refused_until is None or world.now() >= kept.refused_until:
-        for start in decision.starts:
-            await _start(world, live, start, kept)
-
-
-async def _start(world: World, policy: Json, start: StartRetrain, kept: _Kept) -> None:
-    key = Key(RETRAIN_JOBS, start.manifest["metadata"]["namespace"], start.name)
-    try:
-        stored = await world.cluster.create(start.manifest)
-    except Refused as error:
-        kept.refused_until = world.now() + REFUSED_AGAIN
-        await world.cluster.record_event(
-            policy, reason=EventReason.WRITE_REFUSED, message=str(error), warning=True
-        )
-        return
-    if stored is None:
-        stored = await world.cluster.read(key)
-    if stored is not None:
-        world.remember(stored)
-    world.enqueue(key)
-    await world.cluster.record_event(
-        policy, reason=EventReason.RETRAIN_STARTED, message=start.message
-    )
+        for other in policies_beside(world.cache, key):
+            world.enqueue(other)

@@ -2,56 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime
 from typing import assert_never
 
-from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import version_object_name
-from trimtab.api.retrain_job import FINISHED_PHASES, Champion, RetrainJob
+from trimtab.api.retrain_job import Champion, RetrainJob
 from trimtab.build.engines import engine_of
 from trimtab.build.training_pod import RunRequest
-from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, PODS, Json, Key
-from trimtab.decide.retrain.actions import CreateVersion, RetrainDecision, StartRun
+from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, PODS, RETRAIN_JOBS, Json, Key
+from trimtab.decide.outcome import Note
+from trimtab.decide.retrain.actions import CreateVersion, RetrainOutcome, StartRun
 from trimtab.decide.retrain.attempt import decide_retrain
 from trimtab.decide.retrain.snapshot import MadeVersion, RetrainSnapshot
-from trimtab.errors import Conflict, Refused, RetryLater, SpecError
+from trimtab.errors import Conflict, SpecError
 from trimtab.reconcile.kinds.typed import typed
 from trimtab.reconcile.machine.world import World
+from trimtab.reconcile.pass_ import KindPass
 
-REFUSED_AGAIN_SECONDS = 30.0
 TAKEN_AGAIN_SECONDS = 5.0
 
 
-async def reconcile_retrain_job(world: World, key: Key) -> datetime | None:
-    """Observe, decide, act; the version that an action made is looked at in the same pass."""
-    snapshot = observe(world, key)
-    if snapshot is None:
-        return None
-
-    decision = decide_retrain(snapshot)
-
-    try:
-        made = await _carry_out(world, key, snapshot, decision)
-    except Refused as error:
-        await _tell_refusal(world, key, error)
-        raise RetryLater(str(error), REFUSED_AGAIN_SECONDS) from error
-    if made is not None:
-        decision = decide_retrain(replace(snapshot, made=made))
-    await _write(world, key, snapshot, decision)
-    if decision.look_again is None:
-        return None
-    return snapshot.now + decision.look_again
+async def _decide(world: World, key: Key, live: Json) -> RetrainOutcome:
+    """Observe once, decide."""
+    return decide_retrain(observe(world, typed(RetrainJob, live)))
 
 
-def observe(world: World, key: Key) -> RetrainSnapshot | None:
-    """Return everything that the decision rests on; None if there is nothing to decide."""
-    job = typed(RetrainJob, world.cache.get(key))
-    if job is None or job.metadata.deletion_timestamp is not None:
-        return None
-    if job.status.phase in FINISHED_PHASES:
-        return None
+async def _act(world: World, key: Key, outcome: RetrainOutcome) -> tuple[Note, ...]:
+    """Start the run, or make the version that came of it."""
+    for action in outcome.actions:
+        match action:
+            case StartRun():
+                await _start_run(world, key, action)
+            case CreateVersion():
+                await _create_version(world, action)
+            case _:
+                assert_never(action)
+    return ()
+
+
+RETRAIN_JOB = KindPass(RETRAIN_JOBS, _decide, _act)
+reconcile_retrain_job = RETRAIN_JOB.reconciler()
+
+
+def observe(world: World, job: RetrainJob) -> RetrainSnapshot:
+    """Return everything that the decision rests on."""
+    key = Key(RETRAIN_JOBS, job.metadata.namespace, job.metadata.name)
     engine = engine_of(job)
     made_by_engine = world.cache.get(Key(engine.resource, key.namespace, key.name))
     return RetrainSnapshot(
@@ -67,11 +62,11 @@ def observe(world: World, key: Key) -> RetrainSnapshot | None:
 
 
 def _serving(world: World, namespace: str, name: str) -> Champion | None:
+    live = world.cache.get(Key(DEPLOYMENTS, namespace, name))
     try:
-        deployment = typed(Deployment, world.cache.get(Key(DEPLOYMENTS, namespace, name)))
+        stable = typed(Deployment, live).status.stable if live is not None else None
     except SpecError:
         return None
-    stable = deployment.status.stable if deployment is not None else None
     if stable is None:
         return None
     return Champion(
@@ -100,22 +95,8 @@ def _made_view(version: Json | None) -> MadeVersion | None:
 # --- act ----------------------------------------------------------------------------------------
 
 
-async def _carry_out(
-    world: World, key: Key, snapshot: RetrainSnapshot, decision: RetrainDecision
-) -> MadeVersion | None:
-    match decision.action:
-        case None:
-            return None
-        case StartRun() as action:
-            await _start_run(world, key, snapshot.job, action)
-            return None
-        case CreateVersion() as action:
-            return await _create_version(world, action)
-        case _:
-            assert_never(decision.action)
-
-
-async def _start_run(world: World, key: Key, job: RetrainJob, action: StartRun) -> None:
+async def _start_run(world: World, key: Key, action: StartRun) -> None:
+    job = typed(RetrainJob, world.cache.get(key) or {})
     engine = engine_of(job)
     request = RunRequest(
         job,
@@ -139,7 +120,7 @@ async def _start_run(world: World, key: Key, job: RetrainJob, action: StartRun) 
         world.remember(stored)
 
 
-async def _create_version(world: World, action: CreateVersion) -> MadeVersion | None:
+async def _create_version(world: World, action: CreateVersion) -> None:
     stored = await world.cluster.create(action.manifest)
     if stored is None:
         metadata = action.manifest["metadata"]
@@ -148,27 +129,3 @@ async def _create_version(world: World, action: CreateVersion) -> MadeVersion | 
         )
     if stored is not None:
         world.remember(stored)
-        world.enqueue(
-            Key(MODEL_VERSIONS, stored["metadata"]["namespace"], stored["metadata"]["name"])
-        )
-    return _made_view(stored)
-
-
-async def _write(
-    world: World, key: Key, snapshot: RetrainSnapshot, decision: RetrainDecision
-) -> None:
-    if decision.status.to_json() == snapshot.job.status.to_json():
-        return
-    stored = await world.apply_status(key, decision.status.to_json())
-    for event in decision.events:
-        await world.cluster.record_event(
-            stored, reason=event.reason, message=event.message, warning=event.warning
-        )
-
-
-async def _tell_refusal(world: World, key: Key, error: Refused) -> None:
-    obj = world.cache.get(key)
-    if obj is not None:
-        await world.cluster.record_event(
-            obj, reason=EventReason.WRITE_REFUSED, message=str(error), warning=True
-        )

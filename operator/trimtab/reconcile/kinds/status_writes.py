@@ -1,4 +1,4 @@
-"""When a Deployment's status is worth a write.
+"""When a status is worth a write.
 
 What a person acts on is written at once. Numbers that move at every scrape are written at most
 every 30 s while a rollout runs, and every 5 min at rest.
@@ -46,7 +46,9 @@ def _telling(gate: Json) -> Json:
     return {"name": gate["name"], "verdict": gate["verdict"], "reason": gate.get("reason")}
 
 
-def should_write(old: Json, new: Json, written_at: datetime | None, now: datetime) -> bool:
+def is_deployment_worth_writing(
+    old: Json, new: Json, written_at: datetime | None, now: datetime
+) -> bool:
     """Return whether to write now. `written_at` is the last write that this process made."""
     if old == new:
         return False
@@ -54,3 +56,34 @@ def should_write(old: Json, new: Json, written_at: datetime | None, now: datetim
         return True
     pause = DURING_ROLLOUT if "rollout" in new else AT_REST
     return written_at is not None and now - written_at >= pause
+
+
+POLICY_NUMBERS = ("value", "threshold", "n", "needed", "windowStart", "windowEnd", "top", "message")
+
+
+def is_policy_worth_writing(
+    old: Json, new: Json, written_at: datetime | None, now: datetime
+) -> bool:
+    """Return whether to write now: numbers move with every window."""
+    if old == new:
+        return False
+    if _without_numbers(old) != _without_numbers(new):
+        return True
+    return written_at is not None and now - written_at >= AT_REST
+
+
+def _without_numbers(status: Json) -> Json:
+    kept = copy.deepcopy(status)
+    if "budget" in kept:
+        kept["budget"].pop("looks", None)
+    for signal in kept.get("signals", []):
+        # Why there is no data comes first in its message, and is no number.
+        why = signal.get("message", "").partition(":")[0] if signal["verdict"] == "NoData" else ""
+        for name in POLICY_NUMBERS:
+            signal.pop(name, None)
+        signal["why"] = why
+    for name in ("value", "n"):
+        kept.get("summary", {}).pop(name, None)
+    for condition in kept.get("conditions", []):
+        condition.pop("message", None)
+    return kept

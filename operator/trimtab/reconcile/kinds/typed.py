@@ -17,18 +17,21 @@ from trimtab.errors import SpecError
 Kind = TypeVar("Kind", ModelVersion, Deployment, DriftPolicy, RetrainJob)
 
 
-def typed(kind: type[Kind], obj: Json | None) -> Kind | None:
-    """Return the object as its model; None stays None.
+def typed(kind: type[Kind], obj: Json) -> Kind:
+    """Return the object as its model.
 
-    Raises SpecError for an object that this release cannot read, such as one of a newer API.
+    Raises SpecError for an object that this release cannot read, such as one of a newer API: its
+    message names the first field and says what is wrong with it.
     """
-    if obj is None:
-        return None
     try:
         return kind.model_validate(obj)
     except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
         name = obj["metadata"]["name"]
-        raise SpecError(f"{kind.__name__} {name} cannot be read: {error}") from error
+        raise SpecError(
+            f"{kind.__name__} {name} cannot be read by this release: {where}: {first['msg']}"
+        ) from error
 
 
 def all_typed(kind: type[Kind], objects: Iterable[Json]) -> list[Kind]:

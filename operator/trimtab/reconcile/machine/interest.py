@@ -52,6 +52,7 @@ def interested(cache: Cache, change: Change) -> set[Key]:
         if old is None or new is None or _generation(old) != _generation(new):
             # Of two policies on one Deployment the older wins: the other one may be up now.
             keys.update(_all_of(cache, DRIFT_POLICIES, namespace))
+        keys.update(_asked_by(namespace, old, new))
     elif resource == RETRAIN_JOBS and (_is_finished(new) != _is_finished(old) or new is None):
         keys.update(_all_of(cache, DRIFT_POLICIES, namespace))
         keys.update(_deployment_of_cause(namespace, obj))
@@ -68,6 +69,28 @@ def _of_line(cache: Cache, namespace: str, version: Json) -> Iterator[Key]:
 def _versions_that_changed_use(namespace: str, old: Json | None, new: Json | None) -> Iterator[Key]:
     for name in versions_in_use(old) ^ versions_in_use(new):
         yield Key(MODEL_VERSIONS, namespace, name)
+
+
+def readers_of_documents(cache: Cache, version: Json) -> set[Key]:
+    """Return who decides with the small files of a version's artifact."""
+    return set(_of_line(cache, version["metadata"].get("namespace", ""), version))
+
+
+def policies_beside(cache: Cache, policy: Key) -> set[Key]:
+    """Return the policies that may watch what this one does not watch any more."""
+    return set(_all_of(cache, DRIFT_POLICIES, policy.namespace)) - {policy}
+
+
+def _asked_by(namespace: str, old: Json | None, new: Json | None) -> Iterator[Key]:
+    """A Deployment whose signals fired or cleared may be asked to roll back or to pause."""
+    for deployment in {name for name, _ in fired_signals(old) ^ fired_signals(new)}:
+        yield Key(DEPLOYMENTS, namespace, deployment)
+
+
+def fired_signals(policy: Json | None) -> set[tuple[str, str]]:
+    """Return Deployment and kind of the signals of a policy that have fired."""
+    signals = ((policy or {}).get("status") or {}).get("signals") or []
+    return {(s["deployment"], s["kind"]) for s in signals if s.get("verdict") == "Drifting"}
 
 
 def versions_in_use(deployment: Json | None) -> set[str]:

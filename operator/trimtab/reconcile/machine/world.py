@@ -1,7 +1,7 @@
 """What a reconciler works with: the ports, the cache, the clock and the settings.
 
-A reconciler is `async (world, key) -> when to look again`. It observes once from the cache and
-the telemetry, decides by calling `trimtab.decide`, and acts through `world.cluster`.
+A pass (`reconcile.pass_`) observes once from the cache and the telemetry, decides by calling
+`trimtab.decide`, and acts through `world.cluster`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from trimtab.cluster.port import Cluster, Json, Key
+from trimtab.reconcile.announce import SINKS, Announcer
 from trimtab.reconcile.machine.cache import Cache
 from trimtab.reconcile.machine.watched import resource_of
 
@@ -50,6 +51,17 @@ class Settings:
 
 
 @dataclass
+class Passed:
+    """What the runner keeps of one object between passes; safe to lose."""
+
+    written_at: datetime | None = None
+    """When this process last wrote the status, or first saw it as it should be."""
+    refusals: int = 0
+    """Passes in a row that ended with a refusal."""
+    uid: str = ""
+
+
+@dataclass
 class World:
     """Everything outside a reconciler."""
 
@@ -62,7 +74,23 @@ class World:
     """Ask for another object to be reconciled soon."""
     now: Callable[[], datetime] = field(default=utc_now)
     memory: dict[Key, Any] = field(default_factory=dict)
-    """What a reconciler keeps between passes; safe to lose at any time."""
+    """What a kind keeps between passes; safe to lose at any time."""
+    announcer: Announcer = field(init=False)
+    _passed: dict[Key, Passed] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.announcer = Announcer([sink(self.cluster) for sink in SINKS])
+
+    def passed(self, key: Key) -> Passed:
+        """Return what the runner keeps of an object."""
+        return self._passed.setdefault(key, Passed())
+
+    def forget(self, key: Key) -> None:
+        """Drop what is kept of an object that is gone."""
+        self.memory.pop(key, None)
+        passed = self._passed.pop(key, None)
+        if passed is not None:
+            self.announcer.forget(passed.uid)
 
     def remember(self, obj: Json) -> None:
         """Take the reply to one of our own writes into the cache."""

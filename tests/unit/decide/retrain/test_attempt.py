@@ -69,17 +69,18 @@ def test_generations_do_not_nest() -> None:
 
 def test_first_the_champion_is_written_down_and_nothing_is_made() -> None:
     decision = decide_retrain(RetrainSnapshot(job_object(), NOW, serving=CHAMPION))
-    assert decision.action is None
+    assert decision.actions == ()
     assert decision.status.champion_version == CHAMPION
     assert decision.status.new_version == new_version_name(job_object())
-    assert decision.look_again == timedelta(0)
+    assert decision.wake_at == NOW
 
 
 def test_then_the_run_starts_although_the_deployment_serves_another_by_now() -> None:
     other = CHAMPION.model_copy(update={"version_object": "digits-v2"})
     decision = decide_retrain(started(serving=other))
-    assert isinstance(decision.action, StartRun)
-    assert decision.action.champion == CHAMPION
+    (action,) = decision.actions
+    assert isinstance(action, StartRun)
+    assert action.champion == CHAMPION
 
 
 def test_a_running_pod_means_running() -> None:
@@ -96,14 +97,16 @@ def test_a_pod_that_cannot_start_says_why() -> None:
 def test_a_report_is_acted_on_before_the_run_says_that_it_ended() -> None:
     seen = started()
     pod = RunPod("p", exit_code=0, message=report(output_of(seen)))
-    assert isinstance(decide_retrain(replace(seen, run=running(pod))).action, CreateVersion)
+    (action,) = decide_retrain(replace(seen, run=running(pod))).actions
+    assert isinstance(action, CreateVersion)
 
 
 def test_a_report_of_a_pod_that_outlived_its_run_is_acted_on() -> None:
     seen = started()
     pod = RunPod("p", exit_code=0, message=report(output_of(seen)))
     orphan = RunView(exists=False, pods=(pod,))
-    assert isinstance(decide_retrain(replace(seen, run=orphan)).action, CreateVersion)
+    (action,) = decide_retrain(replace(seen, run=orphan)).actions
+    assert isinstance(action, CreateVersion)
 
 
 def test_a_run_that_ended_waits_a_little_for_its_report_and_then_fails() -> None:
@@ -170,7 +173,7 @@ def test_a_run_that_vanishes_again_and_again_ends_at_the_deadline() -> None:
 def test_finished_is_final(phase: str) -> None:
     seen = RetrainSnapshot(job_object(status={"phase": phase}), NOW, serving=CHAMPION)
     decision = decide_retrain(seen)
-    assert (decision.action, decision.events, decision.status) == (None, (), seen.job.status)
+    assert (decision.actions, decision.notes, decision.status) == ((), (), seen.job.status)
 
 
 def test_the_order_of_the_checks() -> None:

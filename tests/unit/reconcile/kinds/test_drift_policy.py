@@ -333,9 +333,12 @@ async def test_a_refused_retrain_job_is_told_and_tried_again() -> None:
     )
     shop.apply(policy_object(QUALITY))
     await shop.harness.advance(100)
-    assert shop.events() == ["HarmDetected", "WriteRefused"]
+    assert shop.events() == ["HarmDetected", "RetrainStarted", "WriteRefused"]
+    assert shop.condition("Stalled")["message"] == "exceeded quota"
     shop.cluster.fault = lambda verb, key: None
     await shop.harness.run_until(lambda: bool(shop.jobs()), 180)
+    assert shop.condition("Stalled")["status"] == "False"
+    assert shop.events() == ["HarmDetected", "RetrainStarted", "WriteRefused"]
 
 
 # --- who watches --------------------------------------------------------------------------------

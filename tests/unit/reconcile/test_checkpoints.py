@@ -13,7 +13,7 @@ from tests.unit.reconcile.kinds.policies import POLICY, QUALITY, PolicyShop, pol
 
 from trimtab.api.drift_policy import SignalStatus
 from trimtab.cluster.port import Json
-from trimtab.reconcile.machine.checkpoints import Checkpoints
+from trimtab.reconcile.checkpoints import Checkpoints
 from trimtab.store.port import StoreAway
 
 SIGNALS: list[Json] = [{"kind": "inputs", "tolerance": 0.02}, QUALITY]
@@ -192,8 +192,8 @@ async def test_a_store_that_is_away_is_said_once_and_again_when_back(
 async def test_a_store_that_hangs_holds_up_neither_start_nor_end(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trimtab.reconcile.machine.checkpoints.SAVE_WITHIN_SECONDS", 0.01)
-    monkeypatch.setattr("trimtab.reconcile.machine.checkpoints.RESTORE_WITHIN_SECONDS", 0.01)
+    monkeypatch.setattr("trimtab.reconcile.checkpoints.SAVE_WITHIN_SECONDS", 0.01)
+    monkeypatch.setattr("trimtab.reconcile.checkpoints.RESTORE_WITHIN_SECONDS", 0.01)
     shop, store = PolicyShop(), MemoryObjects()
     shop.apply(policy())
     await shop.harness.advance(30)

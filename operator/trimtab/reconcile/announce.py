@@ -1,0 +1,177 @@
+"""Decisions get their numbers here, and are told to every sink in order, each once.
+
+    decided ──number──> in status (written) ──> each sink, in order ──> told, in status with the
+                                                                       next write
+
+A sink that fails is asked again later, and by the next process; it tells a number that it has told
+already as done. Nothing here stands in the way of a decision: what a sink does not take waits in
+status, and what waits too long is dropped by a decision that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from trimtab.api.conditions import EventReason
+from trimtab.api.record import Decision, Record
+from trimtab.cluster.port import Cluster, Json
+from trimtab.decide.outcome import LONGEST_MESSAGE, Note
+from trimtab.errors import Refused, RetryLater
+from trimtab.reconcile.sinks.events import EventSink
+from trimtab.reconcile.sinks.sink import Sink
+
+logger = logging.getLogger(__name__)
+
+KEPT_DECISIONS = 10
+"""The last ones stay in status for people to read, told or not."""
+MOST_DECISIONS = 60
+MOST_STATUS_BYTES = 64 * 1024
+MOST_INPUT_BYTES = 2048
+
+
+SINKS: tuple[Callable[[Cluster], Sink], ...] = (EventSink,)
+"""A further sink is a file in `sinks` and an entry here."""
+
+
+@dataclass
+class Announcer:
+    """The sinks, and how far each has been told in this process. Safe to lose."""
+
+    sinks: Sequence[Sink]
+    _told: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By uid and sink."""
+
+    def has_news(self, uid: str, record: Json) -> bool:
+        """Tell whether this process has yet to make sure that every sink was told everything.
+
+        `record` is as status has it: most passes end here, and need not read the decisions.
+        """
+        seq = record.get("seq", 0)
+        return any(self._told.get((uid, sink.name), 0) != seq for sink in self.sinks)
+
+    async def announce(self, regarding: Json, record: Record, now: datetime) -> bool:
+        """Tell each sink what it has not been told; return whether all of it was taken."""
+        uid = regarding["metadata"].get("uid", "")
+        is_complete = True
+        for sink in self.sinks:
+            told = await self._tell(sink, regarding, record, now)
+            self._told[uid, sink.name] = told
+            is_complete = is_complete and told >= record.seq
+        return is_complete
+
+    async def _tell(self, sink: Sink, regarding: Json, record: Record, now: datetime) -> int:
+        """Tell one sink in order; return the number up to which it has been told."""
+        told = self._told_to(sink, regarding["metadata"].get("uid", ""), record)
+        for decision in record.decisions:
+            if decision.seq <= told:
+                continue
+            try:
+                await sink.tell(regarding, decision, now)
+            except RetryLater as error:
+                logger.info("%s: decision %d waits: %s", sink.name, decision.seq, error)
+                return decision.seq - 1
+            except Refused as error:
+                logger.warning("%s: decision %d was refused: %s", sink.name, decision.seq, error)
+        return record.seq
+
+    def told(self, uid: str, record: Record) -> dict[str, int]:
+        """Return by sink the number up to which it has been told, for status to keep."""
+        return {sink.name: self._told_to(sink, uid, record) for sink in self.sinks}
+
+    def _told_to(self, sink: Sink, uid: str, record: Record) -> int:
+        return max(self._told.get((uid, sink.name), 0), record.told.get(sink.name, 0))
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of an object that is gone."""
+        for sink in self.sinks:
+            self._told.pop((uid, sink.name), None)
+
+
+def numbered(
+    record: Record,
+    notes: Iterable[Note],
+    told: Mapping[str, int],
+    *,
+    common: Mapping[str, Any],
+    now: datetime,
+) -> Record:
+    """Return the record with the notes as its next decisions, and without what nobody needs."""
+    decisions = list(record.decisions)
+    seq = record.seq
+    for note in notes:
+        seq += 1
+        decisions.append(_decision(seq, note, common, now))
+    kept = [d for d in decisions if d.seq > seq - KEPT_DECISIONS or not _is_told(d, told)]
+    return _within(MOST_DECISIONS, Record(seq=seq, told=dict(told), decisions=kept), now)
+
+
+def bounded(status: Json, record: Record, now: datetime) -> Record:
+    """Return the record such that the whole status, with it, has at most 64 KiB.
+
+    The oldest decisions go first; the newest stays whatever the size of the rest is.
+    """
+    rest = _size({name: value for name, value in status.items() if name != "record"})
+    sizes = [_size(decision.to_json()) + 1 for decision in record.decisions]
+    room, kept = MOST_STATUS_BYTES - rest - 512, 0
+    for size in reversed(sizes):
+        room -= size
+        if room < 0 and kept:
+            break
+        kept += 1
+    return _within(kept, record, now)
+
+
+def _within(most: int, record: Record, now: datetime) -> Record:
+    """Return the record with its last `most` decisions; a loss is a decision of its own."""
+    surplus = len(record.decisions) - most
+    if surplus <= 0:
+        return record
+    if all(_is_told(decision, record.told) for decision in record.decisions[:surplus]):
+        return record.model_copy(update={"decisions": record.decisions[surplus:]})
+    # One more goes, to make room for the decision that says so.
+    cut = min(surplus + 1, len(record.decisions) - 1)
+    lost = [d for d in record.decisions[:cut] if not _is_told(d, record.told)]
+    note = Note(
+        EventReason.DECISIONS_DROPPED,
+        f"decisions {lost[0].seq} to {lost[-1].seq} were dropped before they were told everywhere: "
+        "status had no more room",
+        warning=True,
+    )
+    seq = record.seq + 1
+    gap = _decision(seq, note, {"first": lost[0].seq, "last": lost[-1].seq}, now)
+    return Record(seq=seq, told=record.told, decisions=[*record.decisions[cut:], gap])
+
+
+def _decision(seq: int, note: Note, common: Mapping[str, Any], now: datetime) -> Decision:
+    return Decision(
+        seq=seq,
+        at=now,
+        reason=note.reason,
+        message=note.message[:LONGEST_MESSAGE],
+        warning=note.warning,
+        inputs=_small({**common, **note.inputs}),
+    )
+
+
+def _small(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs, without the largest ones where all together are above 2 KiB."""
+    kept = {name: value for name, value in inputs.items() if value not in (None, "", {}, [])}
+    left_out = []
+    while _size(kept) > MOST_INPUT_BYTES:
+        largest = max(kept, key=lambda name: _size(kept[name]))
+        left_out.append(largest)
+        del kept[largest]
+    return kept | ({"leftOut": left_out} if left_out else {})
+
+
+def _is_told(decision: Decision, told: Mapping[str, int]) -> bool:
+    return bool(told) and all(decision.seq <= seq for seq in told.values())
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, separators=(",", ":"), default=str))

@@ -1,0 +1,253 @@
+"""One pass over one object, the same for all kinds.
+
+    observe ──> decide ──> write the status ──┬──> act ──────────────────> look again
+                                              └──> tell what was decided
+
+What will be done is in status before it is done, so a kill anywhere is finished by the next pass.
+Telling and acting begin together: a sink that is slow must not hold up a way back. A write that is
+refused for good, and an object that this release cannot read, become the condition `Stalled`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from trimtab.api.conditions import (
+    Condition,
+    ConditionType,
+    EventReason,
+    Reason,
+    find_condition,
+    set_condition,
+)
+from trimtab.api.record import Record, Status
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import Json, Key
+from trimtab.decide.outcome import Note, Outcome
+from trimtab.errors import Refused, SpecError
+from trimtab.reconcile.announce import bounded, numbered
+from trimtab.reconcile.machine.engine import Reconciler
+from trimtab.reconcile.machine.world import World
+
+logger = logging.getLogger(__name__)
+
+FIRST_REFUSED_WAIT = timedelta(seconds=30)
+LONGEST_REFUSED_WAIT = timedelta(minutes=5)
+TELL_AGAIN = timedelta(seconds=15)
+
+StatusT = TypeVar("StatusT", bound=Status)
+ActionT = TypeVar("ActionT")
+
+
+def _any_change(old: Json, new: Json, written_at: datetime | None, now: datetime) -> bool:
+    return old != new
+
+
+def _forget_nothing(world: World, key: Key) -> None:
+    """Some kinds keep nothing."""
+
+
+@dataclass(frozen=True)
+class KindPass(Generic[StatusT, ActionT]):
+    """What a kind brings to its passes."""
+
+    resource: Resource
+    decide: Callable[[World, Key, Json], Awaitable[Outcome[StatusT, ActionT]]]
+    """Observe once and decide. Raises SpecError where the object cannot be read."""
+    act: Callable[[World, Key, Outcome[StatusT, ActionT]], Awaitable[Sequence[Note]]]
+    """Take the actions; return what was decided on the way, such as a repair."""
+    is_worth_writing: Callable[[Json, Json, datetime | None, datetime], bool] = _any_change
+    """Old and new status, the last write of this process, now. A status with notes always is."""
+    forget: Callable[[World, Key], None] = _forget_nothing
+    """The object is gone or being deleted."""
+
+    def reconciler(self) -> Reconciler:
+        """Return the pass as the engine calls it."""
+        return partial(run_pass, self)
+
+
+async def run_pass(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> datetime | None:
+    """Bring one object a step further; return when to look again at the latest."""
+    live = world.cache.get(key)
+    if live is None or live["metadata"].get("deletionTimestamp"):
+        kind.forget(world, key)
+        world.forget(key)
+        return None
+    world.passed(key).uid = live["metadata"].get("uid", "")
+    try:
+        outcome = await kind.decide(world, key, live)
+    except SpecError as error:
+        return await _stall(world, key, Reason.INVALID_SPEC, str(error))
+
+    wake = outcome.wake_at
+    await _write(kind, world, key, outcome)
+    telling = asyncio.ensure_future(_tell(world, key))
+    try:
+        further = await kind.act(world, key, outcome)
+    except Refused as error:
+        again = await _stall(world, key, Reason.WRITE_REFUSED, str(error))
+        wake = again if wake is None else min(wake, again)
+    else:
+        await _go_on(world, key, further)
+    finally:
+        is_told = await telling
+    if not is_told:
+        again = world.now() + TELL_AGAIN
+        wake = again if wake is None else min(wake, again)
+    return wake
+
+
+# --- write ---------------------------------------------------------------------------------------
+
+
+async def _write(
+    kind: KindPass[StatusT, ActionT],
+    world: World,
+    key: Key,
+    outcome: Outcome[StatusT, ActionT],
+) -> None:
+    """Write the intent, if it says something new or numbers moved and it is time."""
+    passed = world.passed(key)
+    old, now = _status_of(world, key), world.now()
+    new = outcome.status.to_json()
+    # Both are ours to write, not the decision's, which may rest on an older view of them.
+    new["conditions"] = _with_stalled(new.get("conditions", []), old)
+    new["record"] = old.get("record")
+    if not outcome.notes and not kind.is_worth_writing(
+        _without_record(old), _without_record(new), passed.written_at, now
+    ):
+        passed.written_at = passed.written_at or now
+        return
+    await _put(world, key, new, outcome.notes, outcome.inputs)
+    passed.written_at = now
+
+
+async def _put(
+    world: World, key: Key, status: Json, notes: Sequence[Note], common: Any = None
+) -> None:
+    """Write a status with its notes numbered."""
+    record = record_of(status)
+    told = world.announcer.told(world.passed(key).uid, record)
+    record = numbered(record, notes, told, common=common or {}, now=world.now())
+    if notes:
+        record = bounded(status, record, world.now())
+    if record.seq:
+        status["record"] = record.to_json()
+    else:
+        status.pop("record", None)
+    await world.apply_status(key, status)
+
+
+def record_of(status: Json) -> Record:
+    """Return the record in a status; an empty one where there is none that can be read."""
+    try:
+        return Record.model_validate(status.get("record") or {})
+    except ValidationError:
+        logger.warning("a record in status cannot be read; numbers begin anew")
+        return Record()
+
+
+def _status_of(world: World, key: Key) -> Json:
+    live = world.cache.get(key)
+    return dict((live or {}).get("status") or {})
+
+
+def _without_record(status: Json) -> Json:
+    return {name: value for name, value in status.items() if name != "record"}
+
+
+# --- tell ----------------------------------------------------------------------------------------
+
+
+async def _tell(world: World, key: Key) -> bool:
+    """Tell what has not been told; return whether everything is."""
+    live = world.cache.get(key)
+    if live is None:
+        return True
+    status = live.get("status") or {}
+    if not world.announcer.has_news(world.passed(key).uid, status.get("record") or {}):
+        return True
+    return await world.announcer.announce(live, record_of(status), world.now())
+
+
+# --- stalled -------------------------------------------------------------------------------------
+
+
+async def _go_on(world: World, key: Key, further: Sequence[Note]) -> None:
+    """Write what was decided while acting, and that nothing stands in the way any more."""
+    world.passed(key).refusals = 0
+    status = _status_of(world, key)
+    stalled = _stalled_of(status)
+    is_over = stalled is not None and stalled.status == "True"
+    if not further and not is_over:
+        return
+    if is_over:
+        status["conditions"] = _set_stalled(world, key, status, False, Reason.AS_WANTED, "")
+    await _put(world, key, status, further)
+    await _tell(world, key)
+
+
+async def _stall(world: World, key: Key, reason: Reason, message: str) -> datetime:
+    """Say once that nothing can go on; return when to try again."""
+    passed = world.passed(key)
+    wait = min(FIRST_REFUSED_WAIT * float(2**passed.refusals), LONGEST_REFUSED_WAIT)
+    passed.refusals = min(passed.refusals + 1, 10)
+    status = _status_of(world, key)
+    before = _stalled_of(status)
+    is_same = before is not None and before.status == "True" and before.reason == reason
+    if not (is_same and before is not None and _words(before.message) == _words(message)):
+        logger.warning("%s: %s: %s", key, reason, message)
+        status["conditions"] = _set_stalled(world, key, status, True, reason, message)
+        note = Note(EventReason(reason), message, warning=True)
+        await _put(world, key, status, () if is_same else (note,))
+        await _tell(world, key)
+    return world.now() + wait
+
+
+def _words(message: str) -> str:
+    """Return a message without its figures: a quota's change from one try to the next."""
+    return re.sub(r"\d+", "#", message)
+
+
+def _set_stalled(
+    world: World, key: Key, status: Json, holds: bool, reason: Reason, message: str
+) -> list[Json]:
+    live = world.cache.get(key)
+    generation = live["metadata"].get("generation", 0) if live is not None else 0
+    conditions = set_condition(
+        _conditions(status),
+        ConditionType.STALLED,
+        holds,
+        reason,
+        message,
+        now=world.now(),
+        generation=generation,
+    )
+    return [condition.to_json() for condition in conditions]
+
+
+def _with_stalled(conditions: list[Json], old: Json) -> list[Json]:
+    """Return the conditions of a decision, with `Stalled` as it stands in status."""
+    others = [c for c in conditions if c["type"] != ConditionType.STALLED]
+    stalled = [c for c in old.get("conditions", []) if c["type"] == ConditionType.STALLED]
+    return [*others, *stalled]
+
+
+def _stalled_of(status: Json) -> Condition | None:
+    return find_condition(_conditions(status), ConditionType.STALLED)
+
+
+def _conditions(status: Json) -> list[Condition]:
+    try:
+        return [Condition.model_validate(entry) for entry in status.get("conditions", [])]
+    except ValidationError:
+        return []

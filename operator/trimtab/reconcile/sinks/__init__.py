@@ -1,0 +1,1 @@
+"""Where decisions are told, a file each; the list is in `reconcile.announce`."""

@@ -1,0 +1,174 @@
+"""Numbers of decisions, what status keeps of them, and each told once to each sink."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.api.conditions import EventReason
+from trimtab.api.record import Decision, Record
+from trimtab.cluster.port import Json
+from trimtab.decide.outcome import Note
+from trimtab.errors import Refused, TrimtabError, Unavailable
+from trimtab.reconcile.announce import (
+    KEPT_DECISIONS,
+    MOST_DECISIONS,
+    MOST_INPUT_BYTES,
+    MOST_STATUS_BYTES,
+    Announcer,
+    bounded,
+    numbered,
+)
+from trimtab.reconcile.sinks.events import EventSink
+from trimtab.simulation.cluster import SimulatedCluster
+
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+OBJECT: Json = {
+    "apiVersion": "trimtab.dev/v1alpha1",
+    "kind": "Deployment",
+    "metadata": {"name": "digits", "namespace": "shop", "uid": "u1"},
+}
+
+
+def notes(count: int, words: str = "v1 serves") -> list[Note]:
+    return [Note(EventReason.PROMOTED, words, inputs={"n": n}) for n in range(count)]
+
+
+def decided(record: Record, count: int, told: int | None = None, words: str = "x") -> Record:
+    """Return a record after so many more notes; `told` None: as far as the record says."""
+    up_to = record.told if told is None else {"events": told}
+    return numbered(record, notes(count, words), up_to, common={}, now=NOW)
+
+
+@dataclass
+class List:
+    """A sink that takes everything, or raises."""
+
+    name: str = "list"
+    told: list[int] = field(default_factory=list)
+    error: TrimtabError | None = None
+
+    async def tell(self, regarding: Json, decision: Decision, now: datetime) -> None:
+        if self.error is not None:
+            raise self.error
+        self.told.append(decision.seq)
+
+
+def test_numbers_ascend_by_one_over_passes() -> None:
+    record = decided(decided(Record(), 2), 1)
+    assert [d.seq for d in record.decisions] == [1, 2, 3]
+    assert record.seq == 3
+
+
+def test_what_all_notes_of_a_pass_rest_on_is_in_each() -> None:
+    record = numbered(Record(), notes(2), {}, common={"spec": "abc"}, now=NOW)
+    assert [d.inputs for d in record.decisions] == [{"spec": "abc", "n": n} for n in (0, 1)]
+
+
+def test_the_last_ten_stay_when_all_is_told() -> None:
+    record = decided(Record(), 30)
+    record = decided(record, 1, told=30)
+    assert [d.seq for d in record.decisions] == list(range(32 - KEPT_DECISIONS, 32))
+
+
+def test_what_is_not_told_stays_beyond_the_last_ten() -> None:
+    record = decided(Record(), 30)
+    record = decided(record, 1, told=12)
+    assert [d.seq for d in record.decisions] == list(range(13, 32))
+
+
+def test_inputs_are_at_most_two_kibibytes_and_say_what_is_left_out() -> None:
+    many = {"gates": ["x" * 300] * 10, "spec": "abc"}
+    record = numbered(Record(), notes(1), {}, common=many, now=NOW)
+    inputs = record.decisions[0].inputs
+    assert inputs == {"spec": "abc", "n": 0, "leftOut": ["gates"]}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 40)), max_size=30),
+    st.integers(1, 1000),
+)
+def test_a_loss_is_a_decision_and_nothing_else_is_lost(
+    passes: list[tuple[int, int]], length: int
+) -> None:
+    record, told, accounted = Record(), 0, set[int]()
+    for count, confirmed in passes:
+        told = min(record.seq, told + confirmed)
+        accounted |= set(range(told + 1))
+        record = numbered(record, notes(count, "x" * length), {"events": told}, common={}, now=NOW)
+        record = bounded({"summary": {}}, record, NOW)
+        for decision in record.decisions:
+            if decision.reason == EventReason.DECISIONS_DROPPED:
+                first, last = decision.inputs["first"], decision.inputs["last"]
+                accounted |= set(range(first, last + 1))
+        seqs = [d.seq for d in record.decisions]
+        assert seqs == sorted(set(seqs))
+        assert seqs == [] or seqs[-1] == record.seq
+        assert len(seqs) <= MOST_DECISIONS
+        assert set(range(1, record.seq + 1)) <= accounted | set(seqs)
+
+
+@pytest.mark.parametrize("rest", [20_000, 40_000, 60_000, 63_000])
+def test_the_whole_status_stays_within_64_kibibytes(rest: int) -> None:
+    status: Json = {"stable": {"template": "x" * rest}}
+    record = decided(Record(), 50, words="y" * 1000)
+    record = bounded(status, record, NOW)
+    assert len(json.dumps(status | {"record": record.to_json()})) <= MOST_STATUS_BYTES + 2500
+    assert record.decisions[-1].reason == EventReason.DECISIONS_DROPPED
+    assert record.decisions[-1].inputs["first"] == 1
+
+
+def test_a_decision_is_always_small() -> None:
+    record = numbered(Record(), notes(1, "y" * 9000), {}, common={"x": "z" * 9000}, now=NOW)
+    assert len(json.dumps(record.decisions[0].to_json())) < MOST_INPUT_BYTES + 1500
+
+
+async def test_each_sink_hears_each_decision_once_and_in_order() -> None:
+    first, second = List("first"), List("second")
+    announcer = Announcer([first, second])
+    record = decided(Record(), 2)
+    assert announcer.has_news("u1", record.to_json())
+    assert await announcer.announce(OBJECT, record, NOW)
+    record = decided(record, 1)
+    assert await announcer.announce(OBJECT, record, NOW)
+    assert first.told == second.told == [1, 2, 3]
+    assert announcer.told("u1", record) == {"first": 3, "second": 3}
+    assert not announcer.has_news("u1", record.to_json())
+
+
+async def test_a_sink_that_is_away_is_asked_again_and_holds_up_no_other() -> None:
+    away, there = List("away", error=Unavailable("no answer")), List("there")
+    announcer = Announcer([away, there])
+    record = decided(Record(), 2)
+    assert not await announcer.announce(OBJECT, record, NOW)
+    assert there.told == [1, 2]
+    away.error = None
+    assert await announcer.announce(OBJECT, record, NOW)
+    assert (away.told, there.told) == ([1, 2], [1, 2])
+
+
+async def test_a_sink_that_refuses_for_good_is_not_asked_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    announcer = Announcer([List(error=Refused("forbidden"))])
+    assert await announcer.announce(OBJECT, decided(Record(), 1), NOW)
+    assert "decision 1 was refused: forbidden" in caplog.text
+
+
+async def test_the_next_process_goes_on_where_status_says() -> None:
+    sink = List("events")
+    record = decided(decided(Record(), 3), 1, told=3)
+    await Announcer([sink]).announce(OBJECT, record, NOW)
+    assert sink.told == [4]
+
+
+async def test_an_old_decision_is_no_event_any_more() -> None:
+    cluster = SimulatedCluster()
+    announcer = Announcer([EventSink(cluster)])
+    assert await announcer.announce(OBJECT, decided(Record(), 1), NOW + timedelta(hours=2))
+    assert cluster.events == []

@@ -1,0 +1,176 @@
+"""One pass for all kinds: status first, each decision told once, refusals said and not blamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.unit.reconcile.worlds import KEY, Shop
+
+from trimtab.cluster.port import WORKLOADS, Key
+from trimtab.errors import Refused, TrimtabError, Unavailable
+from trimtab.simulation.cluster import Killed
+from trimtab.simulation.traffic import Behaviour
+from trimtab.stats.counts import BadTotal
+from trimtab.stats.sequential import failure_threshold, gate_evidence
+
+
+async def rolled_back_shop() -> Shop:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.behaviour["v2"] = Behaviour(errors=1.0)
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 120)
+    return shop
+
+
+def refuse(wanted: Callable[[str, Key], bool]) -> Callable[[str, Key], TrimtabError | None]:
+    """Return a fault of the cluster: writes that are wanted are refused by a quota."""
+    return lambda verb, key: Refused("exceeded quota: pods") if wanted(verb, key) else None
+
+
+async def test_every_event_is_a_numbered_decision_in_order() -> None:
+    shop = await rolled_back_shop()
+    decisions = shop.status.record.decisions
+    told = [(e.seq, e.reason, e.message) for e in shop.cluster.events]
+    assert [seq for seq, _, _ in told] == list(range(1, len(told) + 1))
+    assert [(d.seq, d.reason, d.message) for d in decisions] == told[-len(decisions) :]
+
+
+async def test_a_gate_that_failed_can_be_derived_again_from_what_is_kept() -> None:
+    shop = await rolled_back_shop()
+    failed = next(d for d in shop.status.record.decisions if d.reason == "GateFailed")
+    inputs = failed.inputs
+    gate = next(g for g in inputs["gates"] if g["verdict"] == "Fail")
+    evidence = gate_evidence(
+        BadTotal(*gate["candidate"]), BadTotal(*gate["stable"]), gate["margin"], gate["spread"]
+    )
+    rollout = shop.live["spec"]["rollout"]
+    threshold = failure_threshold(inputs["confidence"], len(inputs["gates"]), len(rollout["steps"]))
+    assert evidence >= threshold
+    assert evidence == pytest.approx(gate["evidence"], rel=0.01)
+    assert inputs["candidate"]["version"] == "v2"
+    assert len(inputs["sampled"]) == 2
+
+
+@pytest.mark.parametrize("after", range(12))
+async def test_killed_after_any_write_each_decision_is_told_once(after: int) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.behaviour["v2"] = Behaviour(errors=1.0)
+    shop.publish("v2")
+    shop.want("v2")
+    shop.cluster.crash_after_writes = after
+    try:
+        await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 120)
+    except Killed:
+        shop.cluster.crash_after_writes = None
+        shop.harness.restart()
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 120)
+    await shop.harness.advance(30)
+    seqs = [event.seq for event in shop.cluster.events]
+    assert seqs == list(range(1, shop.status.record.seq + 1))
+
+
+async def test_a_decision_whose_event_failed_is_told_later_and_holds_up_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    tell = shop.cluster.tell_event
+
+    async def away(*args: object) -> None:
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(shop.cluster, "tell_event", away)
+    shop.behaviour["v2"] = Behaviour(errors=1.0)
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 120)
+    assert "RolledBack" not in shop.events()
+    monkeypatch.setattr(shop.cluster, "tell_event", tell)
+    await shop.harness.advance(30)
+    assert [e.seq for e in shop.cluster.events] == list(range(1, shop.status.record.seq + 1))
+
+
+async def test_a_repair_is_a_decision() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    (workload,) = shop.cluster.find(WORKLOADS, "shop")
+    key = Key(WORKLOADS, "shop", workload["metadata"]["name"])
+    shop.cluster.user_change(key, lambda obj: obj["spec"].update(replicas=1))
+    await shop.harness.settle()
+    repaired = shop.status.record.decisions[-1]
+    assert repaired.reason == "ConfigurationRepaired"
+    assert "replicas" in repaired.message
+    assert shop.cluster.events[-1].seq == repaired.seq
+
+
+class TestRefused:
+    async def test_child_is_said_once_tried_again_and_the_condition_clears(self) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        shop.cluster.fault = refuse(lambda verb, key: key.resource == WORKLOADS)
+        await shop.harness.advance(120)
+        assert shop.condition("Stalled") == "True"
+        assert shop.reason("Stalled") == "WriteRefused"
+        assert shop.message("Stalled") == "exceeded quota: pods"
+        assert shop.events().count("WriteRefused") == 1
+        assert shop.serving == "v1"
+        shop.cluster.fault = lambda verb, key: None
+        await shop.harness.run_until(lambda: shop.serving == "v2", 600)
+        assert shop.condition("Stalled") == "False"
+
+    async def test_child_is_never_held_against_the_version(self) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        shop.cluster.fault = refuse(lambda verb, key: key.resource == WORKLOADS)
+        await shop.harness.run_until(lambda: "v2 Undecided" in shop.outcomes, 400)
+        assert "WriteRefused: exceeded quota: pods" in shop.status.history[-1].message
+        assert shop.status.rejected == []
+
+    async def test_figures_that_change_from_try_to_try_are_no_news(self) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        tries = iter(range(1000))
+        shop.cluster.fault = lambda verb, key: (
+            Refused(f"used: pods={next(tries)}") if key.resource == WORKLOADS else None
+        )
+        await shop.harness.advance(20)
+        writes = len(shop.cluster.writes)
+        await shop.harness.advance(200)
+        assert next(tries) > 3
+        status = [w for w in shop.cluster.writes[writes:] if w.verb == "apply_status"]
+        assert len(status) <= 200 / 30 + 1  # the refresh of numbers while a rollout runs
+
+
+async def test_an_object_that_cannot_be_read_says_so_and_goes_on_when_it_can() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.cluster.user_change(KEY, lambda obj: obj["spec"].update(replicas="many"))
+    await shop.harness.advance(5)
+    assert shop.condition("Stalled") == "True"
+    assert shop.reason("Stalled") == "InvalidSpec"
+    assert "spec.replicas" in shop.message("Stalled")
+    assert shop.events().count("InvalidSpec") == 1
+    shop.cluster.user_change(KEY, lambda obj: obj["spec"].update(replicas=2))
+    await shop.harness.advance(5)
+    assert shop.condition("Stalled") == "False"
+    assert set(shop.sizes().values()) == {2}
+
+
+async def test_a_record_that_cannot_be_read_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.cluster.user_change(KEY, lambda obj: obj["status"].update(record={"seq": "many"}))
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    assert "a record in status cannot be read" in caplog.text
