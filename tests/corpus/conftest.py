@@ -18,7 +18,7 @@ from tests.unit.serving.conftest import binary, regression, settings, table
 from tests.unit.serving.stored import KEY, Stored
 
 from trimtab.serving.lifecycle import Server
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 __all__ = ["binary", "regression", "settings", "table"]
 
@@ -92,8 +92,8 @@ def hasty(binary: Stored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ground.close()
 
 
-def _settings(stored: Stored, folder: Path, key: Path) -> Settings:
-    return Settings(
+def _settings(stored: Stored, folder: Path, key: Path) -> ServingSettings:
+    return ServingSettings(
         model="digits",
         version="v1",
         artifact_uri=stored.uri,

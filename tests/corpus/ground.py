@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import uvloop
 
 from trimtab.serving.lifecycle import Server
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 _Result = TypeVar("_Result")
 WAIT_SECONDS = 10.0
@@ -55,7 +55,7 @@ class Ground:
         self._thread.start()
         self._servers: list[Server] = []
 
-    def start(self, settings: Settings) -> Server:
+    def start(self, settings: ServingSettings) -> Server:
         """Start a server and wait until it is ready."""
 
         async def started() -> Server:

@@ -23,7 +23,7 @@ from trimtab.cli.manifest_check import read_object
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.errors import SpecError
-from trimtab.lint.model import POD_LABEL_DELAY, Facts
+from trimtab.lint.facts import POD_LABEL_DELAY, Facts
 from trimtab.lint.remarks import Remark, Severity
 from trimtab.reconcile.kinds.drift_policy import selects
 
@@ -173,8 +173,8 @@ def _versions(deployment: Deployment, beside: Beside) -> list[ModelVersion]:
 def _tells_pairs(classes: int, delay: timedelta) -> bool | None:
     """Whether pods tell labels by hour and class; None without the serving extra."""
     try:
-        from trimtab.serving.outcome_counts import tells_pairs_by_hour
-        from trimtab.serving.outcomes import GRACE_HOURS
+        from trimtab.serving.counting.outcome_counts import tells_pairs_by_hour
+        from trimtab.serving.counting.outcomes import GRACE_HOURS
     except ImportError:
         return None
     return tells_pairs_by_hour(classes, -int(-delay.total_seconds() // 3600) + GRACE_HOURS)

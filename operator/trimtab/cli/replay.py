@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,17 +12,18 @@ from pydantic import ValidationError
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.cli.artifacts import read_baseline
 from trimtab.cli.replay_output import as_json, as_text
-from trimtab.decide.drift.policy import HOURLY_LABELS_FROM
+from trimtab.decide.drift.windows import late_label_delay
 from trimtab.errors import SpecError
+from trimtab.replay.columns import Columns
 from trimtab.replay.counting import Counting
-from trimtab.replay.data_watch import DataWatch
+from trimtab.replay.data_watch import ReadingsWatch
 from trimtab.replay.looks import replay
 from trimtab.replay.matching import Matchers
 from trimtab.replay.openmetrics import read_scrapes
 from trimtab.replay.plot import SUFFIXES, plot
 from trimtab.replay.prometheus_range import TOKEN_VARIABLE, Access, Span, open_reader, read_range
 from trimtab.replay.recording import Recording
-from trimtab.replay.rows import Columns, Reference, names, record
+from trimtab.replay.rows import Reference, names, record
 from trimtab.simulation.manifests import documents_of, yaml_files
 
 WRONG_INPUT = 2
@@ -124,16 +125,15 @@ async def run_replay(options: argparse.Namespace) -> int:
 
 
 async def _record(options: argparse.Namespace, policy: DriftPolicy) -> Recording:
-    delay = max((s.label_delay for s in policy.spec.signals if s.label_delay), default=None)
     if options.rows is not None:
-        return _of_rows(options, policy, delay)
+        return _of_rows(options, policy)
     if options.baseline is None:
         raise SpecError("recorded counters need --baseline, which their bins are of")
     matchers = Matchers(options.of_namespace, options.pod_regex, options.labels)
     baseline = read_baseline(options.baseline, options.credentials)
-    late = delay if delay is not None and delay >= HOURLY_LABELS_FROM else None
-    watch = DataWatch(policy, baseline)
-    counting = Counting(policy.spec.window, baseline.digest, late, watch)
+    watch = ReadingsWatch(policy.spec, baseline)
+    delay = late_label_delay(policy.spec)
+    counting = Counting(policy.spec.window, baseline.digest, delay, watch)
     until: float | None = None
     if options.prometheus is None:
         notes = read_scrapes(options.openmetrics, matchers, counting)
@@ -153,9 +153,8 @@ async def _record(options: argparse.Namespace, policy: DriftPolicy) -> Recording
     return Recording(baseline, windows, tuple(notes), labels, counting.data())
 
 
-def _of_rows(
-    options: argparse.Namespace, policy: DriftPolicy, delay: timedelta | None
-) -> Recording:
+def _of_rows(options: argparse.Namespace, policy: DriftPolicy) -> Recording:
+    delay = max((s.label_delay for s in policy.spec.signals if s.label_delay), default=None)
     reference = Reference(options.reference, options.reference_rows, options.reference_until)
     if reference == Reference():
         raise SpecError("rows need a reference: --reference, --reference-rows or --reference-until")
@@ -182,19 +181,19 @@ def _span(options: argparse.Namespace) -> Span:
 
 def read_policy(path: Path) -> DriftPolicy:
     """Return the one DriftPolicy of a file; SpecError if there is none, more, or a wrong one."""
-    found = [
+    documents = [
         document
         for file in yaml_files([path])
         for document in documents_of(file)
         if document.get("kind") == "DriftPolicy"
     ]
-    if len(found) != 1:
-        raise SpecError(f"{path}: one DriftPolicy is expected, there are {len(found)}")
-    metadata = found[0].get("metadata")
+    if len(documents) != 1:
+        raise SpecError(f"{path}: one DriftPolicy is expected, there are {len(documents)}")
+    metadata = documents[0].get("metadata")
     if isinstance(metadata, dict):
         metadata.setdefault("namespace", "default")
     try:
-        return DriftPolicy.model_validate(found[0])
+        return DriftPolicy.model_validate(documents[0])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -209,20 +208,20 @@ def _count(text: str) -> int:
 
 def _time(text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-01-31") from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _labels(text: str) -> dict[str, str]:
-    found = {}
+    labels = {}
     for part in names(text):
         name, is_there, value = part.partition("=")
         if not is_there:
             raise argparse.ArgumentTypeError(f"{part!r} is not a label such as job=pods")
-        found[name.strip()] = value.strip()
-    return found
+        labels[name.strip()] = value.strip()
+    return labels
 
 
 def _picture(text: str) -> Path:

@@ -18,16 +18,16 @@ def as_text(recording: Recording, looks: Sequence[Look]) -> str:
     judged = ("JUDGED",) if has_late else ()
     table = [("START", *judged, "SIGNAL", "N", "VALUE", "THRESHOLD", "VERDICT", "ACTION")]
     for look in looks:
-        found = look.found
+        entry = look.entry
         table.append(
             (
                 look.window.name,
                 *((shown(look.at.timestamp()),) if has_late else ()),
-                found.kind,
-                str(found.n),
-                _figure(found.value),
-                _figure(found.threshold),
-                found.verdict,
+                entry.kind,
+                str(entry.n),
+                _figure(entry.value),
+                _figure(entry.threshold),
+                entry.verdict,
                 look.action or "-",
             )
         )
@@ -46,13 +46,13 @@ def as_json(recording: Recording, looks: Sequence[Look]) -> str:
                 {
                     "window": look.window.name,
                     "judged": format_time(look.at) if recording.is_timed else None,
-                    "signal": look.found.kind,
-                    "n": look.found.n,
-                    "value": look.found.value,
-                    "threshold": look.found.threshold,
-                    "verdict": look.found.verdict,
+                    "signal": look.entry.kind,
+                    "n": look.entry.n,
+                    "value": look.entry.value,
+                    "threshold": look.entry.threshold,
+                    "verdict": look.entry.verdict,
                     "action": look.action,
-                    "message": look.found.message,
+                    "message": look.entry.message,
                 }
                 for look in looks
             ],
@@ -62,21 +62,21 @@ def as_json(recording: Recording, looks: Sequence[Look]) -> str:
 
 
 def _reference_text(recording: Recording) -> str:
-    known = ", ".join(f"{name} {value:.4f}" for name, value in _metrics(recording))
-    return f"reference: {recording.baseline.n} rows, {known or 'no labels'}"
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in _metrics(recording))
+    return f"reference: {recording.baseline.n} rows, {metrics or 'no labels'}"
 
 
 def _metrics(recording: Recording) -> list[tuple[str, float]]:
     """Return the metrics of the reference over all its rows."""
-    found = recording.baseline.metrics
-    return [(one.metric, one.value) for one in found if one.slice == "all"]
+    metrics = recording.baseline.metrics
+    return [(one.metric, one.value) for one in metrics if one.slice == "all"]
 
 
 def _sums(looks: Sequence[Look]) -> list[str]:
     lines = []
-    for kind in dict.fromkeys(look.found.kind for look in looks):
-        own = [look for look in looks if look.found.kind == kind]
-        counted = Counter(look.found.verdict for look in own)
+    for kind in dict.fromkeys(look.entry.kind for look in looks):
+        own = [look for look in looks if look.entry.kind == kind]
+        counted = Counter(look.entry.verdict for look in own)
         verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.most_common())
         acted = sum(bool(look.action) for look in own)
         lines.append(f"{kind}: {len(own)} looks, {verdicts}; acted {acted} times")
@@ -85,10 +85,10 @@ def _sums(looks: Sequence[Look]) -> list[str]:
 
 def _reasons(looks: Sequence[Look]) -> list[str]:
     """Say once a signal why there was nothing to judge."""
-    found = {
-        look.found.kind: look.found.message for look in looks if look.found.verdict == "NoData"
+    reasons = {
+        look.entry.kind: look.entry.message for look in looks if look.entry.verdict == "NoData"
     }
-    return [f"{kind}: {message}" for kind, message in found.items()]
+    return [f"{kind}: {message}" for kind, message in reasons.items()]
 
 
 def _figure(value: float | None) -> str:

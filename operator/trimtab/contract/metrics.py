@@ -4,7 +4,15 @@ The operator reads these names and no others; any container that exports them ca
 All are labelled `model, version, digest, baseline` unless said otherwise.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+Labels: TypeAlias = frozenset[tuple[str, str]]
+"""Names and values."""
+SeriesKey: TypeAlias = tuple[str, Labels]
+"""Name of a metric, and the labels of one of its series."""
+Series: TypeAlias = Mapping[SeriesKey, float]
+"""Counts by series."""
 
 IDENTITY_LABELS: Final = ("model", "version", "digest", "baseline")
 

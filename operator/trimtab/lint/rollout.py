@@ -40,31 +40,31 @@ def deployment_remarks(deployment: Deployment, per_second: float | None) -> list
     rollout = deployment.spec.rollout
     if rollout.strategy != "canary":
         return []
-    found = [*_share_remarks(deployment), *_bucket_remarks(deployment)]
+    remarks = [*_share_remarks(deployment), *_bucket_remarks(deployment)]
     if per_second is None:
-        return found + _time_remarks(deployment, _steps(deployment, 0.0), None)
+        return remarks + _time_remarks(deployment, _steps(deployment, 0.0), None)
     steps = _steps(deployment, per_second)
-    found += _time_remarks(deployment, steps, per_second)
+    remarks += _time_remarks(deployment, steps, per_second)
     for index, gate in enumerate(rollout.gates):
-        found.append(_gate_remark(deployment, gate, f"{ROLLOUT}.gates[{index}]", steps))
-    return found
+        remarks.append(_gate_remark(deployment, gate, f"{ROLLOUT}.gates[{index}]", steps))
+    return remarks
 
 
 def _steps(deployment: Deployment, per_second: float) -> list[_Expected]:
     """Return the weighted steps; the last holds until `minSamples` are there."""
     spec = deployment.spec
-    found: list[_Expected] = []
+    expected: list[_Expected] = []
     weighted = [step for step in spec.rollout.steps if step.weight is not None]
     for number, step in enumerate(weighted, 1):
         assert step.weight is not None
         weight = nearest_share(step.weight, max(1, spec.replicas), spec.replicas).value
         seconds = step.for_.total_seconds() if step.for_ is not None else 0.0
         rate = per_second * weight
-        missing = spec.rollout.min_samples - sum(s.candidate for s in found)
+        missing = spec.rollout.min_samples - sum(s.candidate for s in expected)
         if number == len(weighted) and rate > 0:
             seconds = max(seconds, missing / rate)
-        found.append(_Expected(weight, seconds, rate * seconds, (per_second - rate) * seconds))
-    return found
+        expected.append(_Expected(weight, seconds, rate * seconds, (per_second - rate) * seconds))
+    return expected
 
 
 def _share_remarks(deployment: Deployment) -> list[Remark]:
@@ -82,7 +82,7 @@ def _share_remarks(deployment: Deployment) -> list[Remark]:
 
 
 def _bucket_remarks(deployment: Deployment) -> list[Remark]:
-    found = []
+    remarks = []
     for index, gate in enumerate(deployment.spec.rollout.gates):
         if gate.slower_than is None:
             continue
@@ -92,8 +92,8 @@ def _bucket_remarks(deployment: Deployment) -> list[Remark]:
             text = f"counted from {bucket:g} s on, the next bucket of the histogram"
             field = f"{ROLLOUT}.gates[{index}].slowerThan"
             is_far = bucket < wanted or bucket >= 1.5 * wanted
-            found.append(Remark("warning" if is_far else "note", "bucket", field, text))
-    return found
+            remarks.append(Remark("warning" if is_far else "note", "bucket", field, text))
+    return remarks
 
 
 def _time_remarks(
@@ -138,13 +138,13 @@ def _gate_remark(deployment: Deployment, gate: Gate, field: str, steps: list[_Ex
 
 
 def _smallest(gate: Gate, step: _Expected, threshold: float) -> float | None:
-    found = []
+    faults = []
     if gate.against == "stable":
         stable = BadTotal(0.0, step.stable)
-        found.append(smallest_detectable_share(step.candidate, stable, gate.margin, threshold))
+        faults.append(smallest_detectable_share(step.candidate, stable, gate.margin, threshold))
     if gate.limit is not None:
-        found.append(_smallest_above(gate.limit, step.candidate, threshold))
-    return min((fault for fault in found if fault is not None), default=None)
+        faults.append(_smallest_above(gate.limit, step.candidate, threshold))
+    return min((fault for fault in faults if fault is not None), default=None)
 
 
 def _smallest_above(limit: float, candidate: float, threshold: float) -> float | None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, Calibration, Interval, NumericFeature, Tensor
-from trimtab.replay.recording import Series, SeriesKey
-from trimtab.replay.rows import Columns
+from trimtab.contract.metrics import Series, SeriesKey
+from trimtab.replay.columns import Columns
 from trimtab.training.baseline import Feature, bin_counts, build_baseline, score_of
 from trimtab.training.calibration import calibrated, fit_calibration
 from trimtab.training.checks import category_names, missing_and_strange
@@ -40,13 +40,13 @@ class Binning:
         self._columns = columns
         # A model without watched inputs has one that is not counted.
         nothing = [Tensor(name="(none)", datatype="FP64", watched=False)]
-        found = infer_inputs(frame, list(columns.features))
-        inputs = found or nothing
-        self._inputs = inputs if found else []
+        watched = infer_inputs(frame, list(columns.features))
+        inputs = watched or nothing
+        self._inputs = inputs if watched else []
         self._task: Task = infer_task(_complete(frame, columns.prediction))
         self._classes: list[str] = []
         self._maps: list[Calibration] = []
-        found_metrics: list[Interval] = []
+        measured: list[Interval] = []
         truths: NDArray[Any] | None = None
         if self._task == "regression" and columns.probability:
             raise DataBroken(
@@ -55,10 +55,10 @@ class Binning:
         if self._task == "regression":
             self._signature = make_signature(inputs, self._task, [])
             answers = self._answers(frame)
-            known = self._truths(frame)
-            if known is not None and (~np.isnan(known)).all() and len(known):
-                truths = known
-                found_metrics = evaluate(known, answers, [])
+            stated = self._truths(frame)
+            if stated is not None and (~np.isnan(stated)).all() and len(stated):
+                truths = stated
+                measured = evaluate(stated, answers, [])
         else:
             predicted, actual = _classes_of(frame, columns.prediction), self._labels(frame)
             names = (
@@ -70,7 +70,7 @@ class Binning:
             has = actual != "" if actual is not None else np.zeros(len(frame), dtype=bool)
             if actual is not None and has.any():
                 labelled = answers.only(has)
-                found_metrics = [
+                measured = [
                     *evaluate(actual[has], labelled, self._classes),
                     *class_metrics(actual[has], labelled.predicted, self._classes),
                 ]
@@ -78,38 +78,38 @@ class Binning:
                     self._maps = fit_calibration(labelled.score, actual[has], self._classes)
         matrix = self._matrix(frame)
         self.baseline: Baseline = build_baseline(
-            matrix, answers, self._signature, self._maps, found_metrics, truths
+            matrix, answers, self._signature, self._maps, measured, truths
         )
-        watched = [name for tensor in self._inputs for name in feature_names(tensor)]
-        self._places = {name: place for place, name in enumerate(watched)}
+        names_in_order = [name for tensor in self._inputs for name in feature_names(tensor)]
+        self._places = {name: place for place, name in enumerate(names_in_order)}
 
     def counts(self, frame: pd.DataFrame) -> Series:
         """Return the counts of the rows of one window, but of their labels."""
-        found: dict[SeriesKey, float] = {}
+        counts: dict[SeriesKey, float] = {}
         matrix, answers = self._matrix(frame), self._answers(frame)
         for feature in self.baseline.features:
-            _count_feature(found, feature, matrix[:, self._places[feature.name]])
-        self._count_answers(found, answers)
-        return found
+            _count_feature(counts, feature, matrix[:, self._places[feature.name]])
+        self._count_answers(counts, answers)
+        return counts
 
     def labels(self, frame: pd.DataFrame) -> Series:
         """Return the counts of the labels of rows; empty where none is known."""
-        found: dict[SeriesKey, float] = {}
+        counts: dict[SeriesKey, float] = {}
         answers = self._answers(frame)
         if self._task == "regression":
-            self._count_errors(found, answers, self._truths(frame))
-            return found
+            self._count_errors(counts, answers, self._truths(frame))
+            return counts
         actual = self._labels(frame)
         if actual is not None:
             for predicted, true in zip(answers.predicted, actual, strict=True):
                 if true:
                     key = _key(metrics.OUTCOMES, predicted=str(predicted), actual=str(true))
-                    found[key] = found.get(key, 0.0) + 1.0
-        return found
+                    counts[key] = counts.get(key, 0.0) + 1.0
+        return counts
 
     def _count_errors(
         self,
-        found: dict[SeriesKey, float],
+        counts: dict[SeriesKey, float],
         answers: Predictions,
         truths: NDArray[np.float64] | None,
     ) -> None:
@@ -119,18 +119,18 @@ class Binning:
         errors = errors[~np.isnan(errors)]
         if not len(errors):
             return
-        found[_key(metrics.OUTCOME_ERRORS_COUNT)] = float(len(errors))
-        found[_key(metrics.OUTCOME_ERRORS_SUM)] = float(errors.sum())
-        found[_key(metrics.OUTCOME_ERRORS_SQUARES)] = float((errors**2).sum())
-        found[_key(metrics.OUTCOME_ERRORS_ABSOLUTE)] = float(np.abs(errors).sum())
+        counts[_key(metrics.OUTCOME_ERRORS_COUNT)] = float(len(errors))
+        counts[_key(metrics.OUTCOME_ERRORS_SUM)] = float(errors.sum())
+        counts[_key(metrics.OUTCOME_ERRORS_SQUARES)] = float((errors**2).sum())
+        counts[_key(metrics.OUTCOME_ERRORS_ABSOLUTE)] = float(np.abs(errors).sum())
 
-    def _count_answers(self, found: dict[SeriesKey, float], answers: Predictions) -> None:
+    def _count_answers(self, counts: dict[SeriesKey, float], answers: Predictions) -> None:
         if answers.score is not None or self._task == "regression":
             scores = score_of(answers, self._signature)
             for index, count in enumerate(bin_counts(scores, self.baseline.score_edges)):
-                found[_key(metrics.SCORE_BIN, bin=str(index))] = float(count)
+                counts[_key(metrics.SCORE_BIN, bin=str(index))] = float(count)
         if self._task == "regression":
-            found[_key(metrics.PREDICTED, **{"class": ""})] = float(len(answers.predicted))
+            counts[_key(metrics.PREDICTED, **{"class": ""})] = float(len(answers.predicted))
             return
         sums = None
         if answers.score is not None and len(self._classes) == 2 and self._maps:
@@ -140,17 +140,17 @@ class Binning:
             for index, total in enumerate(
                 np.bincount(places, expected, len(self.baseline.score_counts))
             ):
-                found[_key(metrics.SCORE_BIN_SUM, bin=str(index))] = float(total)
+                counts[_key(metrics.SCORE_BIN_SUM, bin=str(index))] = float(total)
         if answers.score is not None and self._maps:
             sums = calibrated(answers.score, self._maps)
         for predicted in sorted(set(answers.predicted.tolist())):
             own = answers.predicted == predicted
-            found[_key(metrics.PREDICTED, **{"class": predicted})] = float(own.sum())
+            counts[_key(metrics.PREDICTED, **{"class": predicted})] = float(own.sum())
             if sums is None:
                 continue
             for name, total in zip(self._classes, sums[own].sum(axis=0), strict=True):
                 key = _key(metrics.PROBABILITY_SUM, **{"predicted": predicted, "class": name})
-                found[key] = float(total)
+                counts[key] = float(total)
 
     def _matrix(self, frame: pd.DataFrame) -> NDArray[Any]:
         return make_matrix(frame, self._inputs) if self._inputs else np.zeros((len(frame), 1))
@@ -197,19 +197,19 @@ class Binning:
         return Predictions(predicted, raw)
 
 
-def _count_feature(found: dict[SeriesKey, float], feature: Feature, values: NDArray[Any]) -> None:
+def _count_feature(counts: dict[SeriesKey, float], feature: Feature, values: NDArray[Any]) -> None:
     shares = missing_and_strange(values, feature)
     if isinstance(feature, NumericFeature):
-        counts = bin_counts(values.astype(np.float64), feature.edges)
+        by_bin = bin_counts(values.astype(np.float64), feature.edges)
         strange = metrics.FEATURE_OUT_OF_RANGE
     else:
         named = category_names(values, feature.categories)
-        counts = [named.count(category) for category in feature.categories]
+        by_bin = [named.count(category) for category in feature.categories]
         strange = metrics.FEATURE_UNSEEN
-    for index, count in enumerate(counts):
-        found[_key(metrics.FEATURE_BIN, feature=feature.name, bin=str(index))] = float(count)
+    for index, count in enumerate(by_bin):
+        counts[_key(metrics.FEATURE_BIN, feature=feature.name, bin=str(index))] = float(count)
     for metric, share in ((metrics.FEATURE_MISSING, shares.missing), (strange, shares.strange)):
-        found[_key(metric, feature=feature.name)] = float(round(share * len(values)))
+        counts[_key(metric, feature=feature.name)] = float(round(share * len(values)))
 
 
 def _complete(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median_low
 
-from trimtab.decide.drift.counts import Finding, predicted_rows
+from trimtab.decide.drift.counts import predicted_rows
+from trimtab.decide.drift.finding import Finding
 from trimtab.decide.drift.windows import label_window
 from trimtab.errors import SpecError
-from trimtab.replay.data_watch import DataWatch
+from trimtab.replay.data_watch import ReadingsWatch
 from trimtab.replay.late_labels import LateLabels
 from trimtab.replay.recording import (
     MOST_WINDOWS,
@@ -58,7 +59,7 @@ class Counting:
         window: timedelta,
         digest: str,
         label_delay: timedelta | None = None,
-        data: DataWatch | None = None,
+        data: ReadingsWatch | None = None,
     ) -> None:
         self._seconds = window.total_seconds()
         self._digest = digest
@@ -71,7 +72,7 @@ class Counting:
         self._data = data
         self._faults: dict[float, Finding] = {}
         self._seen: dict[str, _Seen] = {}
-        self._found: dict[float, RecordedWindow] = {}
+        self._by_start: dict[float, RecordedWindow] = {}
         self._others: set[str] = set()
         self._gaps: list[float] = []
         self._left_out = 0
@@ -145,7 +146,7 @@ class Counting:
             return None
         end = until if until is not None else self._last + self._usual_gap()
         self._late.look(end, self._rows)
-        return tuple(self._late.found)
+        return tuple(self._late.judged)
 
     def data(self) -> dict[datetime, Finding]:
         """Return what is found of broken data, by the start of the window; to be called last."""
@@ -154,25 +155,25 @@ class Counting:
 
     def notes(self) -> list[str]:
         """Say what the windows do not include, and why."""
-        found = []
+        notes = []
         if self._others:
             names = ", ".join(name[:19] or "(none)" for name in sorted(self._others)[:5])
-            found.append(f"counts of {len(self._others)} other baselines are left out: {names}")
+            notes.append(f"counts of {len(self._others)} other baselines are left out: {names}")
         ended = sum(self._last - seen.at > 3 * self._usual_gap() for seen in self._seen.values())
         if ended:
-            found.append(
+            notes.append(
                 f"{ended} of {len(self._seen)} processes ended within the recording; what each "
                 "counted after its last reading is not in it"
             )
         missed = self._counters.losses(KEY).missed
         if missed:
-            found.append(f"{missed} readings are not believed: counters fell without a restart")
+            notes.append(f"{missed} readings are not believed: counters fell without a restart")
         if self._left_out:
-            found.append(
+            notes.append(
                 f"{self._left_out} readings came more than a tenth of a window after the one "
                 "before; what they counted over the start of a window is left out"
             )
-        return found
+        return notes
 
     def _usual_gap(self) -> float:
         return median_low(self._gaps) if self._gaps else 0.0
@@ -185,7 +186,7 @@ class Counting:
             if window.baseline != self._digest:
                 self._others.add(window.baseline)
                 continue
-            self._found[window.start] = RecordedWindow(
+            self._by_start[window.start] = RecordedWindow(
                 shown(window.start), time_of(window.start), time_of(window.end), window.counts
             )
 
@@ -198,11 +199,11 @@ class Counting:
     def _window(self, start: float) -> RecordedWindow:
         end = start + self._seconds
         nothing = RecordedWindow(shown(start), time_of(start), time_of(end), None)
-        return self._found.get(start, nothing)
+        return self._by_start.get(start, nothing)
 
     def _rows(self, start: float, seconds: float) -> float | None:
         """Return the rows that were predicted in a window that is over."""
-        window = self._found.get(start) if seconds == self._seconds else None
+        window = self._by_start.get(start) if seconds == self._seconds else None
         return predicted_rows(window.counts) if window is not None and window.counts else None
 
 

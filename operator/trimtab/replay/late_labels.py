@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from trimtab.contract import metrics
-from trimtab.decide.drift.counts import predicted_rows
-from trimtab.replay.recording import RecordedLabels, SeriesKey, shown, time_of
+from trimtab.contract.metrics import SeriesKey
+from trimtab.decide.drift.counts import labels_of_hours
+from trimtab.decide.drift.windows import label_hours_kept
+from trimtab.replay.recording import RecordedLabels, shown, time_of
 from trimtab.telemetry.hours import HourStore
 
 KEY = "recording"
-_HOUR_SECONDS = 3600
 
 RowsOf = Callable[[float, float], float | None]
 
@@ -28,11 +27,10 @@ class LateLabels:
         self._delay = delay.total_seconds()
         self._baseline = "baseline", baseline
         self._ledger = HourStore()
-        kept = math.ceil((self._delay + 2 * self._length) / _HOUR_SECONDS) + 1
-        self._ledger.watch(KEY, kept)
+        self._ledger.watch(KEY, label_hours_kept(length, delay))
         self._versions: set[str] = set()
         self._next: float | None = None
-        self.found: list[RecordedLabels] = []
+        self.judged: list[RecordedLabels] = []
 
     def add(self, grown: Mapping[SeriesKey, float], now: float) -> None:
         """Book increments that were seen at `now`, Unix seconds."""
@@ -55,15 +53,9 @@ class LateLabels:
 
     def _take(self, start: float, rows: RowsOf) -> None:
         end = start + self._length
-        counts: dict[SeriesKey, float] = {}
-        for version in self._versions:
-            for hour, booked in self._ledger.hours(KEY, version).items():
-                if start <= hour * _HOUR_SECONDS < end:
-                    for key, value in booked.items():
-                        counts[key] = counts.get(key, 0.0) + value
-        predicted = predicted_rows(counts) or rows(start, self._length)
-        labels = {key: value for key, value in counts.items() if key[0] != metrics.PREDICTED}
+        ledgers = (self._ledger.hours(KEY, version) for version in self._versions)
+        labels, booked = labels_of_hours(ledgers, start, end)
+        predicted = booked or rows(start, self._length)
         if any(labels.values()):
-            judged = time_of(end + self._delay)
-            span = time_of(start), time_of(end), judged
-            self.found.append(RecordedLabels(shown(start), *span, labels, predicted or None))
+            span = time_of(start), time_of(end), time_of(end + self._delay)
+            self.judged.append(RecordedLabels(shown(start), *span, labels, predicted or None))

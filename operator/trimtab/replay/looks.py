@@ -9,32 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from trimtab.api.drift_policy import DriftPolicy, Signal, SignalKind, SignalStatus
+from trimtab.api.drift_policy import DriftPolicy, SignalStatus
 from trimtab.api.retrain_job import RetrainJob
-from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Finding
-from trimtab.decide.drift.policy import (
+from trimtab.decide.drift.finding import Finding
+from trimtab.decide.drift.policy import PolicyOutcome, decide_policy
+from trimtab.decide.drift.rules import fired_of, winning_rule
+from trimtab.decide.drift.snapshot import (
     LabelledWindow,
-    PolicyOutcome,
     PolicySnapshot,
-    Target,
+    WatchedDeployment,
     WindowView,
-    counts_labels_by_hour,
-    decide_policy,
 )
-from trimtab.decide.drift.rules import winning_rule
-from trimtab.decide.drift.signals.data import DataState, data_finding, watch_data, watched_series
-from trimtab.replay.recording import (
-    RecordedLabels,
-    RecordedWindow,
-    Recording,
-    Series,
-    SeriesKey,
-)
+from trimtab.decide.drift.windows import counts_labels_by_hour
+from trimtab.replay.data_watch import WindowsWatch
+from trimtab.replay.recording import RecordedLabels, RecordedWindow, Recording
 
-PROCESS = "recording"
 SILENCE = "NoTraffic: nothing was recorded"
 
 
@@ -43,7 +34,7 @@ class Look:
     """One signal on one window, judged at `at`. `action` is "" where nothing follows."""
 
     window: RecordedWindow | RecordedLabels
-    found: SignalStatus
+    entry: SignalStatus
     action: str
     at: datetime
 
@@ -76,19 +67,21 @@ class _Player:
         self._recording = recording
         self._name = next(iter(spec.selector.deployments), policy.metadata.name)
         self._jobs: list[RetrainJob] = []
-        self._data = _Faults(self._policy, recording.baseline)
+        self._data = WindowsWatch(spec, recording.baseline)
         self._broken: Finding | None = None
 
     def looks(self) -> Iterator[Look]:
         for moment in _moments(self._recording, has_late=bool(self._late)):
             outcome = self._decide(moment)
-            actions = _actions(self._policy, outcome, {j.metadata.name for j in self._jobs})
-            for found in outcome.status.signals:
-                is_late = found.kind in self._late
+            actions = _actions(
+                self._policy, outcome, self._name, {j.metadata.name for j in self._jobs}
+            )
+            for entry in outcome.status.signals:
+                is_late = entry.kind in self._late
                 window = moment.labels if is_late else moment.window
                 is_new = moment.is_new_labels if is_late else moment.is_new_window
                 if window is not None and is_new:
-                    yield Look(window, found, actions.get(found.kind, ""), moment.at)
+                    yield Look(window, entry, actions.get(entry.kind, ""), moment.at)
             self._remember(outcome, moment.at)
 
     def _decide(self, moment: _Moment) -> PolicyOutcome:
@@ -101,7 +94,7 @@ class _Player:
         if labels is not None:
             labelled = LabelledWindow(labels.start, labels.end, labels.counts, labels.predicted)
         scores = self._recording.scores(self._policy)
-        target = Target(
+        watched = WatchedDeployment(
             name=self._name,
             model=self._name,
             is_serving=True,
@@ -114,7 +107,7 @@ class _Player:
             stable_scores=scores,
         )
         jobs = tuple(self._jobs)
-        return decide_policy(PolicySnapshot(self._policy, moment.at, (target,), jobs=jobs))
+        return decide_policy(PolicySnapshot(self._policy, moment.at, (watched,), jobs=jobs))
 
     def _finding(self, window: RecordedWindow) -> Finding | None:
         """Return what is found of broken data; where nothing was read, it stands as before."""
@@ -148,60 +141,22 @@ def _moments(recording: Recording, *, has_late: bool) -> Iterator[_Moment]:
         yield _Moment(at, window, newest, at in windows, at in labels)
 
 
-class _Faults:
-    """The data signal, which sees the recording as one process that is scraped once a window."""
-
-    def __init__(self, policy: DriftPolicy, baseline: Baseline) -> None:
-        spec = policy.spec
-        self._signal: Signal | None = next((s for s in spec.signals if s.kind == "data"), None)
-        self._baseline = baseline
-        self._per_quarter = spec.false_alarms.per_quarter / len(spec.signals)
-        self._interval: timedelta = spec.window
-        self._total: dict[SeriesKey, float] = {}
-        self._state = DataState()
-
-    def finding(self, window: RecordedWindow) -> Finding | None:
-        if self._signal is None:
-            return None
-        if self._state.looked_at is None:
-            self._watch(window.start)
-        for (name, labels), value in (window.counts or {}).items():
-            key = (name, labels | {("baseline", self._baseline.digest)})
-            self._total[key] = self._total.get(key, 0.0) + value
-        self._watch(window.end)
-        return data_finding(self._state)
-
-    def _watch(self, at: datetime) -> None:
-        assert self._signal is not None
-        counted: Series = watched_series(self._total, self._baseline.digest)
-        self._state = watch_data(
-            self._state,
-            {PROCESS: counted},
-            self._baseline,
-            self._signal,
-            now=at.timestamp(),
-            per_quarter=self._per_quarter,
-            interval_seconds=self._interval.total_seconds(),
-        )
-
-
-def _actions(policy: DriftPolicy, outcome: PolicyOutcome, made: set[str]) -> dict[str, str]:
+def _actions(
+    policy: DriftPolicy, outcome: PolicyOutcome, deployment: str, made: set[str]
+) -> dict[str, str]:
     """Return what follows, by the signal whose rule won."""
-    fired: dict[SignalKind, SignalStatus] = {
-        entry.kind: entry for entry in outcome.status.signals if entry.verdict == "Drifting"
-    }
-    rule = winning_rule(policy.spec, fired)
-    found: dict[str, str] = {}
+    rule = winning_rule(policy.spec, fired_of(outcome.status.signals, deployment))
+    actions: dict[str, str] = {}
     if rule is not None:
         done = [word for word in rule.do if word != "retrain"]
         if "retrain" in rule.do and policy.spec.retrain is None:
             done.append("notify (no spec.retrain)")
-        found[rule.signal] = " ".join(done)
+        actions[rule.signal] = " ".join(done)
     for start in outcome.actions:
         if start.name not in made:
-            found[start.signal] = " ".join([*found.get(start.signal, "").split(), "retrain"])
+            actions[start.signal] = " ".join([*actions.get(start.signal, "").split(), "retrain"])
     if not outcome.actions and rule is not None and "retrain" in rule.do and policy.spec.retrain:
         reason = outcome.status.skipped[-1].reason if outcome.status.skipped else ""
         held = f"retrain held: {reason}" if reason else "retrain held"
-        found[rule.signal] = f"{found[rule.signal]} {held}".strip()
-    return found
+        actions[rule.signal] = f"{actions[rule.signal]} {held}".strip()
+    return actions

@@ -45,10 +45,10 @@ class Matchers:
 
     def promql(self) -> list[str]:
         """The same as matchers of PromQL, escaped."""
-        found = [] if self.namespace is None else [f"namespace={_quoted(self.namespace)}"]
+        matchers = [] if self.namespace is None else [f"namespace={_quoted(self.namespace)}"]
         if self.pod is not None:
-            found.append(f"pod=~{_quoted(self.pod)}")
-        return [*found, *(f"{k}={_quoted(v)}" for k, v in sorted(self.labels.items()))]
+            matchers.append(f"pod=~{_quoted(self.pod)}")
+        return [*matchers, *(f"{k}={_quoted(v)}" for k, v in sorted(self.labels.items()))]
 
 
 def _quoted(text: str) -> str:

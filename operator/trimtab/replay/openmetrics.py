@@ -22,12 +22,12 @@ from typing import TextIO
 
 import numpy as np
 
+from trimtab.contract.metrics import Labels
 from trimtab.errors import SpecError
 from trimtab.replay.counting import Counting
 from trimtab.replay.matching import Matchers
 from trimtab.replay.processes import WANTED, Processes
 from trimtab.telemetry.exposition import MalformedExpositionError, read_labels
-from trimtab.telemetry.port import Labels
 from trimtab.telemetry.prometheus_answer import RawSeries, source_of
 
 STDIN = "-"
@@ -78,9 +78,9 @@ def read_scrapes(files: Iterable[Path], matchers: Matchers, counting: Counting) 
     series: list[_Points] = []
     not_numbers = 0
     for file in files:
-        found, skipped = _read(file)
+        of_file, skipped = _read(file)
         not_numbers += skipped
-        series += [points for points in found if matchers.match(points.labels)]
+        series += [points for points in of_file if matchers.match(points.labels)]
     processes = Processes(counting)
     _count(_joined(series), processes)
     notes = processes.notes()
@@ -100,14 +100,14 @@ def _count(series: list[_Points], processes: Processes) -> None:
         processes.add([part for part in parts if part.values])
 
 
-def _joined(found: list[_Points]) -> list[_Points]:
+def _joined(parts: list[_Points]) -> list[_Points]:
     """One series over several files is one."""
     by_labels: dict[frozenset[tuple[str, str]], _Points] = {}
-    for points in found:
-        known = by_labels.setdefault(frozenset(points.labels.items()), points)
-        if known is not points:
-            known.at.extend(points.at)
-            known.values.extend(points.values)
+    for points in parts:
+        first = by_labels.setdefault(frozenset(points.labels.items()), points)
+        if first is not points:
+            first.at.extend(points.at)
+            first.values.extend(points.values)
     for points in by_labels.values():
         points.sort()
     return list(by_labels.values())
@@ -135,8 +135,8 @@ def _opened(file: Path) -> TextIO:
 
 def _parsed(file: Path, lines: Iterable[str]) -> tuple[list[_Points], int]:
     # The text before value and time repeats with every scrape and is parsed once.
-    known: dict[str, _Points | None] = {}
-    found: dict[tuple[str, Labels], _Points] = {}
+    by_text: dict[str, _Points | None] = {}
+    by_labels: dict[tuple[str, Labels], _Points] = {}
     not_numbers = 0
     for number, raw in enumerate(lines, 1):
         line = raw.strip()
@@ -145,9 +145,9 @@ def _parsed(file: Path, lines: Iterable[str]) -> tuple[list[_Points], int]:
         line = line.partition(" # ")[0].rstrip() if " # " in line else line
         rest, _, time = line.rpartition(" ")
         head, _, value = rest.rstrip().rpartition(" ")
-        if head not in known:
-            known[head] = _series_of(file, number, line, head.rstrip(), found)
-        points = known[head]
+        if head not in by_text:
+            by_text[head] = _series_of(file, number, line, head.rstrip(), by_labels)
+        points = by_text[head]
         if points is None:
             continue
         at, amount = _number(file, number, line, time), _number(file, number, line, value)
@@ -156,7 +156,7 @@ def _parsed(file: Path, lines: Iterable[str]) -> tuple[list[_Points], int]:
             continue
         points.at.append(_seconds(file, number, at))
         points.values.append(amount)
-    series = [points for points in found.values() if points.at]
+    series = [points for points in by_labels.values() if points.at]
     for points in series:
         if not source_of(RawSeries(metric=dict(points.labels))):
             points.labels = {**points.labels, "file": str(file)}
@@ -164,7 +164,7 @@ def _parsed(file: Path, lines: Iterable[str]) -> tuple[list[_Points], int]:
 
 
 def _series_of(
-    file: Path, number: int, line: str, head: str, found: dict[tuple[str, Labels], _Points]
+    file: Path, number: int, line: str, head: str, by_labels: dict[tuple[str, Labels], _Points]
 ) -> _Points | None:
     """Return where the samples of a series go; None for one that is not wanted."""
     match = _NAME.match(head)
@@ -179,7 +179,7 @@ def _series_of(
     if name not in WANTED:
         return None
     named["__name__"] = name
-    return found.setdefault((name, frozenset(named.items())), _Points(named))
+    return by_labels.setdefault((name, frozenset(named.items())), _Points(named))
 
 
 def _number(file: Path, number: int, line: str, text: str) -> float:

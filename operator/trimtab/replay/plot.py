@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.api.drift_policy import DriftPolicy, SignalKind
+from trimtab.decide.drift.signals import signal_type
 from trimtab.errors import SpecError
 from trimtab.replay.looks import Look
 from trimtab.replay.recording import Recording
@@ -43,7 +44,7 @@ def plot(policy: DriftPolicy, recording: Recording, looks: Sequence[Look], path:
         raise SpecError(
             f"a picture needs {error.name}: install the plot extra, pip install 'trimtab[plot]'"
         ) from error
-    kinds = list(dict.fromkeys(look.found.kind for look in looks))
+    kinds = list(dict.fromkeys(look.entry.kind for look in looks))
     if not kinds:
         raise SpecError("there is no look to draw")
     with mpl.rc_context(_SETTINGS):
@@ -51,8 +52,10 @@ def plot(policy: DriftPolicy, recording: Recording, looks: Sequence[Look], path:
         figure.suptitle(f"DriftPolicy {policy.metadata.name}")
         panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
         for kind, panel in zip(kinds, panels, strict=True):
-            own = [look for look in looks if look.found.kind == kind]
-            _draw(panel, kind, own, _metric(policy, kind), is_timed=recording.is_timed)
+            own = [look for look in looks if look.entry.kind == kind]
+            signal = next(signal for signal in policy.spec.signals if signal.kind == kind)
+            what = signal_type(kind).value_name(signal)
+            _draw(panel, kind, own, what, is_timed=recording.is_timed)
         panels[-1].set_xlabel("end of window" if recording.is_timed else "window")
         try:
             figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -64,20 +67,20 @@ def _draw(
     panel: Axes, kind: SignalKind, looks: Sequence[Look], what: str, *, is_timed: bool
 ) -> None:
     places: list[Any] = [look.window.end if is_timed else n for n, look in enumerate(looks, 1)]
-    values = [_number(look.found.value) for look in looks]
-    limits = [_number(look.found.threshold) for look in looks]
+    values = [_number(look.entry.value) for look in looks]
+    limits = [_number(look.entry.threshold) for look in looks]
     panel.plot(places, values, color="#4477aa", linewidth=0.8, gid=f"{kind}-value")
     panel.plot(
         places, limits, color="#222222", linestyle="--", linewidth=0.8, drawstyle="steps-mid"
     )
     for verdict, (mark, colour) in _MARKS.items():
-        own = [i for i, look in enumerate(looks) if look.found.verdict == verdict]
+        own = [i for i, look in enumerate(looks) if look.entry.verdict == verdict]
         if not own:
             continue
         # The first is for the legend, too: one entry a verdict, with how many there are.
         label = f"{verdict} ({len(own)})"
-        with_value = [i for i in own if looks[i].found.value is not None]
-        without = [i for i in own if looks[i].found.value is None]
+        with_value = [i for i in own if looks[i].entry.value is not None]
+        without = [i for i in own if looks[i].entry.value is None]
         at_bottom: dict[str, Any] = {"transform": panel.get_xaxis_transform()}
         nowhere: dict[str, Any] = {}
         for chosen, heights, options in (
@@ -121,17 +124,6 @@ def _write_actions(panel: Axes, looks: Sequence[Look], places: Sequence[Any]) ->
                 color="#cc3311",
             )
         before = look.action
-
-
-def _metric(policy: DriftPolicy, kind: SignalKind) -> str:
-    signal = next(signal for signal in policy.spec.signals if signal.kind == kind)
-    if kind in ("inputs", "predictions"):
-        return "PSI"
-    if kind == "data":
-        return "worst share"
-    metric = signal.metric or "accuracy"
-    of_class = f" of {signal.class_}" if signal.class_ else ""
-    return f"{'estimated ' if kind == 'quality' else ''}{metric}{of_class}"
 
 
 def _number(value: float | None) -> float:

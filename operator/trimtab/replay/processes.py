@@ -31,7 +31,7 @@ class Processes:
         by_source: dict[Source, list[RawSeries]] = {}
         for one in series:
             by_source.setdefault(source_of(one), []).append(one)
-        found: list[tuple[Source, tuple[Sampled, ...]]] = []
+        sampled: list[tuple[Source, tuple[Sampled, ...]]] = []
         for source, own in by_source.items():
             # Other programs tell their start too.
             if source in self._left_out or all(_is_start(one) for one in own):
@@ -41,22 +41,22 @@ class Processes:
                 self._left_out[source] = readings.detail
             elif readings:
                 self._last[source] = readings[-1]
-                found.append((source, readings))
-        _refuse_pods_scraped_twice(found)
-        in_order = [(one, source) for source, readings in found for one in readings]
+                sampled.append((source, readings))
+        _refuse_pods_scraped_twice(sampled)
+        in_order = [(one, source) for source, readings in sampled for one in readings]
         for reading, source in sorted(in_order, key=lambda item: item[0].at):
             self._counting.add(_shown(source), reading)
 
     def notes(self) -> list[str]:
         """Say which processes are not counted, and why."""
-        found = [f"{_shown(source)} is left out: {why}" for source, why in self._left_out.items()]
-        return sorted(found)
+        notes = [f"{_shown(source)} is left out: {why}" for source, why in self._left_out.items()]
+        return sorted(notes)
 
 
-def _refuse_pods_scraped_twice(found: Sequence[tuple[Source, tuple[Sampled, ...]]]) -> None:
+def _refuse_pods_scraped_twice(sampled: Sequence[tuple[Source, tuple[Sampled, ...]]]) -> None:
     """Two sources of one pod at one time would count everything twice."""
     by_pod: dict[tuple[str, str], list[tuple[float, float, Source]]] = {}
-    for source, readings in found:
+    for source, readings in sampled:
         named = dict(source)
         if "pod" in named:
             key = named.get("namespace", ""), named["pod"]

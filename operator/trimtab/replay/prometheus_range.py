@@ -101,13 +101,13 @@ async def read_range(
     at = start
     while at < end:
         chunk = min(chunk, end - at)
-        found = await reader.series(f"{selector}[{round(chunk * 1000)}ms]", at + chunk)
-        if isinstance(found, NoData):
-            if chunk <= SMALLEST_CHUNK_SECONDS or not _may_be_too_large(found.detail):
-                raise Unavailable(f"Prometheus: {found.detail}")
+        answer = await reader.series(f"{selector}[{round(chunk * 1000)}ms]", at + chunk)
+        if isinstance(answer, NoData):
+            if chunk <= SMALLEST_CHUNK_SECONDS or not _may_be_too_large(answer.detail):
+                raise Unavailable(f"Prometheus: {answer.detail}")
             chunk = max(SMALLEST_CHUNK_SECONDS, chunk / 2)
             continue
-        processes.add(found)
+        processes.add(answer)
         at += chunk
     if not counting.has_counted and not processes.notes():
         raise SpecError(

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from trimtab.api.drift_policy import DriftPolicy, SignalKind
-from trimtab.contract.artifact import Baseline, class_slice
-from trimtab.decide.drift.counts import Finding
+from trimtab.contract.artifact import Baseline
+from trimtab.contract.metrics import Series
+from trimtab.decide.drift.finding import Finding
+from trimtab.decide.drift.signals import signal_type
 from trimtab.decide.model_version import score_of_baseline
-
-SeriesKey = tuple[str, frozenset[tuple[str, str]]]
-Series = Mapping[SeriesKey, float]
 
 MOST_WINDOWS = 100_000
 
@@ -63,13 +62,14 @@ class Recording:
 
     def scores(self, policy: DriftPolicy) -> dict[SignalKind, float]:
         """Return what the metrics of the policy's signals were on the reference, where known."""
-        found: dict[SignalKind, float] = {}
+        scores: dict[SignalKind, float] = {}
         for signal in policy.spec.signals:
-            of_slice = class_slice(signal.class_) if signal.class_ is not None else "all"
-            score = score_of_baseline(signal.metric or "accuracy", self.baseline, of_slice)
-            if score is not None and (signal.floor or signal.ceiling) is not None:
-                found[signal.kind] = score
-        return found
+            reference = signal_type(signal.kind).reference(signal)
+            if reference is not None:
+                score = score_of_baseline(reference.metric, self.baseline, reference.slice)
+                if score is not None:
+                    scores[signal.kind] = score
+        return scores
 
 
 def time_of(seconds: float) -> datetime:

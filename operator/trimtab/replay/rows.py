@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.decide.drift.policy import HOURLY_LABELS_FROM
+from trimtab.contract.metrics import Series
+from trimtab.decide.drift.windows import comes_by_hour, label_window
 from trimtab.errors import SpecError
+from trimtab.replay.columns import Columns
 from trimtab.replay.recording import (
     MOST_WINDOWS,
     RecordedLabels,
     RecordedWindow,
     Recording,
-    Series,
     shown,
 )
 
@@ -25,24 +26,6 @@ if TYPE_CHECKING:
     from trimtab.replay.binning import Binning
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of columns. `probability`: of the second class, or one a class in order of classes."""
-
-    prediction: str
-    time: str | None = None
-    probability: tuple[str, ...] = ()
-    label: str | None = None
-    features: tuple[str, ...] = ()
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """All that rows must have."""
-        found = (self.prediction, *self.probability, *self.features)
-        return (*found, *(name for name in (self.time, self.label) if name is not None))
 
 
 @dataclass(frozen=True)
@@ -118,7 +101,7 @@ def _by_time(
     frame: pd.DataFrame, binning: Binning, time: str, window: timedelta, delay: timedelta
 ) -> Recording:
     """Labels that come late are judged by the hours of their rows, others when they come in."""
-    is_late = delay >= HOURLY_LABELS_FROM
+    is_late = comes_by_hour(delay)
     labelled = dict(_places(frame, time, window, timedelta(0) if is_late else delay))
     windows = tuple(
         RecordedWindow(
@@ -131,7 +114,7 @@ def _by_time(
     )
     labels = None
     if is_late:
-        length = max(window, HOUR)
+        length = label_window(window)
         labels = tuple(
             RecordedLabels(
                 shown(start.timestamp()),

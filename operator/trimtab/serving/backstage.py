@@ -9,20 +9,20 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from trimtab.contract import metrics
-from trimtab.serving.errors import RequestInvalid
-from trimtab.serving.exposition import (
+from trimtab.serving.counting.exposition import (
     OPENMETRICS_TYPE,
     TEXT_TYPE,
     Family,
     labelled,
     render,
 )
-from trimtab.serving.inference import Inference
-from trimtab.serving.messages import Request, Response, error_response, json_response
-from trimtab.serving.outcomes import STATUS_OF, Outcomes
-from trimtab.serving.served import Served
-from trimtab.serving.settings import Settings
-from trimtab.serving.validation import parse_json
+from trimtab.serving.counting.outcomes import STATUS_OF, Outcomes
+from trimtab.serving.errors import RequestInvalid
+from trimtab.serving.http.messages import Request, Response, error_response, json_response
+from trimtab.serving.inference.routes import Inference
+from trimtab.serving.inference.served import Served
+from trimtab.serving.inference.validation import parse_json
+from trimtab.serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Backstage:
     """Routes of the second port."""
 
     def __init__(
-        self, inference: Inference, settings: Settings, started: float, bearer: bytes | None
+        self, inference: Inference, settings: ServingSettings, started: float, bearer: bytes | None
     ) -> None:
         self._inference = inference
         self._settings = settings

@@ -19,13 +19,14 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from trimtab.serving.access_log import AccessLogger
 from trimtab.serving.backstage import Backstage
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
-from trimtab.serving.inference import Inference
-from trimtab.serving.port import Bounds, Port
-from trimtab.serving.served import Loaded, Served
-from trimtab.serving.settings import Settings
+from trimtab.serving.http.access_log import AccessLogger
+from trimtab.serving.http.connection import Bounds
+from trimtab.serving.http.listener import Listener
+from trimtab.serving.inference.routes import Inference
+from trimtab.serving.inference.served import Loaded, Served
+from trimtab.serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ QUIET_SECONDS: Final = 1.0
 class Server:
     """One serving process on a running event loop."""
 
-    def __init__(self, settings: Settings, *, started: float | None = None) -> None:
+    def __init__(self, settings: ServingSettings, *, started: float | None = None) -> None:
         self._settings = settings
         started = time.time() if started is None else started
         self._access_log = AccessLogger(settings.access_log)
@@ -52,8 +53,8 @@ class Server:
             idle_seconds=settings.idle_seconds,
             drain_linger_seconds=settings.drain_linger_seconds,
         )
-        self.front = Port(self.inference, bounds)
-        self.back = Port(backstage, bounds)
+        self.front = Listener(self.inference, bounds)
+        self.back = Listener(backstage, bounds)
         self.inference_port = 0
         self.metrics_port = 0
         self._sweeper: asyncio.Task[None] | None = None
@@ -121,7 +122,7 @@ class Server:
                 self.inference.served.joiner.sweep()
 
 
-async def run(settings: Settings, stop: asyncio.Event, *, started: float) -> None:
+async def run(settings: ServingSettings, stop: asyncio.Event, *, started: float) -> None:
     """Serve until `stop` is set, then drain; raise StartRefused."""
     server = Server(settings, started=started)
     try:
@@ -139,9 +140,9 @@ async def run(settings: Settings, stop: asyncio.Event, *, started: float) -> Non
         await server.close()
 
 
-async def _listening(port: Port, host: str | None, number: int, name: str) -> int:
+async def _listening(listener: Listener, host: str | None, number: int, name: str) -> int:
     try:
-        return await port.listen(host, number)
+        return await listener.listen(host, number)
     except OSError as error:
         where = f"{host or '*'}:{number}"
         raise SettingsInvalid(f"TRIMTAB_{name}: {where} cannot be listened on: {error}") from error
@@ -152,7 +153,7 @@ async def _until(reached: Callable[[], bool], deadline: float) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _in_thread(settings: Settings) -> Loaded:
+async def _in_thread(settings: ServingSettings) -> Loaded:
     """Load in a daemon thread: one that downloads must not keep the process from ending."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Loaded] = loop.create_future()
@@ -178,7 +179,7 @@ async def _in_thread(settings: Settings) -> Loaded:
     return await future
 
 
-def _read_bearer(settings: Settings) -> bytes | None:
+def _read_bearer(settings: ServingSettings) -> bytes | None:
     file = settings.outcomes_bearer_file
     if file is None:
         return None

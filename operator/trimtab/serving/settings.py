@@ -20,7 +20,7 @@ _LARGEST: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ServingSettings:
     """What the container was told. Durations in seconds, sizes in bytes."""
 
     # Who is served.
@@ -75,10 +75,10 @@ class Settings:
     access_log: AccessLog = "off"
 
 
-def read_settings(environment: Mapping[str, str]) -> Settings:
+def read_settings(environment: Mapping[str, str]) -> ServingSettings:
     """Return the settings; raise SettingsInvalid with the name of the variable at fault."""
     read = _Environment(environment)
-    return Settings(
+    return ServingSettings(
         model=read.name("MODEL"),
         version=read.name("VERSION"),
         artifact_uri=read.text("ARTIFACT_URI"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from trimtab.cluster.port import PODS, Key
+from trimtab.contract.metrics import Series
 from trimtab.simulation.cluster import SimulatedCluster
 from trimtab.simulation.traffic import Traffic
 from trimtab.telemetry.checkpoint import Checkpoint
@@ -18,7 +19,6 @@ from trimtab.telemetry.port import (
     NoData,
     NoDataReason,
     ProcessCounters,
-    Series,
     Target,
     Window,
 )

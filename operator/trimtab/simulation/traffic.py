@@ -14,8 +14,8 @@ import numpy as np
 from trimtab.api.meta import MODEL_LABEL, REVISION_LABEL, VERSION_LABEL
 from trimtab.cluster.port import SERVICES, Json, Key
 from trimtab.contract import metrics as names
+from trimtab.contract.metrics import SeriesKey
 from trimtab.simulation.cluster import SimulatedCluster, ready_pods
-from trimtab.telemetry.port import SeriesKey
 
 FAST_SECONDS = 0.01
 SLOW_SECONDS = 1.0

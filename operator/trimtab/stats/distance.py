@@ -26,71 +26,6 @@ def psi(baseline: ArrayLike, current: ArrayLike) -> Floats:
     return np.asarray(((q - p) * np.log(q / p)).sum(axis=-1))
 
 
-def total_variation(baseline: ArrayLike, current: ArrayLike) -> Floats:
-    """Half the sum of |q - p|, in [0, 1]."""
-    return np.asarray(np.abs(_shares(current) - _shares(baseline)).sum(axis=-1) / 2)
-
-
-def hellinger(baseline: ArrayLike, current: ArrayLike) -> Floats:
-    """Hellinger distance, in [0, 1]."""
-    difference = np.sqrt(_shares(current)) - np.sqrt(_shares(baseline))
-    return np.asarray(np.sqrt((difference**2).sum(axis=-1) / 2))
-
-
-def jensen_shannon(baseline: ArrayLike, current: ArrayLike) -> Floats:
-    """Jensen-Shannon distance (root of the divergence to base 2), in [0, 1]."""
-    p, q = _shares(baseline), _shares(current)
-    middle = (p + q) / 2
-
-    def divergence(of: Floats) -> Floats:
-        ratio = np.divide(of, middle, out=np.ones_like(of), where=of > 0)
-        return np.asarray((of * np.log2(ratio)).sum(axis=-1))
-
-    return np.asarray(np.sqrt(np.clip((divergence(p) + divergence(q)) / 2, 0.0, 1.0)))
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """A distance known only between two bounds, since rows are known only by bin; each [...]."""
-
-    lower: Floats
-    upper: Floats
-
-
-def kolmogorov_smirnov(baseline: ArrayLike, current: ArrayLike) -> Bounds:
-    """Bounds of the KS distance for ordered bins: exact at edges, worst case inside bins."""
-    f, g = np.cumsum(_shares(baseline), axis=-1), np.cumsum(_shares(current), axis=-1)
-    zero = np.zeros((*f.shape[:-1], 1))
-    f_before = np.concatenate([zero, f[..., :-1]], axis=-1)
-    g_before = np.concatenate([zero, g[..., :-1]], axis=-1)
-    lower = np.abs(f - g).max(axis=-1)
-    upper = np.maximum(np.abs(f - g_before), np.abs(g - f_before)).max(axis=-1)
-    return Bounds(np.asarray(lower), np.asarray(upper))
-
-
-def wasserstein_lower_bound(
-    edges: ArrayLike,
-    baseline: ArrayLike,
-    baseline_sums: ArrayLike,
-    current: ArrayLike,
-    current_sums: ArrayLike,
-) -> float:
-    """Lower bound of W1 in the units of the feature.
-
-    edges: the B - 1 inner edges, ascending; counts and sums of values per bin: [B]. In each bin the
-    integral of F - G is known exactly from the sums, and W1 is the integral of |F - G|.
-    """
-    inner = np.asarray(edges, dtype=np.float64)
-    p_counts, q_counts = _counts(baseline), _counts(current)
-    p_total, q_total = p_counts.sum(), q_counts.sum()
-    if p_total == 0 or q_total == 0:
-        return 0.0
-    gap = np.cumsum(p_counts)[:-1] / p_total - np.cumsum(q_counts)[:-1] / q_total
-    boundary = np.concatenate([[0.0], inner * gap, [0.0]])
-    moved = np.asarray(baseline_sums) / p_total - np.asarray(current_sums) / q_total
-    return float(np.abs(np.diff(boundary) - moved).sum())
-
-
 @dataclass(frozen=True)
 class ChiSquare:
     """Two-sample chi-squared; each [...]. Empty cells leave statistic and degrees of freedom."""
@@ -220,13 +155,6 @@ def _counts(values: ArrayLike) -> Floats:
     if counts.ndim == 0 or not bool(np.all(np.isfinite(counts) & (counts >= 0))):
         raise ValueError("histogram counts must be an array of finite numbers >= 0")
     return counts
-
-
-def _shares(values: ArrayLike) -> Floats:
-    counts = _counts(values)
-    total = counts.sum(axis=-1, keepdims=True)
-    even = np.full_like(counts, 1 / counts.shape[-1])
-    return np.asarray(np.divide(counts, total, out=even, where=total > 0))
 
 
 def _smoothed(values: ArrayLike) -> Floats:

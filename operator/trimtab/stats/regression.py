@@ -69,16 +69,11 @@ class Bounded:
     fixed: float = 0.0
 
 
-def mean_error(sums: ErrorSums, confidence: float = 0.95) -> Bounded:
-    """Bias, prediction minus truth: Student's t; exact for normal errors, else for many rows."""
-    return _mean(sums.total, sums.squares, sums.count, confidence, -math.inf)
-
-
 def mean_absolute_error(sums: ErrorSums, confidence: float = 0.95) -> Bounded:
     """MAE with Student's t bounds; ValueError if no sum of absolute errors was exported."""
     if sums.absolute is None:
         raise ValueError("the mean absolute error needs a sum of absolute errors")
-    return _mean(sums.absolute, sums.squares, sums.count, confidence, 0.0)
+    return _mean(sums.absolute, sums.squares, sums.count, confidence)
 
 
 def root_mean_square_error(
@@ -94,7 +89,7 @@ def root_mean_square_error(
         raise ValueError(f"a kurtosis is more than 1, not {kurtosis}")
     n = sums.count
     if n <= 0:
-        return _unknown(n, confidence, 0.0)
+        return _unknown(n, confidence)
     value = math.sqrt(max(sums.squares, 0.0) / n)
     freedom = 2 * n / (kurtosis - 1)
     # chdtri takes the upper tail: the large quantile makes the lower bound.
@@ -162,7 +157,7 @@ def estimated_error(
     known = (model.rows >= 2) & (current > 0)
     n = float(current[known].sum())
     if n <= 0:
-        return _unknown(n, confidence, 0.0)
+        return _unknown(n, confidence)
     is_mae = metric is ErrorMetric.MAE
     first = model.absolute if is_mae else model.squares
     second = model.squares if is_mae else model.fourth
@@ -226,14 +221,14 @@ def ceiling_test(
     return CeilingTest(error.value, error.lower, error.upper, ceiling, error.n, needed)
 
 
-def _mean(total: float, squares: float, n: float, confidence: float, least: float) -> Bounded:
+def _mean(total: float, squares: float, n: float, confidence: float) -> Bounded:
     if n < 2:
-        return _unknown(n, confidence, least)
+        return _unknown(n, confidence)
     mean = total / n
     spread = math.sqrt(max(squares / n - mean**2, 0.0) * n / (n - 1))
     width = float(stdtrit(n - 1, confidence)) * spread / math.sqrt(n)
-    return Bounded(mean, max(mean - width, least), mean + width, n, spread, confidence)
+    return Bounded(mean, max(mean - width, 0.0), mean + width, n, spread, confidence)
 
 
-def _unknown(n: float, confidence: float, least: float) -> Bounded:
-    return Bounded(math.nan, least, math.inf, n, math.nan, confidence)
+def _unknown(n: float, confidence: float) -> Bounded:
+    return Bounded(math.nan, 0.0, math.inf, n, math.nan, confidence)

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trimtab.telemetry.port import Series, SeriesKey
+from trimtab.contract.metrics import Series, SeriesKey
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -149,10 +149,10 @@ def decode(raw: bytes, key: str) -> Checkpoint:
 
 def _unpacked(raw: bytes) -> bytes:
     unpacking = zlib.decompressobj(wbits=31)
-    found = unpacking.decompress(raw, LIMIT_BYTES)
+    unpacked = unpacking.decompress(raw, LIMIT_BYTES)
     if not unpacking.eof:
         raise ValueError(f"it is cut off, or larger than {LIMIT_BYTES:,} bytes")
-    return found
+    return unpacked
 
 
 def _parsed(document: dict[str, Any]) -> Checkpoint:
@@ -201,12 +201,12 @@ def _process(table: list[SeriesKey], saved: dict[str, Any]) -> SavedProcess:
 
 
 def _series(table: list[SeriesKey], pairs: list[list[float]]) -> dict[SeriesKey, float]:
-    found = {}
+    series = {}
     for place, value in pairs:
         if not 0 <= place < len(table):
             raise ValueError(f"there is no series {place}")
-        found[table[int(place)]] = _number(value)
-    return found
+        series[table[int(place)]] = _number(value)
+    return series
 
 
 def _number(value: Any) -> float:

@@ -8,20 +8,12 @@ kept and only so many vanished processes by themselves.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from trimtab.contract.metrics import Labels, Series, SeriesKey
 from trimtab.stats.counts import Reading, increments, merged, restarted
 from trimtab.telemetry.checkpoint import SavedProcess
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.hours import by_hour
-from trimtab.telemetry.port import (
-    Labels,
-    Losses,
-    NoData,
-    NoDataReason,
-    ProcessCounters,
-    Series,
-    SeriesKey,
-    Target,
-)
+from trimtab.telemetry.port import Losses, NoData, NoDataReason, ProcessCounters, Target
 
 MAX_GONE_PROCESSES = 50
 """Vanished processes kept by name in each Deployment; older ones only in the sums."""

@@ -12,9 +12,8 @@ import math
 import re
 from dataclasses import dataclass
 
-from trimtab.contract.metrics import PROCESS_START
+from trimtab.contract.metrics import PROCESS_START, Labels, SeriesKey
 from trimtab.errors import TrimtabError
-from trimtab.telemetry.port import Labels, SeriesKey
 
 PREFIX = "trimtab_"
 MAX_SERIES = 100_000

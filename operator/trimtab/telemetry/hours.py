@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trimtab.contract import metrics
+from trimtab.contract.metrics import Series, SeriesKey
 from trimtab.telemetry.checkpoint import SavedHours
-from trimtab.telemetry.port import Series, SeriesKey
 
 TOTAL_OF_HOURLY: Mapping[str, str] = {
     metrics.OUTCOMES_BY_HOUR: metrics.OUTCOMES,

@@ -7,14 +7,11 @@ zero. Counters of a process that vanished stay; those of another process are nev
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from trimtab.telemetry.checkpoint import Checkpoint
+from trimtab.contract.metrics import Labels, Series
+from trimtab.telemetry.checkpoint import Checkpoint
 
-Labels: TypeAlias = frozenset[tuple[str, str]]
-SeriesKey: TypeAlias = tuple[str, Labels]
-Series: TypeAlias = Mapping[SeriesKey, float]
 OnSample: TypeAlias = Callable[[str], None]
 """Called on the event loop with the Deployment's key after each completed scrape of its pods."""
 
@@ -178,8 +175,8 @@ class Telemetry(Protocol):
     def labels_by_hour(self, key: str, digest: str) -> Mapping[int, Series]:
         """Labels and predicted rows of one version by Unix hour, named as if without an hour."""
 
-    def checkpoint(self, key: str) -> "Checkpoint | None":
+    def checkpoint(self, key: str) -> Checkpoint | None:
         """What a successor needs to go on counting for `key`; None where no windows are watched."""
 
-    def restore(self, checkpoint: "Checkpoint") -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; to be called before the first targets of its Deployment."""

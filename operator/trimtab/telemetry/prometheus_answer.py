@@ -15,8 +15,9 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AllowInfNan, BaseModel, Field, ValidationError
 
 from trimtab.contract import metrics
+from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.exposition import Exposition
-from trimtab.telemetry.port import NoData, NoDataReason, SeriesKey
+from trimtab.telemetry.port import NoData, NoDataReason
 
 _BY_FAMILY = {
     metrics.REQUESTS_STARTED: (),

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from trimtab.contract.metrics import Labels, Series
 from trimtab.telemetry.checkpoint import Checkpoint
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.credentials import Readers
@@ -14,12 +15,10 @@ from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.hours import HourStore, by_hour
 from trimtab.telemetry.port import (
     Backend,
-    Labels,
     Losses,
     NoData,
     OnSample,
     ProcessCounters,
-    Series,
     Target,
     Window,
 )

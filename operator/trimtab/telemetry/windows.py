@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trimtab.contract import metrics
+from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.checkpoint import SavedWindows
-from trimtab.telemetry.port import SeriesKey, Window
+from trimtab.telemetry.port import Window
 
 WINDOWED_METRICS = frozenset(
     {

@@ -18,7 +18,7 @@ from tests.bench.statistics.rows import Row, judged
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.signals.distances import judge_predictions
+from trimtab.decide.drift.signals.predictions import judge_predictions
 from trimtab.training.baseline import bin_counts, quantile_edges
 from trimtab.training.calibration import calibrated, fit_calibration
 

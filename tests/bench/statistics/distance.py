@@ -10,8 +10,8 @@ from tests.bench.statistics.rows import Row, judged
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, NumericFeature
-from trimtab.decide.drift.counts import Series
-from trimtab.decide.drift.signals.distances import judge_inputs
+from trimtab.contract.metrics import Series
+from trimtab.decide.drift.signals.inputs import judge_inputs
 from trimtab.stats.distance import needed_rows, tolerance_test
 
 BASELINE_ROWS = 10_000

@@ -19,8 +19,9 @@ from tests.bench.statistics.rows import Row, judged
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Calibration
-from trimtab.decide.drift.counts import Series
-from trimtab.decide.drift.signals.quality import Standard, judge_quality
+from trimtab.contract.metrics import Series
+from trimtab.decide.drift.signals.harm import Standard
+from trimtab.decide.drift.signals.quality import judge_quality
 from trimtab.stats.distance import psi, two_sample_chi_square
 from trimtab.stats.quality import estimated_auc
 from trimtab.training.baseline import quantile_edges

@@ -19,11 +19,11 @@ from trimtab.cli.main import main
 from trimtab.conform.container import Asked
 from trimtab.conform.rows import Verdict
 from trimtab.conform.run import conform
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 
 @contextmanager
-def process(settings: Settings) -> Iterator[tuple[int, str, str]]:
+def process(settings: ServingSettings) -> Iterator[tuple[int, str, str]]:
     """Yield id and the URLs of both ports of the program, once it is ready."""
     command = [sys.executable, "-m", "trimtab.serving"]
     one = subprocess.Popen(
@@ -46,7 +46,7 @@ def process(settings: Settings) -> Iterator[tuple[int, str, str]]:
 
 
 def test_the_program_keeps_the_contract(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
+    settings: ServingSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with process(settings) as (pid, url, metrics_url):
         arguments = ["conform", url, "--metrics-url", metrics_url, "--drain", str(pid)]
@@ -60,7 +60,7 @@ def test_the_program_keeps_the_contract(
 
 @pytest.mark.parametrize("kind", ["table", "regression"])
 async def test_other_models_keep_it(
-    kind: str, settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, settings: ServingSettings, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     stored: Stored = request.getfixturevalue(kind)
     bearer = tmp_path / "bearer"

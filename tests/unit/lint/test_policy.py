@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,12 +20,12 @@ from trimtab.contract.artifact import (
     Signature,
     Tensor,
 )
-from trimtab.decide.drift.policy import SMALLEST_ALPHA, alpha_of_look
-from trimtab.decide.drift.signals.distances import judge_inputs
-from trimtab.lint.model import POD_LABEL_DELAY, Facts
+from trimtab.decide.drift.budget import SMALLEST_ALPHA, alpha_of_look
+from trimtab.decide.drift.signals.inputs import judge_inputs
+from trimtab.lint.facts import POD_LABEL_DELAY, Facts
 from trimtab.lint.policy import policy_remarks
 from trimtab.lint.remarks import Remark
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 ACCURACY = {"kind": "quality", "floor": {"dropBy": "3%"}}
 
@@ -101,7 +102,7 @@ def test_the_figure_is_the_one_that_the_verdict_asks_for() -> None:
         {("trimtab_feature_bin_total", frozenset({("feature", "a"), ("bin", "0")})): 1.0},
         known,
         0.02,
-        alpha_of_look(one),
+        alpha_of_look(one.spec),
     )
     (note,) = policy_remarks(one, Facts(baseline=known))
     assert f"needs {finding.needed} rows" in note.message
@@ -131,7 +132,7 @@ def test_a_budget_too_strict_for_the_rows_says_which_would_do() -> None:
 def test_a_budget_that_no_test_can_keep() -> None:
     one = policy(window="1s", season="1s", falseAlarms={"perQuarter": 1e-6})
     assert remarks(one) == [("warning", "budget", "spec.falseAlarms.perQuarter")]
-    assert alpha_of_look(one) == SMALLEST_ALPHA
+    assert alpha_of_look(one.spec) == SMALLEST_ALPHA
 
 
 def test_a_baseline_too_small_for_the_budget_is_one_that_no_traffic_helps() -> None:
@@ -260,6 +261,15 @@ def test_labels_later_than_the_pods_take_them() -> None:
     assert remarks(policy(outcomes("accuracy", labelDelay="48h"))) == []
 
 
+def test_labels_of_a_window_that_ends_within_an_hour_are_waited_for_by_whole_hours() -> None:
+    """As the operator judges them: a window of 90 minutes has the labels of two hours."""
+    late = policy(outcomes("accuracy", labelDelay="1h"), window="90m", season="90m")
+    assert remarks(late, pod_label_delay=timedelta(hours=3)) == []
+    remark = only(late, pod_label_delay=timedelta(hours=3) - timedelta(minutes=1))
+    assert (remark.severity, remark.rule) == ("error", "labels")
+    assert "until 3h after its first row" in remark.message
+
+
 def test_classes_of_late_labels_are_told_of_few_classes_only() -> None:
     late = policy(outcomes("recall", labelDelay="48h"))
     assert remarks(late, tells_pairs=False) == [("error", "labels", "spec.signals[0].metric")]
@@ -269,7 +279,7 @@ def test_classes_of_late_labels_are_told_of_few_classes_only() -> None:
 
 
 def test_the_delay_of_pods_is_theirs() -> None:
-    assert Settings.__dataclass_fields__["label_delay_seconds"].default == (
+    assert ServingSettings.__dataclass_fields__["label_delay_seconds"].default == (
         POD_LABEL_DELAY.total_seconds()
     )
 

@@ -19,7 +19,7 @@ from trimtab.contract.artifact import (
     Signature,
     Tensor,
 )
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 
 @pytest.fixture(scope="session")
@@ -127,10 +127,10 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 @pytest.fixture
-def settings(binary: Stored, tmp_path: Path) -> Settings:
+def settings(binary: Stored, tmp_path: Path) -> ServingSettings:
     key = tmp_path / "key"
     key.write_bytes(KEY)
-    return Settings(
+    return ServingSettings(
         model="digits",
         version="v1",
         artifact_uri=binary.uri,

@@ -18,7 +18,7 @@ from tests.unit.serving.stored import Stored
 
 from trimtab.serving.errors import StartRefused
 from trimtab.serving.lifecycle import Server
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 
 class Client:
@@ -71,7 +71,7 @@ def samples(page: str) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Client]:
+async def serving(settings: ServingSettings) -> AsyncIterator[Client]:
     server = Server(settings)
     await server.start()
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
@@ -93,7 +93,7 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
         await server.close()
 
 
-async def refused(settings: Settings) -> StartRefused:
+async def refused(settings: ServingSettings) -> StartRefused:
     """Start a server that must not serve; return why it does not."""
     server = Server(settings)
     try:
@@ -104,7 +104,7 @@ async def refused(settings: Settings) -> StartRefused:
         await server.close()
 
 
-def program_environment(settings: Settings, **more: str) -> dict[str, str]:
+def program_environment(settings: ServingSettings, **more: str) -> dict[str, str]:
     """Return what the program is told to serve so, on free ports of loopback."""
     return {
         **os.environ,
@@ -123,7 +123,7 @@ def program_environment(settings: Settings, **more: str) -> dict[str, str]:
     } | more
 
 
-def served_as(settings: Settings, stored: Stored, **more: Any) -> Settings:
+def served_as(settings: ServingSettings, stored: Stored, **more: Any) -> ServingSettings:
     return replace(settings, artifact_uri=stored.uri, artifact_digest=stored.digest, **more)
 
 

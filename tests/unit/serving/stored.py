@@ -22,8 +22,8 @@ from trimtab.contract.artifact import (
 )
 from trimtab.contract.location import open_location
 from trimtab.contract.transfer import write_artifact
-from trimtab.serving.model import Model
-from trimtab.serving.sklearn_model import SklearnEstimator
+from trimtab.serving.model.base import Model
+from trimtab.serving.model.sklearn import SklearnEstimator
 
 KEY = b"0123456789abcdef0123456789abcdef"
 

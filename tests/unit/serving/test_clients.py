@@ -15,7 +15,7 @@ from tests.unit.serving.loopback import Client, served_as, serving
 from tests.unit.serving.stored import Stored
 from tritonclient.utils import InferenceServerException
 
-from trimtab.serving.settings import Settings
+from trimtab.serving.settings import ServingSettings
 
 
 async def with_client(server: Client, use: Callable[[Any], None]) -> None:
@@ -33,7 +33,7 @@ def sent(name: str, datatype: str, values: NDArray[Any], *, binary: bool) -> Any
     return tensor.set_data_from_numpy(values, binary_data=binary)
 
 
-async def test_health_and_metadata(settings: Settings, binary: Stored) -> None:
+async def test_health_and_metadata(settings: ServingSettings, binary: Stored) -> None:
     def use(client: Any) -> None:
         assert client.is_server_live()
         assert client.is_server_ready()
@@ -57,7 +57,7 @@ async def test_health_and_metadata(settings: Settings, binary: Stored) -> None:
 @pytest.mark.parametrize("binary_in", [False, True], ids=["json_in", "binary_in"])
 @pytest.mark.parametrize("binary_out", [False, True], ids=["json_out", "binary_out"])
 async def test_numbers(
-    settings: Settings, binary: Stored, binary_in: bool, binary_out: bool
+    settings: ServingSettings, binary: Stored, binary_in: bool, binary_out: bool
 ) -> None:
     rows = binary.rows[:7]
     probable = binary.estimator.predict_proba(rows)
@@ -103,7 +103,9 @@ async def test_numbers(
 
 
 @pytest.mark.parametrize("is_binary", [False, True], ids=["json", "binary"])
-async def test_a_table_with_words(settings: Settings, table: Stored, is_binary: bool) -> None:
+async def test_a_table_with_words(
+    settings: ServingSettings, table: Stored, is_binary: bool
+) -> None:
     rows = table.rows[:5]
     columns = [
         ("age", "INT64", rows[:, 0].astype(np.int64)),
@@ -125,7 +127,7 @@ async def test_a_table_with_words(settings: Settings, table: Stored, is_binary: 
         await with_client(server, use)
 
 
-async def test_errors_reach_the_caller(settings: Settings, binary: Stored) -> None:
+async def test_errors_reach_the_caller(settings: ServingSettings, binary: Stored) -> None:
     narrow = binary.rows[:2, :3].copy()
 
     def use(client: Any) -> None:
@@ -143,7 +145,7 @@ async def test_errors_reach_the_caller(settings: Settings, binary: Stored) -> No
         await with_client(server, use)
 
 
-async def test_the_asyncio_client(settings: Settings, binary: Stored) -> None:
+async def test_the_asyncio_client(settings: ServingSettings, binary: Stored) -> None:
     rows = binary.rows[:3]
     tensor = waiting.InferInput("x", [3, 4], "FP64").set_data_from_numpy(rows)
     async with serving(settings) as server:

@@ -8,12 +8,9 @@ from hypothesis import strategies as st
 
 from trimtab.stats.counts import (
     BadTotal,
-    ProcessCount,
     Reading,
-    counted_since,
     increments,
     merged,
-    sum_of,
 )
 
 counters = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 10**9).map(float))
@@ -73,33 +70,3 @@ def test_a_fall_without_restart_is_reported_not_counted() -> None:
 def test_without_start_times_a_fall_is_a_reset_of_that_counter() -> None:
     found = increments(Reading({"a": 5.0, "b": 5.0}), Reading({"a": 3.0, "b": 0.0}))
     assert (found.by_counter, found.fell) == ({"a": 3.0}, ())
-
-
-@pytest.mark.parametrize(
-    ("process", "at_start", "expected"),
-    [
-        pytest.param(ProcessCount(pair(5, 50)), {"p": pair(1, 10)}, pair(4, 40), id="difference"),
-        pytest.param(
-            ProcessCount(pair(5, 50), pair(1, 9), 1001.0), {}, pair(5, 50), id="began_later"
-        ),
-        pytest.param(
-            ProcessCount(pair(5, 50), pair(1, 9), 900.0), {}, pair(4, 41), id="older_but_unseen"
-        ),
-        pytest.param(
-            ProcessCount(pair(5, 50), pair(1, 9), None), {}, pair(4, 41), id="age_unknown"
-        ),
-        pytest.param(ProcessCount(pair(0, 3)), {"p": pair(1, 10)}, pair(0, 3), id="reset_unseen"),
-    ],
-)
-def test_counts_since_a_step_began(
-    process: ProcessCount, at_start: dict[str, BadTotal], expected: BadTotal
-) -> None:
-    assert counted_since(1000.0, at_start, {"p": process}) == expected
-
-
-def test_a_process_that_vanished_still_counts() -> None:
-    processes = {
-        "gone": ProcessCount(pair(1, 10), process_start=2.0),
-        "here": ProcessCount(pair(2, 20), process_start=3.0),
-    }
-    assert counted_since(1.0, {}, processes) == sum_of([pair(1, 10), pair(2, 20)])

@@ -1,4 +1,4 @@
-"""Distances on histograms: null law, tolerance, needed rows and bounds as stated."""
+"""Distances on histograms: null law, tolerance and needed rows as stated."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,11 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, ncx2, norm
 
 from trimtab.stats.distance import (
-    hellinger,
-    jensen_shannon,
-    kolmogorov_smirnov,
     needed_rows,
     psi,
     tolerance_test,
-    total_variation,
     two_sample_chi_square,
     upper_tail,
-    wasserstein_lower_bound,
 )
 
 DRAWS = 4000
@@ -127,36 +122,15 @@ def test_two_sample_chi_square_keeps_its_size_where_the_one_sample_form_does_not
     assert 0.04 <= (two_sample_chi_square(a, b).p_value < 0.05).mean() <= 0.062
 
 
-def test_bounds_hold_the_distance_of_the_rows() -> None:
-    draws = np.random.default_rng(6)
-    a, b = draws.normal(0, 1, 3000), draws.normal(0.3, 1.2, 2000)
-    edges = np.quantile(a, np.arange(1, 10) / 10)
-    p, q = (np.bincount(np.searchsorted(edges, x), minlength=10) for x in (a, b))
-    sums = [np.bincount(np.searchsorted(edges, x), x, minlength=10) for x in (a, b)]
-    grid = np.sort(np.concatenate([a, b]))
-    f, g = (np.searchsorted(np.sort(x), grid, side="right") / len(x) for x in (a, b))
-    exact_ks = np.abs(f - g).max()
-    exact_w1 = float((np.abs(f - g)[:-1] * np.diff(grid)).sum())
-    bounds = kolmogorov_smirnov(p, q)
-    assert bounds.lower <= exact_ks <= bounds.upper
-    lower = wasserstein_lower_bound(edges, p, sums[0], q, sums[1])
-    assert 0.7 * exact_w1 < lower <= exact_w1 + 1e-12
-    assert wasserstein_lower_bound(edges, p, sums[0], np.zeros(10), np.zeros(10)) == 0
-
-
 histograms = arrays(np.int64, 6, elements=st.integers(0, 10_000))
 
 
 @given(histograms, histograms)
 @settings(max_examples=60)
-def test_distances_are_symmetric_bounded_and_zero_for_equals(p: np.ndarray, q: np.ndarray) -> None:
-    for distance in (psi, total_variation, hellinger, jensen_shannon):
-        assert distance(p, q) == pytest.approx(float(distance(q, p)), abs=1e-9)
-        assert distance(p, p) == pytest.approx(0, abs=1e-7)
-    for bounded in (total_variation, hellinger, jensen_shannon):
-        assert -1e-12 <= bounded(p, q) <= 1 + 1e-12
-    bounds = kolmogorov_smirnov(p, q)
-    assert bounds.lower <= bounds.upper + 1e-12
+def test_psi_is_symmetric_and_zero_for_equals(p: np.ndarray, q: np.ndarray) -> None:
+    assert psi(p, q) == pytest.approx(float(psi(q, p)), abs=1e-9)
+    assert psi(p, p) == pytest.approx(0, abs=1e-7)
+    assert psi(p, q) >= 0
 
 
 @pytest.mark.parametrize("degrees", [1, 9, 19])

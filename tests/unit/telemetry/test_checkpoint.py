@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.checkpoint import Checkpoint, decode, encode
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.exposition import Exposition
-from trimtab.telemetry.port import SeriesKey, Target
+from trimtab.telemetry.port import Target
 from trimtab.telemetry.windows import WindowStore
 
 KEY = "shop/digits"

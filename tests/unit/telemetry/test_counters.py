@@ -2,9 +2,10 @@
 
 import pytest
 
+from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.exposition import Exposition
-from trimtab.telemetry.port import Losses, NoData, NoDataReason, SeriesKey, Target
+from trimtab.telemetry.port import Losses, NoData, NoDataReason, Target
 
 KEY = "shop/digits"
 ANSWERED: SeriesKey = ("trimtab_requests_total", frozenset({("code", "200")}))

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.exposition import (
     MalformedExpositionError,
     NotFiniteError,
     Parser,
 )
-from trimtab.telemetry.port import SeriesKey
 
 
 def theirs(text: str) -> dict[SeriesKey, float]:

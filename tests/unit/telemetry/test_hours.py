@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.contract import metrics
+from trimtab.contract.metrics import Series, SeriesKey
 from trimtab.telemetry.checkpoint import Checkpoint, decode, encode
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.hours import MAX_VERSIONS, HourStore, by_hour
-from trimtab.telemetry.port import Series, SeriesKey, Target
+from trimtab.telemetry.port import Target
 from trimtab.telemetry.windows import WindowStore
 
 KEY = "shop/digits"

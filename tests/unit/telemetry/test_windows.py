@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimtab.telemetry.port import SeriesKey
+from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.windows import MAX_BASELINES, WindowStore
 
 KEY = "shop/digits"

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
 
 from trimtab.contract import metrics
+from trimtab.contract.metrics import Series, SeriesKey
 
-Labels = frozenset[tuple[str, str]]
-SeriesKey = tuple[str, Labels]
-Series = Mapping[SeriesKey, float]
-Verdict = Literal["Stable", "Drifting", "InsufficientData", "NoData"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one signal says about one window. `value`, `threshold` as the message names them."""
-
-    verdict: Verdict
-    message: str
-    value: float | None = None
-    threshold: float | None = None
-    n: int = 0
-    needed: int | None = None
-    top: tuple[tuple[str, float], ...] = ()
+HOUR_SECONDS = 3600
 
 
 def family(counts: Series, name: str) -> list[tuple[dict[str, str], float]]:
@@ -45,23 +28,41 @@ def bin_index(labels: Mapping[str, str]) -> int | None:
 
 def by_bin(counts: Series, name: str, bins: int) -> list[float]:
     """Return the values of one metric by its bin, `bins` of them."""
-    found = [0.0] * bins
+    values = [0.0] * bins
     for labels, value in family(counts, name):
         index = bin_index(labels)
         if index is not None and index < bins:
-            found[index] += value
-    return found
+            values[index] += value
+    return values
 
 
 def by_class(counts: Series) -> dict[str, float]:
     """Return predicted rows by class."""
-    found: dict[str, float] = {}
+    rows: dict[str, float] = {}
     for labels, value in family(counts, metrics.PREDICTED):
         name = labels.get("class", "")
-        found[name] = found.get(name, 0.0) + value
-    return found
+        rows[name] = rows.get(name, 0.0) + value
+    return rows
 
 
 def predicted_rows(counts: Series) -> float:
     """Return the rows that were predicted in the window."""
     return total(counts, metrics.PREDICTED)
+
+
+def labels_of_hours(
+    ledgers: Iterable[Mapping[int, Series]], start: float, end: float
+) -> tuple[dict[SeriesKey, float], float]:
+    """Return the labels of the hours in [start, end), and the rows that were predicted in them.
+
+    ledgers: of each version, what was counted by Unix hour of the prediction. start, end: Unix
+    seconds.
+    """
+    counts: dict[SeriesKey, float] = {}
+    for by_hour in ledgers:
+        for hour, booked in by_hour.items():
+            if start <= hour * HOUR_SECONDS < end:
+                for key, value in booked.items():
+                    counts[key] = counts.get(key, 0.0) + value
+    labels = {key: value for key, value in counts.items() if key[0] != metrics.PREDICTED}
+    return labels, predicted_rows(counts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Series, SeriesKey
+from trimtab.contract.metrics import Series, SeriesKey
 
 KEPT_LAYOUTS = 64
 Floats = NDArray[np.float64]
@@ -68,9 +68,10 @@ def feature_histograms(counts: Series, baseline: Baseline) -> list[Histograms]:
             values[place] = value
     groups = []
     at = 0
-    for names, known in zip(layout.names, layout.baselines, strict=True):
-        groups.append(Histograms(names, known, values[at : at + known.size].reshape(known.shape)))
-        at += known.size
+    for names, reference in zip(layout.names, layout.baselines, strict=True):
+        current = values[at : at + reference.size].reshape(reference.shape)
+        groups.append(Histograms(names, reference, current))
+        at += reference.size
     return groups
 
 
@@ -90,7 +91,7 @@ def _layout_of(baseline: Baseline) -> _Layout:
     return _Layout(
         tuple(tuple(name for name, _ in features) for features in by_bins.values()),
         tuple(
-            np.array([known for _, known in features], dtype=np.float64)
+            np.array([counts for _, counts in features], dtype=np.float64)
             for features in by_bins.values()
         ),
         places,

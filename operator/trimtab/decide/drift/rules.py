@@ -6,7 +6,7 @@ before a crash is started by the next pass, under the same name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,6 +21,7 @@ from trimtab.api.drift_policy import (
 )
 from trimtab.api.meta import API_VERSION
 from trimtab.api.retrain_job import FINISHED_PHASES, Cause, Data, RetrainJob, RetrainJobSpec
+from trimtab.decide.drift.signals import signal_type
 from trimtab.decide.retrain.cause import retrain_job_name
 
 WEEK = timedelta(days=7)
@@ -88,31 +89,41 @@ class RetrainRequest:
     @property
     def same_key(self) -> list[RetrainJob]:
         """Jobs for the same policy, signal and baseline, oldest first."""
-        found = [
+        same = [
             job
             for job in self.jobs
             if job.spec.cause.policy == self.policy.metadata.name
             and job.spec.cause.signal == self.fired.kind
             and job.spec.cause.baseline == self.baseline
         ]
-        return sorted(found, key=lambda job: job.spec.cause.attempt)
+        return sorted(same, key=lambda job: job.spec.cause.attempt)
 
     @property
     def cause(self) -> Cause:
         """The cause with its attempt: one more than the finished jobs of this key."""
-        assert self.fired.kind != "data"
-        return Cause(
-            deployment=self.deployment,
-            policy=self.policy.metadata.name,
-            signal=self.fired.kind,
-            baseline=self.baseline,
-            attempt=1 + sum(is_finished(job) for job in self.same_key),
+        return Cause.model_validate(
+            {
+                "deployment": self.deployment,
+                "policy": self.policy.metadata.name,
+                "signal": self.fired.kind,
+                "baseline": self.baseline,
+                "attempt": 1 + sum(is_finished(job) for job in self.same_key),
+            }
         )
 
 
+def fired_of(entries: Iterable[SignalStatus], deployment: str) -> dict[SignalKind, SignalStatus]:
+    """Return the verdicts of a Deployment that say Drifting, by signal."""
+    return {
+        entry.kind: entry
+        for entry in entries
+        if entry.deployment == deployment and entry.verdict == "Drifting"
+    }
+
+
 def winning_rule(spec: DriftPolicySpec, fired: Collection[SignalKind]) -> Rule | None:
-    """Return the first rule whose signal fired; broken data goes before all others."""
-    considered: set[SignalKind] = {"data"} if "data" in fired else set(fired)
+    """Return the first rule whose signal fired; signals that go first leave none to others."""
+    considered = {kind for kind in fired if signal_type(kind).goes_first} or set(fired)
     for action in spec.actions:
         if action.signal in considered:
             return Rule(action.signal, tuple(action.do))
@@ -121,7 +132,7 @@ def winning_rule(spec: DriftPolicySpec, fired: Collection[SignalKind]) -> Rule |
 
 def asks_to_retrain(spec: DriftPolicySpec, fired: Collection[SignalKind]) -> SignalKind | None:
     """Return the signal for which a rule retrains, whether the data is broken or not."""
-    rule = winning_rule(spec, [kind for kind in fired if kind != "data"])
+    rule = winning_rule(spec, [kind for kind in fired if not signal_type(kind).goes_first])
     return rule.signal if rule is not None and "retrain" in rule.do else None
 
 
@@ -239,7 +250,7 @@ def _start(request: RetrainRequest) -> StartRetrain:
     template = request.retrain.job
     since = request.fired.window_start if template.data.since == "window" else None
     gate = template.gate
-    if request.fired.kind in ("quality", "outcomes") and request.fired.threshold is not None:
+    if signal_type(request.fired.kind).sets_floor and request.fired.threshold is not None:
         floors = [f for f in (gate.must_beat, request.fired.threshold) if f is not None]
         gate = gate.model_copy(update={"must_beat": max(floors)})
     spec = RetrainJobSpec(

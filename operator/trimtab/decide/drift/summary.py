@@ -14,15 +14,10 @@ from trimtab.api.drift_policy import (
     SignalStatus,
 )
 from trimtab.api.fields import format_duration
+from trimtab.decide.drift.signals import conditions_of_signals, shown_before, signal_type
 from trimtab.decide.drift.windows import window_warning
 
-_KINDS_OF_CONDITION = {
-    ConditionType.DRIFT_DETECTED: ("inputs", "predictions"),
-    ConditionType.HARM: ("quality", "outcomes"),
-    ConditionType.DATA_BROKEN: ("data",),
-}
 _WORST_FIRST = ("Drifting", "NoData", "InsufficientData", "Stable")
-_KINDS_BY_HARM = ("data", "outcomes", "quality", "predictions", "inputs")
 _NAMES_SHOWN = 3
 
 
@@ -44,14 +39,14 @@ def set_conditions(
         now=now,
         generation=generation,
     )
-    for kind, signals in _KINDS_OF_CONDITION.items():
-        if not any(signal.kind in signals for signal in policy.spec.signals):
-            conditions = [c for c in conditions if c.type != kind]
+    for condition in conditions_of_signals():
+        if not any(signal_type(s.kind).condition == condition for s in policy.spec.signals):
+            conditions = [c for c in conditions if c.type != condition]
             continue
-        entries = [entry for entry in status.signals if entry.kind in signals]
+        entries = [e for e in status.signals if signal_type(e.kind).condition == condition]
         has_fired, reason, message = _fired(entries)
         conditions = set_condition(
-            conditions, kind, has_fired, reason, message, now=now, generation=generation
+            conditions, condition, has_fired, reason, message, now=now, generation=generation
         )
     return status.model_copy(update={"conditions": conditions})
 
@@ -66,7 +61,7 @@ def summary_of(
         return DriftPolicySummary(target=target, action=action)
     worst = min(
         status.signals,
-        key=lambda e: (_WORST_FIRST.index(e.verdict), _KINDS_BY_HARM.index(e.kind)),
+        key=lambda entry: (_WORST_FIRST.index(entry.verdict), shown_before(entry.kind)),
     )
     value = ""
     if worst.value is not None:

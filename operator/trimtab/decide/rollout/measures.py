@@ -5,14 +5,12 @@ A measure is a name such as `errors` or `slow@0.25`; its value only grows while 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from trimtab.api.deployment import Gate
 from trimtab.contract import metrics as names
+from trimtab.contract.metrics import Series
 from trimtab.stats.counts import BadTotal
-
-Labels = frozenset[tuple[str, str]]
-Series = Mapping[tuple[str, Labels], float]
 
 REQUESTS = "requests"
 ERRORS = "errors"

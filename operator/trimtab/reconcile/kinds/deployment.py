@@ -135,7 +135,8 @@ def _requested(world: World, key: Key, deployment: Deployment) -> Request | None
     if documents is None or documents.baseline is None:
         return None
     policies = all_typed(DriftPolicy, world.cache.all(DRIFT_POLICIES, key.namespace))
-    return requested_action(policies, key.name, documents.baseline.digest)
+    asked = requested_action(policies, key.name, documents.baseline.digest)
+    return None if asked is None else Request(asked.do, asked.message)
 
 
 def _versions(world: World, namespace: str, model: str) -> dict[str, ModelVersion]:

@@ -13,8 +13,9 @@ from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy, DriftPolicyStatus
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS, Json, Key
-from trimtab.decide.drift.policy import PolicyOutcome, PolicySnapshot, decide_policy
+from trimtab.decide.drift.policy import PolicyOutcome, decide_policy
 from trimtab.decide.drift.signals.data import state_from_json, state_to_json
+from trimtab.decide.drift.snapshot import PolicySnapshot
 from trimtab.decide.outcome import Note
 from trimtab.reconcile.kinds.drift_targets import TargetMemory, observe_target
 from trimtab.reconcile.kinds.names import telemetry_key

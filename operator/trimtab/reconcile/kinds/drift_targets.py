@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,12 +11,14 @@ from trimtab.api.deployment import Deployment, Tried
 from trimtab.api.drift_policy import DriftPolicy, Signal, SignalKind
 from trimtab.api.model_version import ModelVersion
 from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, Key
-from trimtab.contract import metrics
-from trimtab.contract.artifact import Baseline, class_slice
-from trimtab.decide.drift.counts import Finding, Series, SeriesKey, predicted_rows
-from trimtab.decide.drift.policy import LabelledWindow, Target, WindowView, counts_labels_by_hour
-from trimtab.decide.drift.signals.data import DataState, data_finding, watch_data, watched_series
-from trimtab.decide.drift.windows import label_window
+from trimtab.contract.artifact import Baseline
+from trimtab.contract.metrics import Series
+from trimtab.decide.drift.counts import labels_of_hours, predicted_rows
+from trimtab.decide.drift.finding import Finding
+from trimtab.decide.drift.signals import signal_type
+from trimtab.decide.drift.signals.data import DataState, DataWatch, data_finding, data_watch
+from trimtab.decide.drift.snapshot import LabelledWindow, WatchedDeployment, WindowView
+from trimtab.decide.drift.windows import label_hours_kept, label_window, late_label_delay
 from trimtab.decide.model_version import score_of
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.typed import all_typed
@@ -26,7 +27,6 @@ from trimtab.store.port import ArtifactBroken, StoreAway
 from trimtab.telemetry.port import ProcessCounters, Window
 
 STORE_AGAIN = timedelta(minutes=1)
-_HOUR = 3600
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 
 
@@ -56,7 +56,7 @@ class _Counted:
 
 async def observe_target(
     world: World, policy: DriftPolicy, deployment: Deployment, memory: TargetMemory
-) -> tuple[Target, datetime]:
+) -> tuple[WatchedDeployment, datetime]:
     """Return the view of one Deployment, and when there will be more to see."""
     now = world.now()
     key = telemetry_key(Key(DEPLOYMENTS, deployment.metadata.namespace, deployment.metadata.name))
@@ -67,31 +67,32 @@ async def observe_target(
     looks = [_unix(_floor(now, seconds) + seconds)]
     stable = deployment.status.stable
     if stable is None:
-        return Target(deployment.metadata.name, deployment.spec.model), looks[0]
+        return WatchedDeployment(deployment.metadata.name, deployment.spec.model), looks[0]
     processes = world.telemetry.processes(key)
     baseline = await _baseline(world, stable, memory)
     if baseline is None and memory.ask_store_at is not None:
         looks.append(memory.ask_store_at)
     digest = baseline.digest if baseline is not None else _exported_baseline(processes, stable)
     counted = _Counted(now, seconds, processes, world.telemetry.windows(key), stable.digest, digest)
-    late = next((s for s in policy.spec.signals if counts_labels_by_hour(s)), None)
+    delay = late_label_delay(policy.spec)
     labelled = None
-    if late is None or late.label_delay is None:
+    if delay is None:
         world.telemetry.watch_labels(key, None)
     else:
-        length = label_window(policy.spec.window).total_seconds()
-        looks.append(_unix(_floor(now - late.label_delay, length) + length) + late.label_delay)
-        kept = math.ceil((late.label_delay.total_seconds() + 2 * length) / _HOUR) + 1
-        world.telemetry.watch_labels(key, kept)
+        length = label_window(policy.spec.window)
+        end = _floor(now - delay, length.total_seconds()) + length.total_seconds()
+        looks.append(_unix(end) + delay)
+        world.telemetry.watch_labels(key, label_hours_kept(length, delay))
         by_hour = world.telemetry.labels_by_hour(key, stable.digest)
-        labelled = _labelled(counted, by_hour, late.label_delay, length)
+        labelled = _labelled(counted, by_hour, delay, length.total_seconds())
     data = None
-    if baseline is not None and any(s.kind == "data" for s in policy.spec.signals):
+    watch = data_watch(policy.spec, baseline) if baseline is not None else None
+    if watch is not None:
         interval = deployment.spec.metrics.interval
-        data = _watch_data(policy, baseline, counted, interval, memory)
+        data = _watch_data(watch, counted, interval, memory)
         looks.append(now + interval)
     candidate = deployment.status.candidate if deployment.status.rollout is not None else None
-    target = Target(
+    watched = WatchedDeployment(
         name=deployment.metadata.name,
         model=deployment.spec.model,
         is_serving=True,
@@ -106,7 +107,7 @@ async def observe_target(
         candidate=candidate.version if candidate is not None else None,
         waiting_versions=_waiting_versions(world, deployment),
     )
-    return target, min(looks)
+    return watched, min(looks)
 
 
 # --- baseline -----------------------------------------------------------------------------------
@@ -115,17 +116,17 @@ async def observe_target(
 async def _baseline(world: World, stable: Tried, memory: TargetMemory) -> Baseline | None:
     if memory.digest != stable.digest:
         memory.digest, memory.baseline_missing, memory.ask_store_at = stable.digest, "", None
-    known = world.store.cached(stable.digest)
-    if known is None and (memory.ask_store_at is None or world.now() >= memory.ask_store_at):
+    documents = world.store.cached(stable.digest)
+    if documents is None and (memory.ask_store_at is None or world.now() >= memory.ask_store_at):
         try:
-            known = await world.store.documents(str(stable.artifact.uri), stable.digest)
+            documents = await world.store.documents(str(stable.artifact.uri), stable.digest)
         except (StoreAway, ArtifactBroken) as error:
             memory.baseline_missing = f"the baseline cannot be read: {error}"
             memory.ask_store_at = world.now() + STORE_AGAIN
             return None
-    if known is not None and known.baseline is None:
+    if documents is not None and documents.baseline is None:
         memory.baseline_missing = "the artifact has no baseline"
-    return known.baseline if known is not None else None
+    return documents.baseline if documents is not None else None
 
 
 def _exported_baseline(processes: tuple[ProcessCounters, ...], stable: Tried) -> str:
@@ -145,15 +146,15 @@ def _window(counted: _Counted, memory: TargetMemory) -> WindowView | None:
     """Return the newest completed window; None where nobody watched all of a silent one."""
     end = _floor(counted.now, counted.seconds)
     start = end - counted.seconds
-    found = _find(counted, start)
-    if found is not None and sum(found.counts.values()) > 0:
-        return WindowView(_unix(start), _unix(end), found.counts)
+    window = _window_at(counted, start)
+    if window is not None and sum(window.counts.values()) > 0:
+        return WindowView(_unix(start), _unix(end), window.counts)
     if memory.watched_since is None or memory.watched_since > _unix(start):
         return None
     return WindowView(_unix(start), _unix(end), None, _silence(counted))
 
 
-def _find(counted: _Counted, start: float) -> Window | None:
+def _window_at(counted: _Counted, start: float) -> Window | None:
     for window in counted.windows:
         if window.baseline == counted.baseline and abs(window.start - start) < 1:
             return window
@@ -175,37 +176,23 @@ def _labelled(
     """Return the newest window of `length` seconds whose labels have had their time, or None."""
     end = _floor(counted.now - delay, length)
     start = end - length
-    found: dict[SeriesKey, float] = {}
-    for hour, counts in by_hour.items():
-        if start <= hour * _HOUR < end:
-            for key, value in counts.items():
-                found[key] = found.get(key, 0.0) + value
-    rows = predicted_rows(found)
-    labels = {key: value for key, value in found.items() if key[0] != metrics.PREDICTED}
+    labels, rows = labels_of_hours([by_hour], start, end)
     if not any(labels.values()):
         return None
     if not rows and length == counted.seconds:
         # A container that does not tell rows by hour.
-        window = _find(counted, start)
+        window = _window_at(counted, start)
         rows = predicted_rows(window.counts) if window is not None else 0.0
     return LabelledWindow(_unix(start), _unix(end), labels, rows or None)
 
 
 def _watch_data(
-    policy: DriftPolicy,
-    baseline: Baseline,
-    counted: _Counted,
-    interval: timedelta,
-    memory: TargetMemory,
+    watch: DataWatch, counted: _Counted, interval: timedelta, memory: TargetMemory
 ) -> Finding:
-    signal = next(signal for signal in policy.spec.signals if signal.kind == "data")
-    memory.data = watch_data(
+    memory.data = watch.look(
         memory.data,
-        {p.process: watched_series(p.series, baseline.digest) for p in counted.processes},
-        baseline,
-        signal,
+        {own.process: watch.watched_series(own.series) for own in counted.processes},
         now=counted.now.timestamp(),
-        per_quarter=policy.spec.false_alarms.per_quarter / len(policy.spec.signals),
         interval_seconds=interval.total_seconds(),
     )
     return data_finding(memory.data)
@@ -215,15 +202,16 @@ def _watch_data(
 
 
 def _versions(world: World, deployment: Deployment) -> list[ModelVersion]:
-    found = all_typed(ModelVersion, world.cache.all(MODEL_VERSIONS, deployment.metadata.namespace))
-    return [version for version in found if version.spec.model == deployment.spec.model]
+    of_namespace = world.cache.all(MODEL_VERSIONS, deployment.metadata.namespace)
+    versions = all_typed(ModelVersion, of_namespace)
+    return [version for version in versions if version.spec.model == deployment.spec.model]
 
 
 def _scores(
     world: World, policy: DriftPolicy, deployment: Deployment, version_object: str
 ) -> dict[SignalKind, float]:
     """Return what the metrics of the policy's signals were for one version, where it is known."""
-    found: dict[SignalKind, float] = {}
+    scores: dict[SignalKind, float] = {}
     for version in _versions(world, deployment):
         if version.metadata.name != version_object:
             continue
@@ -232,15 +220,15 @@ def _scores(
         for signal in policy.spec.signals:
             score = _score(version, signal, baseline)
             if score is not None:
-                found[signal.kind] = score
-    return found
+                scores[signal.kind] = score
+    return scores
 
 
 def _score(version: ModelVersion, signal: Signal, baseline: Baseline | None) -> float | None:
-    if signal.floor is None and signal.ceiling is None:
+    reference = signal_type(signal.kind).reference(signal)
+    if reference is None:
         return None
-    of_slice = class_slice(signal.class_) if signal.class_ is not None else "all"
-    return score_of(version, signal.metric or "accuracy", baseline, of_slice)
+    return score_of(version, reference.metric, baseline, reference.slice)
 
 
 def _best_scores(

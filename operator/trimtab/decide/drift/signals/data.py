@@ -12,10 +12,15 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from trimtab.api.drift_policy import Signal
+from trimtab.api.conditions import ConditionType, EventReason
+from trimtab.api.drift_policy import DriftPolicySpec, Signal
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
-from trimtab.decide.drift.counts import Finding, Series, SeriesKey
+from trimtab.contract.metrics import Series, SeriesKey
+from trimtab.decide.drift.budget import alarms_of_signal
+from trimtab.decide.drift.finding import Finding
+from trimtab.decide.drift.signals.signal import SignalType
+from trimtab.decide.drift.snapshot import LabelledWindow, WatchedDeployment, WindowView
 from trimtab.stats.change import DetectorState, reference_upper_bound, update
 from trimtab.stats.counts import NOTHING, BadTotal
 
@@ -31,6 +36,30 @@ _METRIC_OF_FAULT = {
 }
 Pair = tuple[str, str]
 """Fault and feature."""
+
+
+class BrokenData(SignalType):
+    """Values that are missing, unseen or out of range; its evidence is gathered by `DataWatch`."""
+
+    kind = "data"
+    event = EventReason.DATA_BROKEN
+    condition = ConditionType.DATA_BROKEN
+    is_judged_once = False
+    goes_first = True
+
+    def judge(self, signal: Signal, watched: WatchedDeployment, alpha: float) -> Finding:
+        """Return what the watch says by now."""
+        return watched.data or Finding("NoData", "Waiting: no scrape yet")
+
+    def span(
+        self, signal: Signal, watched: WatchedDeployment
+    ) -> WindowView | LabelledWindow | None:
+        """Return None: it is watched at every scrape."""
+        return None
+
+    def value_name(self, signal: Signal) -> str:
+        """Return what is compared with its limit."""
+        return "worst share"
 
 
 @dataclass(frozen=True)
@@ -152,6 +181,47 @@ def watch_data(
         if pair[0] in limits
     }
     return DataState(baseline.digest, dict(processes), now, state.rows + rows, pairs)
+
+
+@dataclass(frozen=True)
+class DataWatch:
+    """How the data signal of a policy looks at the counters of one baseline.
+
+    per_quarter: false alarms allowed to this signal.
+    """
+
+    signal: Signal
+    baseline: Baseline
+    per_quarter: float
+
+    def watched_series(self, series: Series) -> dict[SeriesKey, float]:
+        """Return the counters of one process that are looked at."""
+        return watched_series(series, self.baseline.digest)
+
+    def look(
+        self,
+        state: DataState,
+        processes: Mapping[str, Series],
+        *,
+        now: float,
+        interval_seconds: float,
+    ) -> DataState:
+        """Return the state after one scrape; see `watch_data`."""
+        return watch_data(
+            state,
+            processes,
+            self.baseline,
+            self.signal,
+            now=now,
+            per_quarter=self.per_quarter,
+            interval_seconds=interval_seconds,
+        )
+
+
+def data_watch(spec: DriftPolicySpec, baseline: Baseline) -> DataWatch | None:
+    """Return how a policy watches its data; None where it does not."""
+    signal = next((own for own in spec.signals if own.kind == BrokenData.kind), None)
+    return None if signal is None else DataWatch(signal, baseline, alarms_of_signal(spec))
 
 
 def data_finding(state: DataState) -> Finding:

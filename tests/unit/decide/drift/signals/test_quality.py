@@ -12,7 +12,9 @@ from tests.unit.drift_counts import Series, baseline, series, window_counts
 from trimtab.api.drift_policy import MetricName
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, Residuals
-from trimtab.decide.drift.signals.quality import Standard, judge_outcomes, judge_quality
+from trimtab.decide.drift.signals.harm import Standard
+from trimtab.decide.drift.signals.outcomes import judge_outcomes
+from trimtab.decide.drift.signals.quality import judge_quality
 from trimtab.stats.regression import residual_model
 
 ALPHA = 0.001

@@ -1,0 +1,156 @@
+"""Labelled rows of one version: pairs or errors, in all and by the hour of their prediction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from trimtab.contract import metrics
+from trimtab.contract.metrics import OTHER_CLASS
+from trimtab.serving.counting.exposition import Family, Labels, labelled
+
+MAX_PAIRS: Final = 2000
+"""Series of (predicted, actual) per version; a wrong pair beyond counts as actual `(other)`."""
+MAX_HOURLY_CLASSES: Final = 10
+MAX_HOURLY_PAIRS: Final = 5000
+"""Hours times classes squared, up to which pairs are told by hour; beyond, right or wrong only."""
+
+
+def tells_pairs_by_hour(classes: int, hours: int) -> bool:
+    """Whether predicted and actual class are told by hour."""
+    return 0 < classes <= MAX_HOURLY_CLASSES and hours * classes**2 <= MAX_HOURLY_PAIRS
+
+
+@dataclass(slots=True)
+class _Errors:
+    """Predicted minus actual: how many, and sums of it, of its square and of its amount."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    absolute: float = 0.0
+
+    def add(self, error: float) -> None:
+        self.count += 1
+        self.total += error
+        self.squares += error * error
+        self.absolute += abs(error)
+
+
+@dataclass(slots=True)
+class VersionOutcomes:
+    """What was counted for one version; has_pairs_by_hour as `tells_pairs_by_hour` says."""
+
+    labels: Labels
+    is_regression: bool
+    has_pairs_by_hour: bool
+    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hours: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    errors: _Errors = field(default_factory=_Errors)
+    errors_by_hour: dict[int, _Errors] = field(default_factory=dict)
+
+    def add_class(self, hour: int, predicted: str, actual: str) -> None:
+        """Count one row of a classifier."""
+        pair = (predicted, actual)
+        if predicted != actual and len(self.pairs) >= MAX_PAIRS and pair not in self.pairs:
+            pair = (predicted, OTHER_CLASS)
+        self.pairs[pair] += 1
+        if not self.has_pairs_by_hour:
+            pair = ("true" if predicted == actual else "false", "")
+        self.hours[hour, *pair] += 1
+
+    def add_error(self, hour: int, error: float) -> None:
+        """Count one row of a regression."""
+        self.errors.add(error)
+        self.errors_by_hour.setdefault(hour, _Errors()).add(error)
+
+    def forget_before(self, hour: int) -> None:
+        """Drop the hours that are too old for labels."""
+        for place in [place for place in self.hours if place[0] < hour]:
+            del self.hours[place]
+        for old in [old for old in self.errors_by_hour if old < hour]:
+            del self.errors_by_hour[old]
+
+    def hour_labels(self, hour: int, first: str, second: str) -> Labels:
+        """Return the labels of one place of `hours`."""
+        own = [*self.labels, ("hour", str(hour))]
+        if not self.has_pairs_by_hour:
+            return [*own, ("correct", first)]
+        correct = str(first == second).lower()
+        return [*own, ("correct", correct), ("predicted", first), ("actual", second)]
+
+
+def families_of(versions: Iterable[VersionOutcomes]) -> list[Family]:
+    """Return the samples of now."""
+    every = list(versions)
+    classified = [version for version in every if not version.is_regression]
+    regressed = [version for version in every if version.is_regression]
+    pairs: list[tuple[str, float]] = [
+        (labelled(metrics.OUTCOMES, [*one.labels, ("predicted", p), ("actual", a)]), count)
+        for one in classified
+        for (p, a), count in one.pairs.items()
+    ]
+    hours: list[tuple[str, float]] = [
+        (labelled(metrics.OUTCOMES_BY_HOUR, one.hour_labels(*place)), count)
+        for one in classified
+        for place, count in one.hours.items()
+    ]
+    return [
+        Family(metrics.OUTCOMES, "counter", "Labelled rows.", pairs),
+        Family(metrics.OUTCOMES_BY_HOUR, "counter", "Labelled rows by hour.", hours),
+        *_error_families(
+            "Predicted minus actual",
+            (
+                metrics.OUTCOME_ERRORS_COUNT,
+                metrics.OUTCOME_ERRORS_SUM,
+                metrics.OUTCOME_ERRORS_SQUARES,
+                metrics.OUTCOME_ERRORS_ABSOLUTE,
+            ),
+            [(one.labels, one.errors) for one in regressed],
+        ),
+        *_error_families(
+            "Predicted minus actual by hour",
+            (
+                metrics.OUTCOME_ERRORS_BY_HOUR_COUNT,
+                metrics.OUTCOME_ERRORS_BY_HOUR_SUM,
+                metrics.OUTCOME_ERRORS_BY_HOUR_SQUARES,
+                metrics.OUTCOME_ERRORS_BY_HOUR_ABSOLUTE,
+            ),
+            [
+                ([*one.labels, ("hour", str(hour))], errors)
+                for one in regressed
+                for hour, errors in one.errors_by_hour.items()
+            ],
+        ),
+    ]
+
+
+def _error_families(
+    text: str, names: tuple[str, str, str, str], places: list[tuple[Labels, _Errors]]
+) -> list[Family]:
+    count, total, squares, absolute = names
+    sums: list[tuple[str, float]] = [
+        sample
+        for labels, errors in places
+        for sample in (
+            (labelled(count, labels), errors.count),
+            (labelled(total, labels), errors.total),
+        )
+    ]
+    return [
+        Family(count.removesuffix("_count"), "summary", f"{text}.", sums),
+        Family(
+            squares,
+            "counter",
+            f"{text}, squared.",
+            [(labelled(squares, labels), errors.squares) for labels, errors in places],
+        ),
+        Family(
+            absolute,
+            "counter",
+            f"{text}, without its sign.",
+            [(labelled(absolute, labels), errors.absolute) for labels, errors in places],
+        ),
+    ]

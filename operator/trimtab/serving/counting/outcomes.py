@@ -1,0 +1,202 @@
+"""Truths that come back with a label token, counted for the version that predicted.
+
+Each item is counted at most once per replica, within the memory of the last half million tokens
+at least; another replica does not know it. All of it belongs to the counting thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from trimtab.contract import metrics
+from trimtab.contract.metrics import OTHER_CLASS
+from trimtab.contract.token import Token, TokenRefused, read_token
+from trimtab.serving.counting.exposition import Family, Labels, labelled
+from trimtab.serving.counting.outcome_counts import (
+    VersionOutcomes,
+    families_of,
+    tells_pairs_by_hour,
+)
+from trimtab.serving.counting.repeats import RepeatMemory
+from trimtab.serving.counting.rows import MAX_CLASSES_CROSSED
+
+MAX_VERSIONS: Final = 16
+GRACE_HOURS: Final = 2
+REFUSALS: Final = ("forged", "late", "repeated", "malformed", "tooManyVersions")
+STATUS_OF: Final = {
+    "forged": 400,
+    "malformed": 400,
+    "late": 422,
+    "repeated": 409,
+    "tooManyVersions": 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The version that this pod serves."""
+
+    model: str
+    version: str
+    digest: str
+    baseline: str
+
+    @property
+    def labels(self) -> Labels:
+        """Return the identity labels of every metric."""
+        return tuple(
+            zip(
+                metrics.IDENTITY_LABELS,
+                (self.model, self.version, self.digest, self.baseline),
+                strict=True,
+            )
+        )
+
+
+class Outcomes:
+    """Counts outcomes; `hour_now` returns the Unix hour."""
+
+    def __init__(
+        self,
+        key: bytes,
+        own: Identity,
+        classes: Sequence[str],
+        *,
+        delay_hours: int,
+        hour_now: Callable[[], int],
+    ) -> None:
+        self._key = key
+        self._own = own
+        self._classes = list(classes)
+        self._known = set(classes)
+        self._by_number = _by_number(classes)
+        self._delay_hours = delay_hours + GRACE_HOURS
+        self._has_pairs_by_hour = tells_pairs_by_hour(len(classes), self._delay_hours)
+        self._hour_now = hour_now
+        self._repeats = RepeatMemory()
+        self._refused: Counter[str] = Counter()
+        self._versions: dict[Identity, VersionOutcomes] = {}
+        mine = self._version(own, is_regression=not classes)
+        if 0 < len(classes) <= MAX_CLASSES_CROSSED:
+            # Seen from the first scrape on, so that no outcome is told from no series.
+            mine.pairs.update({(name, name): 0 for name in classes})
+
+    def add(self, items: Sequence[Any]) -> list[dict[str, Any]]:
+        """Count what can be counted; return one result an item, in order."""
+        return [self._result(item) for item in items]
+
+    def _result(self, item: Any) -> dict[str, Any]:
+        try:
+            rows = self._count(item)
+        except TokenRefused as refused:
+            self._refused[refused.reason] += 1
+            return {"status": "refused", "reason": refused.reason, "message": str(refused)}
+        return {"status": "counted", "rows": rows}
+
+    def _count(self, item: Any) -> int:
+        if type(item) is not dict:
+            raise TokenRefused("malformed", "an object with token and actual is wanted")
+        text = item.get("token")
+        if type(text) is not str:
+            raise TokenRefused("malformed", "token: a string is wanted")
+        if "actual" not in item:
+            raise TokenRefused("malformed", "actual: is missing")
+        token = read_token(text, self._key)
+        age = self._hour_now() - token.hour
+        if age > self._delay_hours:
+            raise TokenRefused("late", f"predicted {age} h ago, {self._delay_hours} h are allowed")
+        if age < -1:
+            raise TokenRefused("malformed", "predicted in the future: clocks differ")
+        actuals = self._actuals(token, item["actual"])
+        version = self._version_of(token)
+        if not self._repeats.add(token.id):
+            raise TokenRefused("repeated", "this token was counted already")
+        for predicted, actual in zip(token.predicted, actuals, strict=True):
+            if actual is not None:
+                _add(version, token.hour, predicted, actual)
+        return sum(actual is not None for actual in actuals)
+
+    def _actuals(self, token: Token, actual: Any) -> list[Any]:
+        """Return one truth a row; None where it is not known."""
+        values = actual if type(actual) is list else [actual]
+        if len(values) != len(token.predicted):
+            raise TokenRefused(
+                "malformed", f"actual: {len(values)} values, the token has {len(token.predicted)}"
+            )
+        read = self._number if token.is_regression else self._name
+        names = set() if token.is_regression else set(token.predicted)
+        return [None if value is None else read(value, names, i) for i, value in enumerate(values)]
+
+    def _number(self, value: Any, _names: set[Any], index: int) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TokenRefused("malformed", f"actual[{index}]: a number is wanted")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise TokenRefused("malformed", f"actual[{index}]: is not finite")
+        return number
+
+    def _name(self, value: Any, names: set[Any], index: int) -> str:
+        """Return the class that `value` names: its name, or its number."""
+        if type(value) is str:
+            name = value
+        elif type(value) is bool:
+            name = next((n for n in (str(value), str(value).lower()) if n in self._known), "")
+            name = name or self._by_number.get(int(value), OTHER_CLASS)
+        elif type(value) is int or (type(value) is float and value.is_integer()):
+            name = self._by_number.get(int(value), OTHER_CLASS)
+        else:
+            raise TokenRefused("malformed", f"actual[{index}]: a class name or number is wanted")
+        return name if name in self._known or name in names else OTHER_CLASS
+
+    def _version_of(self, token: Token) -> VersionOutcomes:
+        identity = Identity(token.model, token.version, token.digest, token.baseline)
+        return self._version(identity, is_regression=token.is_regression)
+
+    def _version(self, identity: Identity, *, is_regression: bool) -> VersionOutcomes:
+        version = self._versions.get(identity)
+        if version is None:
+            if len(self._versions) >= MAX_VERSIONS:
+                raise TokenRefused("tooManyVersions", f"this pod counts {MAX_VERSIONS} versions")
+            version = self._versions[identity] = VersionOutcomes(
+                identity.labels, is_regression, self._has_pairs_by_hour
+            )
+        return version
+
+    def families(self) -> list[Family]:
+        """Return the samples of now; hours that are too old for labels are forgotten."""
+        oldest = self._hour_now() - self._delay_hours
+        for version in self._versions.values():
+            version.forget_before(oldest)
+        refused = [
+            (
+                labelled(metrics.TOKENS_REFUSED, [*self._own.labels, ("reason", reason)]),
+                self._refused[reason],
+            )
+            for reason in REFUSALS
+        ]
+        return [
+            *families_of(self._versions.values()),
+            Family(metrics.TOKENS_REFUSED, "counter", "Outcomes not counted.", refused),
+        ]
+
+
+def _add(version: VersionOutcomes, hour: int, predicted: Any, actual: Any) -> None:
+    if version.is_regression:
+        version.add_error(hour, float(predicted) - actual)
+    else:
+        version.add_class(hour, predicted, actual)
+
+
+def _by_number(classes: Sequence[str]) -> dict[int, str]:
+    """Return what a number means: a class that is spelled so, else the place in the list."""
+    try:
+        return {int(name): name for name in classes}
+    except ValueError:
+        return dict(enumerate(classes))

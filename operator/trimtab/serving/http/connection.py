@@ -1,0 +1,425 @@
+"""HTTP/1.1 connections: parsing, order of answers, bounds, and when a connection ends.
+
+Written on httptools instead of uvicorn, since three things are wanted that a server behind ASGI
+does not give: connections that end by age with `Connection: close`, a drain that still answers
+new connections, and no task per request.
+
+    new ── bytes ──> receiving ── whole request ──> answering ──> idle ──> receiving ...
+     \\                                                  │           │
+      └── never spoke ──> closed          age or drain: answered    idle at drain, or old:
+                                          with close, closed        closed
+
+Requests that arrive while one is answered wait in order; reading stops when there are too many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+from typing import Final, Protocol, cast
+
+import httptools
+
+from trimtab.serving.http.heads import framing_of, is_host, path_of
+from trimtab.serving.http.messages import (
+    CLIENT_LEFT,
+    Application,
+    Request,
+    Response,
+    error_response,
+)
+from trimtab.serving.http.sockets import say_goodbye
+
+log = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES: Final = 65536
+MAX_PIPELINED: Final = 16
+DISCARD_SECONDS: Final = 2.0
+"""How long unread input is thrown away after a refusal, so that the peer can read the answer."""
+NEW_IN_DRAIN_SECONDS: Final = 1.0
+RECENT_SECONDS: Final = 1.0
+_FREE: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one port allows. Durations in seconds."""
+
+    max_body_bytes: int
+    max_connections: int
+    receive_seconds: float
+    connection_seconds: float
+    idle_seconds: float
+    drain_linger_seconds: float
+
+
+class Owner(Protocol):
+    """Who accepted a connection, keeps count of it and says when to end it."""
+
+    application: Application
+    bounds: Bounds
+    draining: bool
+
+    def lifetime(self) -> float:
+        """Return the seconds after which a new connection is not kept alive any more."""
+
+    def add(self, connection: Connection) -> bool:
+        """Count a connection; False when there are too many."""
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._application = owner.application
+        self._parser = httptools.HttpRequestParser(self)
+        self._receiving: Request | None = None
+        self._first = b""  # of the body; most bodies come in one piece
+        self._further = bytearray()
+        self._body_bytes = 0
+        self._told_bytes = 0  # of targets, names and values, of all requests
+        self._head_start = 0  # what was told before the request being received
+        self._silent_bytes = 0  # read since the parser last had something to tell
+        self._last_told = (0, 0)
+        self._in_head = False
+        self._upgrading = False
+        self._host: bytes | None = b"\0"  # the last one found good
+        self._answering: Request | None = None
+        self._waiting: deque[Request] = deque()
+        self._pumping = False
+        self._deaf = False  # further input is thrown away
+        self._idle_since = monotonic()
+        self._stalled_since = _FREE
+        self._retire_at = 0.0
+
+    # Transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._retire_at = self._idle_since + self._owner.lifetime()
+        if not self._owner.add(self):
+            full = error_response(503, "too many connections", b"retry-after: 1\r\n")
+            self._write(full.head(close=True), full.body)
+            self._deaf = True
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.remove(self)
+        self._deaf = True
+        for request in (self._answering, *self._waiting, self._receiving):
+            if request is not None and not request.abandoned:
+                request.abandoned = True
+                self._application.finished(request, CLIENT_LEFT, 0)
+        self._answering = self._receiving = None
+        self._waiting.clear()
+
+    def eof_received(self) -> bool:
+        """Keep the way back open while answers are owed."""
+        self._deaf = True
+        return self._answering is not None
+
+    def pause_writing(self) -> None:
+        self._stalled_since = monotonic()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._stalled_since = _FREE
+        self._resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        try:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError:
+            log.exception("a request could not be read")
+            self._transport.abort()
+        except httptools.HttpParserError as error:
+            self._refuse_rest(error_response(400, f"malformed HTTP: {error}"))
+        if self._receiving is not None:
+            self._check_head(len(data))
+
+    def _check_head(self, read: int) -> None:
+        """Bound what a request has beside its body: lines told, and a line that never ends."""
+        told = (self._told_bytes, self._body_bytes)
+        self._silent_bytes = self._silent_bytes + read if told == self._last_told else 0
+        self._last_told = told
+        if max(self._silent_bytes, self._told_bytes - self._head_start) > MAX_HEAD_BYTES:
+            self._refuse_rest(_head_too_long())
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Answer a request that asks to upgrade as plain HTTP/1.1; go on with `rest`.
+
+        The parser takes it for one without a body and stops; the Java client, which asks each
+        time, sends bodies. So another parser goes on behind a head that says the same of the body.
+        """
+        while (request := self._receiving) is not None and not self._deaf:
+            self._parser = httptools.HttpRequestParser(self)
+            framing = framing_of(request.headers)
+            if framing:
+                self._receiving = None  # the head is not told a second time
+                self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing)
+                self._receiving = request
+            self._upgrading = False
+            if not framing:
+                self.on_message_complete()
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            else:
+                return
+
+    # Parser.
+
+    def on_message_begin(self) -> None:
+        if self._deaf or self._upgrading:
+            return
+        self._receiving = Request(perf_counter(), self._deliver)
+        self._receiving.abandoned = True  # until admitted, nobody has to hear of its end
+        self._in_head = True
+        self._body_bytes = 0
+        self._head_start = self._told_bytes
+
+    def on_url(self, url: bytes) -> None:
+        request = self._receiving
+        if request is not None:
+            self._told_bytes += len(url)
+            request.path += url.decode("latin-1")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        request = self._receiving
+        if request is None:
+            return
+        self._told_bytes += len(name) + len(value)
+        if self._in_head:  # trailers are counted and thrown away
+            key = name.lower()
+            before = request.headers.get(key)
+            request.headers[key] = value if before is None else before + b", " + value
+
+    def on_headers_complete(self) -> None:
+        request = self._receiving
+        if request is None:
+            return
+        self._in_head = False
+        headers = request.headers
+        request.method = self._parser.get_method().decode("latin-1")
+        request.keep_alive = self._parser.should_keep_alive()
+        if "?" in request.path or request.path[:1] != "/":
+            request.path = path_of(request.path)
+        request.abandoned = False
+        request.refusal = self._application.admit(request)
+        if headers.get(b"host") != self._host:
+            request.refusal = request.refusal or self._ill_hosted(headers)
+        self._upgrading = b"upgrade" in headers and self._parser.should_upgrade()
+        length = headers.get(b"content-length", b"0")
+        if int(length) > self._owner.bounds.max_body_bytes:
+            self._refuse_rest(self._too_long())
+        elif self._told_bytes - self._head_start > MAX_HEAD_BYTES:
+            self._refuse_rest(_head_too_long())
+        elif request.method == "CONNECT":
+            self._refuse_rest(request.refusal or error_response(405, "this is no proxy"))
+        elif b"expect" in headers:
+            self._expected(request, headers[b"expect"].lower())
+
+    def _ill_hosted(self, headers: dict[bytes, bytes]) -> Response | None:
+        host = headers.get(b"host")
+        if host is None:
+            if self._parser.get_http_version() != "1.1":
+                return None
+            return error_response(400, "host: is missing")
+        if not is_host(host):
+            return error_response(400, "host: is not one host")
+        self._host = host
+        return None
+
+    def _expected(self, request: Request, expectation: bytes) -> None:
+        if expectation != b"100-continue":
+            self._refuse_rest(error_response(417, "expect: only 100-continue is understood"))
+        elif request.refusal is not None:
+            self._refuse_rest(request.refusal)
+        elif self._answering is None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, chunk: bytes) -> None:
+        if self._receiving is None:
+            return
+        self._body_bytes += len(chunk)
+        if self._body_bytes > self._owner.bounds.max_body_bytes:
+            self._refuse_rest(self._too_long())
+        elif self._receiving.refusal is None:
+            if self._first:
+                self._further += chunk
+            else:
+                self._first = chunk
+
+    def on_message_complete(self) -> None:
+        request = self._receiving
+        if request is None or self._upgrading:
+            return
+        request.body = self._first + self._further if self._further else self._first
+        self._receiving = None
+        self._forget_body()
+        self._enqueue(request)
+
+    def _forget_body(self) -> None:
+        self._first = b""
+        if self._further:
+            self._further = bytearray()
+
+    # Order of answers.
+
+    def _enqueue(self, request: Request) -> None:
+        self._waiting.append(request)
+        if len(self._waiting) >= MAX_PIPELINED:
+            self._transport.pause_reading()
+        self._pump()
+
+    def _pump(self) -> None:
+        """Begin requests in order while none is being answered."""
+        if self._pumping:
+            return
+        self._pumping = True
+        while self._waiting and self._answering is None:
+            request = self._waiting.popleft()
+            if len(self._waiting) == MAX_PIPELINED - 1:
+                self._resume_reading()
+            self._answering = request
+            if request.refusal is not None:
+                self._deliver(request, request.refusal)
+            else:
+                self._handle(request)
+        self._pumping = False
+
+    def _handle(self, request: Request) -> None:
+        try:
+            self._application.handle(request)
+        except Exception:
+            log.exception("%s could not be answered", request.path)
+            request.answer(error_response(500, "the request could not be answered"))
+
+    def _deliver(self, request: Request, response: Response) -> None:
+        leave = self._owner.draining or monotonic() >= self._retire_at
+        close = not request.keep_alive or (leave and not self._waiting)
+        body = b"" if request.method == "HEAD" else response.body
+        size = self._write(response.head(close=close), body)
+        self._answered(request, response.status, size, close=close)
+
+    def _write(self, head: bytes, body: bytes) -> int:
+        """Put an answer on the wire; return its bytes."""
+        answer = head + body
+        self._transport.write(answer)
+        return len(answer)
+
+    def _answered(self, request: Request, status: int, size: int, *, close: bool) -> None:
+        """Go on behind an answer of which the last byte was written."""
+        request.abandoned = True  # answered once
+        self._answering = None
+        self._application.finished(request, status, size)
+        if close:
+            self._end(request)
+        elif self._waiting:
+            self._pump()
+        else:
+            self._idle_since = monotonic()
+            if self._deaf:
+                self._transport.close()
+
+    def _resume_reading(self) -> None:
+        if self._stalled_since == _FREE and len(self._waiting) < MAX_PIPELINED:
+            self._transport.resume_reading()
+
+    def _end(self, request: Request) -> None:
+        self._deaf = True
+        if request.unread and not self._transport.is_closing():
+            # Closing with unread input would reset the connection under the answer.
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            asyncio.get_running_loop().call_later(DISCARD_SECONDS, self._transport.close)
+        else:
+            self._transport.close()
+
+    def _refuse_rest(self, response: Response) -> None:
+        """Answer what is being received with `response` and read no further request."""
+        request = self._receiving
+        if request is None:
+            if self._deaf:
+                return
+            request = Request(perf_counter(), self._deliver)
+        self._receiving = None
+        self._forget_body()
+        self._in_head = self._upgrading = False
+        self._deaf = True
+        request.refusal = response
+        request.abandoned = False
+        request.keep_alive = False
+        request.unread = True
+        self._enqueue(request)
+
+    def _too_long(self) -> Response:
+        limit = self._owner.bounds.max_body_bytes
+        return error_response(413, f"the body is longer than {limit} bytes")
+
+    # Time.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is owed to the peer and nothing is being received."""
+        return self._answering is None and self._receiving is None and not self._waiting
+
+    def sweep(self, now: float) -> None:
+        """Close or refuse what has taken too long."""
+        bounds = self._owner.bounds
+        if now - self._stalled_since > bounds.receive_seconds:
+            self._transport.abort()
+        elif self.is_idle:
+            idle = now - self._idle_since
+            if self._owner.draining:
+                allowed = NEW_IN_DRAIN_SECONDS
+            else:
+                allowed = bounds.idle_seconds if now >= self._retire_at else _FREE
+            if idle >= allowed:
+                self.close_if_quiet()
+        elif (
+            self._receiving is not None
+            and perf_counter() - self._receiving.began > bounds.receive_seconds
+        ):
+            self._refuse_rest(error_response(408, "the request did not arrive in time"))
+
+    def drain(self, now: float) -> None:
+        """Close the connection soon, unless it is answered with close before."""
+        half = self._owner.bounds.drain_linger_seconds / 2
+        soon = random.uniform(0.0, half)
+        if now - self._idle_since < RECENT_SECONDS:
+            soon += half
+        asyncio.get_running_loop().call_later(soon, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self.is_idle:
+            self.close_if_quiet()
+
+    def close_if_quiet(self) -> None:
+        """Close unless a request already lies in the socket: that one is answered first."""
+        if self._transport.is_closing() or not say_goodbye(self._transport):
+            return
+        self._deaf = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._transport.abort()
+
+
+def _head_too_long() -> Response:
+    return error_response(431, "the request's head is too long")

@@ -1,0 +1,91 @@
+"""A listening port and the connections that it accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from time import monotonic
+
+from trimtab.serving.http.connection import Bounds, Connection
+from trimtab.serving.http.messages import Application
+from trimtab.serving.http.sockets import listening_socket
+
+
+class Listener:
+    """A listening port with its connections; each of them is bounded by `bounds`."""
+
+    def __init__(self, application: Application, bounds: Bounds) -> None:
+        self.application = application
+        self.bounds = bounds
+        self.draining = False
+        self.last_accepted = monotonic()
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, host: str | None, port: int) -> int:
+        """Start listening; return the port number (useful when 0 was asked for)."""
+        listening = listening_socket(host, port)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self), sock=listening
+        )
+        number: int = listening.getsockname()[1]
+        return number
+
+    def lifetime(self) -> float:
+        """Return the seconds after which a new connection is not kept alive any more.
+
+        Widely spread, so that connections opened together do not all move together: a candidate
+        gets its share little by little, and the first of it soon.
+        """
+        return self.bounds.connection_seconds * random.uniform(0.4, 1.0)
+
+    def add(self, connection: Connection) -> bool:
+        """Count a connection; False when there are too many."""
+        self._connections.add(connection)
+        self.last_accepted = monotonic()
+        return len(self._connections) <= self.bounds.max_connections
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether an answer is owed on any connection."""
+        return any(not connection.is_idle for connection in self._connections)
+
+    def sweep(self) -> None:
+        """Close what has taken too long; called a few times a second."""
+        now = monotonic()
+        for connection in tuple(self._connections):
+            connection.sweep(now)
+
+    def drain(self) -> None:
+        """Close idle connections; every later answer carries `Connection: close`.
+
+        Closing loses a request that is on its way already. So idle connections are closed one
+        after another, those last that were used within the last second: most of these are
+        answered with close before, and the peers of the others notice before they send. Nobody
+        is served on an old connection for longer than `drain_linger_seconds`.
+        """
+        self.draining = True
+        now = monotonic()
+        for connection in tuple(self._connections):
+            connection.drain(now)
+
+    def stop_listening(self) -> None:
+        """Accept no further connection."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def close(self) -> None:
+        """Stop listening and drop all connections."""
+        self.stop_listening()
+        for connection in tuple(self._connections):
+            connection.abort()

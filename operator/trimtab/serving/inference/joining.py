@@ -1,0 +1,279 @@
+"""Requests that wait while a prediction runs are joined into one call.
+
+    submit ──> waiting ──(thread idle: at the end of this turn of the loop)──> thread
+                  ^                                                              │
+                  └────────────── bounded: 503 beyond ──────── answers <─────────┘
+
+One thread predicts. There is no timer: a request that comes alone is predicted alone, and the
+busier the thread, the larger the calls. A call has at most `join_rows` rows; where more of them
+wait, a request has a quarter of a call and the rest of it goes to the end of the queue, so that
+nobody waits for a large request as a whole. When a joined call fails, its requests are predicted
+one by one, so that only the one at fault gets an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from time import monotonic, perf_counter
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from trimtab.serving.errors import ModelFailed
+from trimtab.serving.model.base import Matrix, Prediction
+
+log = logging.getLogger(__name__)
+
+SHARES: Final = 4
+"""Of a call, into which requests are cut while others wait."""
+
+Result = Prediction | ModelFailed | TimeoutError
+
+
+class Asker(Protocol):
+    """Who waits for an answer."""
+
+    abandoned: bool
+    """Nobody does any more."""
+
+
+class Work:
+    """Rows of one request; `deliver(result, first)` is called once on the event loop.
+
+    `result` is a prediction in which the rows start at `first`; or the error that became of it.
+    What an asker has abandoned is not predicted.
+    """
+
+    __slots__ = ("asker", "counted", "deliver", "done", "parts", "rows", "submitted", "taken")
+
+    def __init__(
+        self,
+        rows: Matrix,
+        deliver: Callable[[Result, int], None],
+        *,
+        asker: Asker | None = None,
+        counted: bool = True,
+    ) -> None:
+        self.asker = asker
+        self.rows = rows
+        self.deliver = deliver
+        self.counted = counted
+        self.submitted = monotonic()
+        self.done = False
+        self.taken = 0
+        self.parts: list[Prediction] = []
+
+
+class Slice(NamedTuple):
+    """Some rows of a request: those from `start` to before `stop`."""
+
+    work: Work
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> Matrix:
+        """The rows, (stop - start, features)."""
+        if self.stop - self.start == len(self.work.rows):
+            return self.work.rows
+        return self.work.rows[self.start : self.stop]
+
+
+Part = tuple[list[Slice], Prediction | ModelFailed]
+Count = Callable[[Matrix, Prediction, float], None]
+
+
+class Joiner:
+    """The prediction thread and what waits for it. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        predict: Callable[[Matrix], Prediction],
+        count: Count,
+        *,
+        prepare: Callable[[], None] = lambda: None,
+        join_rows: int,
+        max_requests: int,
+        max_rows: int,
+        deadline_seconds: float,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._predict = predict
+        self._count = count
+        self._prepare = prepare
+        self._join_rows = join_rows
+        self._share = max(1, join_rows // SHARES)
+        self._max_requests = max_requests
+        self._max_rows = max_rows
+        self._deadline = deadline_seconds
+        self._waiting: deque[Work] = deque()
+        self._waiting_rows = 0
+        self._owed: deque[Work] = deque()
+        self._busy_since: float | None = None
+        self._flush_planned = False
+        self.last_success = 0.0
+        self._calls: SimpleQueue[list[Slice] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
+        self._thread.start()
+
+    @property
+    def depth(self) -> int:
+        """Requests of which rows wait for the thread."""
+        return len(self._waiting)
+
+    def busy_seconds(self) -> float:
+        """Return how long the running call has taken; 0 when the thread is idle."""
+        return 0.0 if self._busy_since is None else monotonic() - self._busy_since
+
+    def submit(self, work: Work) -> bool:
+        """Queue `work`; False when the queue is full."""
+        rows = len(work.rows)
+        if len(self._waiting) >= self._max_requests or (
+            self._waiting and self._waiting_rows + rows > self._max_rows
+        ):
+            return False
+        self._waiting.append(work)
+        self._waiting_rows += rows
+        self._owed.append(work)
+        if self._busy_since is None and not self._flush_planned:
+            # Requests read in the same turn of the loop are joined, too.
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+        return True
+
+    def sweep(self) -> None:
+        """Give up on what has waited longer than the deadline; called a few times a second."""
+        latest = monotonic() - self._deadline
+        owed = self._owed
+        while owed and (owed[0].done or owed[0].submitted < latest):
+            work = owed.popleft()
+            if not work.done:
+                late = TimeoutError(f"no answer within {self._deadline:g} s")
+                self._deliver(work, late, 0)
+        while self._waiting and self._waiting[0].done:
+            self._drop_first()
+
+    def stop(self) -> None:
+        """Let the thread end after the call it is running."""
+        self._calls.put(None)
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        if self._busy_since is not None:
+            return
+        call = self._next_call()
+        if call:
+            self._busy_since = monotonic()
+            self._calls.put(call)
+
+    def _next_call(self) -> list[Slice]:
+        call: list[Slice] = []
+        cut: list[Work] = []
+        room = self._join_rows
+        waiting = self._waiting
+        share = self._share
+        if len(waiting) == 1 or self._waiting_rows <= room:
+            share = room
+        while waiting and room:
+            work = waiting[0]
+            if work.done or (work.asker is not None and work.asker.abandoned):
+                work.done = True
+                self._drop_first()
+                continue
+            left = len(work.rows) - work.taken
+            count = min(left, room, share)
+            if count < left <= share:
+                break  # it fits into the next call
+            waiting.popleft()
+            start = work.taken
+            work.taken += count
+            self._waiting_rows -= count
+            room -= count
+            call.append(Slice(work, start, work.taken))
+            if count < left:
+                cut.append(work)
+        waiting.extend(cut)
+        return call
+
+    def _drop_first(self) -> None:
+        work = self._waiting.popleft()
+        self._waiting_rows -= len(work.rows) - work.taken
+
+    def _finished(self, parts: list[Part]) -> None:
+        self._busy_since = None
+        if self._waiting:
+            self._flush()
+        for slices, result in parts:
+            if isinstance(result, Prediction):
+                self.last_success = monotonic()
+            first = 0
+            for one in slices:
+                if not one.work.done:
+                    self._take(one, result, first)
+                first += one.stop - one.start
+
+    def _take(self, one: Slice, result: Prediction | ModelFailed, first: int) -> None:
+        work = one.work
+        size = one.stop - one.start
+        if size == len(work.rows) or not isinstance(result, Prediction):
+            self._deliver(work, result, first)
+            return
+        work.parts.append(result.only(slice(first, first + size)))
+        if one.stop == len(work.rows):
+            self._deliver(work, Prediction.joined(work.parts), 0)
+
+    def _deliver(self, work: Work, result: Result, first: int) -> None:
+        work.done = True
+        try:
+            work.deliver(result, first)
+        except Exception:
+            # The others of the call are owed their answers all the same.
+            log.exception("an answer could not be given")
+
+    # The thread.
+
+    def _run(self) -> None:
+        self._prepare()
+        while (call := self._calls.get()) is not None:
+            parts = self._predicted(call)
+            try:
+                self._loop.call_soon_threadsafe(self._finished, parts)
+            except RuntimeError:
+                return  # the loop has ended
+
+    def _predicted(self, call: list[Slice]) -> list[Part]:
+        try:
+            return [(call, self._predict_joined(call))]
+        except ModelFailed as error:
+            if len(call) == 1:
+                return [(call, error)]
+        parts: list[Part] = []
+        for one in call:
+            try:
+                parts.append(([one], self._predict_joined([one])))
+            except ModelFailed as error:
+                parts.append(([one], error))
+        return parts
+
+    def _predict_joined(self, call: list[Slice]) -> Prediction:
+        rows = call[0].rows if len(call) == 1 else np.concatenate([one.rows for one in call])
+        began = perf_counter()
+        prediction = self._predict(rows)
+        seconds = perf_counter() - began
+        if all(one.work.counted for one in call):
+            self._count(rows, prediction, seconds)
+        else:
+            self._count_some(call, rows, prediction, seconds)
+        return prediction
+
+    def _count_some(
+        self, call: list[Slice], rows: Matrix, prediction: Prediction, seconds: float
+    ) -> None:
+        chosen = np.concatenate([np.full(one.stop - one.start, one.work.counted) for one in call])
+        if chosen.any():
+            self._count(rows[chosen], prediction.only(chosen), seconds)

@@ -1,0 +1,198 @@
+"""Everything about the one model that this container serves, put together once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from time import monotonic
+from typing import Final
+
+from trimtab.contract.artifact import Baseline, Signature
+from trimtab.contract.token import ID_BYTES, TokenWriter, check_key
+from trimtab.serving.counting.comparison import Comparison
+from trimtab.serving.counting.outcomes import GRACE_HOURS, Identity, Outcomes
+from trimtab.serving.counting.rows import CallCounters, FeatureCounters, ScoreCounters
+from trimtab.serving.counting.thread import CountingThread
+from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
+from trimtab.serving.inference.joining import Joiner, Result, Work
+from trimtab.serving.inference.outputs import Outputs
+from trimtab.serving.inference.samples import sample_rows
+from trimtab.serving.inference.validation import Inputs
+from trimtab.serving.model.artifact import Artifact, bring_artifact
+from trimtab.serving.model.base import Matrix, Model, Prediction, no_bins
+from trimtab.serving.model.load import load_model
+from trimtab.serving.settings import ServingSettings
+
+WARM_UP_ROWS: Final = (1, 1, 8)
+FRESH_SECONDS: Final = 2.0
+PROBE_SECONDS: Final = 0.8
+_IDS_DRAWN: Final = 256
+
+
+def hour_now() -> int:
+    """Return the Unix hour."""
+    return int(time.time() // 3600)
+
+
+class Loaded:
+    """What the loader thread brings: verified artifact and model."""
+
+    def __init__(self, settings: ServingSettings) -> None:
+        self.key = read_key(settings)
+        self.artifact: Artifact = bring_artifact(settings)
+        self.model: Model = load_model(self.artifact, trust_pickle=settings.trust_pickle)
+        self.outputs = Outputs(
+            self.artifact.signature, has_probabilities=self.model.has_probabilities
+        )
+        self.compared: tuple[Artifact, Model] | None = None
+        if settings.compare_uri:
+            other = bring_artifact(
+                replace(
+                    settings,
+                    artifact_uri=settings.compare_uri,
+                    artifact_digest=settings.compare_digest,
+                    artifact_format="",
+                )
+            )
+            self.compared = other, load_model(other, trust_pickle=settings.trust_pickle)
+
+
+def read_key(settings: ServingSettings) -> bytes | None:
+    """Return the token key, or nothing where no file is named; raise SettingsInvalid."""
+    file = settings.token_key_file
+    if file is None:
+        return None
+    try:
+        key = file.read_bytes()
+        check_key(key)
+    except (OSError, ValueError) as error:
+        raise SettingsInvalid(f"TRIMTAB_TOKEN_KEY_FILE: {error}") from error
+    return key
+
+
+class Served:
+    """The model with its validation, threads, counters and tokens. Made on the event loop."""
+
+    def __init__(self, loaded: Loaded, settings: ServingSettings) -> None:
+        artifact = loaded.artifact
+        self.signature: Signature = artifact.signature
+        self.baseline: Baseline = artifact.baseline
+        self.manifest = artifact.manifest
+        self.identity = Identity(
+            settings.model, settings.version, artifact.digest, artifact.baseline.digest
+        )
+        self.inputs = Inputs(
+            self.signature, settings.max_rows, keeps_whole=loaded.model.keeps_whole
+        )
+        self.outputs = loaded.outputs
+        labels = self.identity.labels
+        delay_hours = int(-(-settings.label_delay_seconds // 3600))
+        self.counting = CountingThread(
+            FeatureCounters(self.signature, self.baseline, labels),
+            ScoreCounters(
+                self.signature,
+                self.baseline,
+                labels,
+                hours_kept=delay_hours + GRACE_HOURS if loaded.key is not None else 0,
+                hour_now=hour_now,
+            ),
+            CallCounters(labels),
+            Comparison(*loaded.compared, self.signature, labels) if loaded.compared else None,
+        )
+        self.joiner = Joiner(
+            loaded.model.predict,
+            self.counting.add,
+            prepare=loaded.model.prepare_thread,
+            join_rows=settings.join_rows,
+            max_requests=settings.queue_requests,
+            max_rows=settings.queue_rows,
+            deadline_seconds=settings.deadline_seconds,
+        )
+        self.tokens: Tokens | None = None
+        self.outcomes: Outcomes | None = None
+        if loaded.key is not None:
+            self.tokens = Tokens(loaded.key, self.identity, self.signature)
+            self.outcomes = Outcomes(
+                loaded.key,
+                self.identity,
+                self.signature.classes,
+                delay_hours=delay_hours,
+                hour_now=hour_now,
+            )
+        self._hung_seconds = settings.hung_seconds
+        self._probe_row = sample_rows(self.signature, self.baseline, 1)
+
+    async def warm_up(self) -> None:
+        """Predict a few rows made from the signature; they are not counted."""
+        for count in WARM_UP_ROWS:
+            result = await self._predicted(sample_rows(self.signature, self.baseline, count))
+            if isinstance(result, Exception):
+                raise WarmUpFailed(f"the model failed on rows made from its signature: {result}")
+
+    def is_hung(self, longer_than: float | None = None) -> bool:
+        """Whether the prediction thread has not come back for long."""
+        return self.joiner.busy_seconds() > (longer_than or self._hung_seconds)
+
+    async def exercise(self) -> str:
+        """Send a row through the prediction thread; return what is wrong, or nothing."""
+        if self.is_hung():
+            return f"the model has not answered for {self.joiner.busy_seconds():.0f} s"
+        if monotonic() - self.joiner.last_success < FRESH_SECONDS:
+            return ""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                result = await self._predicted(self._probe_row)
+        except TimeoutError:
+            return ""  # busy with a long call, which is_hung judges
+        return str(result) if isinstance(result, ModelFailed) else ""
+
+    async def _predicted(self, rows: Matrix) -> Prediction | Exception:
+        future: asyncio.Future[Prediction | Exception] = asyncio.get_running_loop().create_future()
+
+        def deliver(result: Result, _first: int) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        if not self.joiner.submit(Work(rows, deliver, counted=False)):
+            return TimeoutError("the queue is full")
+        return await future
+
+    def stop(self) -> None:
+        """Let the threads end."""
+        self.joiner.stop()
+        self.counting.stop()
+
+
+class Tokens:
+    """Makes the label token of an answer."""
+
+    def __init__(self, key: bytes, identity: Identity, signature: Signature) -> None:
+        self._writer = TokenWriter(
+            key,
+            digest=identity.digest,
+            baseline=identity.baseline,
+            model=identity.model,
+            version=identity.version,
+            classes=signature.classes,
+        )
+        self._ids = b""
+
+    def of(self, prediction: Prediction, rows: slice) -> str:
+        """Return the token of `rows` of a prediction."""
+        id = self._next_id()
+        if prediction.predicted is None:
+            values = [] if prediction.values is None else prediction.values[rows].tolist()
+            return self._writer.values(values, hour=hour_now(), id=id)
+        bins = no_bins(rows.stop - rows.start)
+        if prediction.bins is not None:
+            bins = prediction.bins[rows].tobytes()
+        indices = prediction.predicted[rows].tolist()
+        return self._writer.classes(indices, bins, hour=hour_now(), id=id)
+
+    def _next_id(self) -> bytes:
+        if not self._ids:
+            self._ids = os.urandom(ID_BYTES * _IDS_DRAWN)
+        id, self._ids = self._ids[:ID_BYTES], self._ids[ID_BYTES:]
+        return id

@@ -1,0 +1,152 @@
+"""The model behind one call: matrix in, prediction out, whatever library made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.contract.artifact import Baseline, Signature
+from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
+from trimtab.serving.errors import ModelFailed
+from trimtab.serving.model.calibration import Floats, calibrated
+
+Matrix = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Answers for n rows.
+
+    Classification: `predicted` (n,) indices into the signature's classes; with probabilities
+    also `probabilities` and `calibrated` (n, K), `bins` (n,) of the predicted class's calibrated
+    probability, and `score` (n,): probability of the second class if K is 2, else the largest.
+    Regression: `values` (n,), which is `score`, too; with several targets `targets` (n, T) as
+    well, of which `values` is the first.
+    """
+
+    predicted: NDArray[np.intp] | None = None
+    values: Floats | None = None
+    probabilities: Floats | None = None
+    calibrated: Floats | None = None
+    bins: NDArray[np.uint8] | None = None
+    score: Floats | None = None
+    targets: Floats | None = None
+
+    def only(self, chosen: NDArray[np.bool_] | slice) -> Prediction:
+        """Return the prediction of the chosen rows."""
+        return Prediction(
+            *(None if (part := getattr(self, name)) is None else part[chosen] for name in _PARTS)
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Prediction]) -> Prediction:
+        """Return the prediction of the rows of all parts, in their order."""
+        return Prediction(
+            *(
+                None
+                if getattr(parts[0], name) is None
+                else np.concatenate([getattr(part, name) for part in parts])
+                for name in _PARTS
+            )
+        )
+
+
+_PARTS = ("predicted", "values", "probabilities", "calibrated", "bins", "score", "targets")
+
+
+class Estimator(Protocol):
+    """What a library's model has to give; rows are (n, columns of the signature)."""
+
+    has_probabilities: bool
+    """Of a classifier."""
+    keeps_whole: bool
+    """Whether INT64 beside other numbers has to reach it exact, not as doubles."""
+
+    def prepare_thread(self) -> None:
+        """Set what holds for the calling thread only."""
+
+    def values(self, rows: Matrix) -> Floats:
+        """Return the values of a regression, (n,) or (n, T)."""
+
+    def chosen(self, rows: Matrix) -> NDArray[np.intp]:
+        """Return indices of classes (n,)."""
+
+    def probable(self, rows: Matrix) -> tuple[Floats, NDArray[np.intp] | None]:
+        """Return probabilities (n, K), and the classes if they are not those of the largest."""
+
+
+class Model:
+    """A loaded estimator with the signature's view of its answers."""
+
+    def __init__(self, estimator: Estimator, signature: Signature, baseline: Baseline) -> None:
+        self._estimator = estimator
+        self._calibration = baseline.calibration
+        self._is_classifier = signature.task == "classification"
+        self._classes = len(signature.classes)
+        self._targets = sum(prod(tensor.shape) for tensor in signature.outputs)
+        self.has_probabilities = self._is_classifier and estimator.has_probabilities
+        self.keeps_whole = estimator.keeps_whole
+        self.prepare_thread = estimator.prepare_thread
+
+    def predict(self, rows: Matrix) -> Prediction:
+        """Return the answers for `rows` (n, features); raise ModelFailed."""
+        try:
+            if not self._is_classifier:
+                return self._regression(rows)
+            if self.has_probabilities:
+                return self._probable(rows)
+            return Prediction(predicted=self._estimator.chosen(rows))
+        except ModelFailed:
+            raise
+        except Exception as error:
+            # A model may raise anything; it is its own 500 and must not end the thread.
+            raise ModelFailed(f"{type(error).__name__}: {error}") from error
+
+    def _regression(self, rows: Matrix) -> Prediction:
+        targets = self._estimator.values(rows)
+        if self._targets == 1:
+            values = targets.reshape(-1)
+            _check(values, (len(rows),))
+            return Prediction(values=values, score=values)
+        _check(targets, (len(rows), self._targets))
+        values = targets[:, 0]
+        return Prediction(values=values, score=values, targets=targets)
+
+    def _probable(self, rows: Matrix) -> Prediction:
+        raw, predicted = self._estimator.probable(rows)
+        _check(raw, (len(rows), self._classes))
+        if predicted is None:
+            predicted = raw.argmax(axis=1)
+        mapped = calibrated(raw, self._calibration)
+        sure = mapped[np.arange(len(rows)), predicted]
+        return Prediction(
+            predicted=predicted,
+            probabilities=raw,
+            calibrated=mapped,
+            bins=np.minimum(sure * PROBABILITY_BINS, PROBABILITY_BINS - 1).astype(np.uint8),
+            score=raw[:, 1] if self._classes == 2 else raw.max(axis=1),
+        )
+
+
+def no_bins(rows: int) -> bytes:
+    """Return the bins of a model without probabilities."""
+    return bytes([NO_BIN]) * rows
+
+
+def _check(answers: Floats, shape: tuple[int, ...]) -> None:
+    if answers.shape != shape:
+        raise ModelFailed(f"the model answered with shape {answers.shape}, {shape} was expected")
+    if not np.isfinite(answers).all():
+        raise ModelFailed("the model answered with a value that is not finite")
+
+
+def feature_names(name: str, shape: list[int]) -> list[str]:
+    """Return `x` for a scalar input, `x[0]`, `x[1]`, ... for a longer one (row-major)."""
+    if not shape:
+        return [name]
+    return [f"{name}[{index}]" for index in range(int(np.prod(shape)))]

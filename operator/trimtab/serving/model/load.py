@@ -1,0 +1,34 @@
+"""The model of a verified artifact, loaded by the module of its format."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final, Protocol, cast
+
+from trimtab.serving.errors import ArtifactRefused
+from trimtab.serving.model.artifact import Artifact
+from trimtab.serving.model.base import Estimator, Model
+
+FORMATS: Final = {
+    "sklearn": "trimtab.serving.model.sklearn",
+    "onnx": "trimtab.serving.model.onnx",
+}
+"""The module of each format; imported where an artifact has it, since libraries are large."""
+
+
+class Format(Protocol):
+    """What the module of a format gives."""
+
+    def load(self, artifact: Artifact, *, trust_pickle: bool) -> Estimator:
+        """Load a verified file; raise ArtifactRefused with the reason in words."""
+
+
+def load_model(artifact: Artifact, *, trust_pickle: bool) -> Model:
+    """Return the model of `artifact`; raise ArtifactRefused with the reason in words."""
+    wanted = artifact.manifest.format
+    if wanted not in FORMATS:
+        served = " and ".join(FORMATS)
+        raise ArtifactRefused("FormatUnknown", f"this image serves {served} models, not {wanted}")
+    module = cast("Format", importlib.import_module(FORMATS[wanted]))
+    estimator = module.load(artifact, trust_pickle=trust_pickle)
+    return Model(estimator, artifact.signature, artifact.baseline)

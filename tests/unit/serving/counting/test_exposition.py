@@ -1,0 +1,36 @@
+"""The page of metrics: Prometheus text or OpenMetrics, each series with its identity."""
+
+from __future__ import annotations
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as plain
+from tests.unit.serving.loopback import serving, vector
+from tests.unit.serving.stored import Stored
+
+from trimtab.serving.settings import ServingSettings
+
+
+async def test_pages_parse_in_both_formats(settings: ServingSettings, binary: Stored) -> None:
+    async with serving(settings) as client:
+        await client.infer(vector(binary.rows[:5]))
+        text = await client.back.get("/metrics")
+        modern = await client.back.get(
+            "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}
+        )
+    assert text.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    identity = {
+        "model": "digits",
+        "version": "v1",
+        "digest": binary.digest,
+        "baseline": binary.baseline.digest,
+    }
+    for families in (list(plain(text.text)), list(openmetrics(modern.text))):
+        names = {sample.name for family in families for sample in family.samples}
+        assert "trimtab_requests_total" in names
+        assert "trimtab_model_info" in names
+        assert "process_start_time_seconds" in names
+        for family in families:
+            for sample in family.samples:
+                if sample.name != "process_start_time_seconds":
+                    assert identity.items() <= sample.labels.items(), sample.name

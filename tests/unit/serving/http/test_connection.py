@@ -1,0 +1,187 @@
+"""Connections: order, bounds, age and ends, over raw sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+from tests.unit.serving.http.wire import PAGE, Wire, infer
+from tests.unit.serving.loopback import serving, until
+from tests.unit.serving.stored import Stored
+
+from trimtab.serving.settings import ServingSettings
+
+
+async def test_pipelined_requests_are_answered_in_order(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        wanted = [1, 0, 2, 0, 3] * 20
+        await wire.send(b"".join(infer(binary, rows) if rows else PAGE for rows in wanted))
+        for rows in wanted:
+            status, _, body = await wire.answer()
+            assert status == 200
+            content = json.loads(body)
+            assert (
+                content == {"live": True} if not rows else content["outputs"][0]["shape"] == [rows]
+            )
+
+
+async def test_head_is_answered_as_get_without_the_body(settings: ServingSettings) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        await wire.send(PAGE.replace(b"GET", b"HEAD") + PAGE)
+        async with asyncio.timeout(20):
+            bare = await wire.reader.readuntil(b"\r\n\r\n")
+            whole = await wire.reader.readuntil(b"\r\n\r\n")
+            body = await wire.reader.readexactly(len(b'{"live":true}'))
+    assert bare == whole
+    assert body == b'{"live":true}'
+
+
+async def test_a_request_may_come_byte_by_byte_and_in_chunks(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        await wire.send(*(bytes([byte]) for byte in infer(binary)))
+        assert (await wire.answer())[0] == 200
+        body = infer(binary).partition(b"\r\n\r\n")[2]
+        chunks = b"".join(
+            b"%x\r\n%b\r\n" % (len(body[i : i + 50]), body[i : i + 50])
+            for i in range(0, len(body), 50)
+        )
+        await wire.send(
+            b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\n"
+            b"transfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+        )
+        assert (await wire.answer())[0] == 200
+
+
+async def test_expect_continue_is_answered(settings: ServingSettings, binary: Stored) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        head, _, body = infer(binary, extra=b"expect: 100-continue\r\n").partition(b"\r\n\r\n")
+        await wire.send(head + b"\r\n\r\n")
+        assert await wire.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await wire.send(body)
+        assert (await wire.answer())[0] == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+async def test_a_body_that_is_too_long_is_refused_while_it_is_sent(
+    settings: ServingSettings, chunked: bool
+) -> None:
+    async with serving(replace(settings, max_body_bytes=1000)) as client:
+        wire = await Wire.to(client)
+        framing = b"transfer-encoding: chunked" if chunked else b"content-length: 5000000"
+        head = b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\n" + framing + b"\r\n\r\n"
+        part = b"2710\r\n" + b"x" * 10_000 + b"\r\n" if chunked else b"x" * 10_000
+        await wire.send(head, *([part] * 100))
+        status, headers, body = await wire.answer()
+        assert (status, headers["connection"]) == (413, "close")
+        assert "1000 bytes" in json.loads(body)["error"]
+        wire.writer.close()
+        counted = await client.metrics()
+    assert counted["trimtab_requests_total{code=413}"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nhost: a\r\nbad header\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET /" + b"x" * 70_000, 431),
+        (b"GET /v2 HTTP/1.1\r\n" + b"a: " + b"x" * 700_000, 431),
+        (b"POST /v2/models/digits/infer HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+    ],
+    ids=["text", "length", "header", "tls", "url", "long_header", "chunk"],
+)
+async def test_what_is_not_http_is_refused(
+    settings: ServingSettings, sent: bytes, status: int
+) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        await wire.send(sent)
+        got, headers, body = await wire.answer()
+        assert (got, headers["connection"]) == (status, "close")
+        assert "error" in json.loads(body)
+        assert await wire.ended()
+        assert (await client.front.get("/v2")).status_code == 200
+
+
+async def test_old_http_and_close_are_respected(settings: ServingSettings) -> None:
+    async with serving(settings) as client:
+        for head in (b"HTTP/1.0\r\n", b"HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"):
+            wire = await Wire.to(client)
+            await wire.send(b"GET /v2 " + head + b"\r\n")
+            status, headers, _ = await wire.answer()
+            assert (status, headers["connection"]) == (200, "close")
+            assert await wire.ended()
+        wire = await Wire.to(client)
+        await wire.send(
+            b"GET /v2 HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+        )
+        assert (await wire.answer())[0] == 200
+        await wire.send(PAGE)
+        assert (await wire.answer())[0] == 200
+
+
+async def test_half_closed_clients_get_their_answer(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        wire.writer.write(infer(binary))
+        wire.writer.write_eof()
+        assert (await wire.answer())[0] == 200
+        assert await wire.ended()
+
+
+async def test_an_old_connection_is_closed_with_an_answer(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(replace(settings, connection_seconds=0.05)) as client:
+        wire = await Wire.to(client)
+        async with asyncio.timeout(20):
+            while True:
+                await wire.send(infer(binary))
+                status, headers, _ = await wire.answer()
+                assert status == 200
+                if "connection" in headers:
+                    break
+        assert headers["connection"] == "close"
+        assert await wire.ended()
+
+
+async def test_an_old_idle_connection_is_closed(settings: ServingSettings) -> None:
+    young = replace(settings, connection_seconds=0.01, idle_seconds=0.01)
+    async with serving(young) as client:
+        wire = await Wire.to(client)
+        assert await wire.ended()
+
+
+async def test_a_request_that_never_ends_is_refused(settings: ServingSettings) -> None:
+    async with serving(replace(settings, receive_seconds=0.05)) as client:
+        wire = await Wire.to(client)
+        head = b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
+        await wire.send(head + b"{")
+        status, headers, _ = await wire.answer()
+        assert (status, headers["connection"]) == (408, "close")
+
+
+async def test_connections_are_bounded(settings: ServingSettings) -> None:
+    async with serving(replace(settings, max_connections=2)) as client:
+        wires = [await Wire.to(client) for _ in range(2)]
+        await until(lambda: client.server.front.connections == 2)
+        third = await Wire.to(client)
+        status, headers, _ = await third.answer()
+        assert (status, headers["retry-after"]) == (503, "1")
+        for wire in wires:
+            await wire.send(PAGE)
+            assert (await wire.answer())[0] == 200
