@@ -23,12 +23,13 @@ import kopf
 
 from trimtab.api.resource import Resource
 from trimtab.cluster.kubernetes_api import KubernetesCluster
-from trimtab.cluster.port import DEPLOYMENTS, Cluster, Key
+from trimtab.cluster.port import Cluster
 from trimtab.handlers.environment import Environment
 from trimtab.handlers.events import kopf_registry, kopf_settings
 from trimtab.handlers.http import application, serve
 from trimtab.handlers.parts import Parts
 from trimtab.reconcile.checkpoints import Checkpoints
+from trimtab.reconcile.kinds.names import deployment_key
 from trimtab.reconcile.machine.cache import Cache
 from trimtab.reconcile.machine.engine import Engine, Reconciler
 from trimtab.reconcile.machine.health import Health
@@ -76,8 +77,7 @@ def build_operator(
     )
 
     def on_sample(key: str) -> None:
-        namespace, _, name = key.partition("/")
-        queue.add(Key(DEPLOYMENTS, namespace, name))
+        queue.add(deployment_key(key))
 
     settings = environment.settings
     credentials = settings.store_credentials

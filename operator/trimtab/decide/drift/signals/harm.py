@@ -76,8 +76,9 @@ def bound_of(signal: Signal, score: float | None) -> float | None:
     if score is None:
         return None
     if isinstance(given, Ceiling):
-        return score * (1 + (given.rise_by or 0.0)) if score > 0 else None
-    return max(0.0, score - (given.drop_by or 0.0))
+        return score * (1 + (given.rise_by or 0.0)) if 0 < score < math.inf else None
+    # An accuracy that somebody states as 97.4 is nothing that a floor can be counted from.
+    return max(0.0, score - (given.drop_by or 0.0)) if 0 <= score <= 1 else None
 
 
 def standard_of(signal: Signal, watched: WatchedDeployment) -> Standard | None:
@@ -149,11 +150,15 @@ def no_standard(signal: Signal) -> Finding:
     """Say that a drop cannot be counted from nothing, and what to do."""
     metric = metric_of(signal)
     of_class = f", slice {class_slice(signal.class_)!r}" if signal.class_ else ""
-    bound = "ceiling.limit" if signal.ceiling is not None else "floor.limit"
+    bound, unit = (
+        ("ceiling.limit", "above 0")
+        if signal.ceiling is not None
+        else ("floor.limit", "a share from 0 to 1")
+    )
     return Finding(
         "NoData",
         f"NoSeries: no {metric} is known of any promoted version; state it in "
-        f"spec.evaluation of the ModelVersion (metric {metric}{of_class}), or use {bound}",
+        f"spec.evaluation of the ModelVersion (metric {metric}{of_class}, {unit}), or use {bound}",
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.decide.drift.policies import QUALITY
 
 from trimtab.api.drift_policy import Signal
-from trimtab.decide.drift.signals.harm import standard_of
+from trimtab.decide.drift.signals.harm import no_standard, standard_of
 from trimtab.decide.drift.snapshot import WatchedDeployment
 
 WATCHED = WatchedDeployment(
@@ -53,3 +53,11 @@ def test_ceiling(ceiling: dict[str, Any], expected: float) -> None:
 def test_a_drop_from_nothing_is_no_floor() -> None:
     signal = Signal.model_validate(QUALITY)
     assert standard_of(signal, WatchedDeployment("digits", "digits")) is None
+
+
+@pytest.mark.parametrize("score", [97.4, -0.1, float("nan"), float("inf")])
+def test_a_score_that_is_no_share_is_no_reference_and_says_so(score: float) -> None:
+    signal = Signal.model_validate(QUALITY)
+    watched = WatchedDeployment("digits", "digits", best_scores={"quality": score})
+    assert standard_of(signal, watched) is None
+    assert "a share from 0 to 1" in no_standard(signal).message
