@@ -99,6 +99,11 @@ class Engine(Model):
 
     job: JobEngine = Field(description="Run it as a batch/v1 Job.")
 
+    @property
+    def name(self) -> str:
+        """The field that is set: the name of the engine."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
 
 class Data(Model):
     """Which rows to learn from."""

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 from trimtab.api.kinds import KINDS
+from trimtab.build.engines import ENGINES
+from trimtab.generate.access import engine_rules_text
 from trimtab.generate.chart_page import chart_page
 from trimtab.generate.commands_page import commands_page
 from trimtab.generate.conditions_page import conditions_page, runbook_page
@@ -13,6 +15,7 @@ from trimtab.generate.fields_page import fields_page
 
 CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
 VALUES = Path("charts/trimtab/values.yaml")
+ENGINE_RULES = Path("charts/trimtab/templates/_engine_rules.tpl")
 
 
 def generated_files(root: Path) -> dict[Path, str]:
@@ -30,6 +33,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         docs / "reference/commands.md": commands_page(),
         docs / "reference/chart.md": chart_page((root / VALUES).read_text(encoding="utf-8")),
         docs / "runbook.md": runbook_page(),
+        ENGINE_RULES: engine_rules_text(ENGINES.values()),
     }
 
 

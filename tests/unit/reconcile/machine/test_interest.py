@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trimtab.api.resource import Resource
 from trimtab.cluster.port import (
     DEPLOYMENTS,
     DRIFT_POLICIES,
@@ -10,7 +11,6 @@ from trimtab.cluster.port import (
     RETRAIN_JOBS,
     Json,
     Key,
-    Resource,
 )
 from trimtab.reconcile.machine.cache import Cache, Change
 from trimtab.reconcile.machine.interest import interested, interested_in_own_write
