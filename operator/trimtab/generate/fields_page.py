@@ -2,7 +2,7 @@
 
 from trimtab.api.kinds import KINDS, KindInfo
 from trimtab.api.meta import API_VERSION
-from trimtab.generate.schema import Schema, fields_of, structural_schema
+from trimtab.api.schema import Schema, fields_of, structural_schema
 
 
 def fields_page() -> str:

@@ -13,8 +13,8 @@ from tests.pages.blocks import ROOT, VALUES_MARK, Block, of_language
 
 from trimtab.api.kinds import KINDS
 from trimtab.api.meta import API_VERSION
+from trimtab.api.schema import structural_schema
 from trimtab.cli.main import main
-from trimtab.generate.schema import structural_schema
 
 MODELS = {info.kind: info for info in KINDS}
 YAML = of_language("yaml")

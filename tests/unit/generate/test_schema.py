@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from trimtab.api.fields import Duration, Model, Share, rule, with_rules
 from trimtab.api.kinds import KINDS, KindInfo
+from trimtab.api.schema import fields_of, structural_schema, unbounded
 from trimtab.generate.__main__ import (
     VALUES,
     differing_files,
@@ -19,7 +20,6 @@ from trimtab.generate.__main__ import (
     write_files,
 )
 from trimtab.generate.crds import build_crd, crd_text
-from trimtab.generate.schema import fields_of, structural_schema, unbounded
 
 ROOT = Path(__file__).parents[3]
 KIND_IDS = [info.kind for info in KINDS]

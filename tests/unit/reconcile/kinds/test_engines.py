@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import Field
@@ -31,6 +32,8 @@ from trimtab.reconcile.kinds import retrain_job as reconciler
 from trimtab.reconcile.machine.watched import watched, written
 from trimtab.simulation.cluster import SimulatedCluster
 from trimtab.simulation.harness import Harness
+
+ROOT = Path(__file__).parents[4]
 
 # --- what a new engine brings: its field, its builder, its view ---------------------------------
 
@@ -200,7 +203,7 @@ def test_it_is_watched_where_it_is_labelled_as_ours() -> None:
 
 
 def test_the_chart_grants_what_it_needs() -> None:
-    header, *rules = generated_files()[ENGINE_RULES].splitlines()
+    header, *rules = generated_files(ROOT)[ENGINE_RULES].splitlines()
     assert "Do not edit." in header
     assert rules == [
         '{{- define "trimtab.engineRules" -}}',
