@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
-.PHONY: help setup develop lock format lint unit test e2e generate verify demo demo-clean images \
+.PHONY: help setup develop lock format lint unit test e2e generate verify docs \
+  demo demo-clean images \
   cluster-up cluster-down cluster-kubectl bench-operator bench-statistics bench-serving clients
 
 help: ## list the verbs
@@ -43,6 +44,9 @@ unit: develop ## the rings without a cluster: pure, reconcile, wiring
 	HELM=$$($(CLUSTER) helm) $(BIN)/pytest -n auto --dist worksteal \
 	  tests/unit tests/corpus tests/wiring
 
+docs: develop ## build the pages into .site; a dead link or a missing anchor is an error
+	$(BIN)/mkdocs build --strict --clean
+
 generate: develop ## write CRDs, reference pages and manifests/install.yaml from their sources
 	$(BIN)/python -m trimtab.generate
 	HELM=$$($(CLUSTER) helm) manifests/render
@@ -66,7 +70,7 @@ images: cluster-up ## build the images and hand them to the cluster
 e2e: develop images ## the ring on a real cluster
 	$(CLUSTER) run -- $(BIN)/pytest tests/e2e
 
-test: develop lint images verify unit e2e ## everything, from nothing
+test: develop lint docs images verify unit e2e ## everything, from nothing
 
 demo: develop images ## play the quick start on a real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.kit.operator_process import OperatorProcess
 from tests.e2e.kit.release import install, kubectl
 
-NAMESPACES = ["e2e-rollouts", "e2e-loop"]
+NAMESPACES = ["e2e-rollouts", "e2e-loop", "e2e-docs"]
 LAST = "test_uninstall"
 """Takes the release away for a while: played when everybody else is done."""
 

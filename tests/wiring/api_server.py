@@ -15,15 +15,17 @@ from typing import Any
 
 from aiohttp import web
 
+from trimtab.api.resource import Resource
 from trimtab.cluster.events import EVENTS, MERGE
 from trimtab.cluster.lease import LEASES
-from trimtab.cluster.port import SECRETS, WATCHED, Json, Key, Resource
+from trimtab.cluster.port import Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater
+from trimtab.reconcile.machine.watched import written
 from trimtab.simulation.apply import merge_patch
 from trimtab.simulation.cluster import EventType, SimulatedCluster
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
-SERVED = (*WATCHED, SECRETS, EVENTS, LEASES, NAMESPACES)
+SERVED = (*written(), EVENTS, LEASES, NAMESPACES)
 VERBS = ["get", "list", "watch", "create", "patch", "delete"]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from tests.unit.simulation.objects import (
@@ -20,6 +21,7 @@ from trimtab.cluster.kubernetes_api import KubernetesCluster
 from trimtab.cluster.port import PODS, SERVICES, WORKLOADS
 from trimtab.cluster.transport import connect
 from trimtab.errors import Conflict, Refused, RetryLater, Unavailable
+from trimtab.reconcile.machine.watched import written
 
 
 class Clock:
@@ -34,9 +36,13 @@ def clock() -> Clock:
     return Clock()
 
 
+async def connected(**options: Any) -> KubernetesCluster:
+    return KubernetesCluster(await connect(), written=written(), **options)
+
+
 @pytest.fixture
 async def cluster(api_server: ApiServer, clock: Clock) -> AsyncIterator[KubernetesCluster]:
-    made = KubernetesCluster(await connect(), lease_namespace="ops", instance="pod-a", clock=clock)
+    made = await connected(lease_namespace="ops", instance="pod-a", clock=clock)
     yield made
     await made.close()
 
@@ -44,7 +50,7 @@ async def cluster(api_server: ApiServer, clock: Clock) -> AsyncIterator[Kubernet
 @pytest.fixture
 async def next_cluster(api_server: ApiServer, clock: Clock) -> AsyncIterator[KubernetesCluster]:
     """The next process of the operator: it remembers nothing."""
-    made = KubernetesCluster(await connect(), lease_namespace="ops", instance="pod-b", clock=clock)
+    made = await connected(lease_namespace="ops", instance="pod-b", clock=clock)
     yield made
     await made.close()
 
@@ -133,7 +139,7 @@ async def test_children_of_others_are_not_asked_for(
 
 async def test_each_watched_namespace_is_listed(api_server: ApiServer) -> None:
     api_server.cluster.user_apply(workload(labels=LABELS))
-    narrow = KubernetesCluster(await connect(), namespaces=["shop", "other"])
+    narrow = await connected(namespaces=["shop", "other"])
     assert len(await narrow.list(WORKLOADS)) == 1
     paths = [request.split("?")[0] for request in api_server.requests]
     assert paths == [
@@ -272,7 +278,7 @@ class TestLease:
         self, api_server: ApiServer, cluster: KubernetesCluster, clock: Clock
     ) -> None:
         assert await self.hold(cluster, "a")
-        other = KubernetesCluster(await connect(), lease_namespace="ops", clock=clock)
+        other = await connected(lease_namespace="ops", clock=clock)
         assert not await self.hold(other, "b")
         clock.seconds = 9
         assert await self.hold(cluster, "a")
@@ -288,7 +294,7 @@ class TestLease:
         self, api_server: ApiServer, cluster: KubernetesCluster
     ) -> None:
         assert await self.hold(cluster, "a")
-        again = KubernetesCluster(await connect(), lease_namespace="ops")
+        again = await connected(lease_namespace="ops")
         assert await self.hold(again, "a")
         await again.close()
 
@@ -297,7 +303,7 @@ class TestLease:
     ) -> None:
         assert await self.hold(cluster, "a")
         await cluster.release_lease(name="trimtab", identity="a")
-        other = KubernetesCluster(await connect(), lease_namespace="ops")
+        other = await connected(lease_namespace="ops")
         assert await self.hold(other, "b")
         await other.close()
 

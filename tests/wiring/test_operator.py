@@ -18,7 +18,8 @@ from tests.unit.reconcile.machine.engines import SETTINGS, reached
 from tests.unit.simulation.objects import DEPLOYMENT, deployment, workload
 from tests.wiring.api_server import ApiServer
 
-from trimtab.cluster.port import DRIFT_POLICIES, OWN_KINDS, PODS, WORKLOADS, Json, Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import DRIFT_POLICIES, OWN_KINDS, PODS, WORKLOADS, Json, Key
 from trimtab.handlers.environment import Environment
 from trimtab.handlers.operator import run_operator
 from trimtab.reconcile.machine.engine import Reconciler

@@ -23,9 +23,7 @@ own kinds, only of their status. It cannot read a Secret.
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
-- apiGroups: [batch]
-  resources: [jobs]
-  verbs: [get, list, watch, create]
+{{ include "trimtab.engineRules" . }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]

@@ -77,7 +77,7 @@ class Scrape(Model):
     """The operator reads the pods itself."""
 
     interval: Interval = Field(
-        default=timedelta(seconds=5), description="Time between two looks, at least 1s."
+        default=timedelta(seconds=5), description="Time between two scrapes, at least 1s."
     )
 
 
@@ -87,21 +87,21 @@ class Prometheus(Model):
     url: str = Field(
         max_length=500,
         pattern=r"^https?://[^/@?#\s]+(/[^@?#\s]*)?$",
-        description="Of its query API, without /api/v1, such as http://prometheus.monitoring:9090.",
+        description="URL of its query API, without /api/v1, such as http://prometheus.monitoring:9090.",
     )
     interval: Interval = Field(
         default=timedelta(seconds=15),
-        description="Time between two looks; not shorter than its own between two scrapes.",
+        description="Time between two queries; not shorter than its own scrape interval.",
     )
     secret_name: ObjectName | None = Field(
         default=None,
-        description="Credentials: a Secret that the chart mounts (prometheus.secrets), with url, "
+        description="Secret with credentials, one of the chart's value prometheus.secrets: url, "
         "and token or username and password, and ca.crt and orgId if needed.",
     )
     labels: dict[str, Annotated[str, Field(max_length=256)]] = Field(
         default_factory=dict,
         max_length=16,
-        description="Labels of the series beside namespace and pod, to choose one of two scrapes.",
+        description="Further labels of the series, if two scrape jobs record the same pods.",
     )
 
 
@@ -117,7 +117,7 @@ class Metrics(Model):
     )
 
     scrape: Scrape | None = Field(
-        default=None, description="The operator reads the pods itself; the default, each 5s."
+        default=None, description="The operator scrapes the pods itself; this is the default."
     )
     prometheus: Prometheus | None = Field(
         default=None, description="A Prometheus, Thanos or Mimir that scrapes the pods."

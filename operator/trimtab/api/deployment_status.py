@@ -169,10 +169,10 @@ class GuardStatus(Model):
     )
     detectors: AnyObject = Field(default_factory=dict, description="State of the change detector.")
     origins: Origins = Field(
-        default_factory=list, description="Counter values of each process at the last look."
+        default_factory=list, description="Counter values of each process when the watch started."
     )
     breached: ShortText | None = Field(
-        default=None, description="Gate that was breached, with its figures."
+        default=None, description="What was breached, with the figures."
     )
     breach_reason: ShortText | None = Field(
         default=None,
@@ -197,7 +197,7 @@ class DeploymentSummary(Model):
     candidate: ShortText = Field(default="", description="Version that is being tried.")
     step: ShortText = Field(default="", description="Step and weight, such as 2/3 50%.")
     ready: ShortText = Field(default="", description="Ready pods of stable, such as 3/3.")
-    reason: ShortText = Field(default="", description="Why it stands where it stands.")
+    reason: ShortText = Field(default="", description="The reason that matters most.")
 
 
 class DeploymentStatus(Status):
@@ -210,8 +210,8 @@ class DeploymentStatus(Status):
     summary: DeploymentSummary = Field(
         default_factory=DeploymentSummary, description="Strings for the columns."
     )
-    replicas: int = Field(default=0, ge=0, description="Pods that there are; read by scale.")
-    selector: Text = Field(default="", description="Label selector of the pods; read by scale.")
+    replicas: int = Field(default=0, ge=0, description="Pods of stable; read by scale.")
+    selector: Text = Field(default="", description="Label selector of these pods; read by scale.")
     url: Text = Field(default="", description="Where requests go.")
     stable: Tried | None = Field(default=None, description="What serves users now.")
     candidate: Tried | None = Field(default=None, description="What is being tried.")

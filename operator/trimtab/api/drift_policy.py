@@ -75,7 +75,7 @@ class FalseAlarms(Model):
 
 
 class Floor(Model):
-    """The quality below which harm is done: a drop from a reference, or a number."""
+    """The quality below which a model does harm: a drop from a reference, or a number."""
 
     model_config = with_rules(
         rule(
@@ -90,7 +90,7 @@ class Floor(Model):
     from_: Literal["best", "stable"] = Field(
         default="best",
         alias="from",
-        description="best: the best promoted version of the line. stable: the one serving.",
+        description="best: the best promoted version of the line. stable: the version that serves.",
     )
     limit: Share | None = Field(
         default=None, description="Value below which the metric must not fall, such as 90%."
@@ -106,7 +106,7 @@ class Floor(Model):
 
 
 class Ceiling(Model):
-    """The error of a regression above which harm is done: a rise over a reference, or a number."""
+    """The error of a regression above which it does harm: a rise over a reference, or a number."""
 
     model_config = with_rules(
         rule(
@@ -124,13 +124,13 @@ class Ceiling(Model):
     from_: Literal["best", "stable"] = Field(
         default="best",
         alias="from",
-        description="best: the best promoted version of the line. stable: the one serving.",
+        description="best: the best promoted version of the line. stable: the version that serves.",
     )
     limit: float | None = Field(
         default=None,
         gt=0,
         le=1e300,
-        description="Error that must not be passed, in units of the target.",
+        description="Largest error allowed, in units of the target.",
     )
 
     @model_validator(mode="after")
@@ -219,7 +219,11 @@ class Signal(Model):
         "labels. outcomes: measured on labels. data: broken values."
     )
     tolerance: float | None = Field(
-        default=None, ge=0, le=10, description="PSI below this is nobody's business; default 0.02."
+        default=None,
+        ge=0,
+        le=10,
+        description="For inputs and predictions: a shift of at most this PSI is ignored; "
+        "default 0.02.",
     )
     metric: MetricName | None = Field(
         default=None,
@@ -230,26 +234,31 @@ class Signal(Model):
         default=None,
         alias="class",
         min_length=1,
-        description="Class that precision, recall or f1 is of; default: the mean over classes.",
+        description="Class for precision, recall or f1; default: the mean over classes.",
     )
     floor: Floor | None = Field(
-        default=None, description="Of quality and outcomes: below it, harm is done."
+        default=None,
+        description="For quality and outcomes: the metric must not fall below it.",
     )
     ceiling: Ceiling | None = Field(
         default=None,
-        description="Of quality and outcomes with mae or rmse: above it, harm is done.",
+        description="For quality and outcomes with mae or rmse: the error must not rise above it.",
     )
     label_delay: Duration | None = Field(
-        default=None, description="A window of outcomes is judged after it; default 0."
+        default=None,
+        description="For outcomes: how long labels take; a window is judged that much later. "
+        "Default 0.",
     )
     missing: Share | None = Field(
-        default=None, description="Of data: share of missing values that is accepted."
+        default=None, description="For data: accepted share of missing values."
     )
     unseen: Share | None = Field(
-        default=None, description="Of data: share of unseen categories that is accepted."
+        default=None,
+        description="For data: accepted share of categories that the training never saw.",
     )
     out_of_range: Share | None = Field(
-        default=None, description="Of data: share of values out of range that is accepted."
+        default=None,
+        description="For data: accepted share of values outside the range of the signature.",
     )
 
     @model_validator(mode="after")
@@ -286,7 +295,9 @@ class Action(Model):
         ),
     )
 
-    signal: SignalKind = Field(description="Kind of signal that it answers; the first match wins.")
+    signal: SignalKind = Field(
+        description="Kind of signal that it answers. Of several, the first match wins."
+    )
     do: Annotated[
         list[Literal["notify", "retrain", "rollback", "pause"]],
         Field(min_length=1, max_length=4, json_schema_extra=SET_LIST),
@@ -316,7 +327,8 @@ class RetrainData(Model):
 
     uri: DataUri = Field(description="Folder or file of the rows: s3, gs, az, https or pvc.")
     since: Literal["window", "all"] = Field(
-        default="window", description="window: rows from the start of the window that fired."
+        default="window",
+        description="window: rows from the start of the window that fired. all: every row.",
     )
     secret_name: ObjectName = Field(
         default="trimtab-artifacts",
@@ -328,7 +340,7 @@ class RetrainTemplate(Model):
     """The RetrainJob that is made for a cause."""
 
     engine: Engine = Field(description="What runs the training.")
-    data: RetrainData = Field(description="Where the rows for retraining lie.")
+    data: RetrainData = Field(description="The rows for retraining.")
     gate: ChallengerGate = Field(
         default_factory=ChallengerGate,
         description="When the new version is good enough to be tried.",
@@ -345,10 +357,13 @@ class Retrain(Model):
         default=timedelta(hours=24), description="Time between two retrainings of a Deployment."
     )
     max_per_week: int = Field(
-        default=2, ge=1, le=1000, description="Retrainings of a Deployment in seven days."
+        default=2, ge=1, le=1000, description="Retrainings of a Deployment in seven days, at most."
     )
     give_up_after: int = Field(
-        default=2, ge=1, le=100, description="Rejected attempts for one baseline and signal."
+        default=2,
+        ge=1,
+        le=100,
+        description="After so many rejected attempts for one baseline and signal no more are made.",
     )
     job: RetrainTemplate = Field(description="The RetrainJob that is made for a cause.")
 
@@ -367,15 +382,16 @@ class DriftPolicySpec(Model):
 
     selector: Selector = Field(description="Which Deployments of the namespace are watched.")
     window: Duration = Field(
-        default=timedelta(hours=24), description="Time that is judged at once: whole seasons."
+        default=timedelta(hours=24),
+        description="Time that is judged at once: one season or several.",
     )
     season: Duration = Field(
         default=timedelta(hours=24),
-        description="After this time traffic looks alike again; a window that is not a whole "
-        "multiple of it is warned about in the condition Watching.",
+        description="Period after which traffic repeats itself. The condition Watching warns about "
+        "a window that is not a whole multiple of it.",
     )
     reference: Literal["training"] = Field(
-        default="training", description="training: compared with the rows of the training."
+        default="training", description="What is compared with. training: the rows of the training."
     )
     false_alarms: FalseAlarms = Field(
         default_factory=FalseAlarms, description="How many false alarms are accepted."
@@ -388,8 +404,8 @@ class DriftPolicySpec(Model):
     actions: list[Action] = Field(
         default_factory=default_actions,
         max_length=10,
-        description="What follows; the first match wins. Default: quality and outcomes retrain, "
-        "the others notify.",
+        description="What to do when a signal fires; the first match wins. Default: quality and "
+        "outcomes retrain, the others notify.",
     )
     retrain: Retrain | None = Field(
         default=None, description="How retraining is done; without it nothing is retrained."

@@ -28,7 +28,7 @@ class Record(Model):
     """The last decisions about an object, and which of them have been told."""
 
     seq: Annotated[int, Field(ge=0)] = Field(default=0, description="Number of the last decision.")
-    told: dict[ShortText, int] = Field(
+    told: dict[str, int] = Field(
         default_factory=dict,
         max_length=16,
         description="By sink: the number up to which all decisions were told.",

@@ -99,6 +99,11 @@ class Engine(Model):
 
     job: JobEngine = Field(description="Run it as a batch/v1 Job.")
 
+    @property
+    def name(self) -> str:
+        """The field that is set: the name of the engine."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
 
 class Data(Model):
     """Which rows to learn from."""
@@ -118,13 +123,13 @@ class ChallengerGate(Model):
         default="accuracy", description="Metric that champion and challenger are compared by."
     )
     against: Literal["serving"] = Field(
-        default="serving", description="serving: compared with the version that serves."
+        default="serving", description="What it is compared with. serving: the version that serves."
     )
     not_worse_by: Share = Field(
         default=0.02, description="How much worse than the champion it may be, such as 2%."
     )
     confidence: Confidence = Field(
-        default=0.95, description="Of the comparison: at least 50% and below 100%."
+        default=0.95, description="Confidence of the comparison: at least 50% and below 100%."
     )
     must_beat: float | None = Field(
         default=None,
@@ -179,12 +184,12 @@ class RetrainJobSummary(Model):
 class RetrainJobStatus(Status):
     """How far it got and what came out."""
 
-    phase: Literal[
-        "Queued", "Running", "Evaluating", "Succeeded", "Rejected", "InsufficientData", "Failed"
-    ] = Field(
-        default="Queued",
-        description="Queued, Running, Evaluating, then how it ended: Succeeded, Rejected (the new "
-        "version was worse), InsufficientData or Failed.",
+    phase: Literal["Queued", "Running", "Succeeded", "Rejected", "InsufficientData", "Failed"] = (
+        Field(
+            default="Queued",
+            description="Queued, Running, then how it ended: Succeeded, Rejected (the new "
+            "version was worse), InsufficientData or Failed.",
+        )
     )
     failure: Literal["data", "code", "infrastructure"] | None = Field(
         default=None, description="What failed; only infrastructure is tried again."

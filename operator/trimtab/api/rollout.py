@@ -41,7 +41,7 @@ class Step(Model):
         description="How long the weight is held, from the first request.",
     )
     pause: Pause | None = Field(
-        default=None, description="Wait for a person: kubectl trimtab resume."
+        default=None, description="Wait until a person says: kubectl trimtab resume."
     )
 
     @model_validator(mode="after")
@@ -82,14 +82,18 @@ class Gate(Model):
         "slow: slower than slowerThan. outcomes: wrong among labelled."
     )
     against: Literal["stable"] | None = Field(
-        default=None, description="stable: compared with what stable shows at the same time."
+        default=None,
+        description="stable: compared with what the stable version shows at the same time.",
     )
     margin: Share = Field(
-        default=0.0, description="Allowed above the share that stable shows; default 0%."
+        default=0.0,
+        description="How far the candidate's share may lie above that of stable; default 0%.",
     )
-    limit: Share | None = Field(default=None, description="Allowed whatever stable shows.")
+    limit: Share | None = Field(
+        default=None, description="Share that is allowed, whatever stable shows."
+    )
     slower_than: Duration | None = Field(
-        default=None, description="For bad: slow. Snaps to the next bucket of the histogram."
+        default=None, description="For bad: slow. Rounded up to a bucket of the histogram."
     )
     on_no_data: Literal["hold", "ignore", "fail"] = Field(
         default="hold",
@@ -186,7 +190,8 @@ class Rollout(Model):
         description="Steps of a canary, ascending; 100% follows. Default 25% for 1m, 50% for 2m.",
     )
     deadline: Duration = Field(
-        default=timedelta(minutes=15), description="Of the whole rollout; stands still in pauses."
+        default=timedelta(minutes=15),
+        description="Time for the whole rollout; pauses do not count.",
     )
     on_deadline: Literal["undecided", "promote", "rollback"] = Field(
         default="undecided",
@@ -195,11 +200,14 @@ class Rollout(Model):
     )
     confidence: Confidence = Field(
         default=0.99,
-        description="A candidate no worse than allowed is rolled back with at most the rest: "
-        "99% means at most 1 in 100. At least 50% and below 100%.",
+        description="99% means that a candidate no worse than allowed is rolled back at most once "
+        "in 100 rollouts. At least 50% and below 100%.",
     )
     min_samples: int = Field(
-        default=50, ge=0, le=10**9, description="Requests that the candidate must have answered."
+        default=50,
+        ge=0,
+        le=10**9,
+        description="Requests that the candidate must have answered before it is promoted.",
     )
     gates: Annotated[
         list[Gate],
@@ -207,10 +215,11 @@ class Rollout(Model):
         unique(lambda gate: gate.name, "gates of one name"),
     ] = Field(
         default_factory=default_gates,
-        description="What the candidate must not do; default errors, rejected and slow.",
+        description="What the candidate is judged by; default errors, rejected and slow.",
     )
     allow_coarse: bool = Field(
-        default=False, description="Accept a share far above the wanted one where pods are few."
+        default=False,
+        description="Accept a share far above the wanted one if there are too few pods.",
     )
     allow_incompatible: bool = Field(
         default=False, description="Roll out although an input was removed or retyped."
@@ -239,8 +248,8 @@ class Guard(Model):
     )
     rollback_within: Duration = Field(
         default=timedelta(hours=1),
-        description="A breach within it goes back to the last good version; later breaches of "
-        "errors and slow only notify.",
+        description="A breach in this time after promotion goes back to the last good version; "
+        "later breaches of errors and slow only notify.",
     )
     action: Literal["notify", "rollback"] = Field(
         default="notify", description="What a breach after rollbackWithin does."

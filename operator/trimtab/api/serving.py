@@ -101,7 +101,7 @@ class Serving(Model):
     )
     label_delay: Duration | None = Field(
         default=None,
-        description="How long the pods take labels of a prediction, such as 48h; default 168h.",
+        description="How long the pods accept labels of a prediction, such as 48h; default 168h.",
     )
     pod_template: AnyObject | None = Field(
         default=None, description="Merge patch on the pod template, applied last."

@@ -9,7 +9,8 @@ from typing import Protocol
 import yaml
 from kubernetes.aio import config
 
-from trimtab.cluster.port import Json, Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import Json, Key
 from trimtab.cluster.transport import NotFound, Transport, connect
 from trimtab.errors import TrimtabError
 

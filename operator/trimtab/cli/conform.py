@@ -28,54 +28,65 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
         "url",
         type=_url,
         metavar="URL",
-        help=f"inference port, as http://localhost:{INFERENCE_PORT}",
+        help=f"URL of the inference port, such as http://localhost:{INFERENCE_PORT}",
     )
     one.add_argument(
         "--metrics-url",
         type=_url,
         metavar="URL",
-        help=f"second port (default: the same host, port {METRICS_PORT})",
+        help=f"URL of the metrics port (default: port {METRICS_PORT} of the same host)",
     )
-    one.add_argument("--model", metavar="NAME", help="default: the one that is served")
-    one.add_argument("--version", metavar="VERSION", help="default: the first of the metadata")
+    one.add_argument(
+        "--model", metavar="NAME", help="name of the model (default: the one that is served)"
+    )
+    one.add_argument(
+        "--version",
+        metavar="VERSION",
+        help="version of the model (default: the first in its metadata)",
+    )
     one.add_argument(
         "--request",
         type=Path,
         metavar="FILE",
-        help="JSON body of a good request; default: one by the metadata",
+        help="JSON body of a good request (default: one made from the metadata)",
     )
     one.add_argument(
-        "--bearer-file", type=Path, metavar="FILE", help="bearer token of POST /outcomes"
+        "--bearer-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the bearer token of POST /outcomes",
     )
     draining = one.add_mutually_exclusive_group()
     draining.add_argument(
         "--drain",
         type=_pid,
         metavar="PID",
-        help="in the end, send SIGTERM to this process and watch it drain",
+        help="at the end, send SIGTERM to this process and watch it drain",
     )
     draining.add_argument(
         "--drain-command",
         type=_command,
         default=(),
         metavar="CMD",
-        help="in the end, run this instead, such as 'kubectl delete pod NAME' (no shell)",
+        help="at the end, run this command instead, such as 'kubectl delete pod NAME' (no shell)",
     )
     one.add_argument(
         "--grace",
         type=_seconds,
         default=30.0,
         metavar="SECONDS",
-        help="in which it has to end (default %(default)g)",
+        help="time in which it has to end (default %(default)g)",
     )
     one.add_argument(
         "--timeout",
         type=_seconds,
         default=10.0,
         metavar="SECONDS",
-        help="of one check (default %(default)g)",
+        help="time limit of one check (default %(default)g)",
     )
-    one.add_argument("--output", choices=("text", "json"), default="text")
+    one.add_argument(
+        "--output", choices=("text", "json"), default="text", help="form of the result"
+    )
     one.set_defaults(run=run_conform)
 
 

@@ -41,7 +41,11 @@ class Told:
 def add_arguments(one: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     one.add_argument(
-        "paths", nargs="+", type=Path, metavar="FILE", help="YAML file or folder, - for stdin"
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="YAML file or folder; - reads the standard input",
     )
     one.add_argument(
         "--rows-per-window", type=_positive, metavar="N", help="predicted rows in one window"
@@ -50,30 +54,32 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
         "--requests-per-second",
         type=_positive,
         metavar="R",
-        help="of a Deployment; without --rows-per-window a request counts as one row",
+        help="requests that a Deployment gets; without --rows-per-window each counts as one row",
     )
     one.add_argument(
-        "--baseline", metavar="WHERE", help="baseline.json, or folder or URI of the artifact"
+        "--baseline", metavar="WHERE", help="a baseline.json, or the folder or URI of an artifact"
     )
-    one.add_argument("--signature", type=Path, metavar="FILE", help="signature.json")
+    one.add_argument("--signature", type=Path, metavar="FILE", help="a signature.json")
     one.add_argument(
-        "--artifacts", action="store_true", help="read those of the ModelVersions in the files"
+        "--artifacts", action="store_true", help="read the artifacts of the ModelVersions"
     )
     one.add_argument(
         "--credentials",
         type=Path,
         metavar="FOLDER",
-        help="of the artifacts' store, one file a setting; else the environment counts",
+        help="credentials of the store, a file for each setting (default: the environment)",
     )
     one.add_argument(
         "--cluster",
         action="store_true",
-        help="Deployments, policies and versions of the namespace count beside the files",
+        help="take the objects of the namespace into account beside the files",
     )
-    one.add_argument("-n", "--namespace", default=argparse.SUPPRESS, help="with --cluster")
-    one.add_argument("--context", default=argparse.SUPPRESS, help="with --cluster")
-    one.add_argument("--strict", action="store_true", help="exit with 1 where there are warnings")
-    one.add_argument("--output", choices=("text", "json"), default="text")
+    one.add_argument("-n", "--namespace", default=argparse.SUPPRESS, help="namespace of --cluster")
+    one.add_argument("--context", default=argparse.SUPPRESS, help="context of --cluster")
+    one.add_argument("--strict", action="store_true", help="exit with 1 if there are warnings")
+    one.add_argument(
+        "--output", choices=("text", "json"), default="text", help="form of the result"
+    )
     one.set_defaults(run=run_lint)
 
 

@@ -27,6 +27,9 @@ from trimtab.cluster.port import DEPLOYMENTS, OWN_KINDS
 from trimtab.errors import TrimtabError
 
 WAIT_SECONDS = 10.0
+_NAMESPACE = "default: the namespace of the kubeconfig's context"
+_CONTEXT = "context of the kubeconfig (default: the current one)"
+_DEPLOYMENT = "the Deployment"
 INTERRUPTED = 130
 
 Command = Callable[[Session, argparse.Namespace], Awaitable[int]]
@@ -55,8 +58,8 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="trimtab", description="Keeps machine-learning models good after they ship."
     )
-    root.add_argument("-n", "--namespace", help="default: that of the context")
-    root.add_argument("--context", help="context of the kubeconfig")
+    root.add_argument("-n", "--namespace", help=_NAMESPACE)
+    root.add_argument("--context", help=_CONTEXT)
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     _add_looks(commands)
     _add_verbs(commands)
@@ -114,11 +117,13 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_looks(commands: Commands) -> None:
     add = _adder(commands)
-    shown = add("get", "show Deployments, what is tried, who watches and retrains", _get)
-    shown.add_argument("target", nargs="?", metavar="mdep/NAME")
-    shown.add_argument("-w", "--watch", action="store_true", help="show again when it changes")
-    reasons = add("why", "show the last decisions with their evidence", _why)
-    reasons.add_argument("target", metavar="mdep/NAME|dp/NAME|rj/NAME|mv/NAME")
+    shown = add("get", "show Deployments with their versions, policies and retrainings", _get)
+    shown.add_argument("target", nargs="?", metavar="mdep/NAME", help="default: all")
+    shown.add_argument("-w", "--watch", action="store_true", help="keep showing it as it changes")
+    reasons = add("why", "explain the last decisions on an object, with their evidence", _why)
+    reasons.add_argument(
+        "target", metavar="mdep/NAME|dp/NAME|rj/NAME|mv/NAME", help="the object to explain"
+    )
 
 
 def _add_verbs(commands: Commands) -> None:
@@ -132,32 +137,37 @@ def _add_verbs(commands: Commands) -> None:
         ("rollback", "return to the last good version, or to another one"),
     ):
         one = add(verb, text, _command)
-        one.add_argument("target", metavar="mdep/NAME")
+        one.add_argument("target", metavar="mdep/NAME", help=_DEPLOYMENT)
         one.set_defaults(verb=verb, argument=None)
         one.add_argument(
             "--wait",
             type=_seconds,
             default=WAIT_SECONDS,
             metavar="SECONDS",
-            help="wait until it is carried out (default %(default)g; 0: do not wait)",
+            help="how long to wait until it is carried out (default %(default)g; 0: not at all)",
         )
         if verb == "retry":
             one.add_argument(
                 "argument",
                 nargs="?",
                 metavar="VERSION",
-                help="or revision; default: the wanted one",
+                help="version or revision (default: the one that is wanted now)",
             )
         if verb == "rollback":
-            one.add_argument("--to", dest="argument", metavar="VERSION", help="default: last good")
+            one.add_argument(
+                "--to",
+                dest="argument",
+                metavar="VERSION",
+                help="version to return to (default: the last good one)",
+            )
     manual = add("retrain", "retrain now, as the DriftPolicy of the Deployment says", _retrain)
-    manual.add_argument("target", metavar="mdep/NAME")
+    manual.add_argument("target", metavar="mdep/NAME", help=_DEPLOYMENT)
     manual.add_argument(
         "--since",
         type=_duration,
         metavar="DURATION",
-        help="learn from rows of the last so long, such as 24h; default: the window that fired, "
-        "else all rows",
+        help="learn from the rows of the last 24h or the like (default: the window that fired, or "
+        "else all rows)",
     )
 
 
@@ -181,9 +191,9 @@ def _add_simulate(commands: Commands) -> None:
 
 
 def _add_offline(commands: Commands) -> None:
-    text = "run a DriftPolicy over recorded rows or counters and print every look"
+    text = "run a DriftPolicy over recorded rows or counters and print each verdict"
     add_replay(commands.add_parser("replay", help=text, description=text))
-    text = "say what is wrong with manifests before they are applied"
+    text = "check manifests before they are applied"
     add_lint(commands.add_parser("lint", help=text, description=text))
     text = "check a running container against the serving contract"
     add_conform(commands.add_parser("conform", help=text, description=text))
@@ -194,8 +204,8 @@ def _adder(commands: Commands) -> Callable[[str, str, Command], argparse.Argumen
         one = commands.add_parser(name, help=text, description=text)
         # Where they are left out here, those before the command count.
         nothing = argparse.SUPPRESS
-        one.add_argument("-n", "--namespace", default=nothing, help="default: that of the context")
-        one.add_argument("--context", default=nothing, help="context of the kubeconfig")
+        one.add_argument("-n", "--namespace", default=nothing, help=_NAMESPACE)
+        one.add_argument("--context", default=nothing, help=_CONTEXT)
         one.set_defaults(run=on_cluster(run))
         return one
 

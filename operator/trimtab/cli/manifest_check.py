@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from trimtab.api.fields import Kind
 from trimtab.api.kinds import KINDS
+from trimtab.api.schema import Schema, structural_schema
 from trimtab.cluster.port import Json
-from trimtab.generate.schema import Schema, structural_schema
 from trimtab.lint.remarks import Remark
 
 MODELS: dict[str, type[Kind]] = {info.kind: info.model for info in KINDS}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from trimtab.api.kinds import KINDS
-from trimtab.cluster.port import DEPLOYMENTS, OWN_KINDS, Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import DEPLOYMENTS, OWN_KINDS, Key
 from trimtab.errors import SpecError
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

@@ -31,18 +31,20 @@ WRONG_INPUT = 2
 
 def add_arguments(one: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    one.add_argument("policy", type=Path, metavar="POLICY.yaml")
+    one.add_argument("policy", type=Path, metavar="POLICY.yaml", help="the DriftPolicy")
     source = one.add_mutually_exclusive_group(required=True)
-    source.add_argument("--rows", type=Path, metavar="FILE", help=".csv or .parquet")
+    source.add_argument("--rows", type=Path, metavar="FILE", help="recorded rows: .csv or .parquet")
     source.add_argument(
         "--openmetrics",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="recorded scrapes with a time on each line, also .gz or -",
+        help="recorded scrapes, a time on each line; also .gz, or - for the standard input",
     )
-    source.add_argument("--prometheus", metavar="URL", help="also Thanos or Mimir")
-    one.add_argument("--output", choices=("text", "json"), default="text")
+    source.add_argument("--prometheus", metavar="URL", help="a Prometheus, Thanos or Mimir")
+    one.add_argument(
+        "--output", choices=("text", "json"), default="text", help="form of the result"
+    )
     one.add_argument(
         "--plot", type=_picture, metavar="FILE", help=f"draw a picture: {', '.join(SUFFIXES)}"
     )
@@ -56,57 +58,86 @@ def _add_rows(one: argparse._ArgumentGroup) -> None:
     reference = one.add_mutually_exclusive_group()
     reference.add_argument("--reference", type=Path, metavar="FILE", help="rows to compare with")
     reference.add_argument(
-        "--reference-rows", type=_count, metavar="N", help="or the first N rows of --rows"
+        "--reference-rows",
+        type=_count,
+        metavar="N",
+        help="or compare with the first N rows of --rows",
     )
     reference.add_argument(
-        "--reference-until", type=_time, metavar="TIME", help="or the rows before a time"
+        "--reference-until",
+        type=_time,
+        metavar="TIME",
+        help="or compare with the rows before a time",
     )
-    one.add_argument("--time", metavar="COLUMN", help="Unix seconds or RFC 3339, else UTC")
+    one.add_argument(
+        "--time",
+        metavar="COLUMN",
+        help="column of the time: Unix seconds or RFC 3339 (without a zone: UTC)",
+    )
     one.add_argument(
         "--prediction",
         default="prediction",
         metavar="COLUMN",
-        help="a class, or the value of a regression (default %(default)s)",
+        help="column of the predicted class, or of a regression's value (default %(default)s)",
     )
     one.add_argument(
         "--probability",
         type=names,
         default=[],
         metavar="COLUMN",
-        help="of the second of two classes; else one a class, in their order, with commas",
+        help="column of the probability of the second class; with more classes one column for "
+        "each, in their order, separated by commas",
     )
-    one.add_argument("--label", metavar="COLUMN", help="the truth; empty where it is not known")
-    one.add_argument("--features", type=names, default=[], metavar="COLUMN,...")
+    one.add_argument("--label", metavar="COLUMN", help="column of the truth; empty if not known")
     one.add_argument(
-        "--rows-per-window", type=_count, metavar="N", help="instead of windows of the policy"
+        "--features",
+        type=names,
+        default=[],
+        metavar="COLUMN,...",
+        help="columns of the features to watch",
+    )
+    one.add_argument(
+        "--rows-per-window",
+        type=_count,
+        metavar="N",
+        help="rows in a window, instead of the policy's time",
     )
 
 
 def _add_scrapes(one: argparse._ArgumentGroup) -> None:
     one.add_argument(
-        "--baseline", metavar="WHERE", help="baseline.json, or folder or URI of the artifact"
+        "--baseline", metavar="WHERE", help="a baseline.json, or the folder or URI of an artifact"
     )
     one.add_argument(
         "--credentials",
         type=Path,
         metavar="FOLDER",
-        help="of the artifact's store, one file a setting; else the environment counts",
+        help="credentials of the store, a file for each setting (default: the environment)",
     )
-    one.add_argument("--namespace", dest="of_namespace", metavar="NAME", help="of the pods")
-    one.add_argument("--pod-regex", metavar="REGEX", help="whole names of the pods")
     one.add_argument(
-        "--labels", type=_labels, default={}, metavar="NAME=VALUE,...", help="of the scrapes"
+        "--namespace", dest="of_namespace", metavar="NAME", help="namespace of the pods"
+    )
+    one.add_argument("--pod-regex", metavar="REGEX", help="regular expression of the pods' names")
+    one.add_argument(
+        "--labels", type=_labels, default={}, metavar="NAME=VALUE,...", help="labels of the scrapes"
     )
 
 
 def _add_prometheus(one: argparse._ArgumentGroup) -> None:
-    one.add_argument("--from", dest="start", type=_time, metavar="TIME", help="2026-01-31T08:00")
-    one.add_argument("--to", dest="end", type=_time, metavar="TIME", help="default: now")
     one.add_argument(
-        "--token-file", type=Path, metavar="FILE", help=f"bearer token, else ${TOKEN_VARIABLE}"
+        "--from", dest="start", type=_time, metavar="TIME", help="start, such as 2026-01-31T08:00"
     )
-    one.add_argument("--ca-file", type=Path, metavar="FILE", help="PEM, of a private authority")
-    one.add_argument("--org-id", metavar="ID", help="tenant of Mimir")
+    one.add_argument("--to", dest="end", type=_time, metavar="TIME", help="end (default: now)")
+    one.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"file with a bearer token (default: ${TOKEN_VARIABLE})",
+    )
+    one.add_argument(
+        "--ca-file", type=Path, metavar="FILE", help="PEM file of a private certificate authority"
+    )
+    one.add_argument("--org-id", metavar="ID", help="tenant of a Mimir")
 
 
 async def run_replay(options: argparse.Namespace) -> int:

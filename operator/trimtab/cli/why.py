@@ -12,12 +12,13 @@ from trimtab.api.deployment import Deployment, GateStatus
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.model_version import ModelVersion
 from trimtab.api.record import Record
+from trimtab.api.resource import Resource
 from trimtab.api.retrain_job import Measured, RetrainJob
 from trimtab.cli.command import standing
 from trimtab.cli.session import Session
 from trimtab.cli.tables import columns
 from trimtab.cli.tree import gate_line, signal_line
-from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS, Json, Key, Resource
+from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS, Json, Key
 from trimtab.errors import SpecError
 
 Section = tuple[str, list[str]]

@@ -12,8 +12,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from trimtab.api.record import Decision
+from trimtab.api.resource import Resource
 from trimtab.cluster.lease import micro_time
-from trimtab.cluster.port import Json, Resource
+from trimtab.cluster.port import Json
 from trimtab.cluster.transport import AlreadyExists, NotFound, Transport
 
 EVENTS = Resource("", "v1", "events", "Event")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.api.record import Decision
+from trimtab.api.resource import Resource
 from trimtab.cluster.events import MERGE, EventSeries
 from trimtab.cluster.lease import LeaseHolder
-from trimtab.cluster.port import BY_API_KIND, CHILD_KINDS, Json, Key, Resource
+from trimtab.cluster.port import OWN_KINDS, Json, Key
 from trimtab.cluster.transport import AlreadyExists, NotFound, Transport, connect
 
 PAGE = 500
@@ -31,14 +32,19 @@ class KubernetesCluster:
         self,
         transport: Transport,
         *,
+        written: Iterable[Resource],
         namespaces: Sequence[str] = (),
         lease_namespace: str = "trimtab-system",
         instance: str = "operator",
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
-        """Watch `namespaces`, or all if there is none; `instance` signs events."""
+        """Watch `namespaces`, or all if there is none; `instance` signs events.
+
+        `written` are the types of the objects that are applied and created.
+        """
         self._transport = transport
+        self._written = {(one.api_version, one.kind): one for one in written}
         self._namespaces = tuple(namespaces)
         self._lease_namespace = lease_namespace
         self._events = EventSeries(transport, instance)
@@ -48,11 +54,17 @@ class KubernetesCluster:
 
     @classmethod
     async def connect(
-        cls, *, namespaces: Sequence[str], lease_namespace: str, instance: str
+        cls,
+        *,
+        written: Iterable[Resource],
+        namespaces: Sequence[str],
+        lease_namespace: str,
+        instance: str,
     ) -> KubernetesCluster:
         """Return a cluster as the environment names it: in-cluster or KUBECONFIG."""
         return cls(
             await connect(),
+            written=written,
             namespaces=namespaces,
             lease_namespace=lease_namespace,
             instance=instance,
@@ -71,7 +83,7 @@ class KubernetesCluster:
 
     async def _list(self, resource: Resource, namespace: str | None) -> Objects:
         query = {"limit": str(PAGE)}
-        if resource in CHILD_KINDS:
+        if resource not in OWN_KINDS:
             query["labelSelector"] = f"{MANAGED_BY_LABEL}={MANAGER}"
         found: Objects = []
         while True:
@@ -97,7 +109,7 @@ class KubernetesCluster:
 
     async def apply(self, manifest: Json) -> Json:
         """Server-side apply, forced, of a whole object (apiVersion, kind, metadata given)."""
-        return await self._apply("apply", key_of_manifest(manifest), manifest)
+        return await self._apply("apply", self._key_of(manifest), manifest)
 
     async def apply_status(self, key: Key, status: Json) -> Json:
         """Server-side apply of the status; NotFound, a RetryLater, if the object is gone."""
@@ -137,7 +149,7 @@ class KubernetesCluster:
 
     async def create(self, manifest: Json) -> Json | None:
         """Create an object; None if one of that name exists already, which is success."""
-        key = key_of_manifest(manifest)
+        key = self._key_of(manifest)
         try:
             return await self._transport.request(
                 "create",
@@ -192,9 +204,7 @@ class KubernetesCluster:
             )
         return self._leases[name]
 
-
-def key_of_manifest(manifest: Json) -> Key:
-    """Return the key that a manifest names."""
-    metadata = manifest["metadata"]
-    resource = BY_API_KIND[manifest["apiVersion"], manifest["kind"]]
-    return Key(resource, metadata["namespace"], metadata["name"])
+    def _key_of(self, manifest: Json) -> Key:
+        metadata = manifest["metadata"]
+        resource = self._written[manifest["apiVersion"], manifest["kind"]]
+        return Key(resource, metadata["namespace"], metadata["name"])

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from trimtab.cluster.port import Json, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import Json
 from trimtab.cluster.transport import AlreadyExists, NotFound, Transport
 from trimtab.errors import Conflict
 

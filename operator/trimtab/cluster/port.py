@@ -4,27 +4,12 @@ Objects are JSON as the API server has them. Every verb raises `Refused`, `Confl
 `Unavailable` with kind, namespace, name and verb in the message.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from trimtab.api.record import Decision
+from trimtab.api.resource import Resource
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A type of object: group, version, plural and kind."""
-
-    group: str
-    version: str
-    plural: str
-    kind: str
-
-    @property
-    def api_version(self) -> str:
-        """`group/version`, or `version` in the core group."""
-        return f"{self.group}/{self.version}" if self.group else self.version
 
 
 MODEL_VERSIONS = Resource("trimtab.dev", "v1alpha1", "modelversions", "ModelVersion")
@@ -34,15 +19,10 @@ RETRAIN_JOBS = Resource("trimtab.dev", "v1alpha1", "retrainjobs", "RetrainJob")
 WORKLOADS = Resource("apps", "v1", "deployments", "Deployment")
 SERVICES = Resource("", "v1", "services", "Service")
 PODS = Resource("", "v1", "pods", "Pod")
-JOBS = Resource("batch", "v1", "jobs", "Job")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 
 OWN_KINDS = (MODEL_VERSIONS, DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS)
-CHILD_KINDS = (WORKLOADS, SERVICES, PODS, JOBS)
-"""Watched only where labelled as ours."""
-WATCHED = OWN_KINDS + CHILD_KINDS
-
-BY_API_KIND = {(r.api_version, r.kind): r for r in (*WATCHED, SECRETS)}
+"""All other kinds are watched and listed only where labelled as ours."""
 
 
 class Key(NamedTuple):
@@ -60,7 +40,7 @@ class Cluster(Protocol):
     """The port. Writes use the field manager `trimtab` and return the object as stored."""
 
     async def list(self, resource: Resource) -> list[Json]:
-        """Return all objects of a type in the watched namespaces (children: only ours)."""
+        """Return all objects of a type in the watched namespaces (children: labelled as ours)."""
         ...
 
     async def read(self, key: Key) -> Json | None:

@@ -18,7 +18,8 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from prometheus_client import Counter, Histogram
 
-from trimtab.cluster.port import Json, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import Json
 from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavailable
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)

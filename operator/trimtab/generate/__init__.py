@@ -1,1 +1,1 @@
-"""Generated files: CustomResourceDefinitions, the chart's copies, and the reference of fields."""
+"""Generated files: CustomResourceDefinitions with the chart's copies, pages of the reference."""

@@ -5,20 +5,36 @@ import sys
 from pathlib import Path
 
 from trimtab.api.kinds import KINDS
+from trimtab.build.engines import ENGINES
+from trimtab.generate.access import engine_rules_text
+from trimtab.generate.chart_page import chart_page
+from trimtab.generate.commands_page import commands_page
+from trimtab.generate.conditions_page import conditions_page, runbook_page
 from trimtab.generate.crds import crd_name, crd_text
-from trimtab.generate.reference import reference_text
+from trimtab.generate.fields_page import fields_page
 
 CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
+VALUES = Path("charts/trimtab/values.yaml")
+ENGINE_RULES = Path("charts/trimtab/templates/_engine_rules.tpl")
 
 
-def generated_files() -> dict[Path, str]:
+def generated_files(root: Path) -> dict[Path, str]:
     """Return the text of every generated file, by path from the root of the project."""
     files = {
         folder / f"{crd_name(info)}.yaml": crd_text(info)
         for folder in CRD_FOLDERS
         for info in KINDS
     }
-    return {**files, Path("crds/README.md"): reference_text()}
+    docs = Path("docs")
+    return {
+        **files,
+        docs / "reference/fields.md": fields_page(),
+        docs / "reference/conditions.md": conditions_page(),
+        docs / "reference/commands.md": commands_page(),
+        docs / "reference/chart.md": chart_page((root / VALUES).read_text(encoding="utf-8")),
+        docs / "runbook.md": runbook_page(),
+        ENGINE_RULES: engine_rules_text(ENGINES.values()),
+    }
 
 
 def differing_files(root: Path, files: dict[Path, str]) -> list[Path]:
@@ -54,9 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="root of the project")
     options = parser.parse_args(arguments)
     if not options.check:
-        write_files(options.root, generated_files())
+        write_files(options.root, generated_files(options.root))
         return 0
-    stale = differing_files(options.root, generated_files())
+    stale = differing_files(options.root, generated_files(options.root))
     for path in stale:
         print(f"{path} differs from what `make generate` writes", file=sys.stderr)
     return 1 if stale else 0

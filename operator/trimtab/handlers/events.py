@@ -13,11 +13,13 @@ from typing import Any
 import kopf
 
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
+from trimtab.api.resource import Resource
 from trimtab.cluster.kubernetes_api import PAGE
-from trimtab.cluster.port import CHILD_KINDS, WATCHED, Json, Resource
+from trimtab.cluster.port import Json
 from trimtab.cluster.transport import load_configuration
 from trimtab.reconcile.machine.cache import Change
 from trimtab.reconcile.machine.engine import Engine
+from trimtab.reconcile.machine.watched import child_kinds, watched
 
 
 class EndlessBackOffs:
@@ -63,7 +65,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.initial_streaming = False
     settings.networking.error_backoffs = EndlessBackOffs()
     settings.networking.connect_timeout = 10
-    for resource in CHILD_KINDS:
+    for resource in child_kinds():
         # Foreign pods are never listed.
         settings.watching.label_selectors[_selector(resource)] = f"{MANAGED_BY_LABEL}={MANAGER}"
     return settings
@@ -77,7 +79,7 @@ def kopf_registry(engine: Engine) -> kopf.OperatorRegistry:
     """Return the handlers: one per watched kind, and the login."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, id="login")(login)
-    for resource in WATCHED:
+    for resource in watched():
         _watch(registry, engine, resource)
     return registry
 

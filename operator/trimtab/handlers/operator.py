@@ -21,8 +21,9 @@ from typing import Any, cast
 
 import kopf
 
+from trimtab.api.resource import Resource
 from trimtab.cluster.kubernetes_api import KubernetesCluster
-from trimtab.cluster.port import Cluster, Resource
+from trimtab.cluster.port import Cluster
 from trimtab.handlers.environment import Environment
 from trimtab.handlers.events import kopf_registry, kopf_settings
 from trimtab.handlers.http import application, serve
@@ -35,6 +36,7 @@ from trimtab.reconcile.machine.health import Health
 from trimtab.reconcile.machine.lease import Leadership
 from trimtab.reconcile.machine.queue import TokenBucket, WorkQueue
 from trimtab.reconcile.machine.resync import Resync
+from trimtab.reconcile.machine.watched import written
 from trimtab.reconcile.machine.world import Settings, World
 from trimtab.store.artifacts import ArtifactStore
 from trimtab.store.checkpoints import CheckpointObjects
@@ -114,6 +116,7 @@ async def run_operator(
     """Run until SIGTERM, SIGINT or `stop`; raises what a part failed with, or LeaseLostError."""
     settings = environment.settings
     cluster = await KubernetesCluster.connect(
+        written=written(),
         namespaces=settings.watch_namespaces,
         lease_namespace=settings.operator_namespace,
         instance=environment.identity,

@@ -30,7 +30,8 @@ from trimtab.api.conditions import (
     set_condition,
 )
 from trimtab.api.record import Record, Status
-from trimtab.cluster.port import Json, Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import Json, Key
 from trimtab.decide.outcome import Note, Outcome
 from trimtab.errors import Refused, SpecError
 from trimtab.reconcile.announce import bounded, numbered

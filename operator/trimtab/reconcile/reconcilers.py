@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trimtab.cluster.port import Resource
+from trimtab.api.resource import Resource
 from trimtab.reconcile.kinds.deployment import DEPLOYMENT
 from trimtab.reconcile.kinds.drift_policy import DRIFT_POLICY
 from trimtab.reconcile.kinds.model_version import MODEL_VERSION

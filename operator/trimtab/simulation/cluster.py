@@ -20,8 +20,10 @@ from trimtab.api.fields import format_time
 from trimtab.api.kinds import BY_PLURAL
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.api.record import Decision
-from trimtab.cluster.port import BY_API_KIND, CHILD_KINDS, OWN_KINDS, PODS, Json, Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import OWN_KINDS, PODS, Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater
+from trimtab.reconcile.machine.watched import resource_of
 from trimtab.simulation.apply import NOT_OWNED, Path, apply_intent, copied, merge_patch
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -67,8 +69,7 @@ class Lease:
 def key_of_manifest(manifest: Json) -> Key:
     """Return the key of a manifest; its namespace defaults to `default`."""
     metadata = manifest["metadata"]
-    resource = BY_API_KIND[manifest["apiVersion"], manifest["kind"]]
-    return Key(resource, metadata.get("namespace", "default"), metadata["name"])
+    return Key(resource_of(manifest), metadata.get("namespace", "default"), metadata["name"])
 
 
 class SimulatedCluster:
@@ -144,7 +145,7 @@ class SimulatedCluster:
 
     async def list(self, resource: Resource) -> list[Json]:
         """Return copies of the objects that the operator may see."""
-        labels = {MANAGED_BY_LABEL: MANAGER} if resource in CHILD_KINDS else {}
+        labels = {MANAGED_BY_LABEL: MANAGER} if resource not in OWN_KINDS else {}
         found = self.find(resource, **labels)
         if not self.watch_namespaces:
             return found
@@ -339,7 +340,7 @@ class SimulatedCluster:
 
         What an older schema let in does not stand in the way where it is `unchanged` (KEP-4008).
         """
-        resource = BY_API_KIND[obj["apiVersion"], obj["kind"]]
+        resource = resource_of(obj)
         if resource not in OWN_KINDS:
             return
         try:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from trimtab.cluster.port import OWN_KINDS, WATCHED, Json, Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import OWN_KINDS, Json, Key
 from trimtab.errors import Refused, RetryLater, SpecError, TrimtabError
 from trimtab.reconcile.machine.cache import Cache, Change, key_of
 from trimtab.reconcile.machine.engine import Reconciler
 from trimtab.reconcile.machine.interest import interested, interested_in_own_write
 from trimtab.reconcile.machine.queue import WorkQueue
+from trimtab.reconcile.machine.watched import watched
 from trimtab.reconcile.machine.world import Settings, World
 from trimtab.simulation.cluster import START, EventType, SimulatedCluster
 from trimtab.simulation.jobs import JobController
@@ -83,7 +85,7 @@ class Harness:
             enqueue=self.queue.add,
             now=self.cluster.now,
         )
-        for resource in WATCHED:
+        for resource in watched():
             for obj in self.cluster.find(resource):
                 cache.take_in(resource, obj)
                 if resource in OWN_KINDS:
@@ -171,7 +173,7 @@ class Harness:
         return seconds_of(self.cluster.time)
 
     def _on_event(self, event: EventType, resource: Resource, obj: Json) -> None:
-        if resource not in WATCHED:
+        if resource not in watched():
             return
         if self.events_held:
             self._held.append((event, resource, obj))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trimtab.api.fields import format_time
-from trimtab.cluster.port import JOBS, PODS, Json, Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.build.engines.job import JOBS
+from trimtab.cluster.port import PODS, Json, Key
 from trimtab.simulation.cluster import SimulatedCluster
 from trimtab.simulation.kubelet import created_at, owner_of, running
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from trimtab.cluster.port import BY_API_KIND, OWN_KINDS, Json
+from trimtab.cluster.port import OWN_KINDS, Json
 from trimtab.errors import SpecError
 from trimtab.simulation.scenario import Scenario
 
@@ -131,8 +131,8 @@ def _refuse_strange_keys(path: Path, value: object) -> None:
 
 
 def _is_own(document: Json) -> bool:
-    resource = BY_API_KIND.get((document.get("apiVersion", ""), document.get("kind", "")))
-    if resource not in OWN_KINDS:
+    kind = document.get("apiVersion"), document.get("kind")
+    if kind not in {(own.api_version, own.kind) for own in OWN_KINDS}:
         return False
     metadata, spec = document.get("metadata"), document.get("spec")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):

@@ -21,6 +21,15 @@ from trimtab.cluster.port import (
     Json,
     Key,
 )
+from trimtab.contract.training import (
+    EXIT_CODE_OF_VERDICT,
+    ExitCode,
+    ReportedChampion,
+    ReportedMetric,
+    TrainingReport,
+    Variable,
+    Verdict,
+)
 from trimtab.errors import Refused, SpecError
 from trimtab.reconcile.machine.world import Settings
 from trimtab.reconcile.reconcilers import RECONCILERS
@@ -38,7 +47,7 @@ USUAL_INTERVAL = timedelta(seconds=5)
 ROWS_MEASURED = 400
 """Rows that a simulated training is measured on."""
 Z = 1.96
-EXIT_CODES = {"accepted": 0, "rejected": 11, "insufficientData": 13, "failed": 12}
+EXIT_CODES: dict[Verdict, ExitCode] = {**EXIT_CODE_OF_VERDICT, "failed": ExitCode.CODE_BROKEN}
 
 
 @dataclass(frozen=True)
@@ -236,25 +245,27 @@ class Play:
 
     def _report(self, job: Json) -> str:
         """Return the termination message of a training run."""
+        return json.dumps(self._told(job).to_json())
+
+    def _told(self, job: Json) -> TrainingReport:
         training = self.scenario.training
         if training.result == "failed":
-            return json.dumps(
-                {"verdict": "failed", "class": "code", "message": "the scenario says so"}
-            )
-        container = job["spec"]["template"]["spec"]["containers"][0]
-        output = next(e["value"] for e in container["env"] if e["name"] == "TRIMTAB_OUTPUT_URI")
-        said: Json = {"verdict": training.result, "champion": {"metrics": []}}
+            return TrainingReport(verdict="failed", failure="code", message="the scenario says so")
         if training.result == "insufficientData":
-            return json.dumps(said | {"needed": ROWS_MEASURED})
-        champion = self._accuracy_of_champion(job)
-        said |= {
-            "metrics": [_measured(training.answers.accuracy)],
-            "champion": {"metrics": [_measured(champion)]},
-        }
-        if training.result == "accepted":
-            digest = _digest_of(output)
-            said |= {"uri": f"{output}{digest[7:23]}/", "digest": digest}
-        return json.dumps(said)
+            return TrainingReport(verdict=training.result, needed=ROWS_MEASURED)
+        challenger = _measured(training.answers.accuracy)
+        champion = _measured(self._accuracy_of_champion(job))
+        told = TrainingReport(
+            verdict=training.result,
+            metrics=[ReportedMetric.model_validate(challenger)],
+            champion=ReportedChampion(metrics=[ReportedMetric.model_validate(champion)]),
+        )
+        if training.result != "accepted":
+            return told
+        container = job["spec"]["template"]["spec"]["containers"][0]
+        output = next(e["value"] for e in container["env"] if e["name"] == Variable.OUTPUT_URI)
+        digest = _digest_of(output)
+        return told.model_copy(update={"uri": f"{output}{digest[7:23]}/", "digest": digest})
 
     def _accuracy_of_champion(self, job: Json) -> float:
         metadata = job["metadata"]

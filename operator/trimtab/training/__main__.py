@@ -6,26 +6,24 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from trimtab.contract.location import LocationError, open_location
 from trimtab.training.errors import CodeBroken
 from trimtab.training.report import Report, write_report, write_termination_message
-from trimtab.training.run import run
-from trimtab.training.settings import TERMINATION_LOG, Settings, read_settings
+from trimtab.training.run import fail, run
+from trimtab.training.settings import Settings, read_settings, termination_log_of
 
 log = logging.getLogger("trimtab.training")
 
 
 def main(environment: Mapping[str, str], arguments: Sequence[str]) -> int:
-    """Return the exit code of runtime.md: 0 good, 10 data, 11 worse, 12 code, 13 too few rows."""
+    """Return one of the exit codes of `contract.training`."""
     report = Report()
     try:
         settings = read_settings(environment, arguments)
     except CodeBroken as error:
-        report.failure, report.reason, report.message = "code", "CodeBroken", str(error)
-        exit_code = CodeBroken.exit_code
-        termination_log = Path(environment.get("TRIMTAB_TERMINATION_LOG", TERMINATION_LOG))
+        exit_code = fail(report, error.exit_code, error)
+        termination_log = termination_log_of(environment)
     else:
         exit_code = run(settings, report)
         termination_log = settings.termination_log

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.contract.training import Gate
 from trimtab.stats.challenger import (
     Comparison,
     Verdict,
@@ -29,7 +30,6 @@ from trimtab.training.evaluation import (
     resamples_for,
     statistic_of,
 )
-from trimtab.training.settings import Gate
 
 FEWEST_COMPARED = 30
 

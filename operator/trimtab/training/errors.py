@@ -1,42 +1,34 @@
-"""Why a training ends: each error knows its exit code and whose turn it is.
-
-0 accepted · 10 data broken · 11 challenger worse · 12 code · 13 too few rows · 1 infrastructure
-"""
+"""Why a training cannot go on: each error knows its exit code."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
-ACCEPTED_EXIT: Final = 0
-REJECTED_EXIT: Final = 11
+from trimtab.contract.training import ExitCode
 
 
 class TrainingError(Exception):
-    """The training cannot go on. `exit_code` and `failure` tell the operator what to do next."""
+    """The training cannot go on; `exit_code` tells the operator what to do next."""
 
-    exit_code: ClassVar[int]
-    failure: ClassVar[str | None]
+    exit_code: ClassVar[ExitCode]
 
 
 class DataBroken(TrainingError):
     """The rows break the contract of the serving version: mend the data; never trained on."""
 
-    exit_code = 10
-    failure = "data"
+    exit_code = ExitCode.DATA_BROKEN
 
 
 class CodeBroken(TrainingError):
     """Estimator, parameters or arguments are wrong: change the job."""
 
-    exit_code = 12
-    failure = "code"
+    exit_code = ExitCode.CODE_BROKEN
 
 
 class InsufficientRows(TrainingError):
     """Nothing is wrong but the number of rows; `needed` would do."""
 
-    exit_code = 13
-    failure = None
+    exit_code = ExitCode.TOO_FEW_ROWS
 
     def __init__(self, message: str, needed: int) -> None:
         super().__init__(message)
@@ -46,5 +38,4 @@ class InsufficientRows(TrainingError):
 class Unavailable(TrainingError):
     """The store did not answer: worth another try."""
 
-    exit_code = 1
-    failure = "infrastructure"
+    exit_code = ExitCode.UNAVAILABLE

@@ -19,6 +19,16 @@ from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Signature
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
+from trimtab.contract.training import (
+    EXIT_CODE_OF_VERDICT,
+    FAILURE_OF_EXIT_CODE,
+    LONGEST_SHORT_TEXT,
+    MOST_ROWS,
+    ExitCode,
+    ReportedChampion,
+    ReportedComparison,
+    ReportedDataset,
+)
 from trimtab.training.assembly import Assembled, Labelled, assemble, write
 from trimtab.training.checks import Limits, check_rows
 from trimtab.training.columns import (
@@ -38,19 +48,17 @@ from trimtab.training.comparison import (
     judge_nothing_new,
 )
 from trimtab.training.data import Data, read_data
-from trimtab.training.errors import (
-    ACCEPTED_EXIT,
-    REJECTED_EXIT,
-    CodeBroken,
-    DataBroken,
-    InsufficientRows,
-    TrainingError,
-    Unavailable,
-)
+from trimtab.training.errors import CodeBroken, DataBroken, InsufficientRows, TrainingError
 from trimtab.training.estimators import make_estimator
 from trimtab.training.evaluation import Predictions, evaluate, slice_rows, statistic_of
 from trimtab.training.models import Champion, answer, load_champion
-from trimtab.training.report import Report, comparison_json, gate_first, metric_json, rounded
+from trimtab.training.report import (
+    Report,
+    gate_first,
+    reported_comparison,
+    reported_metrics,
+    rounded,
+)
 from trimtab.training.settings import Settings
 from trimtab.training.split import FEWEST_TRAIN, Split, rows_digest, split_rows
 
@@ -70,32 +78,40 @@ class _Rows:
     split: Split
 
 
-def run(settings: Settings, report: Report) -> int:
+def run(settings: Settings, report: Report) -> ExitCode:
     """Carry out one run, fill in the report, return the exit code. Raises nothing of its own."""
     try:
         with tempfile.TemporaryDirectory(prefix="trimtab-champion-") as folder:
             judgement = _train(settings, report, Path(folder))
-    except TrainingError as error:
-        report.failure, report.message = error.failure, str(error)
-        report.reason = type(error).__name__
-        if isinstance(error, InsufficientRows):
-            report.verdict, report.needed = "insufficientData", error.needed
-            report.comparison = {"metric": settings.gate.metric, "needed": error.needed}
-        return error.exit_code
-    except LocationError as error:
-        kind = Unavailable if isinstance(error, StoreUnavailable | AccessDenied) else CodeBroken
-        report.failure = kind.failure
+    except InsufficientRows as error:
+        report.verdict = "insufficientData"
         report.reason, report.message = type(error).__name__, str(error)
-        return kind.exit_code
+        _tell_needed(report, settings, error.needed)
+        return error.exit_code
+    except TrainingError as error:
+        return fail(report, error.exit_code, error)
+    except (StoreUnavailable, AccessDenied) as error:
+        return fail(report, ExitCode.UNAVAILABLE, error)
+    except LocationError as error:
+        return fail(report, ExitCode.CODE_BROKEN, error)
     report.verdict, report.reason = judgement.verdict, judgement.reason
     report.message = judgement.message
     if judgement.needed is not None:
-        known = report.comparison or {"metric": settings.gate.metric}
-        report.comparison = known | {"needed": judgement.needed}
-        report.needed = judgement.needed
-    if judgement.verdict == "insufficientData":
-        return InsufficientRows.exit_code
-    return ACCEPTED_EXIT if judgement.verdict == "accepted" else REJECTED_EXIT
+        _tell_needed(report, settings, judgement.needed)
+    return EXIT_CODE_OF_VERDICT[judgement.verdict]
+
+
+def fail(report: Report, exit_code: ExitCode, error: Exception) -> ExitCode:
+    """Write into the report why there is no judgement; return the exit code."""
+    report.failure = FAILURE_OF_EXIT_CODE[exit_code]
+    report.reason, report.message = type(error).__name__, str(error)
+    return exit_code
+
+
+def _tell_needed(report: Report, settings: Settings, needed: int) -> None:
+    report.needed = min(needed, MOST_ROWS)
+    comparison = report.comparison or ReportedComparison(metric=settings.gate.metric)
+    report.comparison = comparison.model_copy(update={"needed": report.needed})
 
 
 def _train(settings: Settings, report: Report, folder: Path) -> Judgement:
@@ -113,7 +129,7 @@ def _train(settings: Settings, report: Report, folder: Path) -> Judgement:
         rows = _rows(settings, data, champion)
         report.datasets = _datasets(data, rows.split)
         report.parameters = _parameters(settings)
-        report.code = dict(settings.code)
+        report.code = settings.code
     with _step(report, "fit", 0.35):
         model, classes = _fitted(settings, rows)
     with _step(report, "evaluate", 0.7):
@@ -128,7 +144,7 @@ def _train(settings: Settings, report: Report, folder: Path) -> Judgement:
             slices=_held_out_slices(rows),
         )
         report.metrics = gate_first(
-            [metric_json(one, _HELD_OUT) for one in assembled.metrics], settings.gate.metric
+            reported_metrics(assembled.metrics, _HELD_OUT), settings.gate.metric
         )
         report.baseline = assembled.baseline.digest
     with _step(report, "compare", 0.85):
@@ -274,13 +290,12 @@ def _judgement(
         champion_metrics = evaluate(compared.actual, compared.champion, challenger.classes)
     except ValueError as error:
         raise CodeBroken(f"the gate cannot be judged: {error}") from error
-    report.comparison = comparison_json(comparison, gate.metric)
-    measured = [metric_json(one, _HELD_OUT) for one in champion_metrics]
-    report.champion = {
-        "version": champion.manifest.version,
-        "digest": champion.digest,
-        "metrics": gate_first(measured, gate.metric),
-    }
+    report.comparison = reported_comparison(comparison, gate.metric)
+    report.champion = ReportedChampion(
+        version=champion.manifest.version,
+        digest=champion.digest,
+        metrics=gate_first(reported_metrics(champion_metrics, _HELD_OUT), gate.metric),
+    )
     return judge(compared, comparison, value, gate, needs_to_be_better=settings.needs_to_be_better)
 
 
@@ -334,17 +349,17 @@ def _held_out_slices(rows: _Rows) -> dict[str, NDArray[np.bool_]]:
     return {name: mask for name, mask in chosen.items() if mask.any()}
 
 
-def _datasets(data: Data, split: Split) -> list[dict[str, Any]]:
+def _datasets(data: Data, split: Split) -> list[ReportedDataset]:
     """One entry a role; the digest names these rows of these files."""
     name = data.uri.rstrip("/").rpartition("/")[2]
     return [
-        {
-            "name": f"{name}-{role}",
-            "uri": data.uri,
-            "digest": rows_digest(data.digest, rows),
-            "role": role,
-            "rows": len(rows),
-        }
+        ReportedDataset(
+            name=f"{name}-{role}"[-LONGEST_SHORT_TEXT:],
+            uri=data.uri,
+            digest=rows_digest(data.digest, rows),
+            role=role,
+            rows=len(rows),
+        )
         for role, rows in split.parts().items()
     ]
 

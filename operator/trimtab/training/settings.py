@@ -10,26 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
+from trimtab.contract.training import (
+    TERMINATION_LOG,
+    Gate,
+    OptionalVariable,
+    ReportedCode,
+    Variable,
+)
 from trimtab.training.errors import CodeBroken
-
-TERMINATION_LOG = "/dev/termination-log"
-
-
-class Gate(BaseModel):
-    """When the new version is good enough: the RetrainJob's `gate`, with the floor filled in."""
-
-    model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
-    )
-
-    metric: str = Field(default="accuracy", pattern="^(accuracy|auc|f1|rmse)$")
-    not_worse_by: float = Field(default=0.02, gt=0, le=1)
-    confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    must_beat: float | None = None
-    slices: list[str] = Field(default_factory=list, max_length=10)
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ class Settings:
     out_of_range_limit: float = 0.02
     max_bytes: int = 4 << 30
     termination_log: Path = Path(TERMINATION_LOG)
-    code: Mapping[str, str] = field(default_factory=dict)
+    code: ReportedCode | None = None
 
     @property
     def needs_to_be_better(self) -> bool:
@@ -115,25 +105,24 @@ def read_settings(environment: Mapping[str, str], arguments: Sequence[str]) -> S
     train = 1 - given.calibrate - given.held_out
     if min(given.calibrate, given.held_out, train) <= 0:
         raise CodeBroken("arguments: --calibrate and --held-out must leave rows to train on")
-    required = ("TRIMTAB_MODEL", "TRIMTAB_VERSION", "TRIMTAB_DATA_URI", "TRIMTAB_OUTPUT_URI")
-    for name in required:
+    for name in (Variable.MODEL, Variable.VERSION, Variable.DATA_URI, Variable.OUTPUT_URI):
         if not environment.get(name):
             raise CodeBroken(f"the environment variable {name} is not set")
-    champion = environment.get("TRIMTAB_CHAMPION_URI", "")
-    if bool(champion) != bool(environment.get("TRIMTAB_CHAMPION_DIGEST")):
-        raise CodeBroken("TRIMTAB_CHAMPION_URI and TRIMTAB_CHAMPION_DIGEST belong together")
-    credentials = environment.get("TRIMTAB_ARTIFACT_CREDENTIALS")
+    champion = environment.get(Variable.CHAMPION_URI, "")
+    if bool(champion) != bool(environment.get(Variable.CHAMPION_DIGEST)):
+        raise CodeBroken(f"{Variable.CHAMPION_URI} and {Variable.CHAMPION_DIGEST} belong together")
+    credentials = environment.get(Variable.CREDENTIALS)
     return Settings(
-        model=environment["TRIMTAB_MODEL"],
-        version=environment["TRIMTAB_VERSION"],
-        data_uri=environment["TRIMTAB_DATA_URI"],
-        output_uri=environment["TRIMTAB_OUTPUT_URI"],
-        since=_time(environment.get("TRIMTAB_DATA_SINCE", "")),
+        model=environment[Variable.MODEL],
+        version=environment[Variable.VERSION],
+        data_uri=environment[Variable.DATA_URI],
+        output_uri=environment[Variable.OUTPUT_URI],
+        since=_time(environment.get(Variable.DATA_SINCE, "")),
         champion_uri=champion,
-        champion_digest=environment.get("TRIMTAB_CHAMPION_DIGEST", ""),
+        champion_digest=environment.get(Variable.CHAMPION_DIGEST, ""),
         credentials=Path(credentials) if credentials else None,
-        gate=_gate(environment.get("TRIMTAB_GATE") or "{}"),
-        cause=_object("TRIMTAB_CAUSE", environment.get("TRIMTAB_CAUSE") or "{}"),
+        gate=_gate(environment.get(Variable.GATE) or "{}"),
+        cause=_object(Variable.CAUSE, environment.get(Variable.CAUSE) or "{}"),
         estimator=given.estimator,
         parameters=dict(_parameter(text) for text in given.param),
         label=given.label,
@@ -149,14 +138,28 @@ def read_settings(environment: Mapping[str, str], arguments: Sequence[str]) -> S
         out_of_range_limit=given.out_of_range_limit,
         max_bytes=given.max_bytes,
         code=_code(environment),
-        termination_log=Path(environment.get("TRIMTAB_TERMINATION_LOG", TERMINATION_LOG)),
+        termination_log=termination_log_of(environment),
     )
 
 
-def _code(environment: Mapping[str, str]) -> dict[str, str]:
+def termination_log_of(environment: Mapping[str, str]) -> Path:
+    """Return where the termination message goes: the kubelet's file, or one named for this run."""
+    return Path(environment.get(OptionalVariable.TERMINATION_LOG, TERMINATION_LOG))
+
+
+def _code(environment: Mapping[str, str]) -> ReportedCode | None:
     """Which code trained, where the image or the job says so."""
-    names = {part: f"TRIMTAB_CODE_{part.upper()}" for part in ("repository", "revision", "image")}
-    return {part: environment[name] for part, name in names.items() if environment.get(name)}
+    names = {
+        "repository": OptionalVariable.CODE_REPOSITORY,
+        "revision": OptionalVariable.CODE_REVISION,
+        "image": OptionalVariable.CODE_IMAGE,
+    }
+    told = {part: environment[name] for part, name in names.items() if environment.get(name)}
+    try:
+        return ReportedCode(**told) if told else None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CodeBroken(f"{names[str(first['loc'][0])]}: {first['msg']}") from error
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -175,17 +178,17 @@ def _time(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise CodeBroken(f"TRIMTAB_DATA_SINCE: {text!r} is not an RFC 3339 time") from error
+        raise CodeBroken(f"{Variable.DATA_SINCE}: {text!r} is not an RFC 3339 time") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _gate(text: str) -> Gate:
     try:
-        return Gate.model_validate(_object("TRIMTAB_GATE", text))
+        return Gate.model_validate(_object(Variable.GATE, text))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise CodeBroken(f"TRIMTAB_GATE: {place}: {first['msg']}") from error
+        raise CodeBroken(f"{Variable.GATE}: {place}: {first['msg']}") from error
 
 
 def _object(name: str, text: str) -> dict[str, Any]:

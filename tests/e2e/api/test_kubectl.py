@@ -80,7 +80,7 @@ def test_a_short_name_lists_with_our_columns(server: Server, info: KindInfo) -> 
         ("modeldeployments.spec.rollout.gates.bad", "wrong among labelled"),
         ("modeldeployments.status.lastGood", "What would be returned to"),
         ("modelversions.spec.artifact.digest", "manifest.json"),
-        ("driftpolicies.spec.signals.tolerance", "nobody's business"),
+        ("driftpolicies.spec.signals.tolerance", "is ignored"),
         ("driftpolicies.spec.retrain.cooldown", "Time between two retrainings"),
         ("retrainjobs.spec.cause.manual", "Person who asked"),
     ],

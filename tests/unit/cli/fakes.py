@@ -7,9 +7,10 @@ from datetime import datetime
 
 from tests.unit.reconcile.worlds import KEY, Shop
 
+from trimtab.api.resource import Resource
 from trimtab.cli.api import NoSuchObject
 from trimtab.cli.session import Session
-from trimtab.cluster.port import Json, Key, Resource
+from trimtab.cluster.port import Json, Key
 from trimtab.errors import Refused, TrimtabError
 from trimtab.simulation.cluster import SimulatedCluster
 

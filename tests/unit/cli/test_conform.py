@@ -15,8 +15,7 @@ from trimtab.conform.container import Asked
 from trimtab.conform.rows import Row, Verdict
 from trimtab.conform.run import checks
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-SECTION = README.partition("## Serve by a container of your own")[2].partition("\n## ")[0]
+PAGE = (Path(__file__).parents[3] / "docs" / "conformance.md").read_text()
 ROWS = [
     Row("infer", True, Verdict.PASS, "200"),
     Row("request id", True, Verdict.FAIL, "id is None", "echo the request's id"),
@@ -113,15 +112,15 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "error: argument" in capsys.readouterr().err
 
 
-def test_the_front_page_names_options_and_checks_that_exist(
+def test_the_page_names_options_and_checks_that_exist(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
         main(["conform", "--help"])
-    named = set(re.findall(r"--[a-z][a-z-]+", SECTION))
+    named = set(re.findall(r"--[a-z][a-z-]+", PAGE))
     assert len(named) >= 5
     assert named <= set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
-    shown = re.findall(r"^(\S.*?) +(required|optional) +(?:pass|fail|skip) ", SECTION, re.MULTILINE)
+    shown = re.findall(r"^(\S.*?) +(required|optional) +(?:pass|fail|skip) ", PAGE, re.MULTILINE)
     known = {(one.name, "required" if one.is_required else "optional") for one in checks(1.0)}
     assert len(shown) > 5
     assert set(shown) <= known

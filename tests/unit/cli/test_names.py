@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trimtab.api.resource import Resource
 from trimtab.cli.names import key_of_target
 from trimtab.cluster.port import (
     DEPLOYMENTS,
@@ -11,7 +12,6 @@ from trimtab.cluster.port import (
     MODEL_VERSIONS,
     OWN_KINDS,
     RETRAIN_JOBS,
-    Resource,
 )
 from trimtab.errors import SpecError
 

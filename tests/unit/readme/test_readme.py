@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.pages.blocks import of_language
 
 from trimtab.api.conditions import ConditionType, Reason
 from trimtab.api.deployment import Deployment
@@ -14,6 +15,7 @@ from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
 from trimtab.api.model_version import ModelVersion
 from trimtab.api.retrain_job import RetrainJob
+from trimtab.generate.vocabulary import words_of
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
@@ -41,11 +43,24 @@ def test_every_yaml_shown_is_a_file() -> None:
 def test_conditions_and_reasons_exist() -> None:
     rows = re.findall(r"^\| `(\w+)`[^|]*\| `([^|]*)` \|", README, re.MULTILINE)
     assert len(rows) >= 14
+    conditions_of = {word.value: word.places for word in words_of(Reason)}
     for condition, status in rows:
         assert condition in set(ConditionType)
         words = re.findall(r"\w+", status)
         assert words[0] in ("True", "False")
         assert set(words[1:]) <= set(Reason), (condition, status)
+        assert all(condition in conditions_of[reason] for reason in words[1:]), (condition, status)
+
+
+def test_is_short_and_shows_yaml_early() -> None:
+    lines = README.splitlines()
+    assert len(lines) < 200
+    assert lines.index("```yaml") < 60
+
+
+def test_the_transcript_is_a_dozen_lines() -> None:
+    transcript = next(block for block in of_language("text") if block.page == "README.md")
+    assert len(transcript.text.splitlines()) <= 12
 
 
 def test_verbs_of_make_exist() -> None:

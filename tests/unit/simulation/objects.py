@@ -3,7 +3,8 @@
 from typing import Any
 
 from trimtab.api.meta import DEPLOYMENT_LABEL, MANAGED_BY_LABEL, MANAGER
-from trimtab.cluster.port import DEPLOYMENTS, JOBS, SERVICES, WORKLOADS, Json, Key
+from trimtab.build.engines.job import JOBS
+from trimtab.cluster.port import DEPLOYMENTS, SERVICES, WORKLOADS, Json, Key
 
 LABELS = {MANAGED_BY_LABEL: MANAGER, DEPLOYMENT_LABEL: "digits"}
 DEPLOYMENT = Key(DEPLOYMENTS, "shop", "digits")

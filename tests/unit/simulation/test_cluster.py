@@ -13,7 +13,8 @@ from tests.unit.simulation.objects import (
 )
 
 from trimtab.api.record import Decision
-from trimtab.cluster.port import PODS, WORKLOADS, Cluster, Json, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import PODS, WORKLOADS, Cluster, Json
 from trimtab.errors import Conflict, Refused, RetryLater, Unavailable
 from trimtab.simulation.cluster import (
     EventType,

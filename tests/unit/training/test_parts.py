@@ -16,7 +16,7 @@ from trimtab.training.checks import Limits, check_rows
 from trimtab.training.columns import infer_inputs, make_labels, make_matrix, make_signature
 from trimtab.training.errors import DataBroken, InsufficientRows
 from trimtab.training.evaluation import Predictions, evaluate, wilson
-from trimtab.training.report import termination_message
+from trimtab.training.report import Report, termination_message
 from trimtab.training.split import split_rows
 
 
@@ -176,29 +176,35 @@ def test_auc_is_left_out_where_one_class_is_missing() -> None:
     assert [one.metric for one in evaluate(actual, answers, [0, 1])] == ["accuracy", "f1"]
 
 
-def big_report() -> dict[str, Any]:
+def big_report(**changes: Any) -> Report:
     metric = {"metric": "accuracy", "value": 0.9, "interval": [0.8, 0.95], "n": 100}
     slices = [metric | {"slice": f"region={index}", "dataset": "held-out"} for index in range(60)]
-    return {
+    whole = {
         "verdict": "accepted",
         "uri": "s3://models/x/",
         "digest": "sha256:" + "0" * 64,
-        "message": "é" * 3000,
         "metrics": [metric | {"slice": "all"}, *slices],
         "parameters": {f"p{index}": "v" * 100 for index in range(60)},
         "datasets": [{"name": "d", "uri": "s3://" + "u" * 900, "role": "train"}] * 3,
     }
+    report = Report.model_validate(whole | changes)
+    report.message = "é" * 3000
+    return report
 
 
 def test_message_is_cut_to_what_the_kubelet_keeps() -> None:
-    body = termination_message(big_report())
+    report = big_report()
+    before = report.to_json()
+    body = termination_message(report)
     assert len(body) <= 4096
     read = json.loads(body)
     assert read["verdict"] == "accepted"
     assert read["digest"].startswith("sha256:")
     assert read["metrics"][0]["slice"] == "all"
+    assert report.to_json() == before
 
 
 def test_message_that_fits_is_whole() -> None:
-    report = big_report() | {"message": "fine", "metrics": [], "parameters": {}}
-    assert json.loads(termination_message(report)) == report
+    report = big_report(metrics=[], parameters={})
+    report.message = "fine"
+    assert json.loads(termination_message(report)) == report.to_json()

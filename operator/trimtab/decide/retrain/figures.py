@@ -9,12 +9,12 @@ from trimtab.api.meta import API_VERSION
 from trimtab.api.model_version import (
     Artifact,
     Evaluation,
-    Lineage,
     ModelVersionSpec,
     version_object_name,
 )
 from trimtab.api.retrain_job import Measured, RetrainJob
-from trimtab.decide.retrain.report import Accepted, ReportedMetric, TrainingReport
+from trimtab.contract.training import ReportedMetric, TrainingReport
+from trimtab.decide.retrain.report import Accepted, lineage_of
 
 
 def version_manifest(job: RetrainJob, accepted: Accepted) -> dict[str, Any]:
@@ -25,12 +25,11 @@ def version_manifest(job: RetrainJob, accepted: Accepted) -> dict[str, Any]:
         artifact=Artifact(
             uri=accepted.uri, digest=accepted.digest, secret_name=job.spec.data.secret_name
         ),
-        lineage=Lineage(
-            parent=champion.version_object if champion is not None else None,
-            retrain_job=job.metadata.name,
-            code=report.code,
-            datasets=report.datasets,
-            parameters=report.parameters,
+        lineage=lineage_of(report).model_copy(
+            update={
+                "parent": champion.version_object if champion is not None else None,
+                "retrain_job": job.metadata.name,
+            }
         ),
         evaluation=[
             Evaluation(

@@ -8,91 +8,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import ValidationError
 
-from trimtab.api.fields import Digest, MetricName, Model, ShortText, Text
-from trimtab.api.model_version import Artifact, Code, Dataset
+from trimtab.api.model_version import Artifact, Lineage
+from trimtab.contract.training import (
+    DECISIVE_EXIT_CODES,
+    EXIT_CODE_OF_VERDICT,
+    FAILURE_OF_EXIT_CODE,
+    MESSAGE_LIMIT_BYTES,
+    ExitCode,
+    FailureClass,
+    TrainingReport,
+    Verdict,
+)
 
-MESSAGE_LIMIT_BYTES = 4096
-"""What the kubelet keeps of a termination message."""
-
-DECISIVE_EXIT_CODES = (10, 11, 12, 13)
-"""Ends that another try would not change; the Job does not retry them."""
-
-FailureClass = Literal["data", "code", "infrastructure"]
-_VERDICT_OF_EXIT_CODE = {0: "accepted", 11: "rejected", 13: "insufficientData"}
-_CLASS_OF_EXIT_CODE: dict[int, FailureClass] = {10: "data", 12: "code"}
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-def _as_text(value: object) -> object:
-    return (value if isinstance(value, str) else json.dumps(value))[:256]
-
-
-def _cut(value: object) -> object:
-    return value[:1024] if isinstance(value, str) else value
-
-
-def _known_figures(value: object) -> object:
-    """Leave out metrics that are null: they could not be computed."""
-    if not isinstance(value, list):
-        return value
-    return [one for one in value if not (isinstance(one, dict) and one.get("value") is None)]
-
-
-Metrics = Annotated[list["ReportedMetric"], BeforeValidator(_known_figures), Field(max_length=64)]
-
-
-class ReportedMetric(Model):
-    """One metric with its interval, on one slice of one dataset."""
-
-    metric: MetricName
-    value: Number
-    interval: tuple[Number, Number] | None = None
-    n: int | None = Field(default=None, ge=0, le=10**15)
-    dataset: ShortText | None = None
-    slice: ShortText = "all"
-
-
-class ReportedChampion(Model):
-    """The version that served, on the same rows."""
-
-    metrics: Metrics = Field(default_factory=list)
-
-
-class Comparison(Model):
-    """Challenger minus champion on the same rows."""
-
-    metric: MetricName
-    difference: Number | None = None
-    interval: tuple[Number, Number] | None = None
-    not_worse_by: Number | None = None
-    n: int | None = Field(default=None, ge=0, le=10**15)
-    needed: int | None = Field(default=None, ge=0, le=10**15)
-
-
-class TrainingReport(Model):
-    """The termination message."""
-
-    verdict: Literal["accepted", "rejected", "insufficientData", "failed"]
-    uri: Text | None = None
-    digest: Digest | None = None
-    baseline: Digest | None = None
-    metrics: Metrics = Field(default_factory=list)
-    champion: ReportedChampion | None = None
-    comparison: Comparison | None = None
-    needed: int | None = Field(default=None, ge=0, le=10**15)
-    datasets: list[Dataset] = Field(default_factory=list, max_length=20)
-    parameters: dict[str, Annotated[ShortText, BeforeValidator(_as_text)]] = Field(
-        default_factory=dict, max_length=64
-    )
-    code: Code | None = None
-    reason: Annotated[Text, BeforeValidator(_cut)] = ""
-    message: Annotated[Text, BeforeValidator(_cut)] = ""
-    class_: Literal["data", "code", "infrastructure"] | None = Field(default=None, alias="class")
+_VERDICT_OF_EXIT_CODE: dict[int, Verdict] = {
+    code: verdict for verdict, code in EXIT_CODE_OF_VERDICT.items()
+}
 
 
 @dataclass(frozen=True)
@@ -129,10 +63,10 @@ def read_result(exit_code: int, message: str, *, output_uri: str) -> TrainingRes
     `output_uri` is the folder that the pod was told to write to; a version elsewhere is refused;
     its digest may be appended to the name.
     """
-    if exit_code != 0 and exit_code not in DECISIVE_EXIT_CODES:
+    if exit_code not in (ExitCode.ACCEPTED, *DECISIVE_EXIT_CODES):
         return None
     report = _parsed(message)
-    if (failure := _CLASS_OF_EXIT_CODE.get(exit_code)) is not None:
+    if (failure := FAILURE_OF_EXIT_CODE.get(ExitCode(exit_code))) is not None:
         text = report.message if isinstance(report, TrainingReport) else ""
         return Broke(failure, text or f"the training ended with exit code {exit_code}, no message")
     if isinstance(report, Broke):
@@ -155,6 +89,14 @@ def last_words(message: str) -> str:
     return report.message if isinstance(report, TrainingReport) else ""
 
 
+def lineage_of(report: TrainingReport) -> Lineage:
+    """Return where the version came from, as far as the report says; raise ValidationError."""
+    told = report.model_dump(
+        mode="json", by_alias=True, exclude_none=True, include={"code", "datasets", "parameters"}
+    )
+    return Lineage.model_validate(told)
+
+
 def _accepted(report: TrainingReport, output_uri: str) -> TrainingResult:
     if report.uri is None or report.digest is None:
         return Broke("code", "the termination message says accepted without uri and digest")
@@ -175,7 +117,9 @@ def _parsed(message: str) -> TrainingReport | Broke:
     if not message.strip():
         return Broke("code", "the training left no termination message")
     try:
-        return TrainingReport.model_validate(json.loads(message, parse_constant=_refuse_constant))
+        report = TrainingReport.model_validate(json.loads(message, parse_constant=_refuse_constant))
+        lineage_of(report)  # What a ModelVersion could not hold is malformed too.
+        return report
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -15,7 +15,7 @@ from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
 from trimtab.build.service import build_metrics_service, build_service, build_token_secret
 from trimtab.build.workload import build_workload
-from trimtab.cluster.port import BY_API_KIND, DEPLOYMENTS, WORKLOADS, Json, Key
+from trimtab.cluster.port import DEPLOYMENTS, WORKLOADS, Json, Key
 from trimtab.decide.outcome import Note
 from trimtab.decide.rollout.children import ChildAction, Remove, Size
 from trimtab.decide.rollout.traffic.replicas import Route
@@ -29,6 +29,7 @@ from trimtab.reconcile.kinds.applied import (
 )
 from trimtab.reconcile.machine.cache import key_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
+from trimtab.reconcile.machine.watched import resource_of
 from trimtab.reconcile.machine.world import World
 
 
@@ -92,8 +93,7 @@ async def _check_live(world: World, key: Key) -> bool:
 
 async def _apply_child(world: World, manifest: Json, made: Children) -> list[Note]:
     """Apply a child if it is not as wanted; return what somebody had changed by hand."""
-    resource = BY_API_KIND[manifest["apiVersion"], manifest["kind"]]
-    child = key_of(resource, manifest)
+    child = key_of(resource_of(manifest), manifest)
     live = world.cache.get(child)
     known = made.applied.get(child)
     if not needs_apply(manifest, live, known):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from trimtab.api.meta import DEPLOYMENT_LABEL, RETRAIN_JOB_LABEL
+from trimtab.api.resource import Resource
 from trimtab.cluster.port import (
     DEPLOYMENTS,
     OWN_KINDS,
@@ -20,7 +21,6 @@ from trimtab.cluster.port import (
     WORKLOADS,
     Json,
     Key,
-    Resource,
 )
 
 REMEMBERED_DELETIONS = 10_000

@@ -16,7 +16,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
-from trimtab.cluster.port import Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import Key
 from trimtab.errors import Refused, RetryLater, SpecError
 from trimtab.reconcile.machine import observability
 from trimtab.reconcile.machine.cache import Change

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trimtab.api.resource import Resource
 from trimtab.api.retrain_job import FINISHED_PHASES
 from trimtab.cluster.port import (
     DEPLOYMENTS,
@@ -17,7 +18,6 @@ from trimtab.cluster.port import (
     RETRAIN_JOBS,
     Json,
     Key,
-    Resource,
 )
 from trimtab.reconcile.machine.cache import Cache, Change, key_of, parent_of
 

@@ -13,12 +13,13 @@ import random
 import time
 from collections.abc import Callable
 
-from trimtab.cluster.port import OWN_KINDS, WATCHED
+from trimtab.cluster.port import OWN_KINDS
 from trimtab.errors import Refused, RetryLater
 from trimtab.reconcile.machine import observability
 from trimtab.reconcile.machine.cache import Change, key_of
 from trimtab.reconcile.machine.engine import Engine
 from trimtab.reconcile.machine.queue import BackOff
+from trimtab.reconcile.machine.watched import watched
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Resync:
     async def _list_all(self) -> list[Change]:
         cache = self._engine.world.cache
         changes: list[Change] = []
-        for resource in WATCHED:
+        for resource in watched():
             before = cache.keys(resource)
             listed = await self._engine.world.cluster.list(resource)
             changes += cache.replace(resource, listed, before)

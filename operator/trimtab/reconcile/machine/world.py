@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from trimtab.cluster.port import BY_API_KIND, Cluster, Json, Key
+from trimtab.cluster.port import Cluster, Json, Key
 from trimtab.reconcile.announce import SINKS, Announcer
 from trimtab.reconcile.machine.cache import Cache
+from trimtab.reconcile.machine.watched import resource_of
 
 if TYPE_CHECKING:
     from trimtab.store.port import Store
@@ -93,7 +94,7 @@ class World:
 
     def remember(self, obj: Json) -> None:
         """Take the reply to one of our own writes into the cache."""
-        self.cache.put(BY_API_KIND[obj["apiVersion"], obj["kind"]], obj)
+        self.cache.put(resource_of(obj), obj)
 
     async def apply(self, manifest: Json) -> Json:
         """Apply a child and remember the reply."""

@@ -10,18 +10,11 @@ import pytest
 from tests.unit.loop_objects import DIGEST_1, DIGEST_2, NOW, report, retrain_job
 
 from trimtab.api.retrain_job import Champion, RetrainJob
-from trimtab.decide.retrain.attempt import (
-    CHECKS,
-    CreateJob,
-    CreateVersion,
-    JobView,
-    MadeVersion,
-    PodView,
-    RetrainSnapshot,
-    decide_retrain,
-    output_uri_of,
-)
+from trimtab.api.run import RunEnd, RunPod, RunView
+from trimtab.decide.retrain.actions import CreateVersion, StartRun
+from trimtab.decide.retrain.attempt import CHECKS, decide_retrain
 from trimtab.decide.retrain.cause import new_version_name, retrain_job_name
+from trimtab.decide.retrain.snapshot import MadeVersion, RetrainSnapshot, output_uri_of
 
 CHAMPION = Champion(version_object="digits-v1", uri="s3://models/digits/v1/", digest=DIGEST_1)
 
@@ -39,6 +32,10 @@ def started(**changes: Any) -> RetrainSnapshot:
     first = decide_retrain(RetrainSnapshot(job_object(), NOW, serving=CHAMPION))
     job = job_object().model_copy(update={"status": first.status})
     return replace(RetrainSnapshot(job, NOW, serving=CHAMPION), **changes)
+
+
+def running(*pods: RunPod) -> RunView:
+    return RunView(exists=True, pods=pods)
 
 
 def output_of(seen: RetrainSnapshot) -> str:
@@ -78,45 +75,63 @@ def test_first_the_champion_is_written_down_and_nothing_is_made() -> None:
     assert decision.wake_at == NOW
 
 
-def test_then_the_job_is_made_although_the_deployment_serves_another_by_now() -> None:
+def test_then_the_run_starts_although_the_deployment_serves_another_by_now() -> None:
     other = CHAMPION.model_copy(update={"version_object": "digits-v2"})
     decision = decide_retrain(started(serving=other))
     (action,) = decision.actions
-    assert isinstance(action, CreateJob)
+    assert isinstance(action, StartRun)
     assert action.champion == CHAMPION
 
 
 def test_a_running_pod_means_running() -> None:
-    seen = started(batch_job=JobView(), pods=(PodView("p", is_running=True),))
+    seen = started(run=running(RunPod("p", is_running=True)))
     assert decide_retrain(seen).status.phase == "Running"
 
 
 def test_a_pod_that_cannot_start_says_why() -> None:
-    seen = started(batch_job=JobView(), pods=(PodView("p", waiting="no node has room"),))
+    seen = started(run=running(RunPod("p", waiting="no node has room")))
     status = decide_retrain(seen).status
     assert (status.phase, status.message) == ("Queued", "no node has room")
 
 
-def test_a_report_is_acted_on_before_the_job_says_that_it_ended() -> None:
-    seen = started(batch_job=JobView())
-    pod = PodView("p", exit_code=0, message=report(output_of(seen)))
-    (action,) = decide_retrain(replace(seen, pods=(pod,))).actions
+def test_a_report_is_acted_on_before_the_run_says_that_it_ended() -> None:
+    seen = started()
+    pod = RunPod("p", exit_code=0, message=report(output_of(seen)))
+    (action,) = decide_retrain(replace(seen, run=running(pod))).actions
     assert isinstance(action, CreateVersion)
 
 
-def test_a_job_that_ended_waits_a_little_for_its_report_and_then_fails() -> None:
-    seen = started(batch_job=JobView(is_complete=True, ended=NOW))
+def test_a_report_of_a_pod_that_outlived_its_run_is_acted_on() -> None:
+    seen = started()
+    pod = RunPod("p", exit_code=0, message=report(output_of(seen)))
+    orphan = RunView(exists=False, pods=(pod,))
+    (action,) = decide_retrain(replace(seen, run=orphan)).actions
+    assert isinstance(action, CreateVersion)
+
+
+def test_a_run_that_ended_waits_a_little_for_its_report_and_then_fails() -> None:
+    seen = started(run=RunView(True, RunEnd("completed", NOW)))
     waiting = decide_retrain(replace(seen, now=NOW + timedelta(seconds=5)))
     assert waiting.status.phase == "Running"
     failed = decide_retrain(replace(seen, now=NOW + timedelta(seconds=31)))
     assert (failed.status.phase, failed.status.failure) == ("Failed", "infrastructure")
 
 
-def test_a_job_out_of_retries_fails_with_the_last_words_of_its_pod() -> None:
+def test_a_run_out_of_time_says_its_deadline() -> None:
+    seen = started(run=RunView(True, RunEnd("outOfTime", NOW)), now=NOW + timedelta(minutes=1))
+    assert decide_retrain(seen).status.message == (
+        "infrastructure: no result within the deadline of 2h"
+    )
+
+
+def test_a_run_out_of_retries_fails_with_the_last_words_of_its_pod() -> None:
     words = '{"verdict": "failed", "class": "infrastructure", "message": "the store is away"}'
     seen = started(
-        batch_job=JobView(failed=("BackoffLimitExceeded", "limit reached"), ended=NOW),
-        pods=(PodView("p", exit_code=1, message=words),),
+        run=RunView(
+            True,
+            RunEnd("failed", NOW, "BackoffLimitExceeded: limit reached"),
+            (RunPod("p", exit_code=1, message=words),),
+        ),
         now=NOW + timedelta(minutes=1),
     )
     assert decide_retrain(seen).status.message == (
@@ -138,8 +153,8 @@ def test_a_job_out_of_retries_fails_with_the_last_words_of_its_pod() -> None:
 )
 def test_a_version_of_the_name_that_exists(made: MadeVersion, phase: str) -> None:
     seen = started(made=made)
-    pod = PodView("p", exit_code=0, message=report(output_of(seen)))
-    assert decide_retrain(replace(seen, pods=(pod,))).status.phase == phase
+    pod = RunPod("p", exit_code=0, message=report(output_of(seen)))
+    assert decide_retrain(replace(seen, run=running(pod))).status.phase == phase
 
 
 def test_without_anything_that_serves_it_fails_after_its_deadline() -> None:
@@ -149,7 +164,7 @@ def test_without_anything_that_serves_it_fails_after_its_deadline() -> None:
     assert (late.status.phase, late.status.failure) == ("Failed", "infrastructure")
 
 
-def test_a_job_that_vanishes_again_and_again_ends_at_the_deadline() -> None:
+def test_a_run_that_vanishes_again_and_again_ends_at_the_deadline() -> None:
     seen = started(now=NOW + timedelta(hours=2, minutes=2))
     assert "deadline of 2h" in decide_retrain(seen).status.message
 
@@ -164,14 +179,13 @@ def test_finished_is_final(phase: str) -> None:
 def test_the_order_of_the_checks() -> None:
     assert [check.__name__ for check in CHECKS] == [
         "_is_finished",
-        "_name_is_too_long",
         "_version_is_made",
         "_champion_is_not_fixed",
         "_result_is_there",
-        "_job_ended_without_result",
+        "_run_ended_without_result",
         "_deadline_is_past",
-        "_job_is_missing",
-        "_job_is_under_way",
+        "_run_is_missing",
+        "_run_is_under_way",
     ]
 
 

@@ -9,15 +9,15 @@ from tests.unit.loop_objects import DocumentStore, documents, report
 from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.worlds import KEY, SETTINGS, deployment_object, digest_of, version_object
 
+from trimtab.api.resource import Resource
+from trimtab.build.engines.job import JOBS
 from trimtab.cluster.port import (
     DEPLOYMENTS,
     DRIFT_POLICIES,
-    JOBS,
     MODEL_VERSIONS,
     RETRAIN_JOBS,
     Json,
     Key,
-    Resource,
 )
 from trimtab.contract.artifact import Baseline, NumericFeature
 from trimtab.reconcile.kinds.deployment import reconcile_deployment

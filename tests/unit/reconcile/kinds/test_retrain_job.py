@@ -20,7 +20,8 @@ from tests.unit.loop_objects import (
     tried,
 )
 
-from trimtab.cluster.port import JOBS, MODEL_VERSIONS, PODS, RETRAIN_JOBS, Json, Key
+from trimtab.build.engines.job import JOBS
+from trimtab.cluster.port import MODEL_VERSIONS, PODS, RETRAIN_JOBS, Json, Key
 from trimtab.errors import Refused
 from trimtab.reconcile.kinds.retrain_job import reconcile_retrain_job
 from trimtab.reconcile.machine.world import Settings

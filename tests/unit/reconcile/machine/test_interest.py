@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trimtab.api.resource import Resource
 from trimtab.cluster.port import (
     DEPLOYMENTS,
     DRIFT_POLICIES,
@@ -10,7 +11,6 @@ from trimtab.cluster.port import (
     RETRAIN_JOBS,
     Json,
     Key,
-    Resource,
 )
 from trimtab.reconcile.machine.cache import Cache, Change
 from trimtab.reconcile.machine.interest import interested, interested_in_own_write
@@ -99,8 +99,8 @@ def test_a_retrain_job_wakes_policies_and_its_deployment_when_it_finished() -> N
     spec = {"cause": {"deployment": "digits"}}
     running = thing("rj", spec=spec, status={"phase": "Running"})
     done = thing("rj", spec=spec, status={"phase": "Succeeded"})
-    evaluating = thing("rj", spec=spec, status={"phase": "Evaluating"})
-    assert names(interested(LINE, Change(RETRAIN_JOBS, running, evaluating))) == {"retrainjobs/rj"}
+    pending = thing("rj", spec=spec, status={"phase": "Queued"})
+    assert names(interested(LINE, Change(RETRAIN_JOBS, pending, running))) == {"retrainjobs/rj"}
     assert names(interested(LINE, Change(RETRAIN_JOBS, running, done))) == {
         "retrainjobs/rj",
         "driftpolicies/watch",

@@ -2,7 +2,8 @@
 
 from tests.unit.reconcile.machine.engines import engine_over, nothing
 
-from trimtab.cluster.port import MODEL_VERSIONS, Json, Key, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import MODEL_VERSIONS, Json, Key
 from trimtab.errors import Unavailable
 from trimtab.reconcile.machine.health import Health
 from trimtab.reconcile.machine.lease import Leadership

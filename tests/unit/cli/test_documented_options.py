@@ -1,4 +1,4 @@
-"""Every option of lint and replay that the front page names exists."""
+"""Every option of lint and replay that the page of policies names exists."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from trimtab.cli.main import main
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-SECTION = README.partition("## Try a policy before it acts")[2].partition("\n## ")[0]
+PAGE = (Path(__file__).parents[3] / "docs" / "policies.md").read_text()
+SECTION = PAGE.partition("## lint: before you apply")[2]
 
 
 def test_named_options_exist(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from tests.unit.loop_objects import BASELINE_1, DIGEST_1, NAMESPACE, retrain_job
 
 from trimtab.api.meta import DEPLOYMENT_LABEL, MANAGED_BY_LABEL, RETRAIN_JOB_LABEL
 from trimtab.api.retrain_job import Champion, RetrainJob
-from trimtab.build.job import build_job
+from trimtab.build.engines.job import build_job
+from trimtab.build.training_pod import RunRequest
 
 CHAMPION = Champion(version_object="digits-v1", uri="s3://models/digits/v1/", digest=DIGEST_1)
 OUTPUT = "s3://models/digits/r1a2b3c4d/"
@@ -20,7 +21,9 @@ def built(champion: Champion = CHAMPION, output: str = OUTPUT, **spec: Any) -> d
     raw["metadata"]["uid"] = "uid-1"
     job = RetrainJob.model_validate(raw)
     return build_job(
-        job, champion, "r1a2b3c4d", output, image="training:1", pull_policy="IfNotPresent"
+        RunRequest(
+            job, champion, "r1a2b3c4d", output, image="training:1", pull_policy="IfNotPresent"
+        )
     )
 
 
