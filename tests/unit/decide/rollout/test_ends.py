@@ -402,7 +402,7 @@ def with_replicas(snapshot: Snapshot, replicas: int) -> Snapshot:
 )
 def test_back_off_doubles_up_to_an_hour(attempts: int, minutes: int) -> None:
     before = BackOff(revision=TWO.revision, attempts=attempts, not_before=NOW)
-    rollout = {"gates": []}
+    rollout: dict[str, Any] = {"gates": []}
     decision = at_deadline(a_stepping(), rollout=rollout, status={"back_off": before})
     assert decision.status.back_off is not None
     assert decision.status.back_off.attempts == attempts + 1
