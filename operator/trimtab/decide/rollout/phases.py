@@ -114,7 +114,7 @@ def _progress_of(rollout: RolloutStatus) -> Progress | None:
 
 
 def _pause_of(rollout: RolloutStatus) -> Pause | None:
-    """Return the pause; 0.1.0 named a step as the one who paused, and nothing else."""
+    """Return the pause; older statuses say who paused, `step` for a step, and no reason."""
     if rollout.paused_since is None:
         return None
     by = rollout.paused_by or "a person"

@@ -206,7 +206,7 @@ def _degraded(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
 
 
 def _breach_reason(guard: GuardStatus, breached: str) -> Reason:
-    """Return whether there was a way back; 0.1.0 said it in front of the figures alone."""
+    """Return whether there was a way back; older statuses said it in front of the figures alone."""
     said = guard.breach_reason or breached.partition(":")[0]
     return Reason.NO_WAY_BACK if said == Reason.NO_WAY_BACK else Reason.GUARD_BREACHED
 

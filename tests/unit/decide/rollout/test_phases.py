@@ -85,7 +85,7 @@ OLD_PAUSES = {
 
 
 @pytest.mark.parametrize("by", OLD_PAUSES)
-def test_a_pause_that_0_1_0_wrote_is_read(by: str | None) -> None:
+def test_a_pause_of_an_older_status_is_read(by: str | None) -> None:
     status = a_status(PHASES["stepping"])
     assert status.rollout is not None
     old = status.rollout.model_copy(update={"paused_since": NOW, "paused_by": by})
@@ -104,8 +104,8 @@ BREACHES = {
     "no_way_back": ("errors: 9 of 10", "NoWayBack", "NoWayBack"),
     "breached": ("errors: 9 of 10", "GuardBreached", "GuardBreached"),
     "first_version": ("errors: 9 of 10", "FirstVersionFailed", "GuardBreached"),
-    "no_way_back_of_0_1_0": ("NoWayBack: errors: 9 of 10", None, "NoWayBack"),
-    "breached_of_0_1_0": ("errors: 9 of 10", None, "GuardBreached"),
+    "no_way_back_in_an_older_status": ("NoWayBack: errors: 9 of 10", None, "NoWayBack"),
+    "breached_in_an_older_status": ("errors: 9 of 10", None, "GuardBreached"),
 }
 
 
