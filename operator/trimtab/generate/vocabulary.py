@@ -9,6 +9,8 @@ import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 
+from trimtab.api.kinds import KINDS
+
 
 @dataclass(frozen=True)
 class Word:
@@ -23,7 +25,7 @@ class Word:
 def words_of(vocabulary: type[StrEnum]) -> list[Word]:
     """Return every member in its order.
 
-    A text reads `PLACE, PLACE: meaning.`, and may go on with a paragraph of advice. Raises
+    A text reads `PLACE, PLACE: meaning.` or `All kinds: meaning.`, and may go on with a paragraph of advice. Raises
     ValueError where a member has no such text.
     """
     texts = _texts(vocabulary)
@@ -45,6 +47,12 @@ def _texts(vocabulary: type[StrEnum]) -> dict[str, str]:
     return texts
 
 
+def _places(text: str) -> tuple[str, ...]:
+    if text == "All kinds":
+        return tuple(info.kind for info in KINDS)
+    return tuple(place.strip() for place in text.split(","))
+
+
 def _word(vocabulary: type[StrEnum], member: StrEnum, text: str) -> Word:
     head, _, advice = text.partition("\n\n")
     places, colon, meaning = head.partition(": ")
@@ -55,7 +63,7 @@ def _word(vocabulary: type[StrEnum], member: StrEnum, text: str) -> Word:
         )
     return Word(
         value=member.value,
-        places=tuple(place.strip() for place in places.split(",")),
+        places=_places(places),
         meaning=" ".join(meaning.split()),
         advice=" ".join(advice.split()),
     )

@@ -43,6 +43,10 @@ logger = logging.getLogger(__name__)
 FIRST_REFUSED_WAIT = timedelta(seconds=30)
 LONGEST_REFUSED_WAIT = timedelta(minutes=5)
 TELL_AGAIN = timedelta(seconds=15)
+STALLED_EVENTS = {
+    Reason.WRITE_REFUSED: EventReason.WRITE_REFUSED,
+    Reason.INVALID_SPEC: EventReason.INVALID_SPEC,
+}
 
 StatusT = TypeVar("StatusT", bound=Status)
 ActionT = TypeVar("ActionT")
@@ -207,7 +211,7 @@ async def _stall(world: World, key: Key, reason: Reason, message: str) -> dateti
     if not (is_same and before is not None and _words(before.message) == _words(message)):
         logger.warning("%s: %s: %s", key, reason, message)
         status["conditions"] = _set_stalled(world, key, status, True, reason, message)
-        note = Note(EventReason(reason), message, warning=True)
+        note = Note(STALLED_EVENTS[reason], message, warning=True)
         await _put(world, key, status, () if is_same else (note,))
         await _tell(world, key)
     return world.now() + wait

@@ -34,7 +34,7 @@ HERE = {
 CLUSTER = {step.command for step in STORY}
 """Run by tests/e2e/docs."""
 ELSEWHERE = {
-    "make setup": ("Makefile", "\ntest: setup "),
+    "make setup": ("Makefile", "\n$(VENV)/.develop: $(VENV)/.installed\n"),
     "make demo": (
         "tests/e2e/loop/test_loop.py",
         "def test_act_ends_well_though_the_operator_is_killed_in_it",
