@@ -73,6 +73,9 @@ class GateStatus(Model):
     smallest_fault: Annotated[str, Field(max_length=16)] = Field(
         default="", description="The smallest fault that would have failed by now."
     )
+    smallest_fault_share: Share | None = Field(
+        default=None, description="The same with four decimals."
+    )
     last_sample_age: Annotated[str, Field(max_length=20)] = Field(
         default="", description="Age of the newest figure."
     )
@@ -114,6 +117,9 @@ class RolloutStatus(Model):
     requests_before: float = Field(default=0.0, description="Candidate requests of earlier steps.")
     paused_since: Time | None = Field(default=None, description="When it was paused.")
     paused_by: ShortText | None = Field(default=None, description="Person or step that paused it.")
+    pause_reason: ShortText | None = Field(
+        default=None, description="PausedByStep or PausedByPerson."
+    )
     paused_seconds: float = Field(default=0.0, description="Seconds spent in earlier pauses.")
     no_data_since: Time | None = Field(default=None, description="Since when figures are missing.")
     withdrawn: bool = Field(default=False, description="Traffic is at stable until data is back.")
@@ -167,6 +173,11 @@ class GuardStatus(Model):
     )
     breached: ShortText | None = Field(
         default=None, description="What was breached, with the figures."
+    )
+    breach_reason: ShortText | None = Field(
+        default=None,
+        description="GuardBreached; NoWayBack if there was nothing to return to; "
+        "FirstVersionFailed.",
     )
 
 

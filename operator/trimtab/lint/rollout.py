@@ -12,8 +12,9 @@ from datetime import timedelta
 from trimtab.api.deployment import Deployment, Gate
 from trimtab.api.fields import format_duration, format_share
 from trimtab.decide.rollout.measures import slow_bucket
-from trimtab.decide.rollout.steps import first_weight
-from trimtab.decide.rollout.traffic.replicas import is_too_large, nearest_share
+from trimtab.decide.rollout.steps import step_share
+from trimtab.decide.rollout.strategies import strategy_of
+from trimtab.decide.rollout.traffic import way_of
 from trimtab.lint.remarks import Remark
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.sequential import (
@@ -38,14 +39,15 @@ class _Expected:
 def deployment_remarks(deployment: Deployment, per_second: float | None) -> list[Remark]:
     """Return what is to be said of a Deployment. per_second: requests; None if nobody said."""
     rollout = deployment.spec.rollout
-    if rollout.strategy != "canary":
+    strategy = strategy_of(rollout)
+    if not strategy.steps(rollout):
         return []
     remarks = [*_share_remarks(deployment), *_bucket_remarks(deployment)]
     if per_second is None:
         return remarks + _time_remarks(deployment, _steps(deployment, 0.0), None)
     steps = _steps(deployment, per_second)
     remarks += _time_remarks(deployment, steps, per_second)
-    for index, gate in enumerate(rollout.gates):
+    for index, gate in enumerate(strategy.gates(rollout)):
         remarks.append(_gate_remark(deployment, gate, f"{ROLLOUT}.gates[{index}]", steps))
     return remarks
 
@@ -54,11 +56,11 @@ def _steps(deployment: Deployment, per_second: float) -> list[_Expected]:
     """Return the weighted steps; the last holds until `minSamples` are there."""
     spec = deployment.spec
     expected: list[_Expected] = []
-    weighted = [step for step in spec.rollout.steps if step.weight is not None]
-    for number, step in enumerate(weighted, 1):
-        assert step.weight is not None
-        weight = nearest_share(step.weight, max(1, spec.replicas), spec.replicas).value
-        seconds = step.for_.total_seconds() if step.for_ is not None else 0.0
+    steps = strategy_of(spec.rollout).steps(spec.rollout)
+    weighted = [(step.weight, step.for_) for step in steps if step.weight is not None]
+    for number, (wanted, lasts) in enumerate(weighted, 1):
+        weight = way_of(spec).share(wanted, max(1, spec.replicas), spec.replicas).value
+        seconds = lasts.total_seconds() if lasts is not None else 0.0
         rate = per_second * weight
         missing = spec.rollout.min_samples - sum(s.candidate for s in expected)
         if number == len(weighted) and rate > 0:
@@ -69,13 +71,13 @@ def _steps(deployment: Deployment, per_second: float) -> list[_Expected]:
 
 def _share_remarks(deployment: Deployment) -> list[Remark]:
     spec = deployment.spec
-    weight = first_weight(spec)
-    share = nearest_share(weight, max(1, spec.replicas), spec.replicas)
-    if spec.rollout.allow_coarse or not is_too_large(share, weight):
+    weight = strategy_of(spec.rollout).needed_share(spec.rollout, None)
+    share = step_share(spec, None)
+    if spec.rollout.allow_coarse or not way_of(spec).is_too_large(share, weight):
         return []
     text = (
         f"with {spec.replicas} replicas the smallest share is {format_share(share.value)} "
-        f"({share.candidate} of {share.total} pods), far above {format_share(weight)}, so the "
+        f"({share}), far above {format_share(weight)}, so the "
         "rollout will wait: more replicas, a larger weight, or allowCoarse"
     )
     return [Remark("error", "share", f"{ROLLOUT}.steps", text)]
@@ -83,7 +85,8 @@ def _share_remarks(deployment: Deployment) -> list[Remark]:
 
 def _bucket_remarks(deployment: Deployment) -> list[Remark]:
     remarks = []
-    for index, gate in enumerate(deployment.spec.rollout.gates):
+    rollout = deployment.spec.rollout
+    for index, gate in enumerate(strategy_of(rollout).gates(rollout)):
         if gate.slower_than is None:
             continue
         wanted = gate.slower_than.total_seconds()
@@ -119,7 +122,9 @@ def _time_remarks(
 def _gate_remark(deployment: Deployment, gate: Gate, field: str, steps: list[_Expected]) -> Remark:
     """Say the smallest fault that any step can see, if stable shows none."""
     rollout = deployment.spec.rollout
-    threshold = failure_threshold(rollout.confidence, len(rollout.gates), len(rollout.steps))
+    strategy = strategy_of(rollout)
+    tests = len(strategy.gates(rollout)), len(strategy.steps(rollout))
+    threshold = failure_threshold(rollout.confidence, *tests)
     faults = [fault for step in steps if (fault := _smallest(gate, step, threshold)) is not None]
     unit = "labelled rows" if gate.bad == "outcomes" else "requests"
     if not faults:

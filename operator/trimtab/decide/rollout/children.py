@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Tried
+from trimtab.decide.rollout.phases import Starting, Stepping, phase_of, progress_in
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.steps import step_share
+from trimtab.decide.rollout.traffic import way_of
+from trimtab.decide.rollout.traffic.plan import plan_traffic
+from trimtab.decide.rollout.traffic.replicas import Route
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,6 @@ class Size:
 
     tried: Tried
     replicas: int
-
-
-@dataclass(frozen=True)
-class Route:
-    """Send users to one revision, or to all (None)."""
-
-    revision: str | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def plan_children(spec: DeploymentSpec, status: DeploymentStatus, now: datetime)
     for tried in (status.last_good, status.candidate, status.stable):
         if tried is not None:
             sizes[tried.revision] = Size(tried, wanted_replicas(spec, status, tried, now))
-    return Plan(tuple(sizes.values()), _route(spec, status))
+    return Plan(tuple(sizes.values()), way_of(spec).route(plan_traffic(spec, status)))
 
 
 def wanted_replicas(
@@ -74,26 +71,13 @@ def wanted_replicas(
 
 
 def _candidate_replicas(spec: DeploymentSpec, status: DeploymentStatus) -> int:
-    rollout = status.rollout
-    if rollout is None:
+    phase = phase_of(status)
+    if phase is None:
         return 1  # undecided: one pod stays, out of traffic
-    full = status.stable is None or spec.rollout.strategy == "rolling"
-    if full or rollout.phase in ("Promoting", "Returning"):
-        return spec.replicas
-    return step_share(spec, status).candidate
-
-
-def _route(spec: DeploymentSpec, status: DeploymentStatus) -> Route | None:
-    """Return who gets the users' requests."""
-    stable, candidate, rollout = status.stable, status.candidate, status.rollout
-    if stable is None:
-        return Route(candidate.revision) if candidate is not None else None
-    if rollout is None or candidate is None or rollout.withdrawn:
-        return Route(stable.revision)
-    shared = rollout.phase == "Stepping" or (
-        rollout.phase == "Promoting" and rollout.step is not None
-    )
-    return Route(None) if shared else Route(stable.revision)
+    if status.stable is not None and isinstance(phase, Starting | Stepping):
+        progress = progress_in(phase)
+        return step_share(spec, progress.step if progress is not None else None).candidate
+    return spec.replicas
 
 
 def order_actions(snapshot: Snapshot, plan: Plan) -> list[ChildAction]:

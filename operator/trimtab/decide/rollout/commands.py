@@ -6,13 +6,19 @@ a command never hits a later candidate), a version for `rollback`, or `-` for no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import return_to_last_good, roll_back, try_of
+from trimtab.decide.rollout.phases import (
+    Phase,
+    Returning,
+    paused_by_person,
+    promoting,
+    resumed,
+)
 from trimtab.decide.rollout.wanted import Wanted, revision_of
 
 VERBS = ("promote", "abort", "pause", "resume", "retry", "rollback")
@@ -72,59 +78,50 @@ def _do(draft: Draft, command: Command, wanted: Wanted) -> str | None:
             return f"unknown command; known are {', '.join(VERBS)}"
 
 
-def _not_the_candidate(draft: Draft, command: Command) -> str | None:
-    candidate = draft.status.candidate
-    if candidate is None or draft.status.rollout is None:
+def _commanded(draft: Draft, command: Command) -> Phase | str:
+    """Return the phase of the candidate that the person saw, or why there is none."""
+    phase = draft.phase
+    if phase is None:
         return "no rollout is under way"
-    if command.argument not in ("-", candidate.revision):
-        return f"the candidate is {candidate.revision} by now, not {command.argument}"
-    return None
+    if command.argument not in ("-", phase.candidate.revision):
+        return f"the candidate is {phase.candidate.revision} by now, not {command.argument}"
+    return phase
 
 
 def _promote(draft: Draft, command: Command) -> str | None:
-    refusal = _not_the_candidate(draft, command)
-    if refusal is None:
-        _end_pause(draft)
-        draft.set_rollout(phase="Promoting", promoted_by=command.by)
-    return refusal
-
-
-def _abort(draft: Draft, command: Command) -> str | None:
-    refusal = _not_the_candidate(draft, command)
-    if refusal is None:
-        roll_back(draft, Reason.BY_PERSON, f"aborted by {command.by}", by=command.by)
-    return refusal
-
-
-def _pause(draft: Draft, command: Command) -> str | None:
-    refusal = _not_the_candidate(draft, command)
-    rollout = draft.status.rollout
-    if refusal is None and rollout is not None and rollout.paused_since is None:
-        draft.set_rollout(paused_since=draft.now, paused_by=command.by)
-    return refusal
-
-
-def _resume(draft: Draft, command: Command) -> str | None:
-    refusal = _not_the_candidate(draft, command)
-    rollout = draft.status.rollout
-    if refusal is not None or rollout is None:
-        return refusal
-    if rollout.paused_since is None:
-        return "the rollout is not paused"
-    _end_pause(draft)
+    phase = _commanded(draft, command)
+    if isinstance(phase, str):
+        return phase
+    draft.enter(promoting(resumed(phase, draft.now), by=command.by))
     return None
 
 
-def _end_pause(draft: Draft) -> None:
-    """End a pause; the deadline stood still, and the step's own clock starts again."""
-    rollout = draft.status.rollout
-    assert rollout is not None
-    if rollout.paused_since is None:
-        return
-    paused = (draft.now - rollout.paused_since) / timedelta(seconds=1)
-    draft.set_rollout(
-        paused_since=None, paused_by=None, paused_seconds=rollout.paused_seconds + paused
-    )
+def _abort(draft: Draft, command: Command) -> str | None:
+    phase = _commanded(draft, command)
+    if isinstance(phase, str):
+        return phase
+    message = f"aborted by {command.by}"
+    roll_back(draft, phase.candidate, Reason.BY_PERSON, message, by=command.by)
+    return None
+
+
+def _pause(draft: Draft, command: Command) -> str | None:
+    phase = _commanded(draft, command)
+    if isinstance(phase, str):
+        return phase
+    if phase.pause is None:
+        draft.enter(replace(phase, pause=paused_by_person(draft.now, command.by)))
+    return None
+
+
+def _resume(draft: Draft, command: Command) -> str | None:
+    phase = _commanded(draft, command)
+    if isinstance(phase, str):
+        return phase
+    if phase.pause is None:
+        return "the rollout is not paused"
+    draft.enter(resumed(phase, draft.now))
+    return None
 
 
 def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
@@ -142,7 +139,8 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
 
 
 def _rollback(draft: Draft, command: Command) -> str | None:
-    if draft.status.rollout is not None and draft.status.rollout.phase != "Returning":
+    phase = draft.phase
+    if phase is not None and not isinstance(phase, Returning):
         return _abort(draft, Command("abort", "-", command.id, command.by))
     if command.argument != "-":
         refusal = _choose_target(draft, command.argument)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, HistoryEntry, Tried
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
+from trimtab.decide.rollout.phases import Phase, PhaseT, phase_of, rollout_status
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 
 
@@ -33,14 +34,25 @@ class Draft:
         """The user's spec, which is never written."""
         return self.snapshot.deployment.spec
 
+    @property
+    def phase(self) -> Phase | None:
+        """The phase of the rollout under way."""
+        return phase_of(self.status)
+
+    @property
+    def seen(self) -> Snapshot:
+        """The snapshot with the status so far."""
+        deployment = self.snapshot.deployment.model_copy(update={"status": self.status})
+        return replace(self.snapshot, deployment=deployment)
+
     def set(self, **changes: Any) -> None:
         """Change fields of the status."""
         self.status = self.status.model_copy(update=changes)
 
-    def set_rollout(self, **changes: Any) -> None:
-        """Change fields of the rollout under way."""
-        assert self.status.rollout is not None
-        self.set(rollout=self.status.rollout.model_copy(update=changes))
+    def enter(self, phase: PhaseT) -> PhaseT:
+        """Write the phase that the rollout is in from now on, and return it."""
+        self.set(candidate=phase.candidate, rollout=rollout_status(phase))
+        return phase
 
     def tell(
         self,
@@ -57,10 +69,9 @@ class Draft:
         """Look again after `delay` at the latest."""
         self.wake_by(self.now + delay)
 
-    def wake_by(self, moment: datetime) -> None:
-        """Look again at `moment` at the latest."""
-        if self.wake_at is None or moment < self.wake_at:
-            self.wake_at = moment
+    def wake_by(self, moment: datetime | None) -> None:
+        """Look again at `moment` at the latest; None changes nothing."""
+        self.wake_at = earliest(self.wake_at, moment)
 
     def record(self, tried: Tried, outcome: str, message: str, *, by: str = "trimtab") -> None:
         """Add to the history; the last ten are kept."""
@@ -74,3 +85,8 @@ class Draft:
             automatic=by == "trimtab",
         )
         self.set(history=[*self.status.history, entry][-10:])
+
+
+def earliest(*moments: datetime | None) -> datetime | None:
+    """Return the first of the moments; None if there is none."""
+    return min((moment for moment in moments if moment is not None), default=None)

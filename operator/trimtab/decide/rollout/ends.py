@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import (
     BackOff,
     Count,
     GuardStatus,
+    HistoryEntry,
     Rejected,
     Retiring,
-    RolloutStatus,
     Tried,
 )
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.gates import origins_of
+from trimtab.decide.rollout.guard import Breach
+from trimtab.decide.rollout.phases import Promoting, Returning, Starting
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 
 FIRST_BACK_OFF = timedelta(minutes=1)
@@ -28,15 +31,26 @@ FLAPPING_WINDOW = timedelta(hours=1)
 def begin(draft: Draft, version: ModelVersion, revision: str) -> None:
     """Start to try a revision: freeze its pod template and write the intent."""
     tried = try_of(draft.snapshot, version, revision)
+    draft.enter(Starting(candidate=tried, started=draft.now))
     draft.set(
-        candidate=tried,
-        rollout=RolloutStatus(phase="Starting", started=draft.now),
         gates=[],
         retiring=None,
         guard=None if draft.status.stable is None else draft.status.guard,
     )
     beside = f"beside {draft.status.stable.version}" if draft.status.stable else "as the first"
     draft.tell(EventReason.ROLLOUT_STARTED, f"trying {tried.version} {beside} ({revision})")
+
+
+def begin_again(draft: Draft, candidate: Tried) -> None:
+    """Try an undecided revision once more, as it was frozen."""
+    draft.enter(Starting(candidate=candidate, started=draft.now))
+    draft.set(gates=[])
+    draft.tell(EventReason.ROLLOUT_STARTED, f"trying {candidate.version} again")
+
+
+def drop(draft: Draft) -> None:
+    """Take away a candidate that no rollout is about."""
+    draft.set(candidate=None, rollout=None, back_off=None, gates=[])
 
 
 def try_of(snapshot: Snapshot, version: ModelVersion, revision: str) -> Tried:
@@ -55,18 +69,16 @@ def try_of(snapshot: Snapshot, version: ModelVersion, revision: str) -> Tried:
     )
 
 
-def promote(draft: Draft, message: str) -> None:
+def promote(draft: Draft, phase: Promoting, message: str) -> None:
     """The candidate becomes stable; the old stable stays ready for a while, as last good."""
-    status, candidate = draft.status, draft.status.candidate
-    assert candidate is not None
-    assert status.rollout is not None
+    status, candidate = draft.status, phase.candidate
     old = status.stable
     references = {
         gate.name: gate.stable
         for gate in status.gates
         if gate.stable is not None and gate.stable.total > 0
     }
-    by = status.rollout.promoted_by or "trimtab"
+    by = phase.promoted_by or "trimtab"
     changes: dict[str, object] = {
         "stable": candidate.model_copy(update={"since": draft.now}),
         "candidate": None,
@@ -95,13 +107,11 @@ def guard_over(draft: Draft, tried: Tried, references: dict[str, Count]) -> Guar
     )
 
 
-def complete_return(draft: Draft) -> None:
+def complete_return(draft: Draft, phase: Returning) -> None:
     """Traffic goes to the version returned to; the bad one goes at once."""
-    candidate = draft.status.candidate
-    assert candidate is not None
     draft.set(
-        stable=candidate.model_copy(update={"since": draft.now}),
-        last_good=candidate,
+        stable=phase.candidate.model_copy(update={"since": draft.now}),
+        last_good=phase.candidate,
         candidate=None,
         rollout=None,
         retiring=None,
@@ -111,12 +121,12 @@ def complete_return(draft: Draft) -> None:
     draft.memory = Memory()
 
 
-def roll_back(draft: Draft, reason: Reason, message: str, *, by: str = "trimtab") -> None:
+def roll_back(
+    draft: Draft, candidate: Tried, reason: Reason, message: str, *, by: str = "trimtab"
+) -> None:
     """Take the candidate out and quarantine its revision. Stable is not touched."""
-    candidate = draft.status.candidate
-    assert candidate is not None
     if draft.status.stable is None:
-        fail_first(draft, reason, message)
+        fail_first(draft, candidate, reason, message)
         return
     quarantine(draft, candidate, reason, message, by=by)
     draft.set(candidate=None, rollout=None, back_off=None)
@@ -133,34 +143,28 @@ def roll_back(draft: Draft, reason: Reason, message: str, *, by: str = "trimtab"
     )
 
 
-def fail_first(draft: Draft, reason: Reason, message: str) -> None:
+def fail_first(draft: Draft, candidate: Tried, reason: Reason, message: str) -> None:
     """The first version failed and there is nothing to return to."""
-    candidate = draft.status.candidate
-    assert candidate is not None
     quarantine(draft, candidate, reason, message)
     draft.record(candidate, Reason.FIRST_VERSION_FAILED, message)
     draft.tell(EventReason.FIRST_VERSION_FAILED, message, warning=True)
     if draft.snapshot.ready_of(candidate.revision) > 0:
-        guard = guard_over(draft, candidate, {}).model_copy(update={"breached": message[:256]})
-        draft.set(stable=candidate, guard=guard)
+        guard = guard_over(draft, candidate, {})
+        draft.set(stable=candidate, guard=breached(guard, Reason.FIRST_VERSION_FAILED, message))
     draft.set(candidate=None, rollout=None, back_off=None)
     draft.memory = Memory()
 
 
-def supersede(draft: Draft, message: str) -> None:
+def supersede(draft: Draft, candidate: Tried, message: str) -> None:
     """Drop the candidate because something else is wanted; nothing is quarantined."""
-    candidate = draft.status.candidate
-    assert candidate is not None
-    draft.set(candidate=None, rollout=None, back_off=None, gates=[])
+    drop(draft)
     draft.memory = Memory()
     draft.record(candidate, Reason.SUPERSEDED, message)
     draft.tell(EventReason.SUPERSEDED, message)
 
 
-def end_undecided(draft: Draft, reason: Reason, message: str) -> None:
+def end_undecided(draft: Draft, candidate: Tried, reason: Reason, message: str) -> None:
     """Nobody could judge: weight 0, no quarantine, tried again with back-off."""
-    candidate = draft.status.candidate
-    assert candidate is not None
     before = draft.status.back_off
     attempts = before.attempts + 1 if before and before.revision == candidate.revision else 1
     delay = min(FIRST_BACK_OFF * 2 ** (attempts - 1), LONGEST_BACK_OFF)
@@ -205,13 +209,9 @@ def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str =
         return False
     quarantine(draft, stable, reason, message, by=by)
     draft.record(stable, Reason.ROLLED_BACK, message, by=by)
-    draft.set(
-        candidate=good.model_copy(update={"since": draft.now}),
-        rollout=RolloutStatus(phase="Returning", started=draft.now),
-        guard=None,
-        retiring=None,
-        back_off=None,
-    )
+    back = good.model_copy(update={"since": draft.now})
+    draft.enter(Returning(candidate=back, started=draft.now))
+    draft.set(guard=None, retiring=None, back_off=None)
     draft.memory = Memory()
     draft.tell(
         EventReason.ROLLED_BACK,
@@ -221,15 +221,53 @@ def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str =
     return True
 
 
-def is_flapping(draft: Draft) -> bool:
+# --- the guard -----------------------------------------------------------------------------------
+
+
+def end_guard(draft: Draft, stable: Tried) -> None:
+    """The watch ends without a breach; a first version is its own way back from now on."""
+    draft.set(guard=None, last_good=draft.status.last_good or stable)
+    draft.tell(EventReason.GUARD_PASSED, f"{stable.version} is good: guarded without a breach")
+
+
+def breached(guard: GuardStatus, reason: Reason, message: str) -> GuardStatus:
+    """Return the guard of a version that went bad and serves on; it is not watched any more."""
+    return guard.model_copy(update={"breached": message[:256], "breach_reason": reason})
+
+
+def act_on_breach(draft: Draft, guard: GuardStatus, stable: Tried, breach: Breach) -> None:
+    """Within `rollbackWithin` return to the last good version; later only notify.
+
+    Wrong outcomes return at any time, and so does all else with `action: rollback`.
+    """
+    figures = breach.figures
+    early = draft.now - guard.since <= draft.spec.guard.rollback_within
+    insists = breach.gate.bad == "outcomes" or draft.spec.guard.action == "rollback"
+    draft.tell(EventReason.GUARD_BREACHED, figures, warning=True)
+    good = draft.status.last_good
+    if good is None or good.revision == stable.revision:
+        reason = Reason.FIRST_VERSION_FAILED
+        draft.set(guard=breached(guard, reason, figures))
+        draft.tell(EventReason.FIRST_VERSION_FAILED, f"{reason}: {figures}", warning=True)
+        return
+    reason = Reason.GUARD_BREACHED
+    if (early or insists) and not is_flapping(draft.status.history, draft.now):
+        if return_to_last_good(draft, Reason.GUARD_BREACHED, figures):
+            return
+        reason = Reason.NO_WAY_BACK
+        figures = f"{reason}: {figures}"
+    draft.set(guard=breached(guard, reason, figures))
+
+
+def is_flapping(history: Sequence[HistoryEntry], now: datetime) -> bool:
     """Return whether three automatic rollbacks within an hour stopped everything automatic.
 
     A person who retries, resumes or promotes starts the count anew.
     """
     count = 0
-    for entry in draft.status.history:
+    for entry in history:
         if not entry.automatic:
             count = 0
-        elif entry.outcome == Reason.ROLLED_BACK and draft.now - entry.at <= FLAPPING_WINDOW:
+        elif entry.outcome == Reason.ROLLED_BACK and now - entry.at <= FLAPPING_WINDOW:
             count += 1
     return count >= FLAPPING_ROLLBACKS

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import Count, Gate, GateStatus, Origin
+from trimtab.api.deployment import Count, Gate, GateStatus, Origin, Tried
 from trimtab.decide.rollout.measures import REQUESTS, bad_total, gate_measures, slow_bucket
 from trimtab.decide.rollout.snapshot import ProcessView
 from trimtab.stats.counts import BadTotal
@@ -38,6 +38,11 @@ class Side:
 
     revision: str
     digest: str
+
+
+def side_of(tried: Tried) -> Side:
+    """Return the side that a version is on."""
+    return Side(tried.revision, tried.digest)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,12 @@ def count_since(
         bad_sum += max(0.0, process.counts.get(bad, 0.0) - origin.get(bad, 0.0))
         total_sum += max(0.0, process.counts.get(total, 0.0) - origin.get(total, 0.0))
     return bad_total(bad_sum, total_sum)
+
+
+def growth(before: BadTotal, now: BadTotal) -> BadTotal:
+    """Return what was counted between two looks."""
+    total = max(0.0, now.total - before.total)
+    return BadTotal(min(total, max(0.0, now.bad - before.bad)), total)
 
 
 def gate_count(
@@ -157,6 +168,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     )
     dispersion = look.overdispersion.get(gate.name, 1.0)
     evidence = _evidence(gate, candidate, stable, dispersion)
+    smallest = _smallest_fault(gate, candidate, stable, look.threshold, dispersion)
     status = GateStatus(
         name=gate.name,
         verdict="Fail" if evidence >= look.threshold else "Pass",
@@ -165,7 +177,8 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         evidence=round(evidence, 2),
         threshold=round(look.threshold, 1),
         spread=round(dispersion, 3),
-        smallest_fault=_smallest_fault(gate, candidate, stable, look.threshold, dispersion),
+        smallest_fault="" if smallest is None else f"{smallest * 100:.1f}%",
+        smallest_fault_share=smallest,
         last_sample_age=_age(look.candidate_sight.age),
     )
     if status.verdict == "Fail":
@@ -215,16 +228,15 @@ def _smallest_fault(
     stable: BadTotal | None,
     threshold: float,
     dispersion: float,
-) -> str:
+) -> float | None:
     if stable is None or candidate.total <= 0:
-        return ""
-    share = smallest_detectable_share(candidate.total, stable, gate.margin, threshold, dispersion)
-    return "" if share is None else f"{share * 100:.1f}%"
+        return None
+    return smallest_detectable_share(candidate.total, stable, gate.margin, threshold, dispersion)
 
 
 def _figures(gate: Gate, candidate: BadTotal, stable: BadTotal | None) -> str:
-    what = f"{gate.bad}"
-    if gate.bad == "slow" and gate.slower_than is not None:
+    what: str = gate.bad
+    if gate.slower_than is not None:
         what = f"slower than {slow_bucket(gate.slower_than.total_seconds()):g}s"
     text = f"{what} {_share(candidate)} of the candidate's"
     if stable is not None:

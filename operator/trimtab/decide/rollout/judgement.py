@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from trimtab.api.deployment import Gate, GateStatus, StepStatus, Tried
-from trimtab.decide.rollout.draft import Draft
-from trimtab.decide.rollout.gates import BLIND_REASONS, Look, Side, gate_count, judge, sight_of
-from trimtab.decide.rollout.snapshot import Memory
-from trimtab.stats.counts import NOTHING, BadTotal
+from trimtab.api.deployment import Gate, GateStatus
+from trimtab.decide.rollout.gates import (
+    BLIND_REASONS,
+    Look,
+    Side,
+    gate_count,
+    growth,
+    judge,
+    sight_of,
+)
+from trimtab.decide.rollout.phases import Progress
+from trimtab.decide.rollout.snapshot import Memory, Snapshot
+from trimtab.decide.rollout.strategies import strategy_of
+from trimtab.stats.counts import NOTHING
 from trimtab.stats.sequential import failure_threshold, overdispersion
 
 SPREAD_LOOKS = 100
 SPREAD_NEEDED = 30
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Candidate and stable side by side in one step."""
+
+    candidate: Side
+    stable: Side | None
+    progress: Progress
+    began: datetime
+    """Processes that are older count from their first scrape."""
 
 
 @dataclass(frozen=True)
@@ -29,106 +50,92 @@ class Judgement:
     """The first gate that cannot see, although there should be something to see."""
 
 
-def judge_gates(draft: Draft, candidate: Tried) -> Judgement:
-    """Judge every gate on the counts since the step began."""
-    rollout, stable = draft.status.rollout, draft.status.stable
-    assert rollout is not None
-    assert rollout.step is not None
-    processes, now = draft.snapshot.processes, draft.now
-    side = Side(stable.revision, stable.digest) if stable is not None else None
-    gates = draft.spec.rollout.gates
+def judge_gates(
+    snapshot: Snapshot, trial: Trial, memory: Memory
+) -> tuple[Judgement, Memory, datetime | None]:
+    """Judge every gate on the counts since the step began.
+
+    Returns what to remember of the look, and when a gate that waits for data is to fail.
+    """
+    processes, now = snapshot.processes, snapshot.now
+    rollout = snapshot.deployment.spec.rollout
+    strategy = strategy_of(rollout)
+    gates = strategy.gates(rollout)
+    stable = trial.stable
+    remembered, dispersion = _remember_spread(snapshot, trial, gates, memory)
     look = Look(
-        candidate=Side(candidate.revision, candidate.digest),
-        stable=side,
+        candidate=trial.candidate,
+        stable=stable,
         processes=processes,
-        origins=rollout.step.origins,
-        began=rollout.started,
-        candidate_sight=sight_of(candidate.revision, processes, now),
-        stable_sight=sight_of(stable.revision, processes, now) if stable else None,
-        threshold=failure_threshold(
-            draft.spec.rollout.confidence, len(gates), len(draft.spec.rollout.steps)
-        ),
-        overdispersion=_remember_spread(draft, gates, side),
+        origins=trial.progress.step.origins,
+        began=trial.began,
+        candidate_sight=sight_of(trial.candidate.revision, processes, now),
+        stable_sight=sight_of(stable.revision, processes, now) if stable is not None else None,
+        threshold=failure_threshold(rollout.confidence, len(gates), len(strategy.steps(rollout))),
+        overdispersion=dispersion,
     )
     verdicts = tuple(judge(gate, look) for gate in gates)
     by_name = {gate.name: gate for gate in gates}
     failed = next((v for v in verdicts if v.verdict == "Fail"), None)
-    failed = failed or _failed_for_want_of_data(draft, verdicts, by_name)
+    fails_at = None
+    if failed is None:
+        failed, fails_at = _failed_for_want_of_data(trial.progress, verdicts, by_name, now)
     missing = [
         v for v in verdicts if v.verdict == "NoData" and by_name[v.name].on_no_data != "ignore"
     ]
-    return Judgement(
+    judgement = Judgement(
         gates=verdicts,
         failed=failed,
         holding=next(iter(missing), None),
         blind=next((v for v in missing if v.reason in BLIND_REASONS), None),
     )
+    return judgement, remembered, fails_at
 
 
 def _failed_for_want_of_data(
-    draft: Draft, verdicts: tuple[GateStatus, ...], gates: Mapping[str, Gate]
-) -> GateStatus | None:
-    """Return the gate with `onNoData: fail` that has waited for `failAfter`."""
-    rollout = draft.status.rollout
-    assert rollout is not None
-    assert rollout.step is not None
-    since = rollout.no_data_since or rollout.step.started
+    progress: Progress,
+    verdicts: Sequence[GateStatus],
+    gates: Mapping[str, Gate],
+    now: datetime,
+) -> tuple[GateStatus | None, datetime | None]:
+    """Return the gate with `onNoData: fail` that has waited for `failAfter`, or when one will."""
+    since = progress.no_data_since or progress.step.started
+    waiting: list[datetime] = []
     for verdict in verdicts:
         gate = gates[verdict.name]
         if verdict.verdict != "NoData" or gate.on_no_data != "fail":
             continue
-        if draft.now - since >= gate.fail_after:
+        if now - since >= gate.fail_after:
             message = f"no data for {gate.fail_after}: {verdict.reason}: {verdict.message}"
-            return verdict.model_copy(update={"verdict": "Fail", "message": message})
-        draft.wake_by(since + gate.fail_after)
-    return None
+            failed = verdict.model_copy(update={"verdict": "Fail", "message": message})
+            return failed, min(waiting, default=None)
+        waiting.append(since + gate.fail_after)
+    return None, min(waiting, default=None)
 
 
-def _remember_spread(draft: Draft, gates: list[Gate], stable: Side | None) -> dict[str, float]:
+def _remember_spread(
+    snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memory
+) -> tuple[Memory, dict[str, float]]:
     """Keep stable's counts per scrape, and return by how much they exceed binomial spread.
 
     Looks of one step only: the mean may differ between steps.
     """
-    rollout = draft.status.rollout
-    assert rollout is not None
-    assert rollout.step is not None
-    memory = step_memory(draft, rollout.step)
-    spread, last, result = dict(memory.spread), dict(memory.last), {}
-    interval = draft.spec.metrics.interval
-    is_new_look = memory.looked_at is None or draft.now - memory.looked_at >= interval * 0.9
+    step, now = trial.progress.step, snapshot.now
+    before = memory.of_step(step.index, step.started)
+    spread, last, dispersion = dict(before.spread), dict(before.last), {}
+    interval = snapshot.deployment.spec.metrics.interval
+    is_new_look = before.looked_at is None or now - before.looked_at >= interval * 0.9
     for gate in gates:
-        if stable is None:
+        if trial.stable is None:
             continue
-        total = gate_count(
-            gate, stable, draft.snapshot.processes, rollout.step.origins, rollout.started
-        )
+        total = gate_count(gate, trial.stable, snapshot.processes, step.origins, trial.began)
         if is_new_look:
-            batch = _since(last.get(gate.name, NOTHING), total)
+            batch = growth(last.get(gate.name, NOTHING), total)
             last[gate.name] = total
             if batch.total > 0:
                 spread[gate.name] = (*spread.get(gate.name, ()), batch)[-SPREAD_LOOKS:]
         looks = spread.get(gate.name, ())
-        result[gate.name] = overdispersion(looks) if len(looks) >= SPREAD_NEEDED else 1.0
-    draft.memory = replace(
-        memory,
-        spread=spread,
-        last=last,
-        looked_at=draft.now if is_new_look else memory.looked_at,
-    )
-    return result
-
-
-def step_memory(draft: Draft, step: StepStatus) -> Memory:
-    """Return what is remembered of this step; nothing of an earlier one."""
-    name = f"step/{step.index}/{step.started.isoformat()}"
-    return draft.memory if draft.memory.step == name else Memory(step=name)
-
-
-def _since(before: BadTotal, now: BadTotal) -> BadTotal:
-    total = max(0.0, now.total - before.total)
-    return BadTotal(min(total, max(0.0, now.bad - before.bad)), total)
-
-
-def data_message(gate: GateStatus) -> str:
-    """Return why a gate has no data, for conditions and events."""
-    return f"gate {gate.name}: {gate.reason}: {gate.message}"
+        dispersion[gate.name] = overdispersion(looks) if len(looks) >= SPREAD_NEEDED else 1.0
+    looked_at = now if is_new_look else before.looked_at
+    remembered = replace(before, spread=spread, last=last, looked_at=looked_at)
+    return Memory(step=remembered), dispersion

@@ -58,8 +58,6 @@ def measures_of(series: Series, digests: Iterable[str]) -> dict[str, float]:
             _add(result, REQUESTS, 0.0)
         elif name == names.OUTCOMES:
             _count_outcome(result, dict(labels), value, wanted)
-        elif name == names.OUTCOME_ERRORS_COUNT:
-            pass
     _count_slow(result, series)
     return result
 
@@ -98,8 +96,7 @@ def gate_measures(gate: Gate, digest: str) -> tuple[str, str]:
         return ERRORS, REQUESTS
     if gate.bad == "rejected":
         return REJECTED, REQUESTS
-    if gate.bad == "slow":
-        assert gate.slower_than is not None  # by validation
+    if gate.slower_than is not None:  # by validation: of bad: slow, and of nothing else
         return slow_measure(gate.slower_than.total_seconds()), TIMED
     return wrong_measure(digest), labelled_measure(digest)
 

@@ -1,298 +1,238 @@
-"""Conditions, columns and counts of a Deployment: the one writer of each."""
+"""Conditions of a Deployment, with what is told when one flips: the one writer of each."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from trimtab.api.conditions import ConditionType, EventReason, Reason, set_condition
-from trimtab.api.deployment import DeploymentSummary, GateStatus, Tried
-from trimtab.api.meta import DEPLOYMENT_LABEL, MANAGED_BY_LABEL, MANAGER, REVISION_LABEL
-from trimtab.contract.metrics import INFERENCE_PORT
-from trimtab.decide.rollout.children import wanted_replicas
-from trimtab.decide.rollout.draft import Draft
+from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
+from trimtab.decide.outcome import LONGEST_MESSAGE, Note
+from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import is_flapping
-from trimtab.decide.rollout.gates import request_count
-from trimtab.decide.rollout.steps import is_share_too_large, step_share
+from trimtab.decide.rollout.phases import (
+    Pause,
+    Phase,
+    Progress,
+    Promoting,
+    Returning,
+    Starting,
+    phase_of,
+    progress_in,
+)
+from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.decide.rollout.steps import is_waiting_for_share, step_share
 from trimtab.decide.rollout.wanted import Wanted
 
 QUIET_START = timedelta(seconds=10)
+READY_WITHIN = timedelta(seconds=60)
 _BEGINNING = frozenset({Reason.NO_TRAFFIC, Reason.WAITING})
 
-Finding = tuple[bool | None, Reason, str]
+
+@dataclass(frozen=True)
+class Stand:
+    """How a condition stands; `holds` None means unknown."""
+
+    holds: bool | None
+    reason: Reason
+    message: str = ""
 
 
-def report(draft: Draft, wanted: Wanted) -> None:
-    """Set everything that a person reads."""
-    _count_pods(draft)
-    findings: dict[ConditionType, Finding] = {
-        ConditionType.READY: _ready(draft, wanted),
-        ConditionType.PROGRESSING: _progressing(draft, wanted),
-        ConditionType.DEGRADED: _degraded(draft),
-        ConditionType.PAUSED: _paused(draft),
-        ConditionType.QUARANTINED: _quarantined(draft, wanted),
-        ConditionType.DATA_AVAILABLE: _data_available(draft),
+def report(snapshot: Snapshot, wanted: Wanted) -> tuple[DeploymentStatus, tuple[Note, ...]]:
+    """Return the status with everything that a person reads, and what to tell of it."""
+    status = count_pods(snapshot, snapshot.deployment.status)
+    stands = {
+        ConditionType.READY: _ready(snapshot, status, wanted),
+        ConditionType.PROGRESSING: _progressing(snapshot, status, wanted),
+        ConditionType.DEGRADED: _degraded(snapshot, status),
+        ConditionType.PAUSED: _paused(phase_of(status)),
+        ConditionType.QUARANTINED: _quarantined(wanted),
+        ConditionType.DATA_AVAILABLE: _data_available(status, snapshot.now),
     }
-    deployment = draft.snapshot.deployment
-    before: dict[str, str] = {c.type: c.status for c in draft.status.conditions}
-    conditions = list(draft.status.conditions)
-    for kind, (status, reason, message) in findings.items():
+    generation = snapshot.deployment.metadata.generation
+    conditions = status.conditions
+    for kind, stand in stands.items():
         conditions = set_condition(
             conditions,
             kind,
-            status,
-            reason,
-            message,
-            now=draft.now,
-            generation=deployment.metadata.generation,
+            stand.holds,
+            stand.reason,
+            stand.message,
+            now=snapshot.now,
+            generation=generation,
         )
-    draft.set(conditions=conditions, observed_generation=deployment.metadata.generation)
-    _tell_flips(draft, before, findings)
-    _summarise(draft, wanted, findings)
-
-
-def _tell_flips(
-    draft: Draft, before: dict[str, str], findings: dict[ConditionType, Finding]
-) -> None:
-    quarantined = findings[ConditionType.QUARANTINED]
-    if quarantined[0] and before.get(ConditionType.QUARANTINED) != "True":
-        draft.tell(EventReason.QUARANTINED, quarantined[2], warning=True)
-    degraded = findings[ConditionType.DEGRADED]
-    flapping = degraded[0] and degraded[1] is Reason.FLAPPING
-    if flapping and before.get(ConditionType.DEGRADED) != "True":
-        draft.tell(EventReason.FLAPPING, degraded[2], warning=True)
-
-
-def _count_pods(draft: Draft) -> None:
-    """Fill in ready and desired pods and shares; the numbers of `scale`."""
-    for field in ("stable", "candidate", "last_good"):
-        tried: Tried | None = getattr(draft.status, field)
-        if tried is None:
-            continue
-        pods = {
-            "ready": draft.snapshot.ready_of(tried.revision),
-            "desired": wanted_replicas(draft.spec, draft.status, tried, draft.now),
-            **_shares(draft, tried, field),
+    reported = status.model_copy(
+        update={
+            "conditions": conditions,
+            "observed_generation": generation,
+            "summary": summarise(snapshot, status, wanted, _telling_most(status, stands)),
         }
-        draft.set(**{field: tried.model_copy(update=pods)})
-    name = draft.snapshot.deployment.metadata.name
-    namespace = draft.snapshot.deployment.metadata.namespace
-    stable = draft.status.stable
-    live = draft.snapshot.pods_of(stable.revision) if stable is not None else []
-    draft.set(
-        replicas=len(live),
-        selector=_selector(name, stable),
-        url=f"http://{name}.{namespace}.svc:{INFERENCE_PORT}",
     )
+    return reported, _flips(status, stands)
 
 
-def _selector(name: str, stable: Tried | None) -> str:
-    """Return the pods that `scale` counts: stable's, since the candidate's size is not HPA's."""
-    selector = f"{MANAGED_BY_LABEL}={MANAGER},{DEPLOYMENT_LABEL}={name}"
-    return selector if stable is None else f"{selector},{REVISION_LABEL}={stable.revision}"
+def _flips(status: DeploymentStatus, stands: Mapping[ConditionType, Stand]) -> tuple[Note, ...]:
+    """Return what is told when a condition comes to hold."""
+    before = {c.type for c in status.conditions if c.status == "True"}
+    quarantined, degraded = stands[ConditionType.QUARANTINED], stands[ConditionType.DEGRADED]
+    notes = []
+    if quarantined.holds and ConditionType.QUARANTINED not in before:
+        notes.append((EventReason.QUARANTINED, quarantined.message))
+    is_flapping_now = degraded.holds and degraded.reason is Reason.FLAPPING
+    if is_flapping_now and ConditionType.DEGRADED not in before:
+        notes.append((EventReason.FLAPPING, degraded.message))
+    return tuple(Note(reason, message[:LONGEST_MESSAGE], warning=True) for reason, message in notes)
 
 
-def _shares(draft: Draft, tried: Tried, field: str) -> dict[str, str]:
-    rollout, stable, candidate = (
-        draft.status.rollout,
-        draft.status.stable,
-        draft.status.candidate,
-    )
-    if field == "last_good":
-        return {"weight": "", "share": ""}
-    stepping = rollout is not None and rollout.step is not None and candidate is not None
-    if not stepping:
-        alone = field == "stable" or stable is None
-        return {"weight": "100%" if alone else "0%", "share": ""}
-    assert rollout is not None
-    assert rollout.step is not None
-    share = step_share(draft.spec, draft.status)
-    weight = rollout.step.weight if field == "candidate" else 1 - rollout.step.weight
-    pods = share.candidate if field == "candidate" else share.total - share.candidate
-    wanted = f"{weight * 100:g}% wanted, {pods} of {share.total} pods"
-    if rollout.withdrawn:
-        wanted = "0% until data is back" if field == "candidate" else "100%"
-    return {"weight": wanted, "share": _measured_share(draft, tried)}
+_ORDER = (
+    ConditionType.QUARANTINED,
+    ConditionType.DEGRADED,
+    ConditionType.PAUSED,
+    ConditionType.PROGRESSING,
+    ConditionType.READY,
+)
+"""Which condition says most, if it holds."""
 
 
-def _measured_share(draft: Draft, tried: Tried) -> str:
-    rollout, stable, candidate = (
-        draft.status.rollout,
-        draft.status.stable,
-        draft.status.candidate,
-    )
-    if rollout is None or rollout.step is None or stable is None or candidate is None:
-        return ""
-    origins, processes = rollout.step.origins, draft.snapshot.processes
-    both = sum(
-        request_count(r.revision, processes, origins, rollout.started) for r in (stable, candidate)
-    )
-    own = request_count(tried.revision, processes, origins, rollout.started)
-    return f"{own / both * 100:.0f}%" if both else ""
+def _telling_most(status: DeploymentStatus, stands: Mapping[ConditionType, Stand]) -> Reason:
+    """Return the reason for the column; at rest, what is not Ready says most."""
+    ready = stands[ConditionType.READY]
+    if not ready.holds and status.rollout is None:
+        return ready.reason
+    return next((stands[kind].reason for kind in _ORDER if stands[kind].holds), ready.reason)
 
 
-def _ready(draft: Draft, wanted: Wanted) -> Finding:
-    status, spec = draft.status, draft.spec
-    if spec.replicas == 0:
-        return False, Reason.SCALED_TO_ZERO, "replicas is 0; set it to serve again"
-    if status.stable is None:
-        return _ready_without_stable(draft, wanted)
-    if status.guard is not None and status.guard.breached and status.last_good is None:
-        return False, Reason.FIRST_VERSION_FAILED, status.guard.breached
-    ready = draft.snapshot.ready_of(status.stable.revision)
-    if ready == 0:
-        return False, Reason.NOT_ENOUGH_READY, f"0/{spec.replicas} pods of {status.stable.version}"
-    return True, Reason.SERVING, f"{status.stable.version} serves with {spec.replicas} pods wanted"
+# --- Ready ---------------------------------------------------------------------------------------
 
 
-def _ready_without_stable(draft: Draft, wanted: Wanted) -> Finding:
-    if draft.status.candidate is not None and draft.status.rollout is not None:
-        return False, Reason.STARTING, f"{draft.status.candidate.version} is starting"
+def _ready(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> Stand:
+    replicas, stable, guard = snapshot.deployment.spec.replicas, status.stable, status.guard
+    if replicas == 0:
+        return Stand(False, Reason.SCALED_TO_ZERO, "replicas is 0; set it to serve again")
+    if stable is None:
+        return _ready_without_stable(status, wanted)
+    if guard is not None and guard.breached and status.last_good is None:
+        return Stand(False, Reason.FIRST_VERSION_FAILED, guard.breached)
+    if snapshot.ready_of(stable.revision) == 0:
+        return Stand(False, Reason.NOT_ENOUGH_READY, f"0/{replicas} pods of {stable.version}")
+    return Stand(True, Reason.SERVING, f"{stable.version} serves with {replicas} pods wanted")
+
+
+def _ready_without_stable(status: DeploymentStatus, wanted: Wanted) -> Stand:
+    phase = phase_of(status)
+    if phase is not None:
+        return Stand(False, Reason.STARTING, f"{phase.candidate.version} is starting")
     failed = next(
-        (h for h in reversed(draft.status.history) if h.outcome == Reason.FIRST_VERSION_FAILED),
-        None,
+        (h for h in reversed(status.history) if h.outcome == Reason.FIRST_VERSION_FAILED), None
     )
     if failed is not None and wanted.revision == failed.revision:
-        return False, Reason.FIRST_VERSION_FAILED, failed.message
+        return Stand(False, Reason.FIRST_VERSION_FAILED, failed.message)
     if wanted.refusal is not None:
-        return False, wanted.refusal.reason, wanted.refusal.message
-    return False, Reason.STARTING, "nothing serves yet"
+        return Stand(False, wanted.refusal.reason, wanted.refusal.message)
+    return Stand(False, Reason.STARTING, "nothing serves yet")
 
 
-def _progressing(draft: Draft, wanted: Wanted) -> Finding:
-    status = draft.status
-    rollout, candidate = status.rollout, status.candidate
-    if rollout is None or candidate is None:
-        return _resting(draft, wanted)
-    if rollout.paused_since is not None:
-        who = rollout.paused_by or "a person"
-        reason = Reason.PAUSED_BY_STEP if who == "step" else Reason.PAUSED_BY_PERSON
-        return True, reason, f"{candidate.version} waits for: trimtab resume"
-    holding = _holding(draft)
-    match rollout.phase:
-        case "Starting" if is_share_too_large(draft.spec, status):
-            share = step_share(draft.spec, status)
-            message = (
-                f"one pod would get {share.value * 100:.0f}% of the requests, far above the step; "
-                "raise replicas or set rollout.allowCoarse"
-            )
-            return True, Reason.SHARE_TOO_LARGE, message
-        case "Starting":
-            return True, Reason.CANDIDATE_STARTING, f"{candidate.version} is starting"
-        case "Promoting":
-            return True, Reason.PROMOTING, f"{candidate.version} grows to full size"
-        case "Returning":
-            return True, Reason.ROLLED_BACK, f"returning to {candidate.version}"
-        case _:
-            pass
-    if holding is not None:
-        return True, Reason.WAITING_FOR_DATA, f"gate {holding.name}: {holding.reason}"
-    step = rollout.step
-    place = f"step {step.index + 1}/{step.of}" if step is not None else ""
-    return True, Reason.STEP_RUNNING, f"{candidate.version} at {place}"
+# --- Progressing, Paused -------------------------------------------------------------------------
 
 
-def _holding(draft: Draft) -> GateStatus | None:
-    """Return the first gate without data; what every step begins with is not told at once."""
-    rollout = draft.status.rollout
-    young = (
-        rollout is not None
-        and rollout.step is not None
-        and draft.now - rollout.step.started < QUIET_START
+def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> Stand:
+    phase = phase_of(status)
+    if phase is None:
+        return _resting(status, wanted)
+    version = phase.candidate.version
+    if phase.pause is not None:
+        return Stand(True, phase.pause.reason, f"{version} waits for: trimtab resume")
+    match phase:
+        case Starting():
+            return _starting(snapshot, status, phase)
+        case Promoting():
+            return Stand(True, Reason.PROMOTING, f"{version} grows to full size")
+        case Returning():
+            return Stand(True, Reason.ROLLED_BACK, f"returning to {version}")
+    waiting = _gate_without_data(status, phase.progress, snapshot.now)
+    if waiting is not None:
+        return Stand(True, Reason.WAITING_FOR_DATA, f"gate {waiting.name}: {waiting.reason}")
+    step = phase.progress.step
+    return Stand(True, Reason.STEP_RUNNING, f"{version} at step {step.index + 1}/{step.of}")
+
+
+def _starting(snapshot: Snapshot, status: DeploymentStatus, phase: Starting) -> Stand:
+    spec = snapshot.deployment.spec
+    if not is_waiting_for_share(spec, status, phase):
+        return Stand(True, Reason.CANDIDATE_STARTING, f"{phase.candidate.version} is starting")
+    share = step_share(spec, None).value
+    message = (
+        f"one pod would get {share * 100:.0f}% of the requests, far above the step; "
+        "raise replicas or set rollout.allowCoarse"
     )
-    for gate in draft.status.gates:
-        if gate.verdict == "NoData" and not (young and gate.reason in _BEGINNING):
-            return gate
-    return None
+    return Stand(True, Reason.SHARE_TOO_LARGE, message)
 
 
-def _resting(draft: Draft, wanted: Wanted) -> Finding:
-    waiting = draft.status.back_off
+def _resting(status: DeploymentStatus, wanted: Wanted) -> Stand:
+    waiting = status.back_off
     if waiting is not None:
         message = f"undecided; tried again at {waiting.not_before:%Y-%m-%d %H:%M:%S}Z"
-        return False, Reason.BACKING_OFF, message
+        return Stand(False, Reason.BACKING_OFF, message)
     if wanted.refusal is not None:
-        return False, wanted.refusal.reason, wanted.refusal.message
-    return False, Reason.UP_TO_DATE, "nothing else is wanted"
+        return Stand(False, wanted.refusal.reason, wanted.refusal.message)
+    return Stand(False, Reason.UP_TO_DATE, "nothing else is wanted")
 
 
-def _degraded(draft: Draft) -> Finding:
-    status = draft.status
-    if is_flapping(draft):
-        return (
-            True,
-            Reason.FLAPPING,
-            "three rollbacks within an hour: nothing automatic is done until: trimtab retry",
-        )
-    guard = status.guard
+def _paused(phase: Phase | None) -> Stand:
+    pause: Pause | None = phase.pause if phase is not None else None
+    if pause is None:
+        return Stand(False, Reason.AS_WANTED)
+    message = f"by {pause.by} since {pause.since:%H:%M:%S}Z; trimtab resume"
+    return Stand(True, pause.reason, message)
+
+
+# --- Degraded, Quarantined, DataAvailable --------------------------------------------------------
+
+
+def _degraded(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
+    replicas, stable, guard = snapshot.deployment.spec.replicas, status.stable, status.guard
+    if is_flapping(status.history, snapshot.now):
+        message = "three rollbacks within an hour: nothing automatic is done until: trimtab retry"
+        return Stand(True, Reason.FLAPPING, message)
     if guard is not None and guard.breached is not None:
-        no_way_back = guard.breached.startswith(Reason.NO_WAY_BACK)
-        return True, Reason.NO_WAY_BACK if no_way_back else Reason.GUARD_BREACHED, guard.breached
-    if status.stable is not None and draft.spec.replicas > 0:
-        ready = draft.snapshot.ready_of(status.stable.revision)
-        old = (draft.now - status.stable.since).total_seconds() > 60
-        if old and ready < draft.spec.replicas:
-            return (
-                True,
-                Reason.NOT_ENOUGH_READY,
-                f"{ready}/{draft.spec.replicas} pods of {status.stable.version} are Ready",
-            )
-    return False, Reason.AS_WANTED, ""
+        return Stand(True, _breach_reason(guard, guard.breached), guard.breached)
+    if stable is not None and replicas > 0:
+        ready = snapshot.ready_of(stable.revision)
+        if ready < replicas and snapshot.now - stable.since > READY_WITHIN:
+            message = f"{ready}/{replicas} pods of {stable.version} are Ready"
+            return Stand(True, Reason.NOT_ENOUGH_READY, message)
+    return Stand(False, Reason.AS_WANTED)
 
 
-def _paused(draft: Draft) -> Finding:
-    rollout = draft.status.rollout
-    if rollout is None or rollout.paused_since is None:
-        return False, Reason.AS_WANTED, ""
-    who = rollout.paused_by or "a person"
-    reason = Reason.PAUSED_BY_STEP if who == "step" else Reason.PAUSED_BY_PERSON
-    return True, reason, f"by {who} since {rollout.paused_since:%H:%M:%S}Z; trimtab resume"
+def _breach_reason(guard: GuardStatus, breached: str) -> Reason:
+    """Return whether there was a way back; older statuses said it in front of the figures alone."""
+    said = guard.breach_reason or breached.partition(":")[0]
+    return Reason.NO_WAY_BACK if said == Reason.NO_WAY_BACK else Reason.GUARD_BREACHED
 
 
-def _quarantined(draft: Draft, wanted: Wanted) -> Finding:
+def _quarantined(wanted: Wanted) -> Stand:
     if wanted.refusal is not None and wanted.refusal.reason is Reason.QUARANTINED:
-        return True, Reason.QUARANTINED, wanted.refusal.message
-    return False, Reason.AS_WANTED, ""
+        return Stand(True, Reason.QUARANTINED, wanted.refusal.message)
+    return Stand(False, Reason.AS_WANTED)
 
 
-def _data_available(draft: Draft) -> Finding:
-    rollout = draft.status.rollout
-    if rollout is None or rollout.step is None:
-        return None, Reason.NO_ROLLOUT, "judged while a rollout runs"
-    blind = _holding(draft)
+def _data_available(status: DeploymentStatus, now: datetime) -> Stand:
+    progress = progress_in(phase_of(status))
+    if progress is None:
+        return Stand(None, Reason.NO_ROLLOUT, "judged while a rollout runs")
+    blind = _gate_without_data(status, progress, now)
     if blind is None:
-        return True, Reason.DATA_COMPLETE, ""
-    return False, Reason(blind.reason), f"gate {blind.name}: {blind.message}"
+        return Stand(True, Reason.DATA_COMPLETE)
+    return Stand(False, Reason(blind.reason), f"gate {blind.name}: {blind.message}")
 
 
-def _summarise(draft: Draft, wanted: Wanted, findings: dict[ConditionType, Finding]) -> None:
-    status, spec = draft.status, draft.spec
-    want = spec.version or (wanted.version.spec.version if wanted.version else "")
-    rollout = status.rollout
-    step = ""
-    if rollout is not None and rollout.step is not None:
-        step = f"{rollout.step.index + 1}/{rollout.step.of} {rollout.step.weight * 100:g}%"
-    ready = draft.snapshot.ready_of(status.stable.revision) if status.stable is not None else 0
-    order = (
-        ConditionType.QUARANTINED,
-        ConditionType.DEGRADED,
-        ConditionType.PAUSED,
-        ConditionType.PROGRESSING,
-        ConditionType.READY,
-    )
-    reason = findings[ConditionType.READY][1]
-    for kind in order:
-        if findings[kind][0]:
-            reason = findings[kind][1]
-            break
-    not_ready = findings[ConditionType.READY]
-    if not not_ready[0] and rollout is None:
-        reason = not_ready[1]
-    summary = DeploymentSummary(
-        want=want,
-        serving=status.stable.version if status.stable is not None else "",
-        candidate=status.candidate.version if status.candidate is not None else "",
-        step=step,
-        ready=f"{ready}/{spec.replicas}",
-        reason=reason,
-    )
-    draft.set(summary=summary)
+def _gate_without_data(
+    status: DeploymentStatus, progress: Progress, now: datetime
+) -> GateStatus | None:
+    """Return the first gate without data; what every step begins with is not told at once."""
+    is_young = now - progress.step.started < QUIET_START
+    for gate in status.gates:
+        if gate.verdict == "NoData" and not (is_young and gate.reason in _BEGINNING):
+            return gate
+    return None

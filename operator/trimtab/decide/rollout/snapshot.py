@@ -34,7 +34,6 @@ class PodView:
     unschedulable: bool = False
     image_missing: bool = False
     message: str = ""
-    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,7 @@ class WorkloadView:
     uid: str
     revision: str
     replicas: int
-    drifted: tuple[str, ...] = ()
-    """Fields that somebody else changed, with their field manager."""
     terminating: bool = False
-
-
-@dataclass(frozen=True)
-class ServiceView:
-    """One Service of ours."""
-
-    name: str
-    selector: Mapping[str, str]
-    drifted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,21 +75,45 @@ class Frozen:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What is worth keeping between passes but not worth a write each; safe to lose.
+class StepMemory:
+    """Of one step, told by its index and start."""
 
-    `spread`: per gate, the last per-scrape counts of stable, for the overdispersion.
-    `guard`: per gate, the change detector. `last`: the totals at the last look.
-    """
-
+    index: int
+    started: datetime
     spread: Mapping[str, tuple[BadTotal, ...]] = field(default_factory=dict)
-    guard: Mapping[str, DetectorState] = field(default_factory=dict)
+    """Per gate, the last per-scrape counts of stable, for the overdispersion."""
     last: Mapping[str, BadTotal] = field(default_factory=dict)
+    """Per gate, the totals at the last look."""
     looked_at: datetime | None = None
     first_request: datetime | None = None
     """When the step saw its first request; in status only with the next write."""
-    step: str = ""
-    """The step or guard that the figures above belong to."""
+
+
+@dataclass(frozen=True)
+class GuardMemory:
+    """Of the guard over one revision."""
+
+    revision: str
+    detectors: Mapping[str, DetectorState] = field(default_factory=dict)
+    """Per gate, the change detector."""
+    last: Mapping[str, BadTotal] = field(default_factory=dict)
+    """Per gate, the totals at the last look."""
+    looked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is worth keeping between passes but not worth a write each; safe to lose."""
+
+    step: StepMemory | None = None
+    guard: GuardMemory | None = None
+
+    def of_step(self, index: int, started: datetime) -> StepMemory:
+        """Return what is remembered of this step; nothing of an earlier one."""
+        step = self.step
+        if step is not None and (step.index, step.started) == (index, started):
+            return step
+        return StepMemory(index, started)
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,6 @@ class Snapshot:
     """ModelVersions of the namespace by object name."""
     workloads: Mapping[str, WorkloadView] = field(default_factory=dict)
     """By revision."""
-    services: Mapping[str, ServiceView] = field(default_factory=dict)
     pods: tuple[PodView, ...] = ()
     processes: tuple[ProcessView, ...] = ()
     incompatible: Mapping[str, str] = field(default_factory=dict)

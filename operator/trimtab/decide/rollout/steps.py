@@ -1,28 +1,152 @@
-"""The step that a rollout is in, as pods: read by decisions, by children and by the report."""
+"""The steps of a rollout: which pods one needs, how it begins, when its clock runs.
+
+A step's clock and counts start at its first user request. While the gates cannot see, the rollout
+holds; after two minutes all requests go to stable, until data is back.
+"""
 
 from __future__ import annotations
 
-from trimtab.api.deployment import DeploymentSpec, DeploymentStatus
-from trimtab.decide.rollout.traffic.replicas import Share, is_too_large, nearest_share
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from trimtab.api.conditions import EventReason
+from trimtab.api.deployment import (
+    DeploymentSpec,
+    DeploymentStatus,
+    GateStatus,
+    Origin,
+    StepStatus,
+)
+from trimtab.decide.outcome import Note
+from trimtab.decide.rollout.gates import origins_of, request_count
+from trimtab.decide.rollout.judgement import Trial
+from trimtab.decide.rollout.phases import Phase, Progress, Starting
+from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot
+from trimtab.decide.rollout.strategies import strategy_of
+from trimtab.decide.rollout.traffic import way_of
+from trimtab.decide.rollout.traffic.replicas import Share
+
+WITHDRAW_AFTER = timedelta(minutes=2)
+SHARE_CHECK_REQUESTS = 100
 
 
-def first_weight(spec: DeploymentSpec) -> float:
-    """Return the weight of the first step that has one, in 0..1."""
-    return next((s.weight for s in spec.rollout.steps if s.weight is not None), 1.0)
+# --- pods ----------------------------------------------------------------------------------------
 
 
-def step_share(spec: DeploymentSpec, status: DeploymentStatus) -> Share:
-    """Return the pods of the candidate, and of both, for the step that status is in."""
-    step = status.rollout.step if status.rollout is not None else None
-    weight = step.weight if step is not None and step.weight > 0 else first_weight(spec)
-    return nearest_share(weight, max(1, spec.replicas), spec.replicas)
+def step_share(spec: DeploymentSpec, step: StepStatus | None) -> Share:
+    """Return the pods of the candidate, and of both, at a step; None: while it starts."""
+    needed = strategy_of(spec.rollout).needed_share(spec.rollout, step)
+    return way_of(spec).share(needed, max(1, spec.replicas), spec.replicas)
 
 
-def is_share_too_large(spec: DeploymentSpec, status: DeploymentStatus) -> bool:
-    """Return whether a rollout waits because one pod is far more than the wanted share."""
-    rollout = status.rollout
-    if rollout is None or rollout.phase != "Starting" or status.stable is None:
+def is_waiting_for_share(
+    spec: DeploymentSpec, status: DeploymentStatus, phase: Phase | None
+) -> bool:
+    """Return whether a candidate stays out of traffic since its first share is far too large."""
+    if not isinstance(phase, Starting) or status.stable is None or spec.rollout.allow_coarse:
         return False
-    if spec.rollout.strategy != "canary" or spec.rollout.allow_coarse:
+    wanted = strategy_of(spec.rollout).needed_share(spec.rollout, None)
+    return way_of(spec).is_too_large(step_share(spec, None), wanted)
+
+
+# --- one step ------------------------------------------------------------------------------------
+
+
+def begin_step(
+    snapshot: Snapshot, index: int, before: Progress | None, requests_before: float
+) -> Progress:
+    """Return where the rollout stands, and from which counts the step's evidence starts.
+
+    A step that is a pause keeps the weight `before` it.
+    """
+    rollout = snapshot.deployment.spec.rollout
+    steps = strategy_of(rollout).steps(rollout)
+    weight = steps[index].weight
+    if weight is None:
+        weight = before.step.weight if before is not None else 0.0
+    step = StepStatus(
+        index=index,
+        of=len(steps),
+        weight=weight,
+        started=snapshot.now,
+        origins=origins_of(snapshot.processes),
+    )
+    return Progress(step, requests_before)
+
+
+def requests_in_step(trial: Trial, processes: Sequence[ProcessView]) -> float:
+    """Return the requests that the candidate answered in this step."""
+    origins = trial.progress.step.origins
+    return request_count(trial.candidate.revision, processes, origins, trial.began)
+
+
+def requests_of_candidate(trial: Trial, processes: Sequence[ProcessView]) -> float:
+    """Return the requests that the candidate answered in this step and the ones before."""
+    return trial.progress.requests_before + requests_in_step(trial, processes)
+
+
+def start_clock(snapshot: Snapshot, trial: Trial, memory: Memory) -> tuple[Progress, Memory]:
+    """Start the clock at the first user request that the full share saw.
+
+    It is remembered; in status it is with the next write.
+    """
+    progress, step = trial.progress, trial.progress.step
+    remembered = memory.of_step(step.index, step.started)
+    if step.first_request is not None:
+        return progress, memory
+    first = remembered.first_request
+    if first is None:
+        needed = step_share(snapshot.deployment.spec, step).candidate
+        is_at_size = snapshot.ready_of(trial.candidate.revision) >= needed
+        if not is_at_size or requests_in_step(trial, snapshot.processes) <= 0:
+            return progress, memory
+        first = snapshot.now
+        memory = Memory(step=replace(remembered, first_request=first))
+    return replace(progress, step=step.model_copy(update={"first_request": first})), memory
+
+
+def is_share_missed(snapshot: Snapshot, trial: Trial) -> bool:
+    """After 100 requests: is the measured share zero or below a third of the wanted one?"""
+    if trial.stable is None:
         return False
-    return is_too_large(step_share(spec, status), first_weight(spec))
+    processes, origins = snapshot.processes, trial.progress.step.origins
+    own = requests_in_step(trial, processes)
+    both = own + request_count(trial.stable.revision, processes, origins, trial.began)
+    share = step_share(snapshot.deployment.spec, trial.progress.step)
+    return both >= SHARE_CHECK_REQUESTS and own / both < share.value / 3
+
+
+# --- missing data --------------------------------------------------------------------------------
+
+
+def follow_data(
+    progress: Progress, blind: GateStatus | None, origins: list[Origin], now: datetime
+) -> tuple[Progress, Note | None, datetime | None]:
+    """Hold while a gate is `blind`; go on once none is, with the step anew if it was withdrawn.
+
+    Returns where the rollout stands, what to tell, and when to look again.
+    """
+    if blind is None:
+        return _see_again(progress, origins, now)
+    since = progress.no_data_since
+    if since is None:
+        held = replace(progress, no_data_since=now)
+        message = f"gate {blind.name}: {blind.reason}: {blind.message}; the rollout holds"
+        note = Note(EventReason.DATA_UNAVAILABLE, message, warning=True)
+        return held, note, now + WITHDRAW_AFTER
+    if now - since >= WITHDRAW_AFTER:
+        return replace(progress, withdrawn=True), None, None
+    return progress, None, since + WITHDRAW_AFTER
+
+
+def _see_again(
+    progress: Progress, origins: list[Origin], now: datetime
+) -> tuple[Progress, Note | None, datetime | None]:
+    if progress.no_data_since is None:
+        return progress, None, None
+    step = progress.step
+    if progress.withdrawn:
+        step = step.model_copy(update={"first_request": None, "started": now, "origins": origins})
+    seeing = replace(progress, step=step, no_data_since=None, withdrawn=False)
+    return seeing, Note(EventReason.DATA_BACK, "the gates can judge again"), None

@@ -42,7 +42,8 @@ def revision_of(digest: str, serving: Serving) -> str:
 def decide_wanted(snapshot: Snapshot) -> Wanted:
     """Return what the Deployment wants to serve, with the first refusal that applies."""
     deployment = snapshot.deployment
-    version = _pinned(snapshot) if deployment.spec.version is not None else _newest(snapshot)
+    pin = deployment.spec.version
+    version = _newest(snapshot) if pin is None else _pinned(snapshot, pin)
     if version is None:
         return Wanted(None, "", _missing(deployment))
     revision = revision_of(version.spec.artifact.digest, deployment.spec.serving)
@@ -53,10 +54,8 @@ def decide_wanted(snapshot: Snapshot) -> Wanted:
     return Wanted(version, revision)
 
 
-def _pinned(snapshot: Snapshot) -> ModelVersion | None:
-    spec = snapshot.deployment.spec
-    assert spec.version is not None
-    return snapshot.versions.get(version_object_name(spec.model, spec.version))
+def _pinned(snapshot: Snapshot, pin: str) -> ModelVersion | None:
+    return snapshot.versions.get(version_object_name(snapshot.deployment.spec.model, pin))
 
 
 def _newest(snapshot: Snapshot) -> ModelVersion | None:
@@ -143,18 +142,8 @@ def _check_image(snapshot: Snapshot, version: ModelVersion, revision: str) -> Re
     return None
 
 
-def _check_same_line(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
-    if version.spec.model != snapshot.deployment.spec.model:
-        return Refusal(
-            Reason.VERSION_MISSING,
-            f"{version.metadata.name} belongs to the line {version.spec.model}",
-        )
-    return None
-
-
 Check = Callable[[Snapshot, ModelVersion, str], Refusal | None]
 CHECKS: tuple[Check, ...] = (
-    _check_same_line,
     _check_quarantine,
     _check_verified,
     _check_image,

@@ -17,7 +17,8 @@ from trimtab.build.service import build_metrics_service, build_service, build_to
 from trimtab.build.workload import build_workload
 from trimtab.cluster.port import DEPLOYMENTS, WORKLOADS, Json, Key
 from trimtab.decide.outcome import Note
-from trimtab.decide.rollout.children import ChildAction, Remove, Route, Size
+from trimtab.decide.rollout.children import ChildAction, Remove, Size
+from trimtab.decide.rollout.traffic.replicas import Route
 from trimtab.errors import Conflict
 from trimtab.reconcile.kinds.applied import (
     Applied,

@@ -18,7 +18,6 @@ from trimtab.cluster.port import (
     DRIFT_POLICIES,
     MODEL_VERSIONS,
     PODS,
-    SERVICES,
     WORKLOADS,
     Json,
     Key,
@@ -35,7 +34,6 @@ from trimtab.decide.rollout.snapshot import (
     PodView,
     ProcessView,
     Request,
-    ServiceView,
     Snapshot,
     WorkloadView,
 )
@@ -119,7 +117,6 @@ def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
         freeze=lambda version, revision: _freeze(world, deployment, version, revision),
         versions=versions,
         workloads=_workloads(world, key),
-        services=_services(world, key),
         pods=views,
         processes=_processes(world, key, deployment.status, views),
         incompatible=_incompatible(world, deployment, versions),
@@ -172,15 +169,6 @@ def _workloads(world: World, key: Key) -> dict[str, WorkloadView]:
             terminating="deletionTimestamp" in obj["metadata"],
         )
     return views
-
-
-def _services(world: World, key: Key) -> dict[str, ServiceView]:
-    return {
-        obj["metadata"]["name"]: ServiceView(
-            obj["metadata"]["name"], obj.get("spec", {}).get("selector") or {}
-        )
-        for obj in world.cache.children(key, SERVICES)
-    }
 
 
 def _processes(

@@ -54,7 +54,6 @@ def view_of(pod: Json, now: datetime) -> PodView:
         unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
         image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
         message=_message(conditions, container),
-        address=status.get("podIP", ""),
     )
 
 

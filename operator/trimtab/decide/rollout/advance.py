@@ -1,0 +1,243 @@
+"""A rollout on its way forward: from starting, step by step under its gates, to its promotion.
+
+Each function returns the phase that it leaves the rollout in, or None where it ended it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from trimtab.api.conditions import EventReason, Reason
+from trimtab.api.deployment import DeploymentSpec
+from trimtab.decide.rollout.draft import Draft
+from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
+from trimtab.decide.rollout.gates import origins_of, side_of
+from trimtab.decide.rollout.health import infrastructure_fault, pod_messages
+from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates
+from trimtab.decide.rollout.phases import (
+    Phase,
+    Progress,
+    Promoting,
+    Starting,
+    Stepping,
+    paused_by_step,
+    promoting,
+)
+from trimtab.decide.rollout.steps import (
+    begin_step,
+    follow_data,
+    is_share_missed,
+    is_waiting_for_share,
+    requests_of_candidate,
+    start_clock,
+    step_share,
+)
+from trimtab.decide.rollout.strategies import strategy_of
+
+
+def advance(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
+    """Bring a rollout as far as it can go in one pass; end it in time."""
+    after: Starting | Stepping | Promoting | None = phase
+    if isinstance(phase, Starting):
+        after = _await_start(draft, phase)
+    elif isinstance(phase, Stepping):
+        after = _judge_step(draft, phase)
+    if isinstance(after, Promoting):
+        after = _await_full_size(draft, after)
+    if after is not None:
+        _check_deadline(draft, after)
+
+
+def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoting:
+    """Wait until the candidate's first pods are Ready; then give them traffic."""
+    spec = draft.spec
+    if draft.status.stable is None or not strategy_of(spec.rollout).steps(spec.rollout):
+        return draft.enter(promoting(phase))
+    ready = draft.snapshot.ready_of(phase.candidate.revision)
+    if is_waiting_for_share(spec, draft.status, phase) or ready < step_share(spec, None).candidate:
+        return phase
+    return _enter_step(draft, phase, 0, None, requests_before=0.0)
+
+
+def _enter_step(
+    draft: Draft,
+    phase: Starting | Stepping,
+    index: int,
+    before: Progress | None,
+    *,
+    requests_before: float,
+) -> Stepping:
+    """Write where the rollout stands, and tell it."""
+    rollout = draft.spec.rollout
+    waits = strategy_of(rollout).steps(rollout)[index].pause is not None
+    progress = begin_step(draft.snapshot, index, before, requests_before)
+    step = progress.step
+    draft.set(gates=[])
+    share = step_share(draft.spec, step)
+    paused = "; paused until: trimtab resume" if waits else ""
+    draft.tell(
+        EventReason.STEP_REACHED,
+        f"step {index + 1}/{step.of}: {phase.candidate.version} gets {step.weight * 100:g}% "
+        f"({share}){paused}",
+    )
+    return draft.enter(
+        Stepping(
+            candidate=phase.candidate,
+            started=phase.started,
+            pause=paused_by_step(draft.now) if waits else None,
+            paused_seconds=phase.paused_seconds,
+            progress=progress,
+        )
+    )
+
+
+# --- judging -------------------------------------------------------------------------------------
+
+
+def _trial(draft: Draft, phase: Stepping | Promoting, progress: Progress) -> Trial:
+    stable = draft.status.stable
+    return Trial(
+        candidate=side_of(phase.candidate),
+        stable=side_of(stable) if stable is not None else None,
+        progress=progress,
+        began=phase.started,
+    )
+
+
+def _judge(draft: Draft, trial: Trial) -> Judgement:
+    """Judge all gates; write what they saw."""
+    judgement, draft.memory, wake = judge_gates(draft.snapshot, trial, draft.memory)
+    draft.wake_by(wake)
+    draft.set(gates=list(judgement.gates))
+    return judgement
+
+
+def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
+    """Judge all gates on the counts of this step; roll back, hold, go on or promote."""
+    judgement = _judge(draft, _trial(draft, phase, phase.progress))
+    if judgement.failed is not None:
+        gate = judgement.failed
+        message = f"gate {gate.name}: {gate.message}"
+        roll_back(draft, phase.candidate, Reason.GATE_FAILED, message)
+        return None
+    phase = _follow_data(draft, phase, judgement)
+    if phase.pause is not None:
+        return phase
+    progress, draft.memory = start_clock(
+        draft.snapshot, _trial(draft, phase, phase.progress), draft.memory
+    )
+    phase = draft.enter(replace(phase, progress=progress))
+    if progress.step.first_request is None or judgement.holding is not None:
+        return phase
+    return _end_step(draft, phase, progress.step.first_request)
+
+
+def _follow_data(draft: Draft, phase: Stepping, judgement: Judgement) -> Stepping:
+    origins = origins_of(draft.snapshot.processes)
+    progress, note, wake = follow_data(phase.progress, judgement.blind, origins, draft.now)
+    draft.wake_by(wake)
+    if note is not None:
+        draft.tell(note.reason, note.message, warning=note.warning)
+    return draft.enter(replace(phase, progress=progress))
+
+
+def _end_step(draft: Draft, phase: Stepping, began: datetime) -> Stepping | Promoting:
+    """Go to the next step when this one's time is over; `began`: its first request."""
+    trial = _trial(draft, phase, phase.progress)
+    if is_share_missed(draft.snapshot, trial):
+        return phase
+    step, rollout = phase.progress.step, draft.spec.rollout
+    steps = strategy_of(rollout).steps(rollout)
+    lasts = steps[step.index].for_ if step.index < len(steps) else None
+    ends = began + (lasts or timedelta(0))
+    if draft.now < ends:
+        draft.wake_by(ends)
+        return phase
+    requests = requests_of_candidate(trial, draft.snapshot.processes)
+    following = step.index + 1
+    if following < min(step.of, len(steps)):
+        return _enter_step(draft, phase, following, phase.progress, requests_before=requests)
+    if requests >= rollout.min_samples:
+        return draft.enter(promoting(phase))
+    return phase
+
+
+# --- towards the end -----------------------------------------------------------------------------
+
+
+def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
+    """Promote once the candidate can carry all requests."""
+    if phase.progress is not None and phase.promoted_by is None:
+        judgement = _judge(draft, _trial(draft, phase, phase.progress))
+        if judgement.failed is not None:
+            gate = judgement.failed
+            message = f"gate {gate.name}: {gate.message}"
+            roll_back(draft, phase.candidate, Reason.GATE_FAILED, message)
+            return None
+    if draft.snapshot.ready_of(phase.candidate.revision) < full_size(draft.spec):
+        return phase
+    promote(draft, phase, _promotion_message(draft, phase))
+    return None
+
+
+def _promotion_message(draft: Draft, phase: Promoting) -> str:
+    version, rollout = phase.candidate.version, draft.spec.rollout
+    if draft.status.stable is None:
+        return f"{version} serves as the first version; nothing to compare it with"
+    requests = 0.0
+    if phase.progress is not None:
+        trial = _trial(draft, phase, phase.progress)
+        requests = requests_of_candidate(trial, draft.snapshot.processes)
+    return strategy_of(rollout).promotion(version, requests, draft.status.gates)
+
+
+def full_size(spec: DeploymentSpec) -> int:
+    """Return how many pods can carry all requests."""
+    return max(1, spec.replicas)
+
+
+def deadline_of(spec: DeploymentSpec, phase: Phase) -> datetime:
+    """Return when the rollout must be over; earlier pauses do not count."""
+    return phase.started + spec.rollout.deadline + timedelta(seconds=phase.paused_seconds)
+
+
+def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
+    """End a rollout that could not be judged, started or promoted in time."""
+    if phase.pause is not None:
+        return
+    deadline = deadline_of(draft.spec, phase)
+    if draft.now < deadline:
+        draft.wake_by(deadline)
+        return
+    candidate = phase.candidate
+    fault = infrastructure_fault(draft.snapshot, candidate.revision)
+    if fault is not None:
+        end_undecided(draft, candidate, fault.reason, fault.message)
+    elif isinstance(phase, Stepping):
+        _end_unjudged(draft, phase)
+    elif is_waiting_for_share(draft.spec, draft.status, phase):
+        message = "one pod is more than the wanted share"
+        end_undecided(draft, candidate, Reason.SHARE_TOO_LARGE, message)
+    else:
+        ready = draft.snapshot.ready_of(candidate.revision)
+        said = pod_messages(draft.snapshot, candidate.revision)
+        message = f"{ready} of the candidate's pods Ready by the deadline{said}"
+        roll_back(draft, candidate, Reason.NEVER_READY, message)
+
+
+def _end_unjudged(draft: Draft, phase: Stepping) -> None:
+    """The deadline passed in a step: what follows is the user's to say."""
+    waiting = next((g for g in draft.status.gates if g.verdict == "NoData"), None)
+    why = (
+        f"gate {waiting.name}: {waiting.reason}"
+        if waiting is not None
+        else "too few requests or steps longer than the deadline"
+    )
+    match draft.spec.rollout.on_deadline:
+        case "rollback":
+            roll_back(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
+        case "promote":
+            draft.enter(replace(promoting(phase, by="onDeadline"), started=draft.now))
+        case "undecided":
+            end_undecided(draft, phase.candidate, Reason.DEADLINE_PASSED, why)

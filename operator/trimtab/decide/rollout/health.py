@@ -1,0 +1,56 @@
+"""The candidate's pods: is one down, is the cluster to blame, and what do they say themselves?"""
+
+from __future__ import annotations
+
+from trimtab.api.conditions import ConditionType, Reason, find_condition
+from trimtab.decide.rollout.phases import Phase, Starting
+from trimtab.decide.rollout.snapshot import PodView, Snapshot
+from trimtab.decide.rollout.wanted import Refusal
+
+DOWN_AFTER_SECONDS = 10.0
+CRASHES_BEFORE_DOWN = 2
+
+
+def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
+    """Return why the candidate counts as down: crashed, or unreachable and not Ready for 10 s.
+
+    While it starts, one crash is forgiven: a store may have been away for a moment.
+    """
+    crashes = CRASHES_BEFORE_DOWN if isinstance(phase, Starting) else 1
+    for pod in snapshot.pods_of(phase.candidate.revision):
+        if pod.disrupted:
+            continue
+        if pod.crashed and pod.restarts >= crashes:
+            return f"pod {pod.name} crashed ({pod.restarts} restarts): {pod.message}"
+        if _is_unreachable(snapshot, pod):
+            return (
+                f"pod {pod.name} was Ready, and is now unreachable and not Ready for "
+                f"{pod.unready_seconds:.0f} s: {pod.message}"
+            )
+    return None
+
+
+def _is_unreachable(snapshot: Snapshot, pod: PodView) -> bool:
+    if pod.ready or not pod.was_ready or pod.unready_seconds < DOWN_AFTER_SECONDS:
+        return False
+    own = [p for p in snapshot.processes if p.process.startswith(pod.uid)]
+    return all(p.problem is not None for p in own)
+
+
+def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
+    """Return what kept the candidate from starting that is not its own fault."""
+    stalled = find_condition(snapshot.deployment.status.conditions, ConditionType.STALLED)
+    if stalled is not None and stalled.status == "True" and stalled.reason == Reason.WRITE_REFUSED:
+        return Refusal(Reason.WRITE_REFUSED, stalled.message)
+    for pod in snapshot.pods_of(revision):
+        if pod.unschedulable:
+            return Refusal(Reason.UNSCHEDULABLE, f"pod {pod.name}: {pod.message}")
+        if pod.image_missing:
+            return Refusal(Reason.IMAGE_PULL_FAILED, f"pod {pod.name}: {pod.message}")
+    return None
+
+
+def pod_messages(snapshot: Snapshot, revision: str) -> str:
+    """Return what the pods say, to be put behind a message; empty if they say nothing."""
+    messages = {pod.message for pod in snapshot.pods_of(revision) if pod.message}
+    return f": {'; '.join(sorted(messages))}" if messages else ""

@@ -1,0 +1,192 @@
+"""The phase that a rollout is in, as types: what each has is known, and nothing else is.
+
+`phase_of` reads it from a status, `rollout_status` writes it; between the two no decision looks at
+the flat fields of `status.rollout`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal, TypeVar
+
+from trimtab.api.conditions import Reason
+from trimtab.api.deployment import DeploymentStatus, RolloutStatus, StepStatus, Tried
+
+_STEP = "step"
+"""Who paused, where a step did."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """The rollout waits for a person."""
+
+    since: datetime
+    by: str
+    reason: Reason
+    """PausedByStep or PausedByPerson."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the steps have come."""
+
+    step: StepStatus
+    requests_before: float = 0.0
+    """What the candidate answered in earlier steps."""
+    no_data_since: datetime | None = None
+    withdrawn: bool = False
+    """All requests go to stable until the gates can see again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    candidate: Tried
+    started: datetime
+    """The deadline counts from here."""
+    pause: Pause | None = None
+    paused_seconds: float = 0.0
+    """In earlier pauses, in which the deadline stood still."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starting(_Common):
+    """The candidate's first pods start, out of traffic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepping(_Common):
+    """The candidate has a share of the requests and is judged."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promoting(_Common):
+    """The candidate grows to full size."""
+
+    progress: Progress | None = None
+    """Of the last step; None if there was none."""
+    promoted_by: str | None = None
+    """Who skipped the rest, or `onDeadline`; gates judge no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Returning(_Common):
+    """The candidate is the last good version, on its way back."""
+
+
+Phase = Starting | Stepping | Promoting | Returning
+PhaseT = TypeVar("PhaseT", bound=Phase)
+
+
+def phase_of(status: DeploymentStatus) -> Phase | None:
+    """Return the phase of the rollout under way, or None.
+
+    A status that somebody edited by hand, stepping without a step, starts again.
+    """
+    rollout, candidate = status.rollout, status.candidate
+    if rollout is None or candidate is None:
+        return None
+    progress = _progress_of(rollout)
+    phase: Phase = Starting(candidate=candidate, started=rollout.started)
+    match rollout.phase:
+        case "Stepping" if progress is not None:
+            phase = Stepping(candidate=candidate, started=rollout.started, progress=progress)
+        case "Promoting":
+            phase = Promoting(
+                candidate=candidate,
+                started=rollout.started,
+                progress=progress,
+                promoted_by=rollout.promoted_by,
+            )
+        case "Returning":
+            phase = Returning(candidate=candidate, started=rollout.started)
+        case _:
+            pass
+    return replace(phase, pause=_pause_of(rollout), paused_seconds=rollout.paused_seconds)
+
+
+def _progress_of(rollout: RolloutStatus) -> Progress | None:
+    if rollout.step is None:
+        return None
+    return Progress(rollout.step, rollout.requests_before, rollout.no_data_since, rollout.withdrawn)
+
+
+def _pause_of(rollout: RolloutStatus) -> Pause | None:
+    """Return the pause; older statuses say who paused, `step` for a step, and no reason."""
+    if rollout.paused_since is None:
+        return None
+    by = rollout.paused_by or "a person"
+    reason = rollout.pause_reason or ("PausedByStep" if by == _STEP else "PausedByPerson")
+    return Pause(rollout.paused_since, by, Reason(reason))
+
+
+def rollout_status(phase: Phase) -> RolloutStatus:
+    """Return the phase as status keeps it; the inverse of `phase_of`."""
+    pause, progress = phase.pause, progress_in(phase)
+    status = RolloutStatus(
+        phase=_NAMES[type(phase)],
+        started=phase.started,
+        paused_since=pause.since if pause is not None else None,
+        paused_by=pause.by if pause is not None else None,
+        pause_reason=pause.reason if pause is not None else None,
+        paused_seconds=phase.paused_seconds,
+        promoted_by=phase.promoted_by if isinstance(phase, Promoting) else None,
+    )
+    if progress is None:
+        return status
+    return status.model_copy(
+        update={
+            "step": progress.step,
+            "requests_before": progress.requests_before,
+            "no_data_since": progress.no_data_since,
+            "withdrawn": progress.withdrawn,
+        }
+    )
+
+
+_NAMES: dict[type[Phase], Literal["Starting", "Stepping", "Promoting", "Returning"]] = {
+    Starting: "Starting",
+    Stepping: "Stepping",
+    Promoting: "Promoting",
+    Returning: "Returning",
+}
+
+
+def progress_in(phase: Phase | None) -> Progress | None:
+    """Return how far the steps have come; None where there are none."""
+    return phase.progress if isinstance(phase, Stepping | Promoting) else None
+
+
+# --- from one phase to the next -------------------------------------------------------------------
+
+
+def paused_by_step(now: datetime) -> Pause:
+    """Return the pause that a step asks for."""
+    return Pause(now, _STEP, Reason.PAUSED_BY_STEP)
+
+
+def paused_by_person(now: datetime, person: str) -> Pause:
+    """Return the pause that a person asks for."""
+    return Pause(now, person, Reason.PAUSED_BY_PERSON)
+
+
+def resumed(phase: PhaseT, now: datetime) -> PhaseT:
+    """Return the phase without its pause, in which the deadline stood still."""
+    if phase.pause is None:
+        return phase
+    seconds = (now - phase.pause.since) / timedelta(seconds=1)
+    return replace(phase, pause=None, paused_seconds=phase.paused_seconds + seconds)
+
+
+def promoting(phase: Phase, *, by: str | None = None) -> Promoting:
+    """Return the phase in which the candidate takes over; `by`: who skipped the rest."""
+    return Promoting(
+        candidate=phase.candidate,
+        started=phase.started,
+        pause=phase.pause,
+        paused_seconds=phase.paused_seconds,
+        progress=progress_in(phase),
+        promoted_by=by,
+    )

@@ -1,0 +1,47 @@
+"""canary: more and more of the requests, step by step, under gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from trimtab.api.deployment import Gate, GateStatus, Rollout, Step, StepStatus
+
+
+def first_weight(steps: Sequence[Step]) -> float:
+    """Return the weight of the first step that has one, in 0..1; 1 if none has."""
+    return next((step.weight for step in steps if step.weight is not None), 1.0)
+
+
+class Canary:
+    """Pods for the share of each step; the gates of the spec."""
+
+    name: ClassVar[str] = "canary"
+
+    def steps(self, rollout: Rollout) -> Sequence[Step]:
+        """Return the steps of the spec."""
+        return rollout.steps
+
+    def gates(self, rollout: Rollout) -> Sequence[Gate]:
+        """Return the gates of the spec."""
+        return rollout.gates
+
+    def weight(self, step: StepStatus) -> float | None:
+        """Return the weight of the step."""
+        return step.weight
+
+    def needed_share(self, rollout: Rollout, step: StepStatus | None) -> float:
+        """Return the weight of the step; before the first weight, that one."""
+        if step is not None and step.weight > 0:
+            return step.weight
+        return first_weight(rollout.steps)
+
+    def promotion(self, version: str, requests: float, gates: Sequence[GateStatus]) -> str:
+        """Say on how many requests it rests, and how small a fault they would have shown."""
+        telling = [gate for gate in gates if gate.smallest_fault]
+        seen = "could not have caught a fault"
+        if telling:
+            least_telling = max(telling, key=lambda gate: gate.smallest_fault_share or 0.0)
+            seen = f"would have caught a fault of {least_telling.smallest_fault} or more"
+            seen += " in this step"
+        return f"{version} promoted after {requests:.0f} requests: {seen}"

@@ -1,0 +1,39 @@
+"""The wanted traffic as weights per revision, whatever carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trimtab.api.deployment import DeploymentSpec, DeploymentStatus
+from trimtab.decide.rollout.phases import phase_of, progress_in
+from trimtab.decide.rollout.strategies import strategy_of
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Revisions in the route with their weights in 0..1, which sum to 1; empty: nothing serves."""
+
+    weights: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """Those that are in the route."""
+        return tuple(revision for revision, _ in self.weights)
+
+    def weight_of(self, revision: str) -> float:
+        """Return the weight of a revision; 0 if it is not in the route."""
+        return dict(self.weights).get(revision, 0.0)
+
+
+def plan_traffic(spec: DeploymentSpec, status: DeploymentStatus) -> Traffic:
+    """Return the traffic that a spec and a status mean."""
+    stable, phase = status.stable, phase_of(status)
+    if stable is None:
+        candidate = status.candidate
+        return Traffic(((candidate.revision, 1.0),) if candidate is not None else ())
+    progress, weight = progress_in(phase), None
+    if progress is not None and not progress.withdrawn:
+        weight = strategy_of(spec.rollout).weight(progress.step)
+    if phase is None or weight is None:
+        return Traffic(((stable.revision, 1.0),))
+    return Traffic(((stable.revision, 1 - weight), (phase.candidate.revision, weight)))

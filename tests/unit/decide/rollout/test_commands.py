@@ -1,0 +1,222 @@
+"""Commands of a person: what each does, and why it is refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.decide.rollout.builders import (
+    ERRORS_GATE,
+    NOW,
+    a_deployment,
+    a_rejection,
+    a_snapshot,
+    a_status,
+    a_step,
+    a_stepping,
+    a_tried,
+    a_version,
+    an_end,
+    pods,
+    revision,
+    seconds,
+)
+
+from trimtab.api.deployment import BackOff, DeploymentStatus
+from trimtab.decide.outcome import Outcome
+from trimtab.decide.rollout.children import ChildAction
+from trimtab.decide.rollout.commands import Command, parse_command
+from trimtab.decide.rollout.life import decide_deployment
+from trimtab.decide.rollout.phases import (
+    Phase,
+    Promoting,
+    Returning,
+    Starting,
+    Stepping,
+    paused_by_person,
+    phase_of,
+)
+
+STARTING = Starting(candidate=a_tried("v2"), started=NOW)
+RETURNING = Returning(candidate=a_tried("v1"), started=NOW)
+PAUSED = paused_by_person(NOW - seconds(30), "bob")
+HERE = revision("v2")
+
+
+def after(
+    command: str, phase: Phase | None, **status: Any
+) -> Outcome[DeploymentStatus, ChildAction]:
+    """Decide with a command of ann's, `verb/argument`, by which v2 is wanted and tried."""
+    notes = {"trimtab.dev/command": f"{command}/7", "trimtab.dev/command-by": "ann"}
+    deployment = a_deployment(
+        "v2",
+        status=a_status(phase, **status),
+        annotations=notes,
+        rollout={"gates": [ERRORS_GATE]},
+    )
+    ready = (*pods("v1", 3), *pods("v2", 1))
+    versions = tuple(a_version(f"v{n}", age=100.0 - n) for n in (1, 2, 3))
+    outcome, _ = decide_deployment(a_snapshot(deployment, pods=ready, versions=versions))
+    return outcome
+
+
+def answer(outcome: Outcome[DeploymentStatus, ChildAction]) -> tuple[str, str]:
+    (told,) = (n for n in outcome.notes if n.reason.value.startswith("Command"))
+    assert told.inputs == {"command": "7", "by": "ann"}
+    return told.reason.value, told.message
+
+
+REFUSED: dict[str, tuple[str, Phase | None, dict[str, Any], str]] = {
+    "promote_at_rest": ("promote/-", None, {}, "no rollout is under way"),
+    "abort_at_rest": ("abort/-", None, {}, "no rollout is under way"),
+    "pause_at_rest": ("pause/-", None, {}, "no rollout is under way"),
+    "another_candidate": (
+        "abort/0123456789",
+        STARTING,
+        {},
+        f"the candidate is {HERE} by now, not 0123456789",
+    ),
+    "resume_without_a_pause": ("resume/-", STARTING, {}, "the rollout is not paused"),
+    "retry_of_what_is_free": ("retry/-", None, {}, f"{HERE} is not quarantined"),
+    "rollback_without_a_way": (
+        "rollback/-",
+        None,
+        {},
+        "there is no other version known to be good; name one with --to",
+    ),
+    "rollback_to_nothing": (
+        "rollback/v9",
+        None,
+        {},
+        "no ModelVersion of the line digits has version v9",
+    ),
+    "unheard_of": (
+        "explode/-",
+        None,
+        {},
+        "unknown command; known are promote, abort, pause, resume, retry, rollback",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "phase", "status", "why"), REFUSED.values(), ids=REFUSED.keys()
+)
+def test_what_is_refused_says_why(
+    command: str, phase: Phase | None, status: dict[str, Any], why: str
+) -> None:
+    verb = command.partition("/")[0]
+    assert answer(after(command, phase, **status)) == (
+        "CommandRefused", f"{verb} by ann: {why}",
+    )  # fmt: skip
+
+
+def test_promote_skips_the_rest_and_ends_a_pause() -> None:
+    for argument in ("-", HERE):
+        outcome = after(f"promote/{argument}", a_stepping(pause=PAUSED))
+        assert answer(outcome) == ("CommandCarriedOut", "promote by ann")
+        phase = phase_of(outcome.status)
+        assert isinstance(phase, Promoting)
+        assert (phase.promoted_by, phase.pause, phase.paused_seconds) == ("ann", None, 30.0)
+        assert phase.progress is not None
+
+
+def test_abort_quarantines_by_the_person() -> None:
+    outcome = after("abort/-", a_stepping())
+    assert phase_of(outcome.status) is None
+    (rejected,) = outcome.status.rejected
+    assert (rejected.revision, rejected.reason, rejected.by) == (HERE, "ByPerson", "ann")
+    assert (outcome.notes[0].reason.value, outcome.notes[0].message) == (
+        "Aborted", "v2 rolled back, v1 serves: aborted by ann",
+    )  # fmt: skip
+    assert outcome.status.history[-1].outcome == "Aborted"
+    assert not outcome.status.history[-1].automatic
+
+
+def test_pause_and_resume() -> None:
+    outcome = after("pause/-", a_stepping())
+    phase = phase_of(outcome.status)
+    assert isinstance(phase, Stepping)
+    assert phase.pause == paused_by_person(NOW, "ann")
+    paused = next(c for c in outcome.status.conditions if c.type == "Paused")
+    assert (paused.reason, paused.message) == (
+        "PausedByPerson", "by ann since 12:00:00Z; trimtab resume",
+    )  # fmt: skip
+    again = phase_of(after("pause/-", a_stepping(pause=PAUSED)).status)
+    assert isinstance(again, Stepping)
+    assert again.pause == PAUSED
+    resumed = phase_of(after("resume/-", a_stepping(a_step(), pause=PAUSED)).status)
+    assert isinstance(resumed, Stepping)
+    assert (resumed.pause, resumed.paused_seconds) == (None, 30.0)
+
+
+def test_retry_lifts_the_quarantine_and_begins_in_the_same_pass() -> None:
+    for argument in ("-", HERE, "v2"):
+        outcome = after(f"retry/{argument}", None, rejected=[a_rejection("v2"), a_rejection("v3")])
+        assert [entry.version for entry in outcome.status.rejected] == ["v3"]
+        assert isinstance(phase_of(outcome.status), Starting)
+        assert outcome.status.history[-1].outcome == "QuarantineLifted"
+
+
+def test_retry_ends_a_back_off_and_starts_the_count_of_rollbacks_anew() -> None:
+    waiting = BackOff(revision=HERE, not_before=NOW + timedelta(hours=1))
+    tried = after("retry/-", None, candidate=a_tried("v2"), back_off=waiting)
+    assert isinstance(phase_of(tried.status), Starting)
+    history = [an_end("v4"), an_end("v5"), an_end("v2")]
+    anew = after("retry/-", None, rejected=[a_rejection("v2")], history=history)
+    assert isinstance(phase_of(anew.status), Starting)
+
+
+def test_rollback_during_a_rollout_is_an_abort() -> None:
+    outcome = after("rollback/-", a_stepping())
+    assert answer(outcome) == ("CommandCarriedOut", "rollback by ann")
+    assert outcome.status.history[-1].outcome == "Aborted"
+
+
+RETURNS = {
+    "to_the_last_good": ("rollback/-", "v1"),
+    "to_it_by_name": ("rollback/v1", "v1"),
+    "to_another": ("rollback/v3", "v3"),
+}
+
+
+@pytest.mark.parametrize(("command", "version"), RETURNS.values(), ids=RETURNS.keys())
+def test_rollback_returns(command: str, version: str) -> None:
+    outcome = after(command, None, stable="v2", last_good=a_tried("v1"))
+    phase = phase_of(outcome.status)
+    if version == "v1":
+        # All its pods are Ready still, so it is back at once.
+        assert outcome.status.stable is not None
+        assert outcome.status.stable.version == "v1"
+    else:
+        assert isinstance(phase, Returning)
+        assert phase.candidate.version == version
+    assert outcome.status.rejected[0].by == "ann"
+
+
+def test_rollback_while_returning_leaves_what_is_left_once_more() -> None:
+    outcome = after("rollback/-", RETURNING, stable="v2", last_good=a_tried("v1"))
+    assert answer(outcome) == ("CommandCarriedOut", "rollback by ann")
+
+
+def test_a_command_is_carried_out_once() -> None:
+    outcome = after("abort/-", a_stepping(), commands=["7"])
+    assert outcome.notes == ()
+    assert isinstance(phase_of(outcome.status), Stepping)
+    assert after("abort/-", a_stepping()).status.commands == ["7"]
+
+
+MALFORMED = ["", "abort", "abort/-", "abort//7", "abort/-/7/8", "abort/-/" + "7" * 65]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_what_is_no_command(text: str) -> None:
+    assert parse_command({"trimtab.dev/command": text}) is None
+
+
+def test_a_command_without_a_name_is_by_somebody_unknown() -> None:
+    assert parse_command({}) is None
+    assert parse_command({"trimtab.dev/command": "abort/-/7"}) == Command(
+        "abort", "-", "7", "unknown"
+    )

@@ -1,0 +1,503 @@
+"""How rollouts begin and end: what is told, kept and quarantined, word for word."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.decide.rollout.builders import (
+    ERRORS_GATE,
+    NOW,
+    a_deployment,
+    a_guard,
+    a_pod,
+    a_process,
+    a_rejection,
+    a_snapshot,
+    a_status,
+    a_step,
+    a_stepping,
+    a_tried,
+    a_version,
+    an_end,
+    pods,
+    revision,
+    seconds,
+)
+
+from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
+from trimtab.decide.outcome import Outcome
+from trimtab.decide.rollout.children import ChildAction
+from trimtab.decide.rollout.ends import is_flapping
+from trimtab.decide.rollout.life import decide_deployment
+from trimtab.decide.rollout.phases import (
+    Phase,
+    Progress,
+    Promoting,
+    Returning,
+    Starting,
+    Stepping,
+    paused_by_person,
+    phase_of,
+)
+from trimtab.decide.rollout.snapshot import Request, Snapshot
+
+TWO = a_tried("v2")
+STARTING = Starting(candidate=TWO, started=NOW)
+LATE = NOW + timedelta(minutes=15)
+"""The default deadline."""
+
+
+def in_phase(phase: Phase | None, *, stable: str | None = "v1", **fields: Any) -> Snapshot:
+    """Return a snapshot in a phase of the rollout to v2, with stable's pods Ready."""
+    rollout = fields.pop("rollout", {"gates": [ERRORS_GATE]})
+    kept = fields.pop("status", {})
+    deployment = a_deployment("v2", status=a_status(phase, stable=stable, **kept), rollout=rollout)
+    ready = fields.pop("pods", ()) + (pods(stable, 3) if stable is not None else ())
+    return a_snapshot(deployment, pods=ready, **fields)
+
+
+Decision = Outcome[DeploymentStatus, ChildAction]
+
+
+def decided(snapshot: Snapshot) -> Decision:
+    outcome, _ = decide_deployment(snapshot)
+    return outcome
+
+
+def told(decision: Decision) -> list[tuple[str, str, bool]]:
+    return [(note.reason.value, note.message, note.warning) for note in decision.notes]
+
+
+def last(decision: Decision) -> tuple[str, str, str, str]:
+    entry = decision.status.history[-1]
+    return entry.version, entry.outcome, entry.message, entry.by
+
+
+# --- begin ----------------------------------------------------------------------------------------
+
+
+def test_a_rollout_begins_beside_stable() -> None:
+    decision = decided(in_phase(None, status={"guard": a_guard("v1")}))
+    frozen = TWO.model_copy(
+        update={
+            "image": "serving:1",
+            "template": {"of": "v2"},
+            "desired": 1,
+            "weight": "0%",
+        }
+    )
+    assert phase_of(decision.status) == Starting(candidate=frozen, started=NOW)
+    assert told(decision) == [("RolloutStarted", f"trying v2 beside v1 ({revision('v2')})", False)]
+    assert decision.status.guard == a_guard("v1")
+    assert decision.wake_at == LATE
+
+
+def test_the_first_rollout_begins_alone() -> None:
+    decision = decided(in_phase(None, stable=None))
+    assert told(decision) == [
+        ("RolloutStarted", f"trying v2 as the first ({revision('v2')})", False)
+    ]
+    assert decision.status.candidate is not None
+    assert (decision.status.candidate.desired, decision.status.candidate.weight) == (3, "100%")
+
+
+NOT_BEGUN: dict[str, dict[str, Any]] = {
+    "quarantined": {"status": {"rejected": [a_rejection("v2")]}},
+    "flapping": {"status": {"history": [an_end("v3"), an_end("v4"), an_end("v5")]}},
+    "a_policy_asks_to_wait": {"requested": Request("pause", "drift: inputs moved")},
+    "backing_off": {
+        "status": {"back_off": BackOff(revision=revision("v2"), not_before=NOW + seconds(1))}
+    },
+    "not_verified": {"versions": (a_version("v1"), a_version("v2", phase="Pending"))},
+    "missing": {"versions": (a_version("v1"),)},
+}
+
+
+@pytest.mark.parametrize("fields", NOT_BEGUN.values(), ids=NOT_BEGUN.keys())
+def test_what_keeps_a_rollout_from_beginning(fields: dict[str, Any]) -> None:
+    decision = decided(in_phase(None, **fields))
+    assert phase_of(decision.status) is None
+    assert "RolloutStarted" not in {note.reason for note in decision.notes}
+
+
+def test_an_undecided_revision_is_tried_again_as_it_was_frozen() -> None:
+    waiting = BackOff(revision=TWO.revision, attempts=2, not_before=NOW)
+    decision = decided(in_phase(None, status={"candidate": TWO, "back_off": waiting}))
+    assert told(decision) == [("RolloutStarted", "trying v2 again", False)]
+    assert decision.status.back_off == waiting
+    assert isinstance(phase_of(decision.status), Starting)
+
+
+# --- promoted -------------------------------------------------------------------------------------
+
+
+def test_promotion_of_a_canary() -> None:
+    gates = [
+        GateStatus(
+            name="errors",
+            verdict="Pass",
+            smallest_fault="9.1%",
+            smallest_fault_share=0.0909,
+            stable={"bad": 1.0, "total": 400.0},
+        )
+    ]
+    phase = Promoting(
+        candidate=TWO,
+        started=NOW - seconds(60),
+        progress=Progress(a_step(0.5, index=1), requests_before=100.0),
+        promoted_by="ann",
+    )
+    snapshot = in_phase(
+        phase,
+        status={"gates": gates},
+        pods=pods("v2", 3),
+        processes=(a_process("v2", 20.0, born=NOW),),
+    )
+    decision = decided(snapshot)
+    message = (
+        "v2 promoted after 120 requests: would have caught a fault of 9.1% or more in this step"
+    )
+    status = decision.status
+    assert told(decision) == [("Promoted", message, False)]
+    assert last(decision) == ("v2", "Promoted", message, "ann")
+    assert status.stable is not None
+    assert status.last_good is not None
+    assert (status.stable.version, status.last_good.version) == ("v2", "v1")
+    assert status.retiring is not None
+    assert (status.retiring.revision, status.retiring.until) == (revision("v1"), NOW + seconds(60))
+    assert (status.candidate, status.rollout, status.back_off) == (None, None, None)
+    assert status.guard is not None
+    assert status.guard.until == NOW + timedelta(hours=24)
+    assert status.guard.references["errors"].total == 400.0
+
+
+PROMOTED = {
+    "the_first": (
+        None,
+        {},
+        "v2 serves as the first version; nothing to compare it with",
+    ),
+    "rolling": (
+        "v1",
+        {"strategy": "rolling"},
+        "v2 serves; strategy rolling has no gates",
+    ),
+    "by_a_person_before_any_step": (
+        "v1",
+        {},
+        "v2 promoted after 0 requests: could not have caught a fault",
+    ),
+}
+
+
+@pytest.mark.parametrize(("stable", "rollout", "message"), PROMOTED.values(), ids=PROMOTED.keys())
+def test_messages_of_promotion(stable: str | None, rollout: Any, message: str) -> None:
+    phase = Promoting(candidate=TWO, started=NOW)
+    snapshot = in_phase(phase, stable=stable, rollout=rollout, pods=pods("v2", 3))
+    assert told(decided(snapshot)) == [("Promoted", message, False)]
+
+
+def test_no_promotion_before_every_pod_is_ready() -> None:
+    phase = Promoting(candidate=TWO, started=NOW)
+    decision = decided(in_phase(phase, pods=pods("v2", 2)))
+    assert phase_of(decision.status) is not None
+    assert decision.wake_at == LATE
+
+
+# --- rolled back ----------------------------------------------------------------------------------
+
+
+FAILED_GATE = (
+    "gate errors: errors 100/100 (100.0%) of the candidate's, 0/300 (0.0%) of stable's, "
+    "allowed +1%; evidence "
+)
+
+
+def test_a_gate_that_fails_rolls_back_and_quarantines() -> None:
+    processes = (
+        a_process("v2", 100.0, 100.0, born=NOW),
+        a_process("v1", 300.0, born=NOW),
+    )
+    snapshot = in_phase(a_stepping(), pods=pods("v2", 1), processes=processes)
+    decision = decided(snapshot)
+    (failed, rolled_back, quarantined) = told(decision)
+    assert failed[0] == "GateFailed"
+    assert failed[1].startswith(FAILED_GATE)
+    assert rolled_back == ("RolledBack", f"v2 rolled back, v1 serves: {failed[1]}", True)
+    assert quarantined[0] == "Quarantined"
+    (rejected,) = decision.status.rejected
+    assert (rejected.revision, rejected.reason, rejected.by) == (
+        revision("v2"), "GateFailed", "trimtab",
+    )  # fmt: skip
+    assert last(decision) == ("v2", "RolledBack", failed[1], "trimtab")
+    assert (decision.status.candidate, decision.status.rollout) == (None, None)
+    assert [gate.verdict for gate in decision.status.gates] == ["Fail"]
+
+
+DOWN = {
+    "crashed": (
+        a_pod("v2", ready=False, crashed=True, restarts=1, message="exit code 1"),
+        "pod digits-v2-0 crashed (1 restarts): exit code 1",
+    ),
+    "unreachable": (
+        a_pod("v2", ready=False, unready_seconds=12.4, message="node lost"),
+        "pod digits-v2-0 was Ready, and is now unreachable and not Ready for 12 s: node lost",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pod", "why"), DOWN.values(), ids=DOWN.keys())
+def test_a_candidate_that_is_down_is_rolled_back(pod: Any, why: str) -> None:
+    decision = decided(in_phase(a_stepping(), pods=(pod,)))
+    assert told(decision)[0] == ("RolledBack", f"v2 rolled back, v1 serves: {why}", True)
+    assert decision.status.rejected[0].reason == "CandidateDown"
+
+
+NOT_DOWN = {
+    "one_crash_while_it_starts": (STARTING, a_pod(ready=False, crashed=True, restarts=1)),
+    "evicted": (a_stepping(), a_pod(ready=False, crashed=True, restarts=3, disrupted=True)),
+    "not_ready_for_a_moment": (a_stepping(), a_pod(ready=False, unready_seconds=9.9)),
+    "never_was_ready": (a_stepping(), a_pod(ready=False, was_ready=False, unready_seconds=60.0)),
+}
+
+
+@pytest.mark.parametrize(("phase", "pod"), NOT_DOWN.values(), ids=NOT_DOWN.keys())
+def test_what_does_not_count_as_down(phase: Phase, pod: Any) -> None:
+    assert phase_of(decided(in_phase(phase, pods=(pod,))).status) is not None
+
+
+def test_a_pod_that_can_be_scraped_is_not_unreachable() -> None:
+    pod = a_pod(ready=False, unready_seconds=60.0)
+    answering = a_process(process=f"{pod.uid}/1")
+    snapshot = in_phase(a_stepping(), pods=(pod,), processes=(answering,))
+    assert phase_of(decided(snapshot).status) is not None
+
+
+def test_the_first_version_that_fails_serves_on_if_a_pod_is_ready() -> None:
+    crashed = a_pod("v2", 1, ready=False, crashed=True, restarts=2, message="exit code 1")
+    why = "pod digits-v2-1 crashed (2 restarts): exit code 1"
+    for alive, stable in ((pods("v2", 1), "v2"), ((), None)):
+        decision = decided(in_phase(STARTING, stable=None, pods=(*alive, crashed)))
+        assert told(decision)[0] == ("FirstVersionFailed", why, True)
+        assert last(decision) == ("v2", "FirstVersionFailed", why, "trimtab")
+        serving = decision.status.stable
+        assert (serving.version if serving is not None else None) == stable
+        ready = next(c for c in decision.status.conditions if c.type == "Ready")
+        assert (ready.status, ready.reason, ready.message) == ("False", "FirstVersionFailed", why)
+
+
+# --- dropped --------------------------------------------------------------------------------------
+
+
+def test_a_newer_wish_supersedes_and_begins_in_the_same_pass() -> None:
+    three = a_stepping(candidate=a_tried("v3"))
+    decision = decided(in_phase(three))
+    assert told(decision) == [
+        ("Superseded", "v3 dropped: v2 is wanted now", False),
+        ("RolloutStarted", f"trying v2 beside v1 ({revision('v2')})", False),
+    ]
+    assert decision.status.rejected == []
+    assert decision.status.candidate is not None
+    assert decision.status.candidate.version == "v2"
+
+
+def test_a_version_that_is_gone_is_dropped() -> None:
+    decision = decided(in_phase(a_stepping(), versions=(a_version("v1"),)))
+    message = "v2 is no longer wanted: its version is gone"
+    assert told(decision) == [("Superseded", message, False)]
+    assert last(decision) == ("v2", "Superseded", message, "trimtab")
+
+
+def test_a_version_that_turns_out_rejected_is_rolled_back() -> None:
+    versions = (a_version("v1"), a_version("v2", phase="Rejected"))
+    decision = decided(in_phase(a_stepping(), versions=versions))
+    assert decision.status.rejected[0].reason == "VersionRejected"
+
+
+def test_at_zero_replicas_the_candidate_is_dropped_silently() -> None:
+    deployment = a_deployment(replicas=0, status=a_status(a_stepping()))
+    decision = decided(a_snapshot(deployment))
+    assert told(decision) == []
+    assert (decision.status.candidate, decision.status.rollout) == (None, None)
+
+
+# --- the deadline ---------------------------------------------------------------------------------
+
+
+def at_deadline(phase: Phase, **fields: Any) -> Decision:
+    return decided(in_phase(phase, now=LATE, **fields))
+
+
+NEVER_READY = "0 of the candidate's pods Ready by the deadline: readiness probe failed"
+TOO_FEW = "too few requests or steps longer than the deadline"
+PAUSED = paused_by_person(NOW, "ann")
+
+
+def test_pods_that_never_become_ready_are_the_version_s_fault() -> None:
+    pod = a_pod(ready=False, was_ready=False, message="readiness probe failed")
+    decision = at_deadline(STARTING, pods=(pod,))
+    assert told(decision)[0][1] == f"v2 rolled back, v1 serves: {NEVER_READY}"
+    assert decision.status.rejected[0].reason == "NeverReady"
+
+
+UNDECIDED: dict[str, tuple[Phase, dict[str, Any], str]] = {
+    "no_room": (
+        STARTING,
+        {"pods": (a_pod(ready=False, unschedulable=True, message="0/3 nodes"),)},
+        "Unschedulable: pod digits-v2-0: 0/3 nodes",
+    ),
+    "no_image": (
+        STARTING,
+        {"pods": (a_pod(ready=False, image_missing=True, message="not found"),)},
+        "ImagePullFailed: pod digits-v2-0: not found",
+    ),
+    "too_coarse": (
+        STARTING,
+        {"rollout": {"steps": [{"weight": "1%"}]}, "replicas": 1},
+        "ShareTooLarge: one pod is more than the wanted share",
+    ),
+    "no_traffic": (
+        a_stepping(),
+        {"processes": (a_process("v2"), a_process("v1"))},
+        "DeadlinePassed: gate errors: NoTraffic",
+    ),
+    "too_few_requests": (
+        a_stepping(),
+        {"rollout": {"gates": []}},
+        f"DeadlinePassed: {TOO_FEW}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("phase", "fields", "why"), UNDECIDED.values(), ids=UNDECIDED.keys())
+def test_what_nobody_could_judge_is_undecided(
+    phase: Phase, fields: dict[str, Any], why: str
+) -> None:
+    snapshot = in_phase(phase, now=LATE, **{k: v for k, v in fields.items() if k != "replicas"})
+    if "replicas" in fields:
+        snapshot = with_replicas(snapshot, fields["replicas"])
+    decision = decided(snapshot)
+    message = f"v2: {why}. Its weight is 0; tried again in 0:01:00"
+    assert told(decision) == [("Undecided", message, True)]
+    assert last(decision) == ("v2", "Undecided", why, "trimtab")
+    assert decision.status.rejected == []
+    assert decision.status.candidate is not None
+    assert decision.status.candidate.desired == 1
+    waiting = decision.status.back_off
+    assert waiting == BackOff(
+        revision=TWO.revision, attempts=1, not_before=LATE + timedelta(minutes=1)
+    )
+
+
+def with_replicas(snapshot: Snapshot, replicas: int) -> Snapshot:
+    spec = snapshot.deployment.spec.model_copy(update={"replicas": replicas})
+    deployment: Deployment = snapshot.deployment.model_copy(update={"spec": spec})
+    return a_snapshot(deployment, now=snapshot.now, pods=snapshot.pods)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "minutes"), [(1, 2), (2, 4), (3, 8), (4, 16), (5, 32), (6, 60), (20, 60)]
+)
+def test_back_off_doubles_up_to_an_hour(attempts: int, minutes: int) -> None:
+    before = BackOff(revision=TWO.revision, attempts=attempts, not_before=NOW)
+    rollout: dict[str, Any] = {"gates": []}
+    decision = at_deadline(a_stepping(), rollout=rollout, status={"back_off": before})
+    assert decision.status.back_off is not None
+    assert decision.status.back_off.attempts == attempts + 1
+    assert decision.status.back_off.not_before == LATE + timedelta(minutes=minutes)
+
+
+def test_on_deadline_rollback_and_promote_do_as_they_say() -> None:
+    rollout = {"gates": [], "onDeadline": "rollback"}
+    decision = at_deadline(a_stepping(), rollout=rollout)
+    assert decision.status.rejected[0].reason == "DeadlinePassed"
+    assert last(decision) == ("v2", "RolledBack", TOO_FEW, "trimtab")
+    decision = at_deadline(a_stepping(), rollout={"gates": [], "onDeadline": "promote"})
+    phase = phase_of(decision.status)
+    assert isinstance(phase, Promoting)
+    assert (phase.promoted_by, phase.started) == ("onDeadline", LATE)
+
+
+def test_the_deadline_stands_still_while_paused_and_moves_by_earlier_pauses() -> None:
+    for phase in (a_stepping(pause=PAUSED), a_stepping(paused_seconds=1.0)):
+        decision = at_deadline(phase, rollout={"gates": []})
+        assert isinstance(phase_of(decision.status), Stepping)
+
+
+# --- back to the last good ------------------------------------------------------------------------
+
+GOOD = a_tried("v1")
+
+
+def guarded(**status: Any) -> DeploymentStatus:
+    return a_status(stable="v2", **{"last_good": GOOD, "guard": a_guard("v2"), **status})
+
+
+def asked_back(status: DeploymentStatus) -> Decision:
+    deployment = a_deployment("v2", status=status)
+    request = Request("rollback", "drift: accuracy fell")
+    return decided(a_snapshot(deployment, requested=request, pods=pods("v2", 3)))
+
+
+def test_a_policy_sends_a_guarded_version_back() -> None:
+    decision = asked_back(guarded())
+    message = "v2 rolled back after promotion, returning to v1: drift: accuracy fell"
+    assert told(decision)[0] == ("RolledBack", message, True)
+    phase = phase_of(decision.status)
+    assert isinstance(phase, Returning)
+    assert phase.candidate.revision == GOOD.revision
+    assert decision.status.rejected[0].revision == revision("v2")
+    assert decision.status.guard is None
+
+
+STAYING = {
+    "no_guard_any_more": guarded(guard=None),
+    "nothing_good_is_known": guarded(last_good=None),
+    "it_is_its_own_last_good": guarded(last_good=a_tried("v2")),
+    "the_last_good_is_quarantined": guarded(rejected=[a_rejection("v1")]),
+    "flapping": guarded(history=[an_end("v3"), an_end("v4"), an_end("v5")]),
+}
+
+
+@pytest.mark.parametrize("status", STAYING.values(), ids=STAYING.keys())
+def test_when_a_policy_cannot_send_it_back(status: DeploymentStatus) -> None:
+    decision = asked_back(status)
+    assert decision.status.stable is not None
+    assert decision.status.stable.version == "v2"
+    assert phase_of(decision.status) is None
+
+
+def test_the_last_good_is_stable_once_all_its_pods_are_ready() -> None:
+    phase = Returning(candidate=GOOD, started=NOW)
+    for count, is_back in ((2, False), (3, True)):
+        status = a_status(phase, stable="v2", last_good=GOOD, rejected=[a_rejection("v2")])
+        both = (*pods("v1", count), *pods("v2", 3))
+        decision = decided(a_snapshot(a_deployment("v2", status=status), pods=both))
+        assert decision.status.stable is not None
+        assert (decision.status.stable.version == "v1") is is_back
+        assert (decision.status.rollout is None) is is_back
+
+
+FLAPPING = {
+    "three_within_an_hour": (["RolledBack"] * 3, 59, True),
+    "two": (["RolledBack"] * 2, 0, False),
+    "long_ago": (["RolledBack"] * 3, 61, False),
+    "others_do_not_count": (["RolledBack", "Undecided", "Superseded", "RolledBack"], 0, False),
+    "a_person_starts_the_count_anew": (
+        ["RolledBack", "RolledBack", "Aborted", "RolledBack"],
+        0,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "minutes", "expected"), FLAPPING.values(), ids=FLAPPING.keys()
+)
+def test_three_rollbacks_within_an_hour_stop_everything(
+    outcomes: list[str], minutes: int, expected: bool
+) -> None:
+    history = [an_end(outcome=outcome, automatic=outcome != "Aborted") for outcome in outcomes]
+    assert is_flapping(history, NOW + timedelta(minutes=minutes)) is expected

@@ -1,0 +1,237 @@
+"""The watch after promotion: what alarms, and what follows from it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.decide.rollout.builders import (
+    ERRORS_GATE,
+    NOW,
+    a_deployment,
+    a_guard,
+    a_process,
+    a_rejection,
+    a_snapshot,
+    a_status,
+    a_tried,
+    an_end,
+    digest_of,
+    pods,
+    revision,
+    seconds,
+)
+
+from trimtab.api.deployment import Count, DeploymentStatus
+from trimtab.decide.outcome import Outcome
+from trimtab.decide.rollout.children import ChildAction
+from trimtab.decide.rollout.gates import side_of
+from trimtab.decide.rollout.guard import watch, with_detectors
+from trimtab.decide.rollout.life import decide_deployment
+from trimtab.decide.rollout.phases import Returning, phase_of
+from trimtab.decide.rollout.snapshot import Memory, Snapshot
+from trimtab.stats.counts import BadTotal
+
+SHOWN = {"errors": Count(bad=2.0, total=1000.0)}
+GOOD = a_tried("v1")
+BAD = (a_process("v2", 1000.0, 400.0, born=NOW),)
+FINE = (a_process("v2", 1000.0, 2.0, born=NOW),)
+FIGURES = "errors: 400 of 1000 since promotion, more than 1.63% allowed"
+
+
+def guarded(
+    processes: Any,
+    *,
+    minutes: float = 1.0,
+    rollout: Any = None,
+    action: str = "notify",
+    memory: Memory | None = None,
+    **status: Any,
+) -> Snapshot:
+    """Return v2 under guard since NOW, which came after v1."""
+    fields = {"last_good": GOOD, "guard": a_guard("v2", references=SHOWN), **status}
+    deployment = a_deployment(
+        "v2",
+        status=a_status(stable="v2", **fields),
+        rollout=rollout or {"gates": [ERRORS_GATE]},
+        guard={"action": action},
+    )
+    return a_snapshot(
+        deployment,
+        now=NOW + timedelta(minutes=minutes),
+        pods=pods("v2", 3),
+        processes=processes,
+        memory=memory or Memory(),
+    )
+
+
+def decided(snapshot: Snapshot) -> Outcome[DeploymentStatus, ChildAction]:
+    outcome, _ = decide_deployment(snapshot)
+    return outcome
+
+
+def degraded(status: DeploymentStatus) -> tuple[str, str, str]:
+    (condition,) = (c for c in status.conditions if c.type == "Degraded")
+    return condition.status, condition.reason, condition.message
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+def test_a_version_that_stays_as_it_was_is_watched_on() -> None:
+    outcome = decided(guarded(FINE))
+    assert outcome.notes == ()
+    assert outcome.status.guard is not None
+    assert outcome.status.guard.breached is None
+    assert outcome.wake_at == NOW + timedelta(hours=24)
+
+
+def test_watching_returns_what_to_remember_and_changes_nothing() -> None:
+    snapshot = guarded(FINE)
+    before = Memory()
+    guard = a_guard("v2", references=SHOWN)
+    breach, memory = watch(snapshot, guard, side_of(a_tried("v2")), before)
+    assert breach is None
+    assert before == Memory()
+    assert memory.guard is not None
+    assert memory.guard.revision == revision("v2")
+    assert memory.guard.last == {"errors": BadTotal(2.0, 1000.0)}
+    assert memory.guard.looked_at == snapshot.now
+
+
+def test_detectors_survive_a_restart() -> None:
+    side, guard = side_of(a_tried("v2")), a_guard("v2", references=SHOWN)
+    half = (a_process("v2", 500.0, 4.0, born=NOW),)
+    _, memory = watch(guarded(half), guard, side, Memory())
+    saved = with_detectors(a_status(stable="v2", guard=guard), memory)
+    assert saved.guard is not None
+    _, kept = watch(guarded(FINE), guard, side, memory)
+    _, restored = watch(guarded(FINE), saved.guard, side, Memory())
+    assert restored.guard == kept.guard
+    assert with_detectors(a_status(), memory) == a_status()
+
+
+WATCHED = {
+    "a_reference": (SHOWN, {"gates": [ERRORS_GATE]}, ["errors"]),
+    "nothing_shown_before": ({}, {"gates": [ERRORS_GATE]}, []),
+    "a_limit_needs_nothing_shown": (
+        {},
+        {"gates": [{"name": "limit", "bad": "errors", "limit": "5%"}]},
+        ["limit"],
+    ),
+    "rolling_has_no_gates": (SHOWN, {"strategy": "rolling"}, []),
+}
+
+
+@pytest.mark.parametrize(("shown", "rollout", "names"), WATCHED.values(), ids=WATCHED.keys())
+def test_gates_that_the_guard_goes_on_with(shown: Any, rollout: Any, names: list[str]) -> None:
+    guard = a_guard("v2", references=shown)
+    _, memory = watch(guarded(FINE, rollout=rollout), guard, side_of(a_tried("v2")), Memory())
+    assert memory.guard is not None
+    assert list(memory.guard.detectors) == names
+
+
+UNWATCHED = {
+    "of_another_version": {"guard": a_guard("v1", references=SHOWN)},
+    "breached_already": {"guard": a_guard("v2", references=SHOWN, breached="errors: 9 of 10")},
+    "none": {"guard": None},
+}
+
+
+@pytest.mark.parametrize("status", UNWATCHED.values(), ids=UNWATCHED.keys())
+def test_what_is_not_watched(status: Any) -> None:
+    outcome = decided(guarded(BAD, **status))
+    assert "GuardBreached" not in {note.reason for note in outcome.notes}
+    assert phase_of(outcome.status) is None
+
+
+def test_a_guard_that_ends_leaves_the_last_good_alone() -> None:
+    for good, kept in ((GOOD, "v1"), (None, "v2")):
+        outcome = decided(guarded(BAD, minutes=24 * 60, last_good=good))
+        message = "v2 is good: guarded without a breach"
+        assert [note.message for note in outcome.notes] == [message]
+        assert outcome.status.guard is None
+        assert outcome.status.last_good is not None
+        assert outcome.status.last_good.version == kept
+
+
+# --- what follows ---------------------------------------------------------------------------------
+
+OUTCOMES = {"name": "wrong", "bad": "outcomes", "limit": "5%"}
+WRONG = (
+    a_process(
+        "v2",
+        counts={
+            "requests": 1.0,
+            f"labelled:{digest_of('v2')[7:19]}": 1000.0,
+            f"wrong:{digest_of('v2')[7:19]}": 400.0,
+        },
+        born=NOW,
+    ),
+)
+RETURNS: dict[str, tuple[Any, dict[str, Any], bool]] = {
+    "within_the_hour": (BAD, {"minutes": 60.0}, True),
+    "later_it_notifies": (BAD, {"minutes": 60.1}, False),
+    "later_by_the_user_s_wish": (BAD, {"minutes": 60.1, "action": "rollback"}, True),
+    "wrong_outcomes_at_any_time": (
+        WRONG,
+        {"minutes": 600.0, "rollout": {"gates": [OUTCOMES]}},
+        True,
+    ),
+    "not_while_flapping": (BAD, {"history": [an_end("v3"), an_end("v4"), an_end("v5")]}, False),
+}
+
+
+@pytest.mark.parametrize(("processes", "fields", "returns"), RETURNS.values(), ids=RETURNS.keys())
+def test_when_a_breach_returns_to_the_last_good(
+    processes: Any, fields: dict[str, Any], returns: bool
+) -> None:
+    outcome = decided(guarded(processes, **fields))
+    assert outcome.notes[0].reason == "GuardBreached"
+    assert isinstance(phase_of(outcome.status), Returning) is returns
+    quarantined = {entry.revision for entry in outcome.status.rejected}
+    assert (revision("v2") in quarantined) is returns
+
+
+def test_a_breach_that_only_notifies() -> None:
+    outcome = decided(guarded(BAD, minutes=61.0))
+    assert [(note.reason.value, note.message) for note in outcome.notes] == [
+        ("GuardBreached", FIGURES)
+    ]
+    assert outcome.status.guard is not None
+    assert (outcome.status.guard.breached, outcome.status.guard.breach_reason) == (
+        FIGURES, "GuardBreached",
+    )  # fmt: skip
+    assert degraded(outcome.status) == ("True", "GuardBreached", FIGURES)
+
+
+def test_a_breach_with_no_way_back() -> None:
+    outcome = decided(guarded(BAD, rejected=[a_rejection("v1")]))
+    assert outcome.status.guard is not None
+    assert outcome.status.guard.breach_reason == "NoWayBack"
+    assert degraded(outcome.status) == ("True", "NoWayBack", f"NoWayBack: {FIGURES}")
+
+
+def test_a_first_version_that_breaks_serves_on() -> None:
+    for good in (None, a_tried("v2")):
+        outcome = decided(guarded(BAD, last_good=good))
+        assert [(note.reason.value, note.message) for note in outcome.notes] == [
+            ("GuardBreached", FIGURES),
+            ("FirstVersionFailed", f"FirstVersionFailed: {FIGURES}"),
+        ]
+        assert outcome.status.stable is not None
+        assert outcome.status.stable.version == "v2"
+        assert outcome.status.rejected == []
+
+
+def test_a_look_counts_what_came_since_the_last_one() -> None:
+    side, guard = side_of(a_tried("v2")), a_guard("v2", references=SHOWN)
+    _, memory = watch(guarded(FINE), guard, side, Memory())
+    later = guarded(FINE, minutes=2.0, memory=memory)
+    breach, again = watch(later, guard, side, memory)
+    assert breach is None
+    assert again.guard is not None
+    assert memory.guard is not None
+    assert again.guard.detectors["errors"].looks == memory.guard.detectors["errors"].looks == 1
+    assert later.now - NOW == seconds(120)

@@ -1,0 +1,223 @@
+"""Gates: what fails, what holds, what is blind; and what judging leaves unchanged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.decide.rollout.builders import (
+    ERRORS_GATE,
+    NOW,
+    a_deployment,
+    a_gate,
+    a_process,
+    a_snapshot,
+    a_status,
+    a_step,
+    a_stepping,
+    a_tried,
+    digest_of,
+    revision,
+    seconds,
+)
+
+from trimtab.api.conditions import Reason
+from trimtab.api.deployment import Origin
+from trimtab.decide.rollout.gates import count_since, gate_count, growth, side_of, sight_of
+from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates
+from trimtab.decide.rollout.measures import ERRORS, REQUESTS, TIMED
+from trimtab.decide.rollout.phases import Progress
+from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
+from trimtab.stats.counts import BadTotal
+
+FAILS = {**ERRORS_GATE, "onNoData": "fail", "failAfter": "30s"}
+LIMIT = {"name": "limit", "bad": "errors", "limit": "5%"}
+
+
+def a_trial(stable: str | None = "v1", **progress: Any) -> Trial:
+    return Trial(
+        candidate=side_of(a_tried("v2")),
+        stable=side_of(a_tried(stable)) if stable is not None else None,
+        progress=Progress(a_step(), **progress),
+        began=NOW,
+    )
+
+
+def seen(*gates: dict[str, Any], processes: Any = (), now: Any = NOW) -> Snapshot:
+    rollout = {"gates": list(gates), "steps": [{"weight": "25%"}]}
+    deployment = a_deployment(
+        status=a_status(a_stepping()), rollout=rollout, metrics={"scrape": {"interval": "1s"}}
+    )
+    return a_snapshot(deployment, processes=processes, now=now)
+
+
+def both(candidate: Any, stable: Any, **fields: Any) -> Any:
+    return (
+        a_process("v2", *candidate, born=NOW, **fields),
+        a_process("v1", *stable, born=NOW, **fields),
+    )
+
+
+def judged(snapshot: Snapshot, trial: Trial | None = None) -> Judgement:
+    judgement, _, _ = judge_gates(snapshot, trial or a_trial(), Memory())
+    return judgement
+
+
+def verdicts(judgement: Judgement) -> list[tuple[str, str]]:
+    return [(gate.verdict, gate.reason) for gate in judgement.gates]
+
+
+VERDICTS: dict[str, tuple[Any, tuple[str, str]]] = {
+    "as_good": (both((100.0, 0.0), (300.0, 0.0)), ("Pass", "Stable")),
+    "worse": (both((100.0, 50.0), (300.0, 0.0)), ("Fail", "GateFailed")),
+    "both_bad": (both((100.0, 50.0), (300.0, 150.0)), ("Pass", "Stable")),
+    "no_request": (both((0.0,), (300.0,)), ("NoData", "NoTraffic")),
+    "stable_has_none": (both((10.0,), (0.0,)), ("NoData", "NoTraffic")),
+    "not_scraped": ((), ("NoData", "Waiting")),
+    "stale": (both((10.0,), (30.0,), problem=Reason.STALE), ("NoData", "Stale")),
+    "no_series": (both((), (), counts={TIMED: 1.0}), ("NoData", "NoSeries")),
+    "failed_and_then_blind": (
+        both((100.0, 50.0), (300.0, 0.0), problem=Reason.BACKEND_DOWN),
+        ("Fail", "GateFailed"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("processes", "verdict"), VERDICTS.values(), ids=VERDICTS.keys())
+def test_verdict_of_a_gate(processes: Any, verdict: tuple[str, str]) -> None:
+    judgement = judged(seen(ERRORS_GATE, processes=processes))
+    assert verdicts(judgement) == [verdict]
+    assert (judgement.failed is not None) == (verdict[0] == "Fail")
+    assert (judgement.holding is not None) == (verdict[0] == "NoData")
+    is_blind = verdict[1] in ("Stale", "NoSeries", "BackendDown")
+    assert (judgement.blind is not None) == is_blind
+
+
+def test_without_stable_only_limits_are_judged() -> None:
+    processes = both((100.0, 50.0), (0.0,))
+    judgement = judged(seen(ERRORS_GATE, LIMIT, processes=processes), a_trial(stable=None))
+    assert verdicts(judgement) == [("Skipped", "NoStable"), ("Fail", "GateFailed")]
+    assert judgement.failed is judgement.gates[1]
+
+
+def test_the_first_gate_that_fails_is_the_one_that_is_told() -> None:
+    processes = both((100.0, 50.0), (300.0, 0.0))
+    judgement = judged(seen(LIMIT, ERRORS_GATE, processes=processes))
+    assert judgement.failed is judgement.gates[0]
+
+
+def test_a_gate_that_is_ignored_without_data_holds_nothing() -> None:
+    judgement = judged(seen({**ERRORS_GATE, "onNoData": "ignore"}))
+    assert verdicts(judgement) == [("NoData", "Waiting")]
+    assert (judgement.failed, judgement.holding, judgement.blind) == (None, None, None)
+
+
+def test_a_gate_fails_for_want_of_data_in_its_own_time() -> None:
+    judgement, _, wake = judge_gates(seen(FAILS), a_trial(), Memory())
+    assert (judgement.failed, wake) == (None, NOW + seconds(30))
+    late = seen(FAILS, now=NOW + seconds(30))
+    judgement, _, wake = judge_gates(late, a_trial(), Memory())
+    assert judgement.failed is not None
+    assert judgement.failed.message == (
+        "no data for 0:00:30: Waiting: not scraped yet: no Ready pod has been scraped yet"
+    )
+    assert wake is None
+
+
+def test_the_time_without_data_counts_from_when_it_went_missing() -> None:
+    now = NOW + timedelta(minutes=5)
+    trial = a_trial(no_data_since=now - seconds(10))
+    judgement, _, wake = judge_gates(seen(FAILS, now=now), trial, Memory())
+    assert (judgement.failed, wake) == (None, now + seconds(20))
+
+
+def test_evidence_comes_before_want_of_data() -> None:
+    snapshot = seen(
+        {**FAILS, "name": "slow", "bad": "slow", "slowerThan": "250ms"},
+        ERRORS_GATE,
+        processes=both((100.0, 50.0), (300.0, 0.0)),
+        now=NOW + seconds(60),
+    )
+    judgement, _, wake = judge_gates(snapshot, a_trial(), Memory())
+    assert judgement.failed is judgement.gates[1]
+    assert wake is None
+
+
+# --- what is remembered ---------------------------------------------------------------------------
+
+
+def test_judging_returns_what_to_remember_and_changes_nothing() -> None:
+    snapshot = seen(ERRORS_GATE, processes=both((10.0,), (30.0, 3.0)))
+    before = Memory()
+    _, memory, _ = judge_gates(snapshot, a_trial(), before)
+    assert before == Memory()
+    count = BadTotal(3.0, 30.0)
+    assert memory == Memory(
+        step=StepMemory(0, NOW, spread={"errors": (count,)}, last={"errors": count}, looked_at=NOW)
+    )
+
+
+def test_a_look_sooner_than_the_next_scrape_adds_nothing() -> None:
+    processes = both((10.0,), (30.0, 3.0))
+    _, memory, _ = judge_gates(seen(ERRORS_GATE, processes=processes), a_trial(), Memory())
+    more = both((20.0,), (60.0, 6.0))
+    soon = seen(ERRORS_GATE, processes=more, now=NOW + seconds(0.5))
+    assert judge_gates(soon, a_trial(), memory)[1] == memory
+    later = seen(ERRORS_GATE, processes=more, now=NOW + seconds(1))
+    _, after, _ = judge_gates(later, a_trial(), memory)
+    assert after.step is not None
+    assert after.step.spread["errors"] == (BadTotal(3.0, 30.0), BadTotal(3.0, 30.0))
+
+
+def test_another_step_remembers_nothing_of_this_one() -> None:
+    memory = Memory(step=StepMemory(0, NOW, looked_at=NOW))
+    assert memory.of_step(0, NOW) is memory.step
+    assert memory.of_step(1, NOW) == StepMemory(1, NOW)
+    assert memory.of_step(0, NOW + seconds(1)) == StepMemory(0, NOW + seconds(1))
+
+
+# --- counts ---------------------------------------------------------------------------------------
+
+
+def test_what_was_counted_before_the_step_is_no_evidence() -> None:
+    process = a_process("v2", 100.0, 40.0)
+    origin = Origin(process=process.process, values={REQUESTS: 90.0, ERRORS: 39.0})
+    side, gate = side_of(a_tried("v2")), a_gate()
+    assert gate_count(gate, side, [process], [origin], NOW) == BadTotal(1.0, 10.0)
+
+
+def test_a_process_without_an_origin_counts_from_its_birth_or_its_first_scrape() -> None:
+    first = {REQUESTS: 60.0, ERRORS: 1.0}
+    counted = {
+        NOW - seconds(1): BadTotal(2.0, 40.0),
+        NOW: BadTotal(3.0, 100.0),
+        None: BadTotal(3.0, 100.0),
+    }
+    for born, expected in counted.items():
+        process = a_process("v2", 100.0, 3.0, born=born, first=first)
+        count = count_since([process], [], ERRORS, REQUESTS, revision("v2"), NOW)
+        assert count == expected
+
+
+def test_a_counter_that_fell_counts_as_nothing() -> None:
+    assert growth(BadTotal(5.0, 50.0), BadTotal(1.0, 10.0)) == BadTotal(0.0, 0.0)
+    assert growth(BadTotal(1.0, 10.0), BadTotal(5.0, 12.0)) == BadTotal(2.0, 2.0)
+
+
+def test_labels_count_on_whichever_pod_received_them() -> None:
+    digest = digest_of("v2")[7:19]
+    counts = {f"labelled:{digest}": 10.0, f"wrong:{digest}": 4.0}
+    process = a_process("v1", counts=counts, born=NOW)
+    gate = a_gate(name="wrong", bad="outcomes")
+    count = gate_count(gate, side_of(a_tried("v2")), [process], [], NOW)
+    assert count == BadTotal(4.0, 10.0)
+
+
+def test_a_revision_is_seen_as_well_as_its_worst_pod() -> None:
+    fine = a_process(process="a", sampled_at=NOW - seconds(1))
+    old = a_process(process="b", sampled_at=NOW - seconds(9), problem=Reason.STALE, detail="b: old")
+    gone = a_process(process="c", problem=Reason.BACKEND_DOWN, pod_ready=False)
+    assert sight_of(revision("v2"), [fine, gone], NOW).problem is None
+    sight = sight_of(revision("v2"), [fine, old, gone], NOW)
+    assert (sight.problem, sight.detail, sight.age) == (Reason.STALE, "b: old", seconds(9))

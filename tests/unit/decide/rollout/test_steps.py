@@ -1,0 +1,271 @@
+"""A step: when it begins, when its clock runs, what happens while the gates cannot see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.decide.rollout.builders import (
+    ERRORS_GATE,
+    NOW,
+    a_deployment,
+    a_process,
+    a_snapshot,
+    a_status,
+    a_step,
+    a_stepping,
+    a_tried,
+    pods,
+    seconds,
+)
+
+from trimtab.api.conditions import EventReason, Reason
+from trimtab.api.deployment import DeploymentStatus, GateStatus, Origin
+from trimtab.decide.outcome import Note, Outcome
+from trimtab.decide.rollout.children import ChildAction
+from trimtab.decide.rollout.gates import side_of
+from trimtab.decide.rollout.judgement import Trial
+from trimtab.decide.rollout.life import decide_deployment
+from trimtab.decide.rollout.phases import (
+    Phase,
+    Progress,
+    Promoting,
+    Starting,
+    Stepping,
+    paused_by_step,
+    phase_of,
+)
+from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
+from trimtab.decide.rollout.steps import (
+    begin_step,
+    follow_data,
+    is_share_missed,
+    is_waiting_for_share,
+    start_clock,
+)
+
+STARTING = Starting(candidate=a_tried("v2"), started=NOW)
+STEPS = [{"weight": "25%", "for": "10s"}, {"pause": {}}, {"weight": "50%"}]
+
+
+def in_phase(phase: Phase, **fields: Any) -> Snapshot:
+    rollout = {"steps": STEPS, "gates": [ERRORS_GATE], **fields.pop("rollout", {})}
+    deployment = a_deployment(status=a_status(phase), rollout=rollout)
+    ready = fields.pop("pods", (*pods("v1", 3), *pods("v2", 1)))
+    return a_snapshot(deployment, pods=ready, **fields)
+
+
+def decided(snapshot: Snapshot) -> Outcome[DeploymentStatus, ChildAction]:
+    outcome, _ = decide_deployment(snapshot)
+    return outcome
+
+
+def a_trial(progress: Progress | None = None, *, stable: str | None = "v1") -> Trial:
+    return Trial(
+        candidate=side_of(a_tried("v2")),
+        stable=side_of(a_tried(stable)) if stable is not None else None,
+        progress=progress or Progress(a_step()),
+        began=NOW,
+    )
+
+
+def users(candidate: float, stable: float) -> Any:
+    """Return the processes of both sides, born with the step."""
+    return a_process("v2", candidate, born=NOW), a_process("v1", stable, born=NOW)
+
+
+# --- begin ----------------------------------------------------------------------------------------
+
+
+def test_the_first_step_begins_once_its_pods_are_ready() -> None:
+    processes = users(7.0, 11.0)
+    outcome = decided(in_phase(STARTING, processes=processes))
+    phase = phase_of(outcome.status)
+    assert isinstance(phase, Stepping)
+    assert phase.progress.step == a_step(
+        0.25,
+        of=3,
+        origins=[
+            Origin(process="v1-0/1", values=dict(processes[1].counts)),
+            Origin(process="v2-0/1", values=dict(processes[0].counts)),
+        ],
+    )
+    assert [note.message for note in outcome.notes] == ["step 1/3: v2 gets 25% (1 of 4 pods)"]
+    waiting = decided(in_phase(STARTING, pods=pods("v1", 3)))
+    assert phase_of(waiting.status) is not None
+    assert waiting.notes == ()
+
+
+def test_a_pause_keeps_the_weight_and_says_how_to_go_on() -> None:
+    step = a_step(0.25, of=3, first_request=NOW - seconds(10))
+    outcome = decided(in_phase(a_stepping(step), processes=users(60.0, 180.0)))
+    phase = phase_of(outcome.status)
+    assert isinstance(phase, Stepping)
+    assert (phase.progress.step.index, phase.progress.step.weight) == (1, 0.25)
+    assert phase.progress.requests_before == 60.0
+    assert phase.pause == paused_by_step(NOW)
+    message = "step 2/3: v2 gets 25% (1 of 4 pods); paused until: trimtab resume"
+    assert [note.message for note in outcome.notes] == [message]
+
+
+def test_a_pause_in_front_has_no_weight_yet() -> None:
+    snapshot = in_phase(STARTING, rollout={"steps": [{"pause": {}}, {"weight": "50%"}]})
+    progress = begin_step(snapshot, 0, None, 0.0)
+    assert progress.step.weight == 0.0
+    assert begin_step(snapshot, 1, progress, 5.0).step.weight == 0.5
+
+
+LAST = a_step(0.5, index=2, of=3, first_request=NOW)
+ENOUGH: dict[str, tuple[float, float, bool]] = {
+    "fifty_requests": (0.0, 50.0, True),
+    "too_few": (0.0, 49.0, False),
+    "with_those_of_earlier_steps": (40.0, 10.0, True),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "goes_on"), ENOUGH.values(), ids=ENOUGH.keys())
+def test_the_last_step_ends_with_enough_requests(before: float, now: float, goes_on: bool) -> None:
+    phase = a_stepping(progress=Progress(LAST, requests_before=before))
+    three = (*pods("v1", 3), *pods("v2", 2))
+    outcome = decided(in_phase(phase, processes=users(now, now), pods=three))
+    assert isinstance(phase_of(outcome.status), Promoting) is goes_on
+
+
+def test_a_step_lasts_from_its_first_request() -> None:
+    step = a_step(0.25, of=3, first_request=NOW - seconds(9))
+    outcome = decided(in_phase(a_stepping(step), processes=users(60.0, 180.0)))
+    phase = phase_of(outcome.status)
+    assert isinstance(phase, Stepping)
+    assert phase.progress.step.index == 0
+    assert outcome.wake_at == NOW + seconds(1)
+
+
+def test_steps_that_were_taken_out_of_the_spec_meanwhile_are_over() -> None:
+    phase = a_stepping(progress=Progress(LAST, requests_before=50.0))
+    shorter = {"steps": [{"weight": "25%", "for": "1h"}]}
+    three = (*pods("v1", 3), *pods("v2", 2))
+    outcome = decided(in_phase(phase, rollout=shorter, processes=users(9.0, 9.0), pods=three))
+    assert isinstance(phase_of(outcome.status), Promoting)
+
+
+def test_a_canary_that_was_made_rolling_meanwhile_goes_on_to_its_promotion() -> None:
+    step = a_step(0.25, first_request=NOW)
+    deployment = a_deployment(status=a_status(a_stepping(step)), rollout={"strategy": "rolling"})
+    ready = (*pods("v1", 3), *pods("v2", 3))
+    snapshot = a_snapshot(deployment, pods=ready, processes=users(90.0, 90.0))
+    outcome = decided(snapshot)
+    assert [note.reason.value for note in outcome.notes] == ["Promoted"]
+
+
+# --- shares ---------------------------------------------------------------------------------------
+
+
+COARSE = {
+    "far_above": (STARTING, "v1", {"steps": [{"weight": "1%"}]}, True),
+    "insisted_on": (STARTING, "v1", {"steps": [{"weight": "1%"}], "allowCoarse": True}, False),
+    "near_enough": (STARTING, "v1", {"steps": [{"weight": "25%"}]}, False),
+    "later_than_at_the_start": (a_stepping(), "v1", {"steps": [{"weight": "1%"}]}, False),
+    "the_first_version": (STARTING, None, {"steps": [{"weight": "1%"}]}, False),
+    "rolling": (STARTING, "v1", {"strategy": "rolling"}, False),
+    "at_rest": (None, "v1", {"steps": [{"weight": "1%"}]}, False),
+}
+
+
+@pytest.mark.parametrize(
+    ("phase", "stable", "rollout", "waits"), COARSE.values(), ids=COARSE.keys()
+)
+def test_a_share_far_too_large_keeps_the_candidate_out(
+    phase: Phase | None, stable: str | None, rollout: Any, waits: bool
+) -> None:
+    spec = a_deployment(replicas=1, rollout=rollout).spec
+    assert is_waiting_for_share(spec, a_status(phase, stable=stable), phase) is waits
+
+
+MEASURED = {
+    "as_wanted": (25.0, 75.0, False),
+    "a_third_of_it": (9.0, 91.0, False),
+    "below_a_third": (8.0, 92.0, True),
+    "none_at_all": (0.0, 100.0, True),
+    "too_few_to_tell": (0.0, 99.0, False),
+}
+
+
+@pytest.mark.parametrize(("own", "others", "missed"), MEASURED.values(), ids=MEASURED.keys())
+def test_a_share_that_is_not_reached(own: float, others: float, missed: bool) -> None:
+    snapshot = in_phase(a_stepping(), processes=users(own, others))
+    assert is_share_missed(snapshot, a_trial()) is missed
+    assert not is_share_missed(snapshot, a_trial(stable=None))
+
+
+# --- the clock ------------------------------------------------------------------------------------
+
+
+def test_the_clock_starts_with_the_first_request_of_the_full_share() -> None:
+    none_yet = in_phase(a_stepping(), processes=users(0.0, 9.0))
+    not_all_ready = in_phase(a_stepping(), processes=users(1.0, 9.0), pods=pods("v1", 3))
+    for snapshot in (none_yet, not_all_ready):
+        assert start_clock(snapshot, a_trial(), Memory()) == (Progress(a_step()), Memory())
+    progress, memory = start_clock(
+        in_phase(a_stepping(), processes=users(1.0, 9.0)), a_trial(), Memory()
+    )
+    assert progress.step.first_request == NOW
+    assert memory == Memory(step=StepMemory(0, NOW, first_request=NOW))
+
+
+def test_the_first_request_is_remembered_until_it_is_written() -> None:
+    earlier = NOW - seconds(7)
+    quiet = in_phase(a_stepping(), processes=users(0.0, 0.0))
+    memory = Memory(step=StepMemory(0, NOW, first_request=earlier))
+    progress, kept = start_clock(quiet, a_trial(), memory)
+    assert (progress.step.first_request, kept) == (earlier, memory)
+    other = Memory(step=StepMemory(1, NOW, first_request=earlier))
+    progress, kept = start_clock(quiet, a_trial(), other)
+    assert (progress.step.first_request, kept) == (None, other)
+
+
+def test_a_clock_that_runs_is_left_alone() -> None:
+    running = Progress(a_step(first_request=NOW - seconds(3)))
+    snapshot = in_phase(a_stepping(), processes=users(5.0, 5.0))
+    assert start_clock(snapshot, a_trial(running), Memory()) == (running, Memory())
+
+
+# --- missing data ---------------------------------------------------------------------------------
+
+BLIND = GateStatus(name="errors", verdict="NoData", reason=Reason.STALE, message="too old")
+ORIGINS = [Origin(process="v2-0/1", values={"requests": 3.0})]
+
+
+def test_blind_gates_hold_the_rollout_and_say_so_once() -> None:
+    progress, note, wake = follow_data(Progress(a_step()), BLIND, ORIGINS, NOW)
+    assert progress == Progress(a_step(), no_data_since=NOW)
+    message = "gate errors: Stale: too old; the rollout holds"
+    assert note == Note(EventReason.DATA_UNAVAILABLE, message, warning=True)
+    assert wake == NOW + timedelta(minutes=2)
+    later = NOW + seconds(119)
+    assert follow_data(progress, BLIND, ORIGINS, later) == (progress, None, wake)
+
+
+def test_after_two_minutes_users_are_sent_to_stable() -> None:
+    blind = Progress(a_step(), no_data_since=NOW)
+    later = NOW + timedelta(minutes=2)
+    assert follow_data(blind, BLIND, ORIGINS, later) == (replace(blind, withdrawn=True), None, None)
+
+
+BACK = Note(EventReason.DATA_BACK, "the gates can judge again")
+
+
+def test_a_short_outage_ends_where_it_began() -> None:
+    step = a_step(first_request=NOW)
+    blind = Progress(step, 5.0, no_data_since=NOW)
+    assert follow_data(blind, None, ORIGINS, NOW) == (Progress(step, 5.0), BACK, None)
+    assert follow_data(Progress(step), None, ORIGINS, NOW) == (Progress(step), None, None)
+
+
+def test_a_step_that_was_withdrawn_begins_anew() -> None:
+    later = NOW + timedelta(minutes=3)
+    step = a_step(first_request=NOW)
+    withdrawn = Progress(step, 5.0, no_data_since=NOW, withdrawn=True)
+    anew = a_step(started=later, origins=ORIGINS)
+    assert follow_data(withdrawn, None, ORIGINS, later) == (Progress(anew, 5.0), BACK, None)

@@ -1,0 +1,122 @@
+"""Which version is wanted, and the refusals before any pod starts, in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.decide.rollout.builders import (
+    a_deployment,
+    a_rejection,
+    a_snapshot,
+    a_status,
+    a_version,
+    revision,
+)
+
+from trimtab.api.conditions import Reason
+from trimtab.decide.rollout import wanted
+from trimtab.decide.rollout.wanted import CHECKS, Wanted, decide_wanted
+
+EVERYTHING_WRONG: dict[str, Any] = {
+    "versions": (a_version("v2", phase="Rejected", form="custom"),),
+    "incompatible": {"digits-v2": "input age was removed"},
+}
+"""Of v2; it is quarantined besides."""
+
+IN_ORDER = [
+    (
+        "_check_quarantine",
+        Reason.QUARANTINED,
+        f"version v2 (revision {revision('v2')}) was tried and ended as GateFailed at "
+        "2026-01-01 12:00:00Z: gate errors. It is not tried again; lift with: trimtab retry digits",
+    ),
+    (
+        "_check_verified",
+        Reason.VERSION_REJECTED,
+        "ModelVersion digits-v2 is rejected: . Make a new version.",
+    ),
+    (
+        "_check_image",
+        Reason.IMAGE_MISSING,
+        "a custom artifact needs spec.serving.image, which is not set",
+    ),
+    (
+        "_check_compatible",
+        Reason.INCOMPATIBLE,
+        "digits-v2 does not accept what stable accepts: input age was removed. "
+        "Set rollout.allowIncompatible to insist.",
+    ),
+]
+
+
+def test_the_order_of_checks() -> None:
+    assert [check.__name__ for check in CHECKS] == [name for name, _, _ in IN_ORDER]
+
+
+@pytest.mark.parametrize("first", range(len(IN_ORDER)), ids=[name for name, _, _ in IN_ORDER])
+def test_the_first_check_that_has_something_to_say_wins(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wanted, "CHECKS", CHECKS[first:])
+    deployment = a_deployment(status=a_status(rejected=[a_rejection("v2")]))
+    refusal = decide_wanted(a_snapshot(deployment, **EVERYTHING_WRONG)).refusal
+    assert refusal is not None
+    assert (refusal.reason, refusal.message) == IN_ORDER[first][1:]
+
+
+def test_a_version_that_nothing_speaks_against() -> None:
+    version = a_version("v2")
+    snapshot = a_snapshot(a_deployment(status=a_status()), versions=(version,))
+    assert decide_wanted(snapshot) == Wanted(version, revision("v2"))
+
+
+REFUSED = {
+    "pin_without_version": (
+        a_snapshot(versions=()),
+        Reason.VERSION_MISSING,
+        "ModelVersion digits-v2 does not exist in this namespace; create it",
+    ),
+    "nothing_to_follow": (
+        a_snapshot(a_deployment(None), versions=(a_version("v1", phase="Pending"),)),
+        Reason.NOTHING_TO_FOLLOW,
+        "no verified ModelVersion of the line digits in this namespace; create one",
+    ),
+    "not_verified_yet": (
+        a_snapshot(versions=(a_version("v2", phase="Pending"),)),
+        Reason.STARTING,
+        "waiting until ModelVersion digits-v2 is verified",
+    ),
+}
+
+
+@pytest.mark.parametrize(("snapshot", "reason", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_refused_says_what_to_do(snapshot: Any, reason: Reason, message: str) -> None:
+    refusal = decide_wanted(snapshot).refusal
+    assert refusal is not None
+    assert (refusal.reason, refusal.message) == (reason, message)
+
+
+def test_insisting_on_an_incompatible_version() -> None:
+    deployment = a_deployment(rollout={"allowIncompatible": True}, status=a_status())
+    incompatible = {"digits-v2": "input age was removed"}
+    assert decide_wanted(a_snapshot(deployment, incompatible=incompatible)).refusal is None
+
+
+FOLLOWED = {
+    "the_newest": ((("v1", 30.0, "Verified"), ("v2", 20.0, "Verified")), [], "v2"),
+    "not_what_is_pending": ((("v1", 30.0, "Verified"), ("v2", 20.0, "Pending")), [], "v1"),
+    "not_what_is_quarantined": ((("v1", 30.0, "Verified"), ("v2", 20.0, "Verified")), ["v2"], "v1"),
+    "never_older_than_stable": ((("v1", 30.0, "Verified"), ("v0", 60.0, "Verified")), [], "v1"),
+    "what_pods_check_themselves": ((("v1", 30.0, "Verified"), ("v2", 20.0, "Unknown")), [], "v2"),
+}
+
+
+@pytest.mark.parametrize(("line", "rejected", "chosen"), FOLLOWED.values(), ids=FOLLOWED.keys())
+def test_following_a_line(
+    line: tuple[tuple[str, float, str], ...], rejected: list[str], chosen: str
+) -> None:
+    versions = tuple(a_version(name, age=age, phase=phase) for name, age, phase in line)
+    status = a_status(rejected=[a_rejection(version) for version in rejected])
+    snapshot = a_snapshot(a_deployment(None, status=status), versions=versions)
+    assert decide_wanted(snapshot).revision == revision(chosen)
