@@ -25,8 +25,8 @@ class Word:
 def words_of(vocabulary: type[StrEnum]) -> list[Word]:
     """Return every member in its order.
 
-    A text reads `PLACE, PLACE: meaning.` or `All kinds: meaning.`, and may go on with a paragraph of advice. Raises
-    ValueError where a member has no such text.
+    A text reads `PLACE, PLACE: meaning.` or `All kinds: meaning.`, and may go on with a paragraph
+    of advice. Raises ValueError where a member has no such text.
     """
     texts = _texts(vocabulary)
     return [_word(vocabulary, member, texts.get(member.name, "")) for member in vocabulary]

@@ -11,6 +11,7 @@ from trimtab.cluster.port import WORKLOADS, Key
 from trimtab.errors import Refused, TrimtabError, Unavailable
 from trimtab.simulation.cluster import Killed
 from trimtab.simulation.traffic import Behaviour
+from trimtab.stats.change import DetectorState, update
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.sequential import failure_threshold, gate_evidence
 
@@ -52,6 +53,23 @@ async def test_a_gate_that_failed_can_be_derived_again_from_what_is_kept() -> No
     assert evidence == pytest.approx(gate["evidence"], rel=0.01)
     assert inputs["candidate"]["version"] == "v2"
     assert len(inputs["sampled"]) == 2
+
+
+async def test_a_breach_of_the_guard_can_be_derived_again_too() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    await shop.harness.advance(60)
+    shop.behaviour["v2"] = Behaviour(errors=0.3)
+    await shop.harness.run_until(lambda: shop.serving == "v1", 120)
+    breached = next(d for d in shop.status.record.decisions if d.reason == "GuardBreached")
+    read = breached.inputs["guard"]
+    state = DetectorState.from_dict(read["state"])
+    batch = BadTotal(*read["batch"])
+    assert not state.is_alarm
+    assert update(state, batch, read["elapsed"], read["share"], read["runLength"]).is_alarm
 
 
 @pytest.mark.parametrize("after", range(12))

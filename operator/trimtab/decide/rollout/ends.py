@@ -243,7 +243,9 @@ def act_on_breach(draft: Draft, guard: GuardStatus, stable: Tried, breach: Breac
     figures = breach.figures
     early = draft.now - guard.since <= draft.spec.guard.rollback_within
     insists = breach.gate.bad == "outcomes" or draft.spec.guard.action == "rollback"
-    draft.tell(EventReason.GUARD_BREACHED, figures, warning=True)
+    draft.tell(
+        EventReason.GUARD_BREACHED, figures, warning=True, inputs={"guard": dict(breach.inputs)}
+    )
     good = draft.status.last_good
     if good is None or good.revision == stable.revision:
         reason = Reason.FIRST_VERSION_FAILED

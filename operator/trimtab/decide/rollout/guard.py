@@ -25,6 +25,8 @@ class Breach:
 
     gate: Gate
     figures: str
+    inputs: Mapping[str, Any]
+    """What `stats.change.update` was given, and alarmed on."""
 
 
 def watch(
@@ -57,7 +59,16 @@ def watch(
                 f"{gate.name}: {total.bad:.0f} of {total.total:.0f} since promotion, "
                 f"more than {share * 100:.2f}% allowed"
             )
-            breach = Breach(gate, figures)
+            inputs = {
+                "gate": name,
+                "state": state.to_dict(),
+                "batch": [batch.bad, batch.total],
+                "elapsed": elapsed,
+                "share": share,
+                "runLength": run_length,
+                "sincePromotion": [total.bad, total.total],
+            }
+            breach = Breach(gate, figures, inputs)
     return breach, Memory(guard=GuardMemory(guard.revision, detectors, last, now))
 
 
