@@ -20,12 +20,14 @@ from trimtab.contract.artifact import (
     MANIFEST,
     SIGNATURE,
     Baseline,
+    DOCUMENT_BOUNDS,
     File,
     Manifest,
     Signature,
     baseline_digest,
     sha256_digest,
 )
+from trimtab.contract.json_bounds import TooMuchJson
 from trimtab.contract.location import (
     Location,
     LocationError,
@@ -163,7 +165,10 @@ def _get(location: Location, path: str, limit: int) -> bytes:
 
 def _parsed(kind: type[_Document], path: str, raw: bytes) -> _Document:
     try:
+        DOCUMENT_BOUNDS.check(raw)
         return kind.model_validate_json(raw)
+    except TooMuchJson as error:
+        raise ArtifactBroken(f"{path} holds {error}", reason=Reason.SCHEMA_BROKEN) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.unit.wire import Wire
 
 from trimtab.contract import metrics
 from trimtab.telemetry.checkpoint import decode, encode
@@ -90,7 +91,7 @@ class Setting:
         self.telemetry = self.make()
 
     def make(self) -> ScrapedTelemetry:
-        readers = Readers(self.folder, httpx.MockTransport(self.server.answer))
+        readers = Readers(self.folder, Wire(self.server.answer))
         made = ScrapedTelemetry(lambda _key: None, now=self.clock, readers=readers)
         made.watch_windows(KEY, 600.0)
         return made
