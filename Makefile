@@ -35,7 +35,7 @@ lint: setup ## style, types, layers
 
 unit: setup ## the rings without a cluster: pure, reconcile, wiring
 	HELM=$$($(CLUSTER) helm) $(BIN)/pytest -n auto --dist worksteal \
-	  tests/unit tests/corpus tests/wiring
+	  tests/unit tests/security tests/corpus tests/wiring
 
 generate: setup ## write CRDs, reference pages and manifests/install.yaml from their sources
 	$(BIN)/python -m trimtab.generate

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +18,10 @@ from pydantic import BaseModel, ValidationError
 from trimtab.api.conditions import Reason
 from trimtab.contract.artifact import (
     BASELINE,
+    DOCUMENT_BOUNDS,
     MANIFEST,
     SIGNATURE,
     Baseline,
-    DOCUMENT_BOUNDS,
     File,
     Manifest,
     Signature,
@@ -111,7 +112,7 @@ def read_documents(uri: str, digest: str, credentials: Path | None) -> Documents
     too large, not what the digest says, or not an artifact.
     """
     try:
-        location = open_location(uri, credentials)
+        location = open_location(uri, credentials, timedelta(seconds=READ_SECONDS))
     except LocationError as error:
         raise StoreAway(str(error)) from error
     raw = _get(location, MANIFEST, MANIFEST_LIMIT_BYTES)

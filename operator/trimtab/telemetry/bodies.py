@@ -19,7 +19,8 @@ async def read_body(response: httpx.Response, limit: int) -> bytes | NoData:
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         return _down(
-            f"the answer is encoded ({encoding[:40]}), which is not asked for nor unpacked"
+            f"the answer is compressed ({encoding[:40]}), and only plain text is read: "
+            "turn compression off there"
         )
     declared = response.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and _exceeds(declared, limit):
