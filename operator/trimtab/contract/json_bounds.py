@@ -6,7 +6,9 @@ is therefore none on memory, and what is counted here is an upper bound of what 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 
 class TooMuchJson(ValueError):
@@ -33,3 +35,38 @@ class JsonBounds:
             raise TooMuchJson(f"more than {self.values} values")
         if raw.count(b'"') > 2 * self.texts:
             raise TooMuchJson(f"more than {self.texts} texts")
+
+
+LARGEST_NUMBER = 1e100
+_LONGEST_NUMBER = 120
+
+
+def read_json(raw: bytes, bounds: JsonBounds) -> Any:
+    """Return what `raw` holds; ValueError for whatever is not a JSON of finite numbers.
+
+    Numbers beyond `LARGEST_NUMBER` are refused too: sums of them would be infinite.
+    """
+    bounds.check(raw)
+    try:
+        return json.loads(
+            raw, parse_float=_number, parse_int=_whole_number, parse_constant=_refuse_constant
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not abs(number) <= LARGEST_NUMBER:
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER or abs(number := int(text)) > LARGEST_NUMBER:
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number")

@@ -40,6 +40,8 @@ class Settings:
     """Folder with the operator's own store credentials; None: artifacts are checked by the pods."""
     checkpoint_uri: str | None = None
     """Where counts of open windows are kept; None: a restart begins them anew."""
+    signing_key_file: str | None = None
+    """File with the release's seed, by which checkpoints are sealed; None: there are none."""
 
     def serving_image_for(self, model_format: str) -> str:
         """Return the image that serves a version of this format."""
