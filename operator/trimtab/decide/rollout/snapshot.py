@@ -122,6 +122,8 @@ class Snapshot:
     """Build the pod template of a version and revision with today's defaults (pure)."""
     versions: Mapping[str, ModelVersion] = field(default_factory=dict)
     """ModelVersions of the namespace by object name."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """ModelVersions that this release cannot read: what is wrong, by object name."""
     workloads: Mapping[str, WorkloadView] = field(default_factory=dict)
     """By revision."""
     services: Mapping[str, ServiceView] = field(default_factory=dict)

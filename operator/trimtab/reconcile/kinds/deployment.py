@@ -48,7 +48,7 @@ from trimtab.reconcile.kinds.children import Children, carry_out
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.pods import target_of, view_of
 from trimtab.reconcile.kinds.status_writes import should_write
-from trimtab.reconcile.kinds.typed import all_typed
+from trimtab.reconcile.kinds.typed import all_typed, readable
 from trimtab.reconcile.machine.world import World
 from trimtab.telemetry.port import Backend, NoData, NoDataReason, ProcessCounters
 
@@ -111,13 +111,14 @@ def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
     interval = deployment.spec.metrics.interval.total_seconds()
     targets = [target for pod in pods if (target := target_of(pod, interval)) is not None]
     world.telemetry.set_targets(telemetry_key(key), targets, _backend(deployment))
-    versions = _versions(world, key.namespace, deployment.spec.model)
+    versions, unreadable = _versions(world, key.namespace, deployment.spec.model)
     views = tuple(view_of(pod, now) for pod in pods)
     return Snapshot(
         now=now,
         deployment=deployment,
         freeze=lambda version, revision: _freeze(world, deployment, version, revision),
         versions=versions,
+        unreadable=unreadable,
         workloads=_workloads(world, key),
         services=_services(world, key),
         pods=views,
@@ -148,12 +149,16 @@ def parse_deployment(live: Json) -> Deployment:
         raise SpecError(f"{where}: {first['msg']}") from error
 
 
-def _versions(world: World, namespace: str, model: str) -> dict[str, ModelVersion]:
-    return {
-        obj["metadata"]["name"]: ModelVersion.model_validate(obj)
-        for obj in world.cache.all(MODEL_VERSIONS, namespace)
-        if obj["spec"]["model"] == model
-    }
+def _versions(
+    world: World, namespace: str, model: str
+) -> tuple[dict[str, ModelVersion], dict[str, str]]:
+    """Return the versions of the line by name, and those that this release cannot read.
+
+    Of which line an unreadable one is, nobody can tell: all of the namespace are in the second.
+    """
+    found, unreadable = readable(ModelVersion, world.cache.all(MODEL_VERSIONS, namespace))
+    of_line = {version.metadata.name: version for version in found if version.spec.model == model}
+    return of_line, unreadable
 
 
 def _freeze(world: World, deployment: Deployment, version: ModelVersion, revision: str) -> Frozen:

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
-from trimtab.api.model_version import version_object_name
+from trimtab.api.model_version import ModelVersion, version_object_name
 from trimtab.api.retrain_job import FINISHED_PHASES, Champion, RetrainJob
 from trimtab.build.job import CONTAINER, build_job
 from trimtab.cluster.port import DEPLOYMENTS, JOBS, MODEL_VERSIONS, PODS, Json, Key
@@ -23,7 +23,7 @@ from trimtab.decide.retrain.attempt import (
     decide_retrain,
 )
 from trimtab.errors import Conflict, Refused, RetryLater, SpecError
-from trimtab.reconcile.kinds.typed import typed
+from trimtab.reconcile.kinds.typed import readable, typed
 from trimtab.reconcile.machine.world import World
 
 REFUSED_AGAIN_SECONDS = 30.0
@@ -97,11 +97,16 @@ def _made(world: World, job: RetrainJob) -> MadeVersion | None:
 def _made_view(version: Json | None) -> MadeVersion | None:
     if version is None:
         return None
-    spec = version["spec"]
+    name = version["metadata"]["name"]
+    found, _ = readable(ModelVersion, [version])
+    if not found:
+        return MadeVersion(name, digest="one that this release cannot read", retrain_job=None)
+    (spec,) = (made.spec for made in found)
+    lineage = spec.lineage
     return MadeVersion(
-        name=version["metadata"]["name"],
-        digest=spec["artifact"]["digest"],
-        retrain_job=(spec.get("lineage") or {}).get("retrainJob"),
+        name=name,
+        digest=spec.artifact.digest,
+        retrain_job=lineage.retrain_job if lineage is not None else None,
     )
 
 
