@@ -58,6 +58,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     NOTHING_TO_FOLLOW = "NothingToFollow"
     IMAGE_MISSING = "ImageMissing"
+    NAME_TAKEN = "NameTaken"
     # progress of a rollout
     UP_TO_DATE = "UpToDate"
     CANDIDATE_STARTING = "CandidateStarting"

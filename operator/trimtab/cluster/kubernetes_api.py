@@ -11,13 +11,15 @@ from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.cluster.lease import LeaseHolder, micro_time
 from trimtab.cluster.port import BY_API_KIND, CHILD_KINDS, Json, Key, Resource
 from trimtab.cluster.transport import AlreadyExists, NotFound, Transport, connect
-from trimtab.errors import TrimtabError
+from trimtab.errors import Conflict, Refused, TrimtabError
 
 logger = logging.getLogger(__name__)
 
 PAGE = 500
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+NO_VERSION = "1"
+"""The resource version of an empty store: no object has it."""
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 CONTROLLER = "trimtab.dev/operator"
 MOST_NOTE_CHARACTERS = 1024
@@ -102,9 +104,30 @@ class KubernetesCluster:
         except NotFound:
             return None
 
-    async def apply(self, manifest: Json) -> Json:
-        """Server-side apply, forced, of a whole object (apiVersion, kind, metadata given)."""
-        return await self._apply("apply", key_of_manifest(manifest), manifest)
+    async def apply(self, manifest: Json, *, uid: str | None = None) -> Json:
+        """Server-side apply, forced, of a whole object; Conflict if `uid` is not its uid."""
+        key = key_of_manifest(manifest)
+        if uid is None:
+            return await self._apply("apply", key, manifest)
+        try:
+            return await self._apply("apply", key, with_metadata(manifest, uid=uid))
+        except Refused as error:
+            # What the server says where another object has the name: the uid cannot be changed.
+            if "metadata.uid" in str(error):
+                raise Conflict(str(error)) from error
+            raise
+
+    async def apply_new(self, manifest: Json) -> Json | None:
+        """Server-side apply that only creates; None if one of that name exists.
+
+        A create would leave its fields with a second entry of ours among the managers, and what an
+        apply leaves out later would stay. A version that no object has is met by none that exists.
+        """
+        new = with_metadata(manifest, resourceVersion=NO_VERSION)
+        try:
+            return await self._apply("apply_new", key_of_manifest(manifest), new)
+        except Conflict:
+            return None
 
     async def apply_status(self, key: Key, status: Json) -> Json:
         """Server-side apply of the status; NotFound, a RetryLater, if the object is gone."""
@@ -230,6 +253,11 @@ class KubernetesCluster:
                 self._transport, self._lease_namespace, name, clock=self._clock, now=self._now
             )
         return self._leases[name]
+
+
+def with_metadata(manifest: Json, **fields: str) -> Json:
+    """Return the manifest with these preconditions in its metadata."""
+    return manifest | {"metadata": manifest["metadata"] | fields}
 
 
 def key_of_manifest(manifest: Json) -> Key:

@@ -153,6 +153,9 @@ def _is_superseded(draft: Draft, wanted: Wanted, candidate: Tried) -> bool:
         supersede(draft, f"{candidate.version} is no longer wanted: its version is gone")
         return True
     if wanted.revision == candidate.revision:
+        if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
+            supersede(draft, f"{candidate.version} has no place: {wanted.refusal.message}")
+            return True
         if wanted.refusal is not None and wanted.refusal.reason is Reason.VERSION_REJECTED:
             roll_back(draft, Reason.VERSION_REJECTED, wanted.refusal.message)
             return True

@@ -136,6 +136,10 @@ def _ready(draft: Draft, wanted: Wanted) -> Finding:
         return False, Reason.SCALED_TO_ZERO, "replicas is 0; set it to serve again"
     if status.stable is None:
         return _ready_without_stable(draft, wanted)
+    taken = draft.snapshot.taken
+    for message in (*taken.services.values(), taken.workloads.get(status.stable.workload)):
+        if message is not None:
+            return False, Reason.NAME_TAKEN, message
     if status.guard is not None and status.guard.breached and status.last_good is None:
         return False, Reason.FIRST_VERSION_FAILED, status.guard.breached
     ready = draft.snapshot.ready_of(status.stable.revision)

@@ -51,6 +51,14 @@ class WorkloadView:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Names of our children that are somebody else's: by name, what a person can do."""
+
+    services: Mapping[str, str] = field(default_factory=dict)
+    workloads: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ServiceView:
     """One Service of ours."""
 
@@ -124,6 +132,7 @@ class Snapshot:
     """ModelVersions of the namespace by object name."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """ModelVersions that this release cannot read: what is wrong, by object name."""
+    taken: Taken = field(default_factory=Taken)
     workloads: Mapping[str, WorkloadView] = field(default_factory=dict)
     """By revision."""
     services: Mapping[str, ServiceView] = field(default_factory=dict)

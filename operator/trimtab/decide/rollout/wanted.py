@@ -166,9 +166,19 @@ def _check_same_line(snapshot: Snapshot, version: ModelVersion, revision: str) -
     return None
 
 
+def _check_names(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    """Nothing starts that could not be reached, or has no place to be."""
+    for message in snapshot.taken.services.values():
+        return Refusal(Reason.NAME_TAKEN, message)
+    workloads = snapshot.taken.workloads
+    taken = workloads.get(snapshot.freeze(version, revision).workload) if workloads else None
+    return None if taken is None else Refusal(Reason.NAME_TAKEN, taken)
+
+
 Check = Callable[[Snapshot, ModelVersion, str], Refusal | None]
 CHECKS: tuple[Check, ...] = (
     _check_same_line,
+    _check_names,
     _check_quarantine,
     _check_verified,
     _check_image,

@@ -1,7 +1,8 @@
 """The children of a Deployment: made, kept as wanted, taken away.
 
 What somebody changed by hand is put back and told; before pods are taken away, the Deployment is
-read live.
+read live. The first write of a child only makes it: where the name is taken already, it is ours if
+this Deployment is its controller, and otherwise left alone.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import assert_never
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import DeploymentStatus
+from trimtab.build.names import service_names
 from trimtab.build.service import build_metrics_service, build_service, build_token_secret
 from trimtab.build.workload import build_workload
-from trimtab.cluster.port import BY_API_KIND, WORKLOADS, Json, Key
+from trimtab.cluster.port import BY_API_KIND, SERVICES, WORKLOADS, Json, Key
 from trimtab.decide.rollout.children import Remove, Route, Size, order_actions, plan_children
-from trimtab.decide.rollout.snapshot import Snapshot
-from trimtab.errors import Conflict
+from trimtab.decide.rollout.snapshot import Snapshot, Taken
+from trimtab.errors import Conflict, NameTaken
 from trimtab.reconcile.kinds.applied import (
     Applied,
     intent_hash,
@@ -25,7 +27,8 @@ from trimtab.reconcile.kinds.applied import (
     needs_apply,
     repair_note,
 )
-from trimtab.reconcile.machine.cache import key_of, version_of
+from trimtab.reconcile.kinds.ownership import is_controlled_by, name_taken, require_ours
+from trimtab.reconcile.machine.cache import key_of, uid_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
 from trimtab.reconcile.machine.world import World
 
@@ -36,17 +39,55 @@ class Children:
 
     applied: dict[Key, Applied] = field(default_factory=dict)
     has_secret: bool = False
+    taken: set[Key] = field(default_factory=set)
+    """Names that a write found taken; looked at again in each pass until they are free."""
+
+
+async def taken_names(world: World, key: Key, owner: Json, made: Children) -> Taken:
+    """Return which names of children are somebody else's.
+
+    What is not labelled as ours is in no cache, so a Service that is not known is asked for, and a
+    workload whose name a write found taken.
+    """
+    services: dict[str, str] = {}
+    workloads: dict[str, str] = {}
+    wanted = [Key(SERVICES, key.namespace, name) for name in service_names(key.name)]
+    for child in dict.fromkeys((*wanted, *sorted(made.taken, key=str))):
+        live = world.cache.get(child) or await world.cluster.read(child)
+        if live is None or is_controlled_by(live, uid_of(owner)):
+            made.taken.discard(child)
+            continue
+        found = services if child.resource == SERVICES else workloads
+        found[child.name] = str(name_taken(live, child, owner))
+    return Taken(services, workloads)
 
 
 async def carry_out(
     world: World, key: Key, snapshot: Snapshot, status: DeploymentStatus, made: Children
 ) -> None:
-    """Make the children what the status means, in the order of their effects."""
-    deployment = snapshot.deployment
+    """Make the children what the status means, in the order of their effects.
+
+    A child whose name is taken is left out. Where a write finds that out, what comes after it is
+    left out too, and the next pass, which comes at once, decides with it.
+    """
+    try:
+        await _carry_out(world, key, snapshot, status, made)
+    except NameTaken as error:
+        made.taken.add(_child_of(key, error))
+        made.applied.pop(_child_of(key, error), None)
+        world.enqueue(key)
+
+
+async def _carry_out(
+    world: World, key: Key, snapshot: Snapshot, status: DeploymentStatus, made: Children
+) -> None:
+    deployment, taken = snapshot.deployment, snapshot.taken
     plan = plan_children(deployment.spec, status, snapshot.now)
     checked = False
     for action in order_actions(snapshot, plan):
         match action:
+            case Size(tried) if tried.workload in taken.workloads:
+                continue
             case Size(tried, replicas):
                 live = snapshot.workloads.get(tried.revision)
                 if live is None and not made.has_secret:
@@ -58,8 +99,12 @@ async def carry_out(
                     checked = await _check_live(world, key)
                 await _apply_child(world, key, build_workload(deployment, tried, replicas), made)
             case Route(revision):
-                await _apply_child(world, key, build_service(deployment, revision), made)
-                await _apply_child(world, key, build_metrics_service(deployment), made)
+                for service in (
+                    build_service(deployment, revision),
+                    build_metrics_service(deployment),
+                ):
+                    if service["metadata"]["name"] not in taken.services:
+                        await _apply_child(world, key, service, made)
             case Remove(name, uid):
                 checked = checked or await _check_live(world, key)
                 child = Key(WORKLOADS, key.namespace, name)
@@ -67,6 +112,11 @@ async def carry_out(
                 made.applied.pop(child, None)
             case _:
                 assert_never(action)
+
+
+def _child_of(key: Key, error: NameTaken) -> Key:
+    resource = SERVICES if error.kind == SERVICES.kind else WORKLOADS
+    return Key(resource, key.namespace, error.name)
 
 
 async def _check_live(world: World, key: Key) -> bool:
@@ -85,26 +135,48 @@ async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -
     """Apply a child if it is not as wanted; tell of what somebody changed by hand."""
     resource = BY_API_KIND[manifest["apiVersion"], manifest["kind"]]
     child = key_of(resource, manifest)
+    owner = world.cache.get(key)
+    if owner is None:
+        raise Conflict(f"{key} is gone; nothing is made for it")
+    known = made.applied.get(child)
     live = world.cache.get(child)
+    if live is None:
+        stored = await world.apply_new(manifest)
+        if stored is not None:
+            made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
+            await _tell_repair(world, owner, manifest, repair_note(manifest, None, known))
+            return
+        live = await world.cluster.read(child)
+        if live is None:
+            raise Conflict(f"{child} was there a moment ago")
+    require_ours(live, child, owner)
+    await _apply_ours(world, owner, child, manifest, live, made)
+
+
+async def _apply_ours(
+    world: World, owner: Json, child: Key, manifest: Json, live: Json, made: Children
+) -> None:
     known = made.applied.get(child)
     if not needs_apply(manifest, live, known):
-        if known is None and live is not None:
+        if known is None:
             made.applied[child] = Applied(intent_hash(manifest), live.get("spec"))
         return
     is_repair = known is not None and known.intent == intent_hash(manifest)
     # The cache keeps no field managers; whoever changed it is asked of the live object.
     before = await world.cluster.read(child) if is_repair else live
     note = repair_note(manifest, before, known)
-    stored = await world.apply(manifest)
-    leftover = leftover_patch(manifest, stored, known) if live is not None else {}
+    stored = await world.apply(manifest, uid=uid_of(live))
+    leftover = leftover_patch(manifest, stored, known)
     if leftover:
         version = stored["metadata"]["resourceVersion"]
         stored = await world.restore(child, leftover, resource_version=version)
     made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
+    await _tell_repair(world, owner, manifest, note)
+
+
+async def _tell_repair(world: World, owner: Json, manifest: Json, note: str | None) -> None:
     if note is not None:
         CONFIGURATION_REPAIRS.labels(manifest["kind"]).inc()
-        owner = world.cache.get(key)
-        assert owner is not None
         await world.cluster.record_event(
             owner, reason=EventReason.CONFIGURATION_REPAIRED, message=note, warning=True
         )

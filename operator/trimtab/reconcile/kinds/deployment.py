@@ -7,7 +7,7 @@ that is killed in between is finished by the next one from the status alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -41,17 +41,20 @@ from trimtab.decide.rollout.snapshot import (
     Request,
     ServiceView,
     Snapshot,
+    Taken,
     WorkloadView,
 )
 from trimtab.errors import SpecError
-from trimtab.reconcile.kinds.children import Children, carry_out
+from trimtab.reconcile.kinds.children import Children, carry_out, taken_names
 from trimtab.reconcile.kinds.names import telemetry_key
+from trimtab.reconcile.kinds.ownership import is_controlled_by
 from trimtab.reconcile.kinds.pods import target_of, view_of
 from trimtab.reconcile.kinds.status_writes import should_write
 from trimtab.reconcile.kinds.typed import all_typed, readable
 from trimtab.reconcile.machine.world import World
 from trimtab.telemetry.port import Backend, NoData, NoDataReason, ProcessCounters
 
+NAMES_AGAIN = timedelta(seconds=30)
 NOT_SCRAPED_YET = NoData(NoDataReason.WAITING, "not scraped yet")
 
 
@@ -73,7 +76,8 @@ async def reconcile_deployment(world: World, key: Key) -> datetime | None:
         return None
     kept: _Kept = world.memory.setdefault(key, _Kept())
 
-    snapshot = observe(world, key, live, kept.memory)
+    taken = await taken_names(world, key, live, kept.children)
+    snapshot = observe(world, key, live, kept.memory, taken)
 
     decision = decide_deployment(snapshot)
     kept.memory = decision.memory
@@ -84,6 +88,10 @@ async def reconcile_deployment(world: World, key: Key) -> datetime | None:
         await world.cluster.record_event(
             live, reason=note.reason, message=note.message, warning=note.warning
         )
+    if taken != Taken():
+        # Nobody tells when a name that is not ours becomes free.
+        again = snapshot.now + NAMES_AGAIN
+        return again if decision.wake_at is None else min(again, decision.wake_at)
     return decision.wake_at
 
 
@@ -103,7 +111,9 @@ def _backend(deployment: Deployment) -> Backend | None:
 # --- observe -------------------------------------------------------------------------------------
 
 
-def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
+def observe(
+    world: World, key: Key, live: Json, memory: Memory, taken: Taken | None = None
+) -> Snapshot:
     """Return everything that the decision rests on, and renew the scrape targets."""
     deployment = parse_deployment(live)
     now = world.now()
@@ -119,8 +129,9 @@ def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
         freeze=lambda version, revision: _freeze(world, deployment, version, revision),
         versions=versions,
         unreadable=unreadable,
-        workloads=_workloads(world, key),
-        services=_services(world, key),
+        taken=taken or Taken(),
+        workloads=_workloads(world, key, deployment.metadata.uid),
+        services=_services(world, key, deployment.metadata.uid),
         pods=views,
         processes=_processes(world, key, deployment.status, views),
         incompatible=_incompatible(world, deployment, versions),
@@ -174,9 +185,11 @@ def _freeze(world: World, deployment: Deployment, version: ModelVersion, revisio
     return Frozen(workload_name(deployment.metadata.name, revision), image, template)
 
 
-def _workloads(world: World, key: Key) -> dict[str, WorkloadView]:
+def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
     views: dict[str, WorkloadView] = {}
     for obj in world.cache.children(key, WORKLOADS):
+        if not is_controlled_by(obj, uid):
+            continue
         revision = (obj["metadata"].get("labels") or {}).get(REVISION_LABEL, "")
         views[revision] = WorkloadView(
             name=obj["metadata"]["name"],
@@ -188,12 +201,13 @@ def _workloads(world: World, key: Key) -> dict[str, WorkloadView]:
     return views
 
 
-def _services(world: World, key: Key) -> dict[str, ServiceView]:
+def _services(world: World, key: Key, uid: str) -> dict[str, ServiceView]:
     return {
         obj["metadata"]["name"]: ServiceView(
             obj["metadata"]["name"], obj.get("spec", {}).get("selector") or {}
         )
         for obj in world.cache.children(key, SERVICES)
+        if is_controlled_by(obj, uid)
     }
 
 

@@ -23,6 +23,7 @@ from trimtab.decide.retrain.attempt import (
     decide_retrain,
 )
 from trimtab.errors import Conflict, Refused, RetryLater, SpecError
+from trimtab.reconcile.kinds.ownership import is_controlled_by, require_ours
 from trimtab.reconcile.kinds.typed import readable, typed
 from trimtab.reconcile.machine.world import World
 
@@ -113,8 +114,7 @@ def _made_view(version: Json | None) -> MadeVersion | None:
 def _is_ours(batch_job: Json | None, job: RetrainJob) -> bool:
     if batch_job is None or "deletionTimestamp" in batch_job["metadata"]:
         return False
-    owners = batch_job["metadata"].get("ownerReferences") or []
-    return any(owner.get("uid") == job.metadata.uid for owner in owners)
+    return is_controlled_by(batch_job, job.metadata.uid)
 
 
 def _is_of_job(pod: Json, job: str) -> bool:
@@ -205,13 +205,12 @@ async def _create_job(world: World, key: Key, job: RetrainJob, action: CreateJob
     stored = await world.cluster.create(manifest)
     if stored is None:
         # Ours from before a restart, or one of that name that is not ours.
-        stored = await world.cluster.read(Key(JOBS, key.namespace, key.name))
-        if not _is_ours(stored, job):
-            raise Conflict(
-                f"{key}: a Job of that name exists that is going away or belongs to somebody "
-                "else; delete it if it stays",
-                TAKEN_AGAIN_SECONDS,
-            )
+        child = Key(JOBS, key.namespace, key.name)
+        stored = await world.cluster.read(child)
+        owner = world.cache.get(key)
+        if stored is None or owner is None:
+            raise Conflict(f"{child} was there a moment ago", TAKEN_AGAIN_SECONDS)
+        require_ours(stored, child, owner)
     if stored is not None:
         world.remember(stored)
 

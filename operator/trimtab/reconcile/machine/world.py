@@ -69,10 +69,17 @@ class World:
         """Take the reply to one of our own writes into the cache."""
         self.cache.put(BY_API_KIND[obj["apiVersion"], obj["kind"]], obj)
 
-    async def apply(self, manifest: Json) -> Json:
-        """Apply a child and remember the reply."""
-        stored = await self.cluster.apply(manifest)
+    async def apply(self, manifest: Json, *, uid: str) -> Json:
+        """Apply the child that has this uid, and remember the reply."""
+        stored = await self.cluster.apply(manifest, uid=uid)
         self.remember(stored)
+        return stored
+
+    async def apply_new(self, manifest: Json) -> Json | None:
+        """Make a child and remember the reply; None if an object of that name exists."""
+        stored = await self.cluster.apply_new(manifest)
+        if stored is not None:
+            self.remember(stored)
         return stored
 
     async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:
