@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from trimtab.api.conditions import EventReason
@@ -32,6 +33,17 @@ from trimtab.reconcile.machine.cache import key_of, uid_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
 from trimtab.reconcile.machine.world import World
 
+NAMES_AGAIN = timedelta(seconds=30)
+"""Nobody tells when a name that is not ours becomes free: it is looked at again after this."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """That a name is taken: what to do, and until when this is believed without a look."""
+
+    message: str
+    until: datetime
+
 
 @dataclass
 class Children:
@@ -39,8 +51,7 @@ class Children:
 
     applied: dict[Key, Applied] = field(default_factory=dict)
     has_secret: bool = False
-    taken: set[Key] = field(default_factory=set)
-    """Names that a write found taken; looked at again in each pass until they are free."""
+    taken: dict[Key, _Seen] = field(default_factory=dict)
 
 
 async def taken_names(world: World, key: Key, owner: Json, made: Children) -> Taken:
@@ -52,14 +63,27 @@ async def taken_names(world: World, key: Key, owner: Json, made: Children) -> Ta
     services: dict[str, str] = {}
     workloads: dict[str, str] = {}
     wanted = [Key(SERVICES, key.namespace, name) for name in service_names(key.name)]
-    for child in dict.fromkeys((*wanted, *sorted(made.taken, key=str))):
-        live = world.cache.get(child) or await world.cluster.read(child)
-        if live is None or is_controlled_by(live, uid_of(owner)):
-            made.taken.discard(child)
-            continue
-        found = services if child.resource == SERVICES else workloads
-        found[child.name] = str(name_taken(live, child, owner))
+    for child in dict.fromkeys((*wanted, *made.taken)):
+        message = await _why_taken(world, child, owner, made)
+        if message is not None:
+            found = services if child.resource == SERVICES else workloads
+            found[child.name] = message
     return Taken(services, workloads)
+
+
+async def _why_taken(world: World, child: Key, owner: Json, made: Children) -> str | None:
+    live = world.cache.get(child)
+    if live is None:
+        seen = made.taken.get(child)
+        if seen is not None and world.now() < seen.until:
+            return seen.message
+        live = await world.cluster.read(child)
+    if live is None or is_controlled_by(live, uid_of(owner)):
+        made.taken.pop(child, None)
+        return None
+    message = str(name_taken(live, child, owner))
+    made.taken[child] = _Seen(message, world.now() + NAMES_AGAIN)
+    return message
 
 
 async def carry_out(
@@ -73,8 +97,9 @@ async def carry_out(
     try:
         await _carry_out(world, key, snapshot, status, made)
     except NameTaken as error:
-        made.taken.add(_child_of(key, error))
-        made.applied.pop(_child_of(key, error), None)
+        child = _child_of(key, error)
+        made.taken[child] = _Seen(str(error), world.now() + NAMES_AGAIN)
+        made.applied.pop(child, None)
         world.enqueue(key)
 
 

@@ -7,7 +7,7 @@ that is killed in between is finished by the next one from the status alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
@@ -45,7 +45,7 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.errors import SpecError
-from trimtab.reconcile.kinds.children import Children, carry_out, taken_names
+from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
 from trimtab.reconcile.kinds.pods import target_of, view_of
@@ -54,7 +54,6 @@ from trimtab.reconcile.kinds.typed import all_typed, readable
 from trimtab.reconcile.machine.world import World
 from trimtab.telemetry.port import Backend, NoData, NoDataReason, ProcessCounters
 
-NAMES_AGAIN = timedelta(seconds=30)
 NOT_SCRAPED_YET = NoData(NoDataReason.WAITING, "not scraped yet")
 
 
