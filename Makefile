@@ -42,7 +42,7 @@ lint: develop ## style, types, layers
 
 unit: develop ## the rings without a cluster: pure, reconcile, wiring
 	HELM=$$($(CLUSTER) helm) $(BIN)/pytest -n auto --dist worksteal \
-	  tests/unit tests/corpus tests/wiring
+	  tests/unit tests/security tests/corpus tests/wiring
 
 docs: develop ## build the pages into .site; a dead link or a missing anchor is an error
 	$(BIN)/mkdocs build --strict --clean

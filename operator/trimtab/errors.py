@@ -6,6 +6,7 @@ TrimtabError
 │   ├── Conflict       somebody else wrote first; read again
 │   └── Unavailable    the API server or the store did not answer
 └── Refused            the API server said no for good (admission, permission)
+    └── NameTaken      an object of that name is somebody else's
 """
 
 
@@ -35,3 +36,15 @@ class Unavailable(RetryLater):
 
 class Refused(TrimtabError):
     """The API server refused a write for good: admission, quota or permission."""
+
+
+class NameTaken(Refused):
+    """An object of the name that a child needs is somebody else's: nothing is written to it.
+
+    The message names it and says what to do.
+    """
+
+    def __init__(self, message: str, *, kind: str, name: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.name = name

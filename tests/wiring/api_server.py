@@ -120,8 +120,16 @@ class ApiServer:
                 version = body["metadata"]["resourceVersion"]
                 restored = self.cluster.restore(asked.key, body["spec"], resource_version=version)
                 return web.json_response(await restored)
+            case "PATCH" if "resourceVersion" in body["metadata"]:
+                made = await self.cluster.apply_new(body)
+                return web.json_response(made) if made else failure(409, "Conflict")
             case "PATCH":
-                return web.json_response(await self.cluster.apply(body))
+                uid = body["metadata"].get("uid")
+                known = self.cluster.get(asked.key)
+                if uid is not None and known is not None and known["metadata"]["uid"] != uid:
+                    message = "metadata.uid: Invalid value: field is immutable"
+                    return failure(422, "Invalid", message)
+                return web.json_response(await self.cluster.apply(body, uid=uid))
             case "POST":
                 made = await self.cluster.create(body)
                 return web.json_response(made, status=201) if made else failure(409, EXISTS)

@@ -65,6 +65,29 @@ async def test_apply_is_server_side_forced_and_by_our_manager(
     )
 
 
+async def test_apply_new_makes_an_object_or_leaves_the_one_that_is_there(
+    cluster: KubernetesCluster,
+) -> None:
+    made = await cluster.apply_new(workload(2))
+    assert made is not None
+    assert await cluster.apply_new(workload(3)) is None
+    assert await cluster.read(WORKLOAD) == made
+
+
+async def test_apply_to_another_object_of_that_name_is_a_conflict(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    made = await cluster.apply(workload(2))
+    uid = made["metadata"]["uid"]
+    assert (await cluster.apply(workload(3), uid=uid))["spec"]["replicas"] == 3
+    api_server.cluster.user_delete(WORKLOAD)
+    with pytest.raises(Conflict):
+        await cluster.apply(workload(4), uid=uid)
+    api_server.cluster.user_apply(workload(1))
+    with pytest.raises(Conflict, match=r"metadata\.uid"):
+        await cluster.apply(workload(4), uid=uid)
+
+
 async def test_restore_takes_out_what_others_added_unless_it_changed_since(
     api_server: ApiServer, cluster: KubernetesCluster
 ) -> None:

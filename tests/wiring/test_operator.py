@@ -53,9 +53,12 @@ def free_port() -> int:
 
 
 def environment(
-    port: int, identity: str = "pod-a", checkpoint_uri: str | None = None
+    port: int,
+    identity: str = "pod-a",
+    checkpoint_uri: str | None = None,
+    signing_key_file: str | None = None,
 ) -> Environment:
-    settings = replace(SETTINGS, checkpoint_uri=checkpoint_uri)
+    settings = replace(SETTINGS, checkpoint_uri=checkpoint_uri, signing_key_file=signing_key_file)
     return Environment(settings, identity, "trimtab", port, "INFO")
 
 
@@ -65,11 +68,15 @@ def reconcilers(passes: Passes) -> dict[Resource, Reconciler]:
 
 @contextlib.asynccontextmanager
 async def operator(
-    passes: Passes, identity: str = "pod-a", checkpoint_uri: str | None = None
+    passes: Passes, identity: str = "pod-a", kept: Path | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the operator; gives a client of its own HTTP server."""
+    """Run the operator; gives a client of its own HTTP server. kept: where it keeps its counts."""
     port, stop = free_port(), asyncio.Event()
-    running = run_operator(environment(port, identity, checkpoint_uri), reconcilers(passes), stop)
+    settings = environment(port, identity)
+    if kept is not None:
+        (kept / "seed").write_bytes(b"s" * 32)
+        settings = environment(port, identity, f"{kept.as_uri()}/kept", str(kept / "seed"))
+    running = run_operator(settings, reconcilers(passes), stop)
     task = asyncio.create_task(running)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
@@ -205,16 +212,15 @@ async def test_a_successor_goes_on_in_the_middle_of_a_window(
 ) -> None:
     api_server.cluster.user_apply(deployment())
     api_server.cluster.user_apply(policy_object())
-    kept = tmp_path.as_uri() + "/kept"
     async with Pod() as pod:
         first = Scraping(pod)
-        async with operator(first, checkpoint_uri=kept):
+        async with operator(first, kept=tmp_path):
             await reached(lambda: first.world is not None and first.counted() >= 3)
         assert len(list((tmp_path / "kept").iterdir())) == 1
         seen_by_first = first.counted()
         pod.rows += 1000
         second = Scraping(pod)
-        async with operator(second, checkpoint_uri=kept):
+        async with operator(second, kept=tmp_path):
             await reached(lambda: second.world is not None and second.counted() >= 1000)
             # What the pod counted in between is in; the first sample ever is nobody's.
             assert second.counted() >= seen_by_first + 1000

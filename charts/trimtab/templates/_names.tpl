@@ -34,6 +34,10 @@
 {{- .Values.artifacts.existingSecret | default "trimtab-artifacts" -}}
 {{- end -}}
 
+{{- define "trimtab.signingKeyName" -}}
+{{- .Values.signingKey.existingSecret | default (printf "%s-signing-key" (include "trimtab.fullname" .)) -}}
+{{- end -}}
+
 {{/* Where the operator keeps the counts of open windows; empty: nowhere. */}}
 {{- define "trimtab.checkpointUri" -}}
 {{- if .Values.checkpoint.uri -}}

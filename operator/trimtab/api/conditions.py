@@ -112,6 +112,12 @@ class Reason(StrEnum):
 
     Set `spec.serving.image`.
     """
+    NAME_TAKEN = "NameTaken"
+    """Ready, Progressing, Stalled: an object of somebody else has the name of one that is needed.
+
+    The message names it. Rename the Deployment or the RetrainJob, or remove the object. Nothing is
+    written to it, and it is looked at again each 30 s.
+    """
     # progress of a rollout
     UP_TO_DATE = "UpToDate"
     """Progressing: the wanted version serves."""
@@ -397,6 +403,8 @@ class EventReason(StrEnum):
     """Deployment: a person's command was refused; says why."""
     WRITE_REFUSED = "WriteRefused"
     """All kinds: the cluster refused an object (quota, admission, permissions)."""
+    NAME_TAKEN = "NameTaken"
+    """RetrainJob: an object of somebody else has the name of its Job; says which."""
     INVALID_SPEC = "InvalidSpec"
     """All kinds: this release of the operator cannot read the object; says which field."""
     DECISIONS_DROPPED = "DecisionsDropped"

@@ -1,5 +1,7 @@
 """Names and labels of children: derived, never stored, so that nothing is made twice."""
 
+from typing import Any
+
 from trimtab.api.deployment import Deployment
 from trimtab.api.meta import (
     API_VERSION,
@@ -9,6 +11,8 @@ from trimtab.api.meta import (
     REVISION_LABEL,
     Metadata,
 )
+
+TOKEN_VOLUME = "token"
 
 
 def workload_name(deployment: str, revision: str) -> str:
@@ -21,9 +25,32 @@ def metrics_service_name(deployment: str) -> str:
     return f"{deployment}-metrics"
 
 
-def token_secret_name(deployment: str) -> str:
-    """Return the name of the Secret with the key of the label tokens."""
-    return f"{deployment}-token"
+def service_names(deployment: str) -> tuple[str, str]:
+    """Return the names of both Services: for users, and for labels and metrics."""
+    return deployment, metrics_service_name(deployment)
+
+
+def token_secret_name(deployment: Deployment) -> str:
+    """Return the name of the Secret with the key of the label tokens, one for all revisions.
+
+    Secrets are never read, so nobody could tell whose one of a common name is: the uid of the
+    Deployment is in it. One that has revisions keeps theirs, as all of 0.1.0 do, because labels
+    that are still to come are signed by it.
+    """
+    status = deployment.status
+    for tried in (status.stable, status.candidate, status.last_good):
+        known = _mounted_token_secret(tried.template) if tried is not None else None
+        if known is not None:
+            return known
+    return f"{deployment.metadata.name}-token-{deployment.metadata.uid}"
+
+
+def _mounted_token_secret(template: dict[str, Any]) -> str | None:
+    for volume in template.get("spec", {}).get("volumes") or []:
+        if volume.get("name") == TOKEN_VOLUME:
+            name: str | None = (volume.get("secret") or {}).get("secretName")
+            return name
+    return None
 
 
 def deployment_labels(deployment: str) -> dict[str, str]:

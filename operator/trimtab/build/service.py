@@ -71,10 +71,11 @@ def build_metrics_service(deployment: Deployment) -> Json:
 def build_token_secret(deployment: Deployment, key: bytes) -> Json:
     """Return the Secret with the tokens' key (32 random bytes); only created, never read."""
     name = deployment.metadata.name
+    secret = token_secret_name(deployment)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": child_metadata(deployment, token_secret_name(name), deployment_labels(name)),
+        "metadata": child_metadata(deployment, secret, deployment_labels(name)),
         "type": "Opaque",
         "data": {"key": base64.b64encode(key).decode()},
     }

@@ -8,7 +8,12 @@ from typing import Any
 from trimtab.api.deployment import Deployment, Serving, Tried
 from trimtab.api.meta import MODEL_LABEL, VERSION_LABEL
 from trimtab.api.model_version import ModelVersion
-from trimtab.build.names import child_metadata, revision_labels, token_secret_name
+from trimtab.build.names import (
+    TOKEN_VOLUME,
+    child_metadata,
+    revision_labels,
+    token_secret_name,
+)
 from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
 
 Json = dict[str, Any]
@@ -119,7 +124,7 @@ def _container(
         },
         "volumeMounts": [
             {"name": "scratch", "mountPath": "/tmp"},
-            {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
+            {"name": TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": True},
             {"name": "artifacts", "mountPath": CREDENTIALS_FOLDER, "readOnly": True},
         ],
     }
@@ -137,8 +142,8 @@ def _volumes(deployment: Deployment, version: ModelVersion) -> list[Json]:
     volumes: list[Json] = [
         {"name": "scratch", "emptyDir": {}},
         {
-            "name": "token",
-            "secret": {"secretName": token_secret_name(deployment.metadata.name)},
+            "name": TOKEN_VOLUME,
+            "secret": {"secretName": token_secret_name(deployment)},
         },
         {
             "name": "artifacts",

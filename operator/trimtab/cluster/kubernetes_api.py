@@ -13,9 +13,12 @@ from trimtab.cluster.events import MERGE, EventSeries
 from trimtab.cluster.lease import LeaseHolder
 from trimtab.cluster.port import OWN_KINDS, Json, Key
 from trimtab.cluster.transport import AlreadyExists, NotFound, Transport, connect
+from trimtab.errors import Conflict, Refused
 
 PAGE = 500
 APPLY = "application/apply-patch+yaml"
+NO_VERSION = "1"
+"""The resource version of an empty store: no object has it."""
 
 Objects = list[Json]
 """In the class below `list` is a verb."""
@@ -107,9 +110,30 @@ class KubernetesCluster:
         except NotFound:
             return None
 
-    async def apply(self, manifest: Json) -> Json:
-        """Server-side apply, forced, of a whole object (apiVersion, kind, metadata given)."""
-        return await self._apply("apply", self._key_of(manifest), manifest)
+    async def apply(self, manifest: Json, *, uid: str | None = None) -> Json:
+        """Server-side apply, forced, of a whole object; Conflict if `uid` is not its uid."""
+        key = self._key_of(manifest)
+        if uid is None:
+            return await self._apply("apply", key, manifest)
+        try:
+            return await self._apply("apply", key, with_metadata(manifest, uid=uid))
+        except Refused as error:
+            # What the server says where another object has the name: the uid cannot be changed.
+            if "metadata.uid" in str(error):
+                raise Conflict(str(error)) from error
+            raise
+
+    async def apply_new(self, manifest: Json) -> Json | None:
+        """Server-side apply that only creates; None if one of that name exists.
+
+        A create would leave its fields with a second entry of ours among the managers, and what an
+        apply leaves out later would stay. A version that no object has is met by none that exists.
+        """
+        new = with_metadata(manifest, resourceVersion=NO_VERSION)
+        try:
+            return await self._apply("apply_new", self._key_of(manifest), new)
+        except Conflict:
+            return None
 
     async def apply_status(self, key: Key, status: Json) -> Json:
         """Server-side apply of the status; NotFound, a RetryLater, if the object is gone."""
@@ -208,3 +232,8 @@ class KubernetesCluster:
         metadata = manifest["metadata"]
         resource = self._written[manifest["apiVersion"], manifest["kind"]]
         return Key(resource, metadata["namespace"], metadata["name"])
+
+
+def with_metadata(manifest: Json, **fields: str) -> Json:
+    """Return the manifest with these preconditions in its metadata."""
+    return manifest | {"metadata": manifest["metadata"] | fields}

@@ -1,4 +1,4 @@
-"""What the operator asks of a cluster: eight verbs on plain JSON objects.
+"""What the operator asks of a cluster: a few verbs on plain JSON objects.
 
 Objects are JSON as the API server has them. Every verb raises `Refused`, `Conflict` or
 `Unavailable` with kind, namespace, name and verb in the message.
@@ -47,8 +47,15 @@ class Cluster(Protocol):
         """Return the live object, or None if there is none."""
         ...
 
-    async def apply(self, manifest: Json) -> Json:
-        """Server-side apply, forced, of a whole object (apiVersion, kind, metadata given)."""
+    async def apply(self, manifest: Json, *, uid: str | None = None) -> Json:
+        """Server-side apply, forced, of a whole object (apiVersion, kind, metadata given).
+
+        uid: of this object only; Conflict if there is none or another one of that name.
+        """
+        ...
+
+    async def apply_new(self, manifest: Json) -> Json | None:
+        """The same for an object that must not exist; None, and nothing written, if it does."""
         ...
 
     async def apply_status(self, key: Key, status: Json) -> Json:

@@ -7,16 +7,40 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 from pydantic.alias_generators import to_camel
+
+from trimtab.contract.json_bounds import JsonBounds
+
+DOCUMENT_BOUNDS = JsonBounds(containers=50_000, values=1_000_000, texts=200_000)
+"""Of a manifest, a signature or a baseline."""
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 BASELINE = "baseline.json"
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+_Item = TypeVar("_Item")
+MOST_NAMES = 20_000
+
+
+def _few_names(named: Any) -> Any:
+    if isinstance(named, dict) and len(named) > MOST_NAMES:
+        raise ValueError(f"more than {MOST_NAMES} names")
+    return named
+
+
+class _OneError(FailFast):
+    """A list of a million wrong items is one error, not a million of them."""
+
+    __hash__ = object.__hash__  # `Many[str] | None` asks for it
+
+
+Many = Annotated[list[_Item], _OneError()]
+Named = Annotated[dict[str, _Item], BeforeValidator(_few_names)]
 
 
 class _Part(BaseModel):
@@ -44,8 +68,8 @@ class Manifest(_Part):
     model: str
     version: str
     created: str = Field(description="RFC 3339.")
-    frameworks: dict[str, str] = Field(default_factory=dict, description="Package to version.")
-    files: list[File]
+    frameworks: Named[str] = Field(default_factory=dict, description="Package to version.")
+    files: Many[File]
 
 
 class Tensor(_Part):
@@ -56,10 +80,10 @@ class Tensor(_Part):
 
     name: str = Field(min_length=1, max_length=200)
     datatype: Literal["BOOL", "INT32", "INT64", "FP32", "FP64", "BYTES"]
-    shape: list[int] = Field(default_factory=list)
+    shape: Many[int] = Field(default_factory=list)
     minimum: float | None = None
     maximum: float | None = None
-    categories: list[str] | None = None
+    categories: Many[str] | None = None
     missing_allowed: bool = Field(default=False, description="NaN or null is a missing value.")
     watched: bool = Field(default=True, description="Counted in bins; at most 200 features are.")
 
@@ -73,9 +97,9 @@ class Signature(_Part):
     """
 
     task: Literal["classification", "regression"]
-    inputs: list[Tensor] = Field(min_length=1)
-    outputs: list[Tensor] = Field(min_length=1)
-    classes: list[str] = Field(default_factory=list, description="In the order of the scores.")
+    inputs: Many[Tensor] = Field(min_length=1)
+    outputs: Many[Tensor] = Field(min_length=1)
+    classes: Many[str] = Field(default_factory=list, description="In the order of the scores.")
 
 
 class NumericFeature(_Part):
@@ -86,8 +110,8 @@ class NumericFeature(_Part):
 
     kind: Literal["numeric"] = "numeric"
     name: str
-    edges: list[float]
-    counts: list[int]
+    edges: Many[float]
+    counts: Many[int]
     minimum: float
     maximum: float
     missing: int = 0
@@ -98,8 +122,8 @@ class CategoricalFeature(_Part):
 
     kind: Literal["categorical"] = "categorical"
     name: str
-    categories: list[str]
-    counts: list[int]
+    categories: Many[str]
+    counts: Many[int]
     missing: int = 0
 
 
@@ -110,8 +134,8 @@ class Calibration(_Part):
     Source: Zadrozny and Elkan 2002.
     """
 
-    x: list[float]
-    y: list[float]
+    x: Many[float]
+    y: Many[float]
 
 
 class Interval(_Part):
@@ -129,10 +153,10 @@ class Residuals(_Part):
     of its square and of its fourth power; each as long as `score_counts`.
     """
 
-    rows: list[int]
-    absolute: list[float]
-    squares: list[float]
-    fourth: list[float]
+    rows: Many[int]
+    absolute: Many[float]
+    squares: Many[float]
+    fourth: Many[float]
 
 
 class Baseline(_Part):
@@ -141,15 +165,15 @@ class Baseline(_Part):
     schema_version: Literal[1] = 1
     digest: str = Field(description="sha256:... over the canonical JSON of all other fields.")
     n: int = Field(ge=0, description="Rows that the counts rest on.")
-    features: list[Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")]]
-    score_edges: list[float] = Field(
+    features: Many[Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")]]
+    score_edges: Many[float] = Field(
         description="Bins of the score: probability of the second class if binary, largest "
         "probability if multi-class, the value if regression."
     )
-    score_counts: list[int]
-    predicted_counts: dict[str, int] = Field(default_factory=dict)
-    calibration: list[Calibration] = Field(default_factory=list)
-    metrics: list[Interval] = Field(default_factory=list)
+    score_counts: Many[int]
+    predicted_counts: Named[int] = Field(default_factory=dict)
+    calibration: Many[Calibration] = Field(default_factory=list)
+    metrics: Many[Interval] = Field(default_factory=list)
     residuals: Residuals | None = Field(
         default=None, description="Of a regression: what its error is estimated from."
     )

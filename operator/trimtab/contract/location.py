@@ -1,8 +1,9 @@
 """Where artifacts and data lie: one URI, one store, the same few verbs for all of them.
 
-Schemes: `s3`, `gs`, `az`, `https` (read only), `file`, and `pvc://<claim>/<path>`, which is the
-claim mounted at `/var/run/trimtab/pvc/<claim>`. Every call is bounded: connect 5 s, silence on the
-wire 30 s, five tries within two minutes, and a size limit that the caller names.
+Schemes: `s3`, `gs`, `az`, `https` (read only, without redirects), `file`, and
+`pvc://<claim>/<path>`, which is the claim mounted at `/var/run/trimtab/pvc/<claim>`. Every call is
+bounded: connect 5 s, silence on the wire 30 s, five tries within two minutes, one request within
+the time and the size that the caller names.
 
 Calls block; whoever has an event loop runs them in a thread.
 """
@@ -30,20 +31,23 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, S3Store
 
+from trimtab.contract.https_files import HttpsFiles
+
 SCHEMES: Final = ("s3", "gs", "az", "https", "file", "pvc")
 PVC_ROOT: Final = Path("/var/run/trimtab/pvc")
 _LARGEST_CREDENTIAL_BYTES: Final = 65_536
 _CHUNK_BYTES: Final = 1 << 20
 _LARGEST_PUT_BYTES: Final = 64 << 20
 _RESUMES: Final = 4
+WHOLE_MODEL: Final = timedelta(minutes=30)
+"""Time for one request; a stalled one ends after 30 s without a byte."""
+_LONGEST_RETRIES: Final = timedelta(minutes=2)
 _CLIENT: Final[dict[str, Any]] = {
     "connect_timeout": timedelta(seconds=5),
     "read_timeout": timedelta(seconds=30),
-    "timeout": timedelta(minutes=30),  # of a whole body; a stalled one ends after read_timeout
 }
 _RETRY: Final[dict[str, Any]] = {
     "max_retries": 4,
-    "retry_timeout": timedelta(minutes=2),
     "backoff": {
         "init_backoff": timedelta(milliseconds=200),
         "max_backoff": timedelta(seconds=5),
@@ -107,18 +111,18 @@ class Location:
     def head(self, path: str) -> Entry:
         """Return size and time of one object. Raise NotInStore and the other LocationErrors."""
         with self._errors("head", path):
-            meta = obstore.head(self._store, self._key(path))
-        return Entry(path, meta["size"], meta["last_modified"])
+            size, modified = self._head(self._key(path))
+        return Entry(path, size, modified)
 
     def get(self, path: str, limit: int) -> bytes:
         """Return one object whole; raise TooLarge if it is longer than `limit` bytes."""
         with self._errors("read", path):
-            answer = obstore.get(self._store, self._key(path))
-            self._check_size(path, answer.meta["size"], limit)
+            size, chunks = self._open(self._key(path))
+            self._check_size(path, size, limit)
             body = bytearray()
-            for chunk in answer.stream(min_chunk_size=_CHUNK_BYTES):
+            for chunk in chunks:
+                self._check_size(path, len(body) + len(chunk), limit)
                 body += chunk
-                self._check_size(path, len(body), limit)
         return bytes(body)
 
     def fetch(
@@ -156,6 +160,7 @@ class Location:
     def put(self, path: str, content: bytes | Path) -> None:
         """Write one object, above 64 MiB in parts; what was there is replaced."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        self._require_writable()
         with self._errors("write", path):
             obstore.put(
                 self._store, self._key(path), content, use_multipart=size > _LARGEST_PUT_BYTES
@@ -163,6 +168,7 @@ class Location:
 
     def put_if_absent(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raise AlreadyInStore if it does."""
+        self._require_writable()
         with self._errors("write", path):
             obstore.put(self._store, self._key(path), content, mode="create", use_multipart=False)
 
@@ -170,24 +176,40 @@ class Location:
         """Yield all objects below the folder, in the order of the store."""
         key = self._key(below) if below else self._root
         skip = len(self._root) + 1 if self._root else 0
+        store = self._store
+        if isinstance(store, HttpsFiles):
+            store = _webdav(self.uri)
         with self._errors("list", below):
-            for batch in obstore.list(self._store, prefix=key or None):
+            for batch in obstore.list(store, prefix=key or None):
                 for meta in batch:
                     yield Entry(meta["path"][skip:], meta["size"], meta["last_modified"])
 
     def _chunks_from(self, path: str, offset: int, size: int) -> Iterator[bytes]:
         with self._errors("read", path):
-            total = obstore.head(self._store, self._key(path))["size"] if offset else None
-            if total is not None and offset >= total:
+            if offset and offset >= self._head(self._key(path))[0]:
                 return
-            answer = obstore.get(
-                self._store,
-                self._key(path),
-                options={"range": {"offset": offset}} if offset else None,
-            )
-            self._check_size(path, answer.meta["size"], size)
-            for chunk in answer.stream(min_chunk_size=_CHUNK_BYTES):
-                yield bytes(chunk)
+            total, chunks = self._open(self._key(path), offset)
+            self._check_size(path, total, size)
+            yield from chunks
+
+    def _head(self, key: str) -> tuple[int, datetime]:
+        if isinstance(self._store, HttpsFiles):
+            return self._store.head(key)
+        meta = obstore.head(self._store, key)
+        return meta["size"], meta["last_modified"]
+
+    def _open(self, key: str, offset: int = 0) -> tuple[int, Iterator[bytes]]:
+        """Return the size of the whole object and its bytes from `offset` on."""
+        if isinstance(self._store, HttpsFiles):
+            return self._store.read(key, offset)
+        answer = obstore.get(
+            self._store, key, options={"range": {"offset": offset}} if offset else None
+        )
+        return answer.meta["size"], map(bytes, answer.stream(min_chunk_size=_CHUNK_BYTES))
+
+    def _require_writable(self) -> None:
+        if isinstance(self._store, HttpsFiles):
+            raise BadLocation(f"{self.uri}: https is read only; write to s3, gs or az")
 
     def _check_size(self, path: str, size: int, limit: int) -> None:
         if size > limit:
@@ -221,8 +243,10 @@ class Location:
             ) from error
 
 
-def open_location(uri: str, credentials_dir: Path | None = None) -> Location:
-    """Return the folder that `uri` names.
+def open_location(
+    uri: str, credentials_dir: Path | None = None, within: timedelta = WHOLE_MODEL
+) -> Location:
+    """Return the folder that `uri` names; `within` is the time for one request.
 
     `credentials_dir` holds one file per setting, named as the store's tools name it
     (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT_KEY`,
@@ -237,18 +261,15 @@ def open_location(uri: str, credentials_dir: Path | None = None) -> Location:
     try:
         match parts.scheme:
             case "s3":
-                return Location(uri, _s3(parts.netloc, settings), path)
+                return Location(uri, _s3(parts.netloc, settings, within), path)
             case "gs":
-                return Location(uri, _store(GCSStore, parts.netloc, settings, "GOOGLE_"), path)
+                google = _store(GCSStore, parts.netloc, settings, "GOOGLE_", within)
+                return Location(uri, google, path)
             case "az":
-                return Location(uri, _store(AzureStore, parts.netloc, settings, "AZURE_"), path)
+                azure = _store(AzureStore, parts.netloc, settings, "AZURE_", within)
+                return Location(uri, azure, path)
             case "https":
-                store = HTTPStore.from_url(
-                    f"https://{parts.netloc}/",
-                    client_options=_CLIENT,  # type: ignore[arg-type]
-                    retry_config=_RETRY,  # type: ignore[arg-type]
-                )
-                return Location(uri, store, path)
+                return Location(uri, HttpsFiles(parts.netloc, within), path)
             case "pvc":
                 return Location(uri, LocalStore(), f"{PVC_ROOT}/{parts.netloc}{path}")
             case _:
@@ -286,7 +307,16 @@ def _read_settings(folder: Path | None) -> dict[str, str]:
     return found
 
 
-def _s3(bucket: str, settings: dict[str, str]) -> Any:
+def _webdav(uri: str) -> HTTPStore:
+    """What can list a folder over https, where the server speaks WebDAV."""
+    return HTTPStore.from_url(
+        f"https://{urlsplit(uri).netloc}/",
+        client_options=_CLIENT | {"timeout": WHOLE_MODEL},  # type: ignore[arg-type]
+        retry_config=_RETRY | {"retry_timeout": _LONGEST_RETRIES},  # type: ignore[arg-type]
+    )
+
+
+def _s3(bucket: str, settings: dict[str, str], within: timedelta) -> Any:
     endpoint = settings.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL", "")
     config = {name: value for name, value in settings.items() if name.startswith("AWS_") and value}
     config.setdefault("AWS_REGION", os.environ.get("AWS_REGION", "us-east-1"))
@@ -296,17 +326,26 @@ def _s3(bucket: str, settings: dict[str, str]) -> Any:
         config.setdefault("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "false")
         if "AWS_ACCESS_KEY_ID" not in {*config, *os.environ}:
             config["AWS_SKIP_SIGNATURE"] = "true"
-    return _store(S3Store, bucket, config, "AWS_", {"allow_http": endpoint.startswith("http://")})
+    plain = {"allow_http": endpoint.startswith("http://")}
+    return _store(S3Store, bucket, config, "AWS_", within, plain)
 
 
 def _store(
-    kind: Any, bucket: str, settings: dict[str, str], family: str, client: Any = None
+    kind: Any,
+    bucket: str,
+    settings: dict[str, str],
+    family: str,
+    within: timedelta,
+    client: Any = None,
 ) -> Any:
     """Make a store from those settings that are of its family; name one it does not know."""
     config = {name: value for name, value in settings.items() if name.startswith(family) and value}
     try:
         return kind(
-            bucket, config=config, client_options=_CLIENT | (client or {}), retry_config=_RETRY
+            bucket,
+            config=config,
+            client_options=_CLIENT | {"timeout": within} | (client or {}),
+            retry_config=_RETRY | {"retry_timeout": min(within, _LONGEST_RETRIES)},
         )
     except UnknownConfigurationKeyError as error:
         raise BadLocation(f"the credentials hold a setting that is unknown: {_first(error)}") from (

@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
-from trimtab.contract.artifact import MANIFEST, File, Manifest, sha256_digest
+from trimtab.contract.artifact import DOCUMENT_BOUNDS, MANIFEST, File, Manifest, sha256_digest
+from trimtab.contract.json_bounds import TooMuchJson
 from trimtab.contract.location import Location, NotInStore, TooLarge
 
 LARGEST_MANIFEST_BYTES: Final = 1 << 20
@@ -205,7 +206,10 @@ def _verified(location: Location, digest: str) -> tuple[bytes, Manifest]:
             "that the trainer printed, or write the artifact again"
         )
     try:
+        DOCUMENT_BOUNDS.check(body)
         return body, Manifest.model_validate_json(body)
+    except TooMuchJson as error:
+        raise BrokenArtifact(f"{location.uri}{MANIFEST} holds {error}") from error
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise BrokenArtifact(

@@ -45,6 +45,7 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
             watch_namespaces=tuple(sorted({n.strip() for n in namespaces if n.strip()})),
             store_credentials=environ.get("TRIMTAB_STORE_CREDENTIALS") or None,
             checkpoint_uri=environ.get("TRIMTAB_CHECKPOINT_URI") or None,
+            signing_key_file=environ.get("TRIMTAB_SIGNING_KEY_FILE") or None,
         ),
         identity=environ.get("TRIMTAB_POD_NAME") or socket.gethostname(),
         lease_name=environ.get("TRIMTAB_LEASE_NAME", "trimtab"),

@@ -41,6 +41,7 @@ from trimtab.reconcile.machine.world import Settings, World
 from trimtab.store.artifacts import ArtifactStore
 from trimtab.store.checkpoints import CheckpointObjects
 from trimtab.store.port import CheckpointStore
+from trimtab.store.sealed import SealedCheckpoints, read_seed
 from trimtab.telemetry.scraped import ScrapedTelemetry
 
 logger = logging.getLogger(__name__)
@@ -101,11 +102,23 @@ def build_operator(
 
 
 def _checkpoint_store(settings: Settings) -> CheckpointStore | None:
+    """Checkpoints that cannot be authenticated are worse than none: they could be anybody's."""
     if settings.checkpoint_uri is None:
         logger.info("TRIMTAB_CHECKPOINT_URI is not set: a restart begins open windows anew")
         return None
+    if settings.signing_key_file is None:
+        logger.warning(
+            "TRIMTAB_SIGNING_KEY_FILE is not set: no checkpoints, a restart begins windows anew"
+        )
+        return None
+    try:
+        seed = read_seed(Path(settings.signing_key_file))
+    except ValueError as error:
+        logger.warning("no checkpoints, a restart begins windows anew: %s", error)
+        return None
     credentials = settings.store_credentials
-    return CheckpointObjects(settings.checkpoint_uri, Path(credentials) if credentials else None)
+    objects = CheckpointObjects(settings.checkpoint_uri, Path(credentials) if credentials else None)
+    return SealedCheckpoints(objects, seed)
 
 
 async def run_operator(

@@ -10,6 +10,9 @@ One object a Deployment and one a policy with broken data in sight, named by uid
 same name takes up nothing. A leader
 that was displaced without knowing it may replace a newer checkpoint by its own: that costs at most
 what a kill costs, since each checkpoint is whole by itself.
+
+Each object is read alone. What is broken, or not sealed by this release's key, is left aside where
+it lies, said once, and counting begins anew; the next save replaces it.
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ from functools import partial
 from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, Key
+from trimtab.contract.json_bounds import JsonBounds, read_json
 from trimtab.reconcile.kinds.drift_policy import restore_evidence, saved_evidence, selects
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.typed import all_typed
+from trimtab.reconcile.machine.observability import CHECKPOINTS_LEFT_ASIDE
 from trimtab.reconcile.machine.world import World
-from trimtab.store.port import CheckpointStore, StoreAway
+from trimtab.store.port import CheckpointStore, NotAuthentic, StoreAway
 from trimtab.telemetry.checkpoint import Checkpoint, decode, encode
 
 logger = logging.getLogger(__name__)
@@ -37,6 +42,7 @@ EVERY_SECONDS = 30.0
 RESTORE_WITHIN_SECONDS = 10.0
 SAVE_WITHIN_SECONDS = 3.0
 SAVES_AT_ONCE = 4
+EVIDENCE_BOUNDS = JsonBounds(containers=100_000, values=500_000, texts=300_000)
 
 
 class Checkpoints:
@@ -60,6 +66,9 @@ class Checkpoints:
         self._evidence: dict[str, bytes] = {}
         """Uid of a policy to the evidence that is saved."""
         self._is_away = False
+        self._unwritable: set[str] = set()
+        """Uids whose counts cannot be written, which was said."""
+        self._decoding = asyncio.Lock()
 
     async def restore_all(self) -> None:
         """Take up every checkpoint there is; to be called before any targets are set.
@@ -115,29 +124,50 @@ class Checkpoints:
         return found
 
     async def _restore(self, store: CheckpointStore, uid: str, key: str) -> None:
-        try:
-            raw = await store.load(uid)
-            if raw is None:
-                return
-            checkpoint = await asyncio.to_thread(decode, raw, key)
-        except StoreAway as error:
-            logger.warning("%s: its checkpoint cannot be read, windows begin anew: %s", key, error)
-            return
-        except ValueError as error:
-            logger.warning("%s: its checkpoint is left aside, windows begin anew: %s", key, error)
-            return
-        self._world.telemetry.restore(checkpoint)
-        logger.info("%s: counting goes on from the checkpoint of %s", key, _newest(checkpoint))
+        async def take_up(raw: bytes) -> None:
+            # One at a time: what each becomes is bounded, what all of them become is not.
+            async with self._decoding:
+                checkpoint = await asyncio.to_thread(decode, raw, key)
+            try:
+                self._world.telemetry.restore(checkpoint)
+            except Exception:
+                self._world.telemetry.forget(key)
+                raise
+            logger.info("%s: counting goes on from the checkpoint of %s", key, _newest(checkpoint))
+
+        await self._take_up(store, uid, f"{key}: its checkpoint", take_up)
 
     async def _restore_evidence(self, store: CheckpointStore, uid: str, key: Key) -> None:
+        async def take_up(raw: bytes) -> None:
+            restore_evidence(self._world, key, read_json(raw, EVIDENCE_BOUNDS))
+
+        if uid:
+            await self._take_up(store, uid, f"{key}: its evidence", take_up)
+
+    async def _take_up(
+        self,
+        store: CheckpointStore,
+        uid: str,
+        what: str,
+        take_up: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        """Read one object; whatever is wrong with it concerns no other and ends nothing."""
         try:
-            raw = await store.load(uid) if uid else None
+            raw = await store.load(uid)
             if raw is not None:
-                restore_evidence(self._world, key, json.loads(raw))
+                await take_up(raw)
         except StoreAway as error:
-            logger.warning("%s: its evidence cannot be read and begins anew: %s", key, error)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            logger.warning("%s: its evidence is left aside and begins anew: %r", key, error)
+            CHECKPOINTS_LEFT_ASIDE.labels("unavailable").inc()
+            logger.warning("%s cannot be read, and counting begins anew: %s", what, error)
+        except NotAuthentic as error:
+            CHECKPOINTS_LEFT_ASIDE.labels("not_authentic").inc()
+            logger.warning("%s is left aside, and counting begins anew: %s", what, error)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            CHECKPOINTS_LEFT_ASIDE.labels("broken").inc()
+            logger.warning("%s is left aside, and counting begins anew: %.500r", what, error)
+        except Exception:  # the boundary that the method's docstring names
+            CHECKPOINTS_LEFT_ASIDE.labels("broken").inc()
+            logger.exception("%s is left aside, and counting begins anew: a bug", what)
 
     async def _save(self, store: CheckpointStore) -> None:
         await self._save_evidence(store)
@@ -178,6 +208,12 @@ class Checkpoints:
                 logger.warning("checkpoints cannot be written: %s", error)
             self._is_away = True
             return False
+        except Exception:  # what cannot be written of one object ends nothing
+            if uid not in self._unwritable:
+                logger.exception("the checkpoint of %s cannot be written", uid)
+            self._unwritable.add(uid)
+            return False
+        self._unwritable.discard(uid)
         if self._is_away:
             logger.info("checkpoints are written again")
         self._is_away = False

@@ -33,7 +33,7 @@ from trimtab.api.record import Record, Status
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import Json, Key
 from trimtab.decide.outcome import Note, Outcome
-from trimtab.errors import Refused, SpecError
+from trimtab.errors import NameTaken, Refused, SpecError
 from trimtab.reconcile.announce import bounded, numbered
 from trimtab.reconcile.machine.engine import Reconciler
 from trimtab.reconcile.machine.world import World
@@ -45,6 +45,7 @@ LONGEST_REFUSED_WAIT = timedelta(minutes=5)
 TELL_AGAIN = timedelta(seconds=15)
 STALLED_EVENTS = {
     Reason.WRITE_REFUSED: EventReason.WRITE_REFUSED,
+    Reason.NAME_TAKEN: EventReason.NAME_TAKEN,
     Reason.INVALID_SPEC: EventReason.INVALID_SPEC,
 }
 
@@ -98,7 +99,8 @@ async def run_pass(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> 
     try:
         further = await kind.act(world, key, outcome)
     except Refused as error:
-        again = await _stall(world, key, Reason.WRITE_REFUSED, str(error))
+        reason = Reason.NAME_TAKEN if isinstance(error, NameTaken) else Reason.WRITE_REFUSED
+        again = await _stall(world, key, reason, str(error))
         wake = again if wake is None else min(wake, again)
     else:
         await _go_on(world, key, further)

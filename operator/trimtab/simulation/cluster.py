@@ -155,8 +155,20 @@ class SimulatedCluster:
         """Return a copy, or None."""
         return self.get(key)
 
-    async def apply(self, manifest: Json) -> Json:
-        """Server-side apply without the status."""
+    async def apply(self, manifest: Json, *, uid: str | None = None) -> Json:
+        """Server-side apply without the status; Conflict if `uid` is not the object's."""
+        return await self._apply("apply", manifest, uid)
+
+    async def apply_new(self, manifest: Json) -> Json | None:
+        """The same if there is no such object, else None."""
+        key = key_of_manifest(manifest)
+        if self._stored(key) is None:
+            return await self._apply("apply_new", manifest, None)
+        self._before_write("apply_new", key)
+        self._after_write("apply_new", key, False)
+        return None
+
+    async def _apply(self, verb: str, manifest: Json, uid: str | None) -> Json:
         key = key_of_manifest(manifest)
         intent = {
             name: value
@@ -164,15 +176,17 @@ class SimulatedCluster:
             if name in ("metadata", "spec", "data", "stringData", "type", "immutable")
         }
         intent["metadata"] = {k: v for k, v in intent["metadata"].items() if k not in NOT_OWNED}
-        self._before_write("apply", key)
+        self._before_write(verb, key)
         before = self._stored(key)
+        if uid is not None and (before is None or before["metadata"]["uid"] != uid):
+            raise Conflict(f"apply {key}: there is none of uid {uid}")
         target = copied(before) if before is not None else self._new(manifest)
         owned = self._owned.get((key, ""), set())
         now_owned = apply_intent(target, intent, owned)
         self._admit(target)
         changed = self._store(key, target)
         self._owned[key, ""] = now_owned
-        return self._after_write("apply", key, changed)
+        return self._after_write(verb, key, changed)
 
     async def apply_status(self, key: Key, status: Json) -> Json:
         """Server-side apply of the status; RetryLater if the object is gone."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from trimtab.api.conditions import Reason
 from trimtab.contract.artifact import (
     BASELINE,
+    DOCUMENT_BOUNDS,
     MANIFEST,
     SIGNATURE,
     Baseline,
@@ -26,6 +28,7 @@ from trimtab.contract.artifact import (
     baseline_digest,
     sha256_digest,
 )
+from trimtab.contract.json_bounds import TooMuchJson
 from trimtab.contract.location import (
     Location,
     LocationError,
@@ -109,7 +112,7 @@ def read_documents(uri: str, digest: str, credentials: Path | None) -> Documents
     too large, not what the digest says, or not an artifact.
     """
     try:
-        location = open_location(uri, credentials)
+        location = open_location(uri, credentials, timedelta(seconds=READ_SECONDS))
     except LocationError as error:
         raise StoreAway(str(error)) from error
     raw = _get(location, MANIFEST, MANIFEST_LIMIT_BYTES)
@@ -163,7 +166,10 @@ def _get(location: Location, path: str, limit: int) -> bytes:
 
 def _parsed(kind: type[_Document], path: str, raw: bytes) -> _Document:
     try:
+        DOCUMENT_BOUNDS.check(raw)
         return kind.model_validate_json(raw)
+    except TooMuchJson as error:
+        raise ArtifactBroken(f"{path} holds {error}", reason=Reason.SCHEMA_BROKEN) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,7 +44,7 @@ class CheckpointObjects:
         return await self._in_thread(read)
 
     def _open(self) -> Location:
-        return open_location(self._uri, self._credentials)
+        return open_location(self._uri, self._credentials, timedelta(seconds=CALL_SECONDS))
 
     async def _in_thread(self, call: Callable[[], _Result]) -> _Result:
         try:

@@ -36,6 +36,10 @@ class ArtifactBroken(Exception):
         self.reason = reason
 
 
+class NotAuthentic(Exception):
+    """A checkpoint that the holder of the release's key has not written; says what is wrong."""
+
+
 class CheckpointStore(Protocol):
     """Where the operator keeps what a successor goes on from."""
 
@@ -44,7 +48,7 @@ class CheckpointStore(Protocol):
         ...
 
     async def load(self, name: str) -> bytes | None:
-        """Return the object `name`, None where there is none. Raises StoreAway."""
+        """Return the object `name`, None where there is none. Raises StoreAway, NotAuthentic."""
         ...
 
 

@@ -12,21 +12,28 @@ neither, so that a restart counts nothing twice. The form is JSON in gzip:
                     "sampledAt": ..., "goneAt": ..., "values": [...], "carried": [...]}]}
 
 `series` in counts, values and carried is a place in the table, since most of them repeat.
+
+What is read is believed in nothing: types, numbers and times are checked before anything is made
+of them, and the document is counted before it is parsed.
 """
 
 import gzip
 import json
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trimtab.contract.json_bounds import JsonBounds, read_json
 from trimtab.contract.metrics import Series, SeriesKey
 
 VERSION = 1
 LIMIT_BYTES = 64 * 1024 * 1024
 """Unpacked; far above what the bounds of windows and processes allow in practice."""
+BOUNDS = JsonBounds(containers=1_000_000, values=3_000_000, texts=1_000_000)
+LATEST = 1e11
+"""Unix seconds, in the year 5138: what is later is no time."""
+LONGEST_TEXT = 4_096
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,10 @@ class _Table:
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """Return the saved form; not for the event loop, since it may be megabytes."""
+    """Return the saved form; not for the event loop, since it may be megabytes.
+
+    ValueError for more than `decode` would read.
+    """
     table = _Table()
     windows = [
         {"baseline": baseline, "start": start, "counts": table.pairs(counts)}
@@ -130,21 +140,28 @@ def encode(checkpoint: Checkpoint) -> bytes:
         "hours": ledger,
         "processes": processes,
     }
-    return gzip.compress(json.dumps(document, allow_nan=False).encode(), 5, mtime=0)
+    raw = json.dumps(document, allow_nan=False).encode()
+    BOUNDS.check(raw)
+    if len(raw) > LIMIT_BYTES:
+        raise ValueError(f"it has {len(raw):,} bytes")
+    return gzip.compress(raw, 5, mtime=0)
+
+
+_WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, zlib.error)
 
 
 def decode(raw: bytes, key: str) -> Checkpoint:
     """Return the checkpoint of `key`; ValueError if it is broken, another's, or of a newer form."""
     try:
-        document = json.loads(_unpacked(raw))
+        document = read_json(_unpacked(raw), BOUNDS)
         version = document["version"]
         if version != VERSION:
-            raise ValueError(f"its form is {version!r}, this operator reads {VERSION}")
+            raise ValueError(f"its form is {version!r:.40}, this operator reads {VERSION}")
         if document["key"] != key:
-            raise ValueError(f"it is of {document['key']!r}")
+            raise ValueError(f"it is of {document['key']!r:.200}")
         return _parsed(document)
-    except (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"not a checkpoint of {key}: {error}") from error
+    except _WRONG as error:
+        raise ValueError(f"not a checkpoint of {key}: {error!r:.300}") from error
 
 
 def _unpacked(raw: bytes) -> bytes:
@@ -157,19 +174,19 @@ def _unpacked(raw: bytes) -> bytes:
 
 def _parsed(document: dict[str, Any]) -> Checkpoint:
     table = [
-        (str(name), frozenset((str(label), str(value)) for label, value in labels))
+        (_text(name), frozenset((_text(label), _text(value)) for label, value in labels))
         for name, labels in document["series"]
     ]
     seconds = _number(document["seconds"])
-    if not seconds > 0:
-        raise ValueError(f"a window must be longer than {seconds} s")
+    if not 1 <= seconds <= LATEST:
+        raise ValueError(f"a window of {seconds} s")
     windows = {
-        (str(window["baseline"]), _number(window["start"])): _series(table, window["counts"])
+        (_text(window["baseline"]), _time(window["start"])): _series(table, window["counts"])
         for window in document["windows"]
     }
     return Checkpoint(
-        key=str(document["key"]),
-        watched_since=_number(document["watchedSince"]),
+        key=_text(document["key"]),
+        watched_since=_time(document["watchedSince"]),
         windows=SavedWindows(seconds, windows),
         processes=tuple(_process(table, saved) for saved in document["processes"]),
         hours=_hours(table, document.get("hours")),
@@ -180,37 +197,56 @@ def _hours(table: list[SeriesKey], saved: dict[str, Any] | None) -> SavedHours |
     if saved is None:
         return None
     booked = {
-        (str(one["digest"]), int(one["hour"])): _series(table, one["counts"])
+        (_text(one["digest"]), _hour(one["hour"])): _series(table, one["counts"])
         for one in saved["booked"]
     }
-    return SavedHours(int(saved["kept"]), booked)
+    return SavedHours(_hour(saved["kept"]), booked)
 
 
 def _process(table: list[SeriesKey], saved: dict[str, Any]) -> SavedProcess:
     start, gone_at = saved["processStart"], saved["goneAt"]
     return SavedProcess(
-        process=str(saved["process"]),
-        pod=str(saved["pod"]),
-        revision=str(saved["revision"]),
-        process_start=None if start is None else _number(start),
-        sampled_at=_number(saved["sampledAt"]),
-        gone_at=None if gone_at is None else _number(gone_at),
+        process=_text(saved["process"]),
+        pod=_text(saved["pod"]),
+        revision=_text(saved["revision"]),
+        process_start=None if start is None else _time(start),
+        sampled_at=_time(saved["sampledAt"]),
+        gone_at=None if gone_at is None else _time(gone_at),
         values=_series(table, saved["values"]),
         carried=_series(table, saved["carried"]),
     )
 
 
 def _series(table: list[SeriesKey], pairs: list[list[float]]) -> dict[SeriesKey, float]:
-    series = {}
-    for place, value in pairs:
-        if not 0 <= place < len(table):
-            raise ValueError(f"there is no series {place}")
-        series[table[int(place)]] = _number(value)
-    return series
+    return {table[_place(place, table)]: _number(value) for place, value in pairs}
+
+
+def _place(place: Any, table: list[SeriesKey]) -> int:
+    if type(place) is not int or not 0 <= place < len(table):
+        raise ValueError(f"there is no series {place!r:.40}")
+    return place
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise ValueError(f"{value!r:.40} is no text, or too long")
+    return value
 
 
 def _number(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is no finite number")
-    return number
+    if type(value) not in (int, float):
+        raise ValueError(f"{value!r:.40} is no number")
+    return float(value)
+
+
+def _time(value: Any) -> float:
+    seconds = _number(value)
+    if not 0 <= seconds <= LATEST:
+        raise ValueError(f"{seconds} is no time")
+    return seconds
+
+
+def _hour(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= LATEST / 3600:
+        raise ValueError(f"{value!r:.40} is no number of hours")
+    return value

@@ -8,6 +8,7 @@ A Deployment names the Secret and the URL. Whoever may write a Deployment must n
 naming a URL of his own, so the Secret says itself where it belongs.
 """
 
+import asyncio
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class Readers:
     ) -> None:
         self._folder = folder
         self._transport = transport
+        # What an answer becomes is bounded one by one: many at once would not be.
+        self._parsing = asyncio.Lock()
         self._kept: dict[tuple[str, str], _Kept] = {}
 
     async def reader(self, url: str, secret: str) -> PrometheusReader | NoData:
@@ -97,6 +100,7 @@ class Readers:
             transport=self._transport,
             headers=headers,
             verify=verify,
+            parsing=self._parsing,
         )
 
 

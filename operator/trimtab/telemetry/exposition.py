@@ -8,7 +8,6 @@ prometheus_client 98 ms, this one 39 ms at first and 3 ms from then on.
 Source: Prometheus exposition formats, text 0.0.4.
 """
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -16,11 +15,19 @@ from trimtab.contract.metrics import PROCESS_START, Labels, SeriesKey
 from trimtab.errors import TrimtabError
 
 PREFIX = "trimtab_"
-MAX_SERIES = 100_000
+MAX_SERIES = 30_000
+"""Of one page; a version with 200 watched features and labels by hour has 17,000."""
+MAX_LINE_CHARACTERS = 4_096
+MAX_LABELS = 32
+LARGEST = 1e100
+"""A counter beyond this would make sums infinite, and what is computed of them."""
 _MAX_REMEMBERED = 200_000
+_MAX_REMEMBERED_CHARACTERS = 64 * 1024 * 1024
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\[\\n"])*)"[ \t]*')
+_LABEL = re.compile(
+    r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"([^"\\]*(?:\\[\\n"][^"\\]*)*)"[ \t]*'
+)
 _VALUE = re.compile(r"[ \t]+([^ \t]+)(?:[ \t]+(-?[0-9]+))?[ \t]*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SPECIAL = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -49,12 +56,14 @@ class Parser:
     def __init__(self, max_series: int = MAX_SERIES) -> None:
         self._max_series = max_series
         self._remembered: dict[str, SeriesKey | None] = {}
+        self._characters = 0
 
     def parse(self, text: str) -> Exposition:
         """Series named `trimtab_*` and the process start; others are checked and left out.
 
         Raises MalformedExpositionError for anything that is not the text format, a repeated
-        series or more than `max_series` of them; NotFiniteError if one of ours is NaN or infinite.
+        series, a line beyond all measure, or more than `max_series` of ours; NotFiniteError if one
+        of them is NaN, infinite or too large to count with.
         """
         remembered = self._remembered
         values: dict[SeriesKey, float] = {}
@@ -62,6 +71,10 @@ class Parser:
         for number, line in enumerate(text.split("\n"), 1):
             if not line or line[0] == "#" or line.isspace():
                 continue
+            if len(line) > MAX_LINE_CHARACTERS:
+                raise MalformedExpositionError(
+                    f"line {number} has more than {MAX_LINE_CHARACTERS} characters"
+                )
             head, _, tail = line.rpartition(" ")
             if head in remembered and _NUMBER.fullmatch(tail):
                 key = remembered[head]
@@ -70,7 +83,7 @@ class Parser:
                 key, value = self._read(line.rstrip("\r"), number)
             if key is None:
                 continue
-            if not math.isfinite(value):
+            if not is_countable(value):
                 raise NotFiniteError(f"{_written(key)} is {value}")
             values[key] = value
             kept += 1
@@ -102,9 +115,19 @@ class Parser:
         return key, float(rest[1])
 
     def _remember(self, head: str, key: SeriesKey | None) -> None:
-        if len(self._remembered) >= _MAX_REMEMBERED:
+        self._characters += len(head)
+        if (
+            len(self._remembered) >= _MAX_REMEMBERED
+            or self._characters > _MAX_REMEMBERED_CHARACTERS
+        ):
             self._remembered = {}
+            self._characters = len(head)
         self._remembered[head] = key
+
+
+def is_countable(value: float) -> bool:
+    """Whether a value is finite, and small enough that sums of many are."""
+    return -LARGEST <= value <= LARGEST
 
 
 def read_labels(line: str, start: int, number: int) -> tuple[Labels, int]:
@@ -123,7 +146,7 @@ def read_labels(line: str, start: int, number: int) -> tuple[Labels, int]:
         label = _LABEL.match(line, position)
         if label is None:
             break
-        if label[1] in found:
+        if label[1] in found or len(found) == MAX_LABELS:
             raise _malformed(number, line)
         found[label[1]] = _unescaped(label[2])
         position = label.end()

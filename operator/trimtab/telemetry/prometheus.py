@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import httpx
 
 from trimtab.contract.metrics import PROCESS_START
+from trimtab.telemetry.bodies import PLAIN, read_body
 from trimtab.telemetry.port import NoData, NoDataReason
 from trimtab.telemetry.prometheus_answer import (
     OWN_LABELS,
@@ -60,13 +61,18 @@ class PrometheusReader:
         transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
         verify: ssl.SSLContext | bool = True,
+        parsing: asyncio.Lock | None = None,
     ) -> None:
-        """url without `/api/v1`; size_limit in bytes; headers are sent with every query."""
+        """url without `/api/v1`; size_limit in bytes; headers are sent with every query.
+
+        parsing: shared by readers whose answers are to be parsed one after another.
+        """
         self._url = f"{url.rstrip('/')}/api/v1/query"
         self._size_limit = size_limit
         self._longest_seconds = longest_seconds
+        self._parsing = parsing or asyncio.Lock()
         self._client = httpx.AsyncClient(
-            headers={**(headers or {}), **({"X-Scope-OrgID": org_id} if org_id else {})},
+            headers={**PLAIN, **(headers or {}), **({"X-Scope-OrgID": org_id} if org_id else {})},
             transport=transport,
             verify=verify,
             trust_env=False,
@@ -84,12 +90,16 @@ class PrometheusReader:
         body = await self._body(query)
         if isinstance(body, NoData):
             return body
-        return await asyncio.to_thread(readings_of, body, pods, last)
+        async with self._parsing:
+            return await asyncio.to_thread(readings_of, body, pods, last)
 
     async def series(self, query: str, at: float) -> list[RawSeries] | NoData:
         """All series of a query as of `at`, Unix seconds, within the same limits."""
         body = await self._body(query, at)
-        return body if isinstance(body, NoData) else await asyncio.to_thread(series_of, body)
+        if isinstance(body, NoData):
+            return body
+        async with self._parsing:
+            return await asyncio.to_thread(series_of, body)
 
     async def _body(self, query: str, at: float | None = None) -> bytes | NoData:
         form = {"query": query, "dedup": "true", "partial_response": "false"}
@@ -107,12 +117,7 @@ class PrometheusReader:
         async with self._client.stream("POST", self._url, data=form) as response:
             if response.status_code != httpx.codes.OK:
                 return _down(f"HTTP {response.status_code} from the metrics backend")
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > self._size_limit:
-                    return _down(f"more than {self._size_limit} bytes")
-        return bytes(body)
+            return await read_body(response, self._size_limit)
 
 
 def _down(detail: str) -> NoData:

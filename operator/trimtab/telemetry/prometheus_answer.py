@@ -7,16 +7,16 @@ Prometheus drops, are put back.
 Source: Prometheus HTTP API, instant queries with a range selector (`resultType: matrix`).
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AllowInfNan, BaseModel, Field, ValidationError
+from pydantic import AllowInfNan, BaseModel, BeforeValidator, FailFast, Field, ValidationError
 
 from trimtab.contract import metrics
+from trimtab.contract.json_bounds import JsonBounds, TooMuchJson
 from trimtab.contract.metrics import SeriesKey
-from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.exposition import Exposition, is_countable
 from trimtab.telemetry.port import NoData, NoDataReason
 
 _BY_FAMILY = {
@@ -57,7 +57,17 @@ _OPTIONAL = {(metrics.OUTCOMES_BY_HOUR, "predicted"), (metrics.OUTCOMES_BY_HOUR,
 
 _KEPT = {*metrics.IDENTITY_LABELS, *(label for own in OWN_LABELS.values() for label in own)}
 
+BOUNDS = JsonBounds(containers=400_000, values=2_500_000, texts=1_200_000)
+"""Of one answer: a list for each sample, two texts for each label. Worth 300 MiB at most."""
+
 Number: TypeAlias = Annotated[float, AllowInfNan(True)]
+
+
+def _texts_only(labels: Any) -> Any:
+    """One error for all labels that are no texts: pydantic keeps one for each."""
+    if isinstance(labels, dict) and not all(isinstance(value, str) for value in labels.values()):
+        raise ValueError("a label that is no text")
+    return labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +84,19 @@ Readings: TypeAlias = Mapping[str, tuple[Sampled, ...] | NoData]
 class RawSeries(BaseModel):
     """One series as Prometheus has it. values: (Unix seconds, value) in order of time."""
 
-    metric: dict[str, str]
-    values: list[tuple[Number, Number]] = Field(default_factory=list)
+    metric: Annotated[dict[str, str], BeforeValidator(_texts_only)]
+    values: Annotated[list[tuple[Number, Number]], FailFast()] = Field(default_factory=list)
 
 
 class _Matrix(BaseModel):
     type: Literal["matrix"] = Field(alias="resultType")
-    result: list[RawSeries]
+    result: Annotated[list[RawSeries], FailFast()]
 
 
 class _Answer(BaseModel):
     status: Literal["success"]
     data: _Matrix
-    warnings: list[str] = Field(default_factory=list)
+    warnings: Annotated[list[str], FailFast()] = Field(default_factory=list)
 
 
 def readings_of(
@@ -110,7 +120,10 @@ def readings_of(
 def series_of(body: bytes) -> list[RawSeries] | NoData:
     """All series of an answer; a partial answer is no data, never a value."""
     try:
+        BOUNDS.check(body)
         answer = _Answer.model_validate_json(body)
+    except TooMuchJson as error:
+        return NoData(NoDataReason.BACKEND_DOWN, str(error))
     except ValidationError as error:
         detail = f"not an answer of Prometheus: {error.errors()[0]['msg']}"
         return NoData(NoDataReason.BACKEND_DOWN, detail[:200])
@@ -136,7 +149,7 @@ def readings_of_process(
     points: dict[float, dict[SeriesKey, float]] = {}
     for key, series in zip(keys, ours, strict=True):
         for at, value in series.values:
-            if not math.isfinite(value):
+            if not is_countable(value):
                 return NoData(NoDataReason.NOT_A_NUMBER, f"{key[0]} is {value}")
             points.setdefault(at, {})[key] = value
     starts = {

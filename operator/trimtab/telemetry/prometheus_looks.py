@@ -12,12 +12,14 @@ from typing import Protocol
 
 from trimtab.telemetry.port import Backend, NoData, NoDataReason, OnSample, Target
 from trimtab.telemetry.prometheus import PrometheusReader, query_of
-from trimtab.telemetry.prometheus_answer import Sampled
+from trimtab.telemetry.prometheus_answer import Readings, Sampled
 from trimtab.telemetry.scrape import DEFAULT_CONCURRENCY, Schedule
 
 PODS_A_QUERY = 20
 LONGEST_REACH_SECONDS = 3600.0
 LEAST_LINGER_SECONDS = 30.0
+MOST_HALVINGS = 5
+"""Of a query whose answer is too large: enough to come from 20 pods to one."""
 ReaderOf = Callable[[str, str], Awaitable[PrometheusReader | NoData]]
 
 
@@ -128,24 +130,50 @@ class PrometheusLooks:
         self, key: str, watched: _Watched, pods: list[str], reader: PrometheusReader | NoData
     ) -> None:
         last = {pod: seen for pod in pods if (seen := self._last(key, watched, pod)) is not None}
-        found: Mapping[str, tuple[Sampled, ...] | NoData] | NoData = {}
+        found: Readings | NoData
         if isinstance(reader, NoData):
             found = reader
         else:
-            backend = watched.backend
-            reach = self._reach(backend, pods, last)
-            try:
-                query = query_of(watched.namespace, pods, reach, dict(backend.labels))
-            except ValueError as error:
-                detail = f"metrics.prometheus.labels: {error}"
-                found = NoData(NoDataReason.BACKEND_DOWN, detail)
-            else:
-                found = await reader.read(query, pods, last)
+            found = await self._ask(watched, pods, last, reader)
         if self._watched.get(key) is not watched:
             return
         for pod in pods:
             answer = found if isinstance(found, NoData) else found.get(pod, ())
             self._record(key, watched, pod, answer)
+
+    async def _ask(
+        self,
+        watched: _Watched,
+        pods: list[str],
+        last: Mapping[str, Sampled],
+        reader: PrometheusReader,
+        halvings: int = MOST_HALVINGS,
+    ) -> Readings | NoData:
+        """Readings of the pods. Where they are too many for one answer: less far back, fewer pods.
+
+        What lies between two readings is in the later one: counters lose nothing.
+        """
+        backend = watched.backend
+        least = 3 * backend.interval_seconds
+        reach = self._reach(backend, pods, last) if halvings == MOST_HALVINGS else least
+        try:
+            query = query_of(watched.namespace, pods, reach, dict(backend.labels))
+        except ValueError as error:
+            detail = f"metrics.prometheus.labels: {error}"
+            return NoData(NoDataReason.BACKEND_DOWN, detail)
+        found = await reader.read(query, pods, last)
+        if not isinstance(found, NoData) or not found.detail.startswith("more than"):
+            return found
+        if halvings == 0 or (len(pods) == 1 and reach <= least):
+            return found
+        middle = len(pods) // 2 if reach <= least else 0
+        answers: dict[str, tuple[Sampled, ...] | NoData] = {}
+        for part in (pods[:middle], pods[middle:]):
+            if part:
+                of_part = await self._ask(watched, part, last, reader, halvings - 1)
+                for pod in part:
+                    answers[pod] = of_part if isinstance(of_part, NoData) else of_part.get(pod, ())
+        return answers
 
     def _record(
         self, key: str, watched: _Watched, pod: str, answer: tuple[Sampled, ...] | NoData

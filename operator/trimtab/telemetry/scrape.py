@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from trimtab.telemetry.bodies import PLAIN, read_body
 from trimtab.telemetry.exposition import (
     Exposition,
     MalformedExpositionError,
@@ -25,7 +26,7 @@ DEFAULT_CONCURRENCY = 32
 DEFAULT_SIZE_LIMIT = 4 * 1024 * 1024
 LONGEST_SCRAPE_SECONDS = 5.0
 PARSE_OFF_LOOP_BYTES = 256 * 1024
-_HEADERS = {"accept": "text/plain; version=0.0.4", "accept-encoding": "identity"}
+_HEADERS = {"accept": "text/plain; version=0.0.4", **PLAIN}
 
 
 class Scraper:
@@ -83,15 +84,7 @@ class Scraper:
         async with self._client.stream("GET", url) as response:
             if response.status_code != httpx.codes.OK:
                 return NoData(NoDataReason.BACKEND_DOWN, f"HTTP {response.status_code}")
-            chunks: list[bytes] = []
-            size = 0
-            async for chunk in response.aiter_bytes():
-                size += len(chunk)
-                if size > self._size_limit:
-                    detail = f"more than {self._size_limit} bytes"
-                    return NoData(NoDataReason.BACKEND_DOWN, detail)
-                chunks.append(chunk)
-        return b"".join(chunks)
+            return await read_body(response, self._size_limit)
 
     async def _parse(self, body: bytes) -> Exposition | NoData:
         try:

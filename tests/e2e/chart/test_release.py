@@ -31,6 +31,11 @@ def rolled_out(name: str) -> None:
     kubectl("rollout", "status", f"deployment/{name}", "-n", SYSTEM, "--timeout=60s")
 
 
+def seed() -> str:
+    """Return the release's key, in base64."""
+    return str(read("secret", f"{RELEASE}-trimtab-signing-key", SYSTEM)["data"]["seed"])
+
+
 def secret_values(namespace: str) -> dict[str, str]:
     data = read("secret", "trimtab-artifacts", namespace)["data"]
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
@@ -95,13 +100,22 @@ class TestRunning:
         assert secret_values(TEAM) == secret_values(SYSTEM)
 
 
+class TestSigningKey:
+    def test_is_made_and_what_made_it_is_gone(self):
+        assert len(base64.b64decode(seed())) == 32
+        for kind in ("job", "role", "rolebinding", "serviceaccount"):
+            found = kubectl("get", kind, "-n", SYSTEM, "-o", "name")
+            assert "signing-key" not in found, kind
+
+
 class TestUpgrade:
     def test_keeps_keys_and_the_store_s_pod(self, settings):
         rolled_out(STORE)
-        keys, pod = secret_values(SYSTEM), store_pod()
+        keys, key, pod = secret_values(SYSTEM), seed(), store_pod()
         helm("upgrade", *settings, "operator.logLevel=DEBUG")
         rolled_out(f"{RELEASE}-trimtab")
         assert secret_values(SYSTEM) == keys
+        assert seed() == key
         assert store_pod() == pod
 
     def test_standby_becomes_ready_beside_the_active_one(self, settings):
@@ -251,6 +265,7 @@ def test_uninstalling_keeps_kinds_keys_and_objects():
     assert call("helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--wait").returncode == 0
     assert read("modelversions.trimtab.dev", "kept-v1", TEAM)
     assert secret_values(TEAM)
+    assert seed()
     policies = kubectl("get", "validatingadmissionpolicy", "-o", "name")
     assert NAME not in policies
     assert call("kubectl", "get", "deployment", STORE, "-n", SYSTEM).returncode != 0

@@ -80,9 +80,10 @@ class TestEveryVariant:
                 }, container["name"]
                 assert "memory" in container["resources"]["limits"]
 
-    def test_pods_but_the_operator_have_no_api_token(self, objects):
+    def test_pods_but_the_operator_and_the_maker_of_its_key_have_no_api_token(self, objects):
         for name, spec in pod_specs(objects).items():
-            assert spec["automountServiceAccountToken"] is (name == "trimtab"), name
+            has_token = name in ("trimtab", "trimtab-signing-key")
+            assert spec["automountServiceAccountToken"] is has_token, name
 
     def test_namespaced_objects_say_their_namespace(self, objects):
         global_kinds = {
@@ -104,9 +105,12 @@ class TestEveryVariant:
 
 
 class TestClusterMode:
-    def test_one_cluster_role_and_no_role_but_the_lease(self):
+    def test_one_cluster_role_and_no_role_but_for_the_lease_and_the_key(self):
         objects = render()
-        assert list(of_kind(objects, "Role")) == ["trimtab-system/trimtab-lease"]
+        assert set(of_kind(objects, "Role")) == {
+            "trimtab-system/trimtab-lease",
+            "trimtab-system/trimtab-signing-key",
+        }
         assert set(of_kind(objects, "ClusterRole")) == {"trimtab", "trimtab-view", "trimtab-edit"}
 
     def test_roles_for_people_fold_into_the_cluster_s_own(self):
@@ -129,7 +133,12 @@ class TestNamespacedMode:
     def test_a_role_in_each_namespace_and_none_for_the_cluster(self):
         objects = render("watchNamespaces={shop,lab}", "rbac.userRoles=false")
         roles = of_kind(objects, "Role")
-        assert set(roles) == {"shop/trimtab", "lab/trimtab", "trimtab-system/trimtab-lease"}
+        assert set(roles) == {
+            "shop/trimtab",
+            "lab/trimtab",
+            "trimtab-system/trimtab-lease",
+            "trimtab-system/trimtab-signing-key",
+        }
         assert not of_kind(objects, "ClusterRole")
         assert not of_kind(objects, "ClusterRoleBinding")
         assert (
@@ -180,7 +189,7 @@ class TestStore:
 
     def test_own_s3_brings_no_store(self):
         objects = render(*EXTERNAL)
-        assert set(pod_specs(objects)) == {"trimtab"}
+        assert set(pod_specs(objects)) == {"trimtab", "trimtab-signing-key"}
         (secret,) = of_kind(objects, "Secret").values()
         assert secret["stringData"] == {
             "AWS_ENDPOINT_URL": "https://minio.example.com:9443",
@@ -218,6 +227,58 @@ class TestCheckpoints:
 
     def test_a_place_that_cannot_be_written_is_refused(self):
         assert "checkpoint" in refusal("checkpoint.uri=https://example.com/kept")
+
+
+class TestSigningKey:
+    def test_two_renders_are_equal_and_hold_no_key(self):
+        options = ("template", "trimtab", str(CHART), "--set", "artifacts.existingSecret=mine")
+        first, second = (run_helm(*options).stdout for _ in range(2))
+        assert first == second
+        assert not of_kind(render("artifacts.existingSecret=mine"), "Secret")
+
+    def test_a_hook_makes_it_before_the_operator_starts(self):
+        hooks = [o for o in render() if "helm.sh/hook" in (o["metadata"].get("annotations") or {})]
+        assert {o["metadata"]["name"] for o in hooks} == {"trimtab-signing-key"}
+        order = {o["kind"]: o["metadata"]["annotations"] for o in hooks}
+        assert set(order) == {"ServiceAccount", "Role", "RoleBinding", "Job"}
+        for annotations in order.values():
+            assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
+            policy = annotations["helm.sh/hook-delete-policy"].split(",")
+            assert set(policy) == {"before-hook-creation", "hook-succeeded"}
+        job = int(order.pop("Job")["helm.sh/hook-weight"])
+        assert all(int(other["helm.sh/hook-weight"]) < job for other in order.values())
+
+    def test_its_job_may_create_secrets_here_and_nothing_else(self):
+        found = [rule for name, rule in rules(render()) if name == "trimtab-signing-key"]
+        assert found == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
+        role = of_kind(render(), "RoleBinding")["trimtab-system/trimtab-signing-key"]["roleRef"]
+        assert role["kind"] == "Role"
+
+    def test_its_job_is_gone_before_the_next_version_comes(self):
+        (job,) = of_kind(render(), "Job").values()
+        assert job["spec"]["ttlSecondsAfterFinished"] == 600
+        assert job["spec"]["activeDeadlineSeconds"] == 300
+
+    @pytest.mark.parametrize(
+        ("settings", "name"),
+        [((), "trimtab-signing-key"), (("signingKey.existingSecret=mine",), "mine")],
+    )
+    def test_the_operator_waits_for_it_and_reads_it_from_a_file(self, settings, name):
+        spec = pod_specs(render(*settings))["trimtab"]
+        volumes = {volume["name"]: volume.get("secret") for volume in spec["volumes"]}
+        assert volumes["signing-key"] == {"secretName": name}
+        (container,) = spec["containers"]
+        mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        assert env["TRIMTAB_SIGNING_KEY_FILE"] == f"{mounts['signing-key']['mountPath']}/seed"
+        assert mounts["signing-key"]["readOnly"] is True
+
+    def test_a_secret_of_one_s_own_needs_no_job(self):
+        objects = render("signingKey.existingSecret=mine")
+        assert not of_kind(objects, "Job")
+        assert "trimtab-system/trimtab-signing-key" not in of_kind(objects, "Role")
+        without_roles = render("signingKey.existingSecret=mine", "rbac.create=false")
+        assert not of_kind(without_roles, "RoleBinding")
 
 
 class TestPrometheus:
@@ -268,6 +329,7 @@ def test_disruption_budget_only_where_one_can_be_spared():
         ("images.store.digest=md5:1", "digest"),
         ("store.enabled=false", "existingSecret"),
         ("serviceAccount.create=false", "serviceAccount.name"),
+        ("rbac.create=false", "signingKey.existingSecret"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(setting, word):

@@ -29,6 +29,7 @@ def test_everything_can_be_set() -> None:
             "TRIMTAB_HTTP_PORT": "9000",
             "TRIMTAB_STORE_CREDENTIALS": "/var/run/x",
             "TRIMTAB_CHECKPOINT_URI": "s3://models/kept",
+            "TRIMTAB_SIGNING_KEY_FILE": "/var/run/y",
             "TRIMTAB_IMAGE_PULL_POLICY": "Always",
             "TRIMTAB_LOG_LEVEL": "debug",
         }
@@ -37,6 +38,7 @@ def test_everything_can_be_set() -> None:
     assert environment.settings.operator_namespace == "ops"
     assert environment.settings.store_credentials == "/var/run/x"
     assert environment.settings.checkpoint_uri == "s3://models/kept"
+    assert environment.settings.signing_key_file == "/var/run/y"
     assert environment.settings.image_pull_policy == "Always"
     assert environment.identity == "trimtab-0"
     assert environment.lease_name == "mine"

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from tests.unit.loop_objects import DEPLOYMENT_KEY
 from tests.unit.reconcile.kinds.policies import POLICY, QUALITY, PolicyShop, policy_object
+from tests.unit.reconcile.machine.memory_objects import MemoryObjects
 
 from trimtab.api.drift_policy import SignalStatus
 from trimtab.cluster.port import Json
 from trimtab.reconcile.checkpoints import Checkpoints
-from trimtab.store.port import StoreAway
 
 SIGNALS: list[Json] = [{"kind": "inputs", "tolerance": 0.02}, QUALITY]
-
-
-class MemoryObjects:
-    """A store of checkpoints; `is_away` makes it fail, `is_stuck` makes it hang."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.writes = 0
-        self.is_away = False
-        self.is_stuck = False
-
-    async def save(self, name: str, raw: Callable[[], bytes]) -> None:
-        await self._answer()
-        self.writes += 1
-        self.objects[name] = raw()
-
-    async def load(self, name: str) -> bytes | None:
-        await self._answer()
-        return self.objects.get(name)
-
-    async def _answer(self) -> None:
-        if self.is_stuck:
-            await asyncio.Event().wait()
-        if self.is_away:
-            raise StoreAway("connection refused")
 
 
 async def always() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 from tests.unit.replay.recorded import T0, baseline
+from tests.unit.wire import Wire
 
 from trimtab.contract import metrics
 from trimtab.errors import SpecError, Unavailable
@@ -63,7 +64,7 @@ async def counted(
 ) -> tuple[Counting, list[str]]:
     counting = Counting(timedelta(hours=1), baseline().digest)
     reader = PrometheusReader(
-        "http://prom", transport=httpx.MockTransport(handler), headers={"authorization": "Bearer t"}
+        "http://prom", transport=Wire(handler), headers={"authorization": "Bearer t"}
     )
     try:
         return counting, await read_range(reader, matchers or Matchers(), span, counting)

@@ -22,7 +22,8 @@ async def serve(world: World, key: Key) -> datetime | None:
         return None
     children = world.cache.children(key, WORKLOADS)
     if not children:
-        children = [await world.apply(workload(obj["spec"].get("replicas", 1)))]
+        made = await world.apply_new(workload(obj["spec"].get("replicas", 1)))
+        children = [made] if made is not None else world.cache.children(key, WORKLOADS)
     ready = (children[0].get("status") or {}).get("readyReplicas", 0)
     if (obj.get("status") or {}).get("replicas") != ready:
         await world.apply_status(key, {"replicas": ready})

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
+from tests.unit.wire import Wire
 
 from trimtab.telemetry.port import NoData, NoDataReason
 from trimtab.telemetry.prometheus import PrometheusReader, query_of
@@ -138,9 +139,7 @@ def test_names_are_escaped() -> None:
 async def read(
     handler: Callable[[httpx.Request], httpx.Response], size_limit: int = 10_000
 ) -> Readings | NoData:
-    reader = PrometheusReader(
-        "http://prom/base/", "team", size_limit, transport=httpx.MockTransport(handler)
-    )
+    reader = PrometheusReader("http://prom/base/", "team", size_limit, transport=Wire(handler))
     try:
         return await reader.read(query_of("ns", ["a"], 45), ["a"])
     finally:
@@ -185,7 +184,7 @@ async def test_a_server_that_hangs_is_left() -> None:
         await asyncio.Event().wait()
         return httpx.Response(200)
 
-    reader = PrometheusReader("http://p", None, 10, 0.05, httpx.MockTransport(hang))
+    reader = PrometheusReader("http://p", None, 10, 0.05, Wire(hang))
     found = await reader.read("up[1ms]", ["a"])
     await reader.close()
     assert found == NoData(NoDataReason.BACKEND_DOWN, "no answer within 0.05 s")

@@ -13,8 +13,10 @@ import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.unit.wire import Wire
 
 from trimtab.contract import metrics
+from trimtab.contract.json_bounds import JsonBounds
 from trimtab.telemetry.checkpoint import decode, encode
 from trimtab.telemetry.credentials import Readers
 from trimtab.telemetry.port import Backend, NoDataReason, Target
@@ -90,7 +92,7 @@ class Setting:
         self.telemetry = self.make()
 
     def make(self) -> ScrapedTelemetry:
-        readers = Readers(self.folder, httpx.MockTransport(self.server.answer))
+        readers = Readers(self.folder, Wire(self.server.answer))
         made = ScrapedTelemetry(lambda _key: None, now=self.clock, readers=readers)
         made.watch_windows(KEY, 600.0)
         return made
@@ -236,6 +238,38 @@ async def test_many_pods_are_asked_for_in_several_queries() -> None:
     await setting.look()
     assert len(setting.server.requests) == 3
     assert setting.rows() == 45
+
+
+async def test_too_much_for_one_answer_is_asked_for_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """20 pods hold 40 series and 80 samples of a long outage; an answer may hold 40 lists."""
+    few = JsonBounds(containers=40, values=10_000, texts=10_000)
+    monkeypatch.setattr("trimtab.telemetry.prometheus_answer.BOUNDS", few)
+    setting = Setting()
+    pods = [f"pod-{number:03}" for number in range(20)]
+    setting.targets(*pods)
+    for pod in pods:
+        setting.server.put(pod, T0 + 10, T0 + 1, 1)
+    await setting.look()
+    assert setting.rows() == 20
+    for pod in pods:
+        for at in range(20, 900, 30):
+            setting.server.put(pod, T0 + at, T0 + 1, at)
+    await setting.look(after=900)
+    assert setting.rows() == 20 * 890
+    assert setting.problem("pod-000") is None
+
+
+async def test_too_much_for_one_pod_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = JsonBounds(containers=3, values=10_000, texts=10_000)
+    monkeypatch.setattr("trimtab.telemetry.prometheus_answer.BOUNDS", few)
+    setting = Setting()
+    setting.targets("a")
+    setting.server.put("a", T0 + 10, T0 + 1, 1)
+    await setting.look()
+    assert setting.problem("a") is NoDataReason.BACKEND_DOWN
+    assert len(setting.server.requests) <= 2
 
 
 async def test_labels_choose_one_of_several_scrapes_and_a_bad_one_is_said() -> None:

@@ -97,7 +97,7 @@ async def hang(writer: Writer) -> None:
 
 
 async def drip(writer: Writer) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 40000\r\n\r\n")
     for _ in range(1000):
         writer.write(b"# ")
         await writer.drain()

@@ -179,6 +179,13 @@ def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
         supersede(draft, candidate, gone)
         return True
     if wanted.revision == candidate.revision:
+        if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
+            return True
+        if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
+            supersede(
+                draft, candidate, f"{candidate.version} has no place: {wanted.refusal.message}"
+            )
+            return True
         if wanted.refusal is not None and wanted.refusal.reason is Reason.VERSION_REJECTED:
             roll_back(draft, candidate, Reason.VERSION_REJECTED, wanted.refusal.message)
             return True

@@ -112,6 +112,10 @@ def _ready(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> Stan
         return Stand(False, Reason.SCALED_TO_ZERO, "replicas is 0; set it to serve again")
     if stable is None:
         return _ready_without_stable(status, wanted)
+    taken = snapshot.taken
+    for message in (*taken.services.values(), taken.workloads.get(stable.workload)):
+        if message is not None:
+            return Stand(False, Reason.NAME_TAKEN, message)
     if guard is not None and guard.breached and status.last_good is None:
         return Stand(False, Reason.FIRST_VERSION_FAILED, guard.breached)
     if snapshot.ready_of(stable.revision) == 0:

@@ -48,6 +48,14 @@ class WorkloadView:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Names of our children that are somebody else's: by name, what a person can do."""
+
+    services: Mapping[str, str] = field(default_factory=dict)
+    workloads: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ProcessView:
     """The counters of one serving process: measures of `measures`, since it started."""
 
@@ -134,6 +142,9 @@ class Snapshot:
     """Build the pod template of a version and revision with today's defaults (pure)."""
     versions: Mapping[str, ModelVersion] = field(default_factory=dict)
     """ModelVersions of the namespace by object name."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """ModelVersions that this release cannot read: what is wrong, by object name."""
+    taken: Taken = field(default_factory=Taken)
     workloads: Mapping[str, WorkloadView] = field(default_factory=dict)
     """By revision."""
     pods: tuple[PodView, ...] = ()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import Deployment, Serving
+from trimtab.api.deployment import Serving
 from trimtab.api.model_version import ModelVersion, version_object_name
 from trimtab.decide.rollout.snapshot import Snapshot
 
@@ -45,7 +45,7 @@ def decide_wanted(snapshot: Snapshot) -> Wanted:
     pin = deployment.spec.version
     version = _newest(snapshot) if pin is None else _pinned(snapshot, pin)
     if version is None:
-        return Wanted(None, "", _missing(deployment))
+        return Wanted(None, "", _missing(snapshot))
     revision = revision_of(version.spec.artifact.digest, deployment.spec.serving)
     for check in CHECKS:
         refusal = check(snapshot, version, revision)
@@ -59,10 +59,15 @@ def _pinned(snapshot: Snapshot, pin: str) -> ModelVersion | None:
 
 
 def _newest(snapshot: Snapshot) -> ModelVersion | None:
-    """Return the newest usable version of the line, never one older than stable."""
+    """Return the newest usable version of the line, never one older than stable.
+
+    None where stable's object cannot be read: nobody can tell what is older.
+    """
     deployment = snapshot.deployment
     rejected = {entry.revision for entry in deployment.status.rejected}
     stable = deployment.status.stable
+    if stable is not None and stable.version_object in snapshot.unreadable:
+        return None
     serving = snapshot.versions.get(stable.version_object) if stable is not None else None
     usable = [
         version
@@ -81,14 +86,23 @@ def _age_order(version: ModelVersion) -> tuple[float, str]:
     return (created.timestamp() if created is not None else 0.0, version.metadata.name)
 
 
-def _missing(deployment: Deployment) -> Refusal:
-    spec = deployment.spec
+def _missing(snapshot: Snapshot) -> Refusal:
+    spec, stable = snapshot.deployment.spec, snapshot.deployment.status.stable
+    if spec.version is not None:
+        name = version_object_name(spec.model, spec.version)
+    else:
+        name = stable.version_object if stable is not None else ""
+    if name in snapshot.unreadable:
+        return Refusal(
+            Reason.VERSION_MISSING,
+            f"ModelVersion {name} cannot be read by this release ({snapshot.unreadable[name]}); "
+            "make it anew, or upgrade the operator",
+        )
     if spec.version is None:
         return Refusal(
             Reason.NOTHING_TO_FOLLOW,
             f"no verified ModelVersion of the line {spec.model} in this namespace; create one",
         )
-    name = version_object_name(spec.model, spec.version)
     return Refusal(
         Reason.VERSION_MISSING, f"ModelVersion {name} does not exist in this namespace; create it"
     )
@@ -142,8 +156,18 @@ def _check_image(snapshot: Snapshot, version: ModelVersion, revision: str) -> Re
     return None
 
 
+def _check_names(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    """Nothing starts that could not be reached, or has no place to be."""
+    for message in snapshot.taken.services.values():
+        return Refusal(Reason.NAME_TAKEN, message)
+    workloads = snapshot.taken.workloads
+    taken = workloads.get(snapshot.freeze(version, revision).workload) if workloads else None
+    return None if taken is None else Refusal(Reason.NAME_TAKEN, taken)
+
+
 Check = Callable[[Snapshot, ModelVersion, str], Refusal | None]
 CHECKS: tuple[Check, ...] = (
+    _check_names,
     _check_quarantine,
     _check_verified,
     _check_image,

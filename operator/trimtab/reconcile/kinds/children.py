@@ -1,7 +1,8 @@
 """The children of a Deployment: made, kept as wanted, taken away.
 
 What somebody changed by hand is put back and told; before pods are taken away, the Deployment is
-read live.
+read live. The first write of a child only makes it: where the name is taken already, it is ours if
+this Deployment is its controller, and otherwise left alone.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
+from trimtab.build.names import service_names
 from trimtab.build.service import build_metrics_service, build_service, build_token_secret
 from trimtab.build.workload import build_workload
-from trimtab.cluster.port import DEPLOYMENTS, WORKLOADS, Json, Key
+from trimtab.cluster.port import DEPLOYMENTS, SERVICES, WORKLOADS, Json, Key
 from trimtab.decide.outcome import Note
 from trimtab.decide.rollout.children import ChildAction, Remove, Size
+from trimtab.decide.rollout.snapshot import Taken
 from trimtab.decide.rollout.traffic.replicas import Route
-from trimtab.errors import Conflict
+from trimtab.errors import Conflict, NameTaken
 from trimtab.reconcile.kinds.applied import (
     Applied,
     intent_hash,
@@ -27,10 +31,22 @@ from trimtab.reconcile.kinds.applied import (
     needs_apply,
     repair_note,
 )
-from trimtab.reconcile.machine.cache import key_of, version_of
+from trimtab.reconcile.kinds.ownership import is_controlled_by, name_taken, require_ours
+from trimtab.reconcile.machine.cache import key_of, uid_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
 from trimtab.reconcile.machine.watched import resource_of
 from trimtab.reconcile.machine.world import World
+
+NAMES_AGAIN = timedelta(seconds=30)
+"""Nobody tells when a name that is not ours becomes free: it is looked at again after this."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """That a name is taken: what to do, and until when this is believed without a look."""
+
+    message: str
+    until: datetime
 
 
 @dataclass
@@ -39,44 +55,103 @@ class Children:
 
     applied: dict[Key, Applied] = field(default_factory=dict)
     has_secret: bool = False
+    taken: dict[Key, _Seen] = field(default_factory=dict)
+
+
+async def taken_names(world: World, key: Key, owner: Json, made: Children) -> Taken:
+    """Return which names of children are somebody else's.
+
+    What is not labelled as ours is in no cache, so a Service that is not known is asked for, and a
+    workload whose name a write found taken.
+    """
+    services: dict[str, str] = {}
+    workloads: dict[str, str] = {}
+    wanted = [Key(SERVICES, key.namespace, name) for name in service_names(key.name)]
+    for child in dict.fromkeys((*wanted, *made.taken)):
+        message = await _why_taken(world, child, owner, made)
+        if message is not None:
+            found = services if child.resource == SERVICES else workloads
+            found[child.name] = message
+    return Taken(services, workloads)
+
+
+async def _why_taken(world: World, child: Key, owner: Json, made: Children) -> str | None:
+    live = world.cache.get(child)
+    if live is None:
+        seen = made.taken.get(child)
+        if seen is not None and world.now() < seen.until:
+            return seen.message
+        live = await world.cluster.read(child)
+    if live is None or is_controlled_by(live, uid_of(owner)):
+        made.taken.pop(child, None)
+        return None
+    message = str(name_taken(live, child, owner))
+    made.taken[child] = _Seen(message, world.now() + NAMES_AGAIN)
+    return message
 
 
 async def carry_out(
-    world: World, deployment: Deployment, actions: Iterable[ChildAction], made: Children
+    world: World,
+    deployment: Deployment,
+    taken: Taken,
+    actions: Iterable[ChildAction],
+    made: Children,
 ) -> list[Note]:
-    """Take the actions in their order; return what was put back on the way."""
+    """Take the actions in their order; return what was put back on the way.
+
+    A child whose name is taken is left out. Where a write finds that out, what comes after it is
+    left out too, and the next pass, which comes at once, decides with it.
+    """
     key = Key(DEPLOYMENTS, deployment.metadata.namespace, deployment.metadata.name)
     repairs: list[Note] = []
     checked = False
-    for action in actions:
-        match action:
-            case Size(tried, replicas):
-                workload = world.cache.get(Key(WORKLOADS, key.namespace, tried.workload))
-                if workload is None and not made.has_secret:
-                    await world.cluster.create(
-                        build_token_secret(deployment, secrets.token_bytes(32))
-                    )
-                    made.has_secret = True
-                if _shrinks(workload, replicas) and not checked:
-                    checked = await _check_live(world, key)
-                manifest = build_workload(deployment, tried, replicas)
-                repairs += await _apply_child(world, manifest, made)
-            case Route(revision):
-                repairs += await _apply_child(world, build_service(deployment, revision), made)
-                repairs += await _apply_child(world, build_metrics_service(deployment), made)
-            case Remove(name, uid):
-                checked = checked or await _check_live(world, key)
-                child = Key(WORKLOADS, key.namespace, name)
-                await world.cluster.delete(child, uid=uid)
-                made.applied.pop(child, None)
-            case _:
-                assert_never(action)
+    try:
+        for action in actions:
+            match action:
+                case Size(tried) if tried.workload in taken.workloads:
+                    continue
+                case Size(tried, replicas):
+                    workload = world.cache.get(Key(WORKLOADS, key.namespace, tried.workload))
+                    if workload is None and not made.has_secret:
+                        await world.cluster.create(
+                            build_token_secret(deployment, secrets.token_bytes(32))
+                        )
+                        made.has_secret = True
+                    if _shrinks(workload, replicas) and not checked:
+                        checked = await _check_live(world, key)
+                    manifest = build_workload(deployment, tried, replicas)
+                    repairs += await _apply_child(world, key, manifest, made)
+                case Route(revision):
+                    for service in _services(deployment, revision, taken):
+                        repairs += await _apply_child(world, key, service, made)
+                case Remove(name, uid):
+                    checked = checked or await _check_live(world, key)
+                    child = Key(WORKLOADS, key.namespace, name)
+                    await world.cluster.delete(child, uid=uid)
+                    made.applied.pop(child, None)
+                case _:
+                    assert_never(action)
+    except NameTaken as error:
+        child = _child_of(key, error)
+        made.taken[child] = _Seen(str(error), world.now() + NAMES_AGAIN)
+        made.applied.pop(child, None)
+        world.enqueue(key)
     return repairs
+
+
+def _services(deployment: Deployment, revision: str | None, taken: Taken) -> list[Json]:
+    services = (build_service(deployment, revision), build_metrics_service(deployment))
+    return [one for one in services if one["metadata"]["name"] not in taken.services]
 
 
 def _shrinks(workload: Json | None, replicas: int) -> bool:
     """Return whether the last pods of a workload are taken away."""
     return workload is not None and replicas == 0 and workload["spec"].get("replicas", 1) > 0
+
+
+def _child_of(key: Key, error: NameTaken) -> Key:
+    resource = SERVICES if error.kind == SERVICES.kind else WORKLOADS
+    return Key(resource, key.namespace, error.name)
 
 
 async def _check_live(world: World, key: Key) -> bool:
@@ -91,25 +166,48 @@ async def _check_live(world: World, key: Key) -> bool:
     return True
 
 
-async def _apply_child(world: World, manifest: Json, made: Children) -> list[Note]:
+async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -> list[Note]:
     """Apply a child if it is not as wanted; return what somebody had changed by hand."""
     child = key_of(resource_of(manifest), manifest)
+    owner = world.cache.get(key)
+    if owner is None:
+        raise Conflict(f"{key} is gone; nothing is made for it")
+    known = made.applied.get(child)
     live = world.cache.get(child)
+    if live is None:
+        stored = await world.apply_new(manifest)
+        if stored is not None:
+            made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
+            return _repaired(manifest, repair_note(manifest, None, known))
+        live = await world.cluster.read(child)
+        if live is None:
+            raise Conflict(f"{child} was there a moment ago")
+    require_ours(live, child, owner)
+    return await _apply_ours(world, child, manifest, live, made)
+
+
+async def _apply_ours(
+    world: World, child: Key, manifest: Json, live: Json, made: Children
+) -> list[Note]:
     known = made.applied.get(child)
     if not needs_apply(manifest, live, known):
-        if known is None and live is not None:
+        if known is None:
             made.applied[child] = Applied(intent_hash(manifest), live.get("spec"))
         return []
     is_repair = known is not None and known.intent == intent_hash(manifest)
     # The cache keeps no field managers; whoever changed it is asked of the live object.
     before = await world.cluster.read(child) if is_repair else live
     note = repair_note(manifest, before, known)
-    stored = await world.apply(manifest)
-    leftover = leftover_patch(manifest, stored, known) if live is not None else {}
+    stored = await world.apply(manifest, uid=uid_of(live))
+    leftover = leftover_patch(manifest, stored, known)
     if leftover:
         version = stored["metadata"]["resourceVersion"]
         stored = await world.restore(child, leftover, resource_version=version)
     made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
+    return _repaired(manifest, note)
+
+
+def _repaired(manifest: Json, note: str | None) -> list[Note]:
     if note is None:
         return []
     CONFIGURATION_REPAIRS.labels(manifest["kind"]).inc()

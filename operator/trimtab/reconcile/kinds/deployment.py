@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from trimtab.api.conditions import Reason
@@ -35,13 +35,15 @@ from trimtab.decide.rollout.snapshot import (
     ProcessView,
     Request,
     Snapshot,
+    Taken,
     WorkloadView,
 )
-from trimtab.reconcile.kinds.children import Children, carry_out
+from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
 from trimtab.reconcile.kinds.names import telemetry_key
+from trimtab.reconcile.kinds.ownership import is_controlled_by
 from trimtab.reconcile.kinds.pods import target_of, view_of
 from trimtab.reconcile.kinds.status_writes import is_deployment_worth_writing
-from trimtab.reconcile.kinds.typed import all_typed, typed
+from trimtab.reconcile.kinds.typed import all_typed, readable, typed
 from trimtab.reconcile.machine.world import World
 from trimtab.reconcile.pass_ import KindPass
 from trimtab.telemetry.port import Backend, NoData, NoDataReason, ProcessCounters
@@ -55,17 +57,22 @@ class _Kept:
 
     memory: Memory = field(default_factory=Memory)
     children: Children = field(default_factory=Children)
-    decided_on: Deployment | None = None
-    """The object as the last decision saw it."""
+    decided_on: Snapshot | None = None
+    """What the last decision saw."""
 
 
 async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatus, ChildAction]:
     """Observe once, decide."""
     kept: _Kept = world.memory.setdefault(key, _Kept())
-    snapshot = observe(world, key, live, kept.memory)
-    kept.decided_on = snapshot.deployment
+    taken = await taken_names(world, key, live, kept.children)
+    snapshot = observe(world, key, live, kept.memory, taken)
+    kept.decided_on = snapshot
     outcome, kept.memory = decide_deployment(snapshot)
-    return outcome
+    if taken == Taken():
+        return outcome
+    # Nobody tells when a name that is not ours becomes free.
+    again = snapshot.now + NAMES_AGAIN
+    return replace(outcome, wake_at=min(again, outcome.wake_at or again))
 
 
 async def _act(
@@ -74,7 +81,8 @@ async def _act(
     """Make the children what the status means, in the order of their effects."""
     kept: _Kept = world.memory[key]
     assert kept.decided_on is not None
-    return await carry_out(world, kept.decided_on, outcome.actions, kept.children)
+    seen = kept.decided_on
+    return await carry_out(world, seen.deployment, seen.taken, outcome.actions, kept.children)
 
 
 def _forget(world: World, key: Key) -> None:
@@ -101,7 +109,9 @@ def _backend(deployment: Deployment) -> Backend | None:
 # --- observe -------------------------------------------------------------------------------------
 
 
-def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
+def observe(
+    world: World, key: Key, live: Json, memory: Memory, taken: Taken | None = None
+) -> Snapshot:
     """Return everything that the decision rests on, and renew the scrape targets."""
     deployment = typed(Deployment, live)
     now = world.now()
@@ -109,14 +119,16 @@ def observe(world: World, key: Key, live: Json, memory: Memory) -> Snapshot:
     interval = deployment.spec.metrics.interval.total_seconds()
     targets = [target for pod in pods if (target := target_of(pod, interval)) is not None]
     world.telemetry.set_targets(telemetry_key(key), targets, _backend(deployment))
-    versions = _versions(world, key.namespace, deployment.spec.model)
+    versions, unreadable = _versions(world, key.namespace, deployment.spec.model)
     views = tuple(view_of(pod, now) for pod in pods)
     return Snapshot(
         now=now,
         deployment=deployment,
         freeze=lambda version, revision: _freeze(world, deployment, version, revision),
         versions=versions,
-        workloads=_workloads(world, key),
+        unreadable=unreadable,
+        taken=taken or Taken(),
+        workloads=_workloads(world, key, deployment.metadata.uid),
         pods=views,
         processes=_processes(world, key, deployment.status, views),
         incompatible=_incompatible(world, deployment, versions),
@@ -136,12 +148,16 @@ def _requested(world: World, key: Key, deployment: Deployment) -> Request | None
     return None if asked is None else Request(asked.do, asked.message)
 
 
-def _versions(world: World, namespace: str, model: str) -> dict[str, ModelVersion]:
-    return {
-        obj["metadata"]["name"]: ModelVersion.model_validate(obj)
-        for obj in world.cache.all(MODEL_VERSIONS, namespace)
-        if obj["spec"]["model"] == model
-    }
+def _versions(
+    world: World, namespace: str, model: str
+) -> tuple[dict[str, ModelVersion], dict[str, str]]:
+    """Return the versions of the line by name, and those that this release cannot read.
+
+    Of which line an unreadable one is, nobody can tell: all of the namespace are in the second.
+    """
+    found, unreadable = readable(ModelVersion, world.cache.all(MODEL_VERSIONS, namespace))
+    of_line = {version.metadata.name: version for version in found if version.spec.model == model}
+    return of_line, unreadable
 
 
 def _freeze(world: World, deployment: Deployment, version: ModelVersion, revision: str) -> Frozen:
@@ -157,9 +173,11 @@ def _freeze(world: World, deployment: Deployment, version: ModelVersion, revisio
     return Frozen(workload_name(deployment.metadata.name, revision), image, template)
 
 
-def _workloads(world: World, key: Key) -> dict[str, WorkloadView]:
+def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
     views: dict[str, WorkloadView] = {}
     for obj in world.cache.children(key, WORKLOADS):
+        if not is_controlled_by(obj, uid):
+            continue
         revision = (obj["metadata"].get("labels") or {}).get(REVISION_LABEL, "")
         views[revision] = WorkloadView(
             name=obj["metadata"]["name"],

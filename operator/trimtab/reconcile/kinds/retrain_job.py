@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from trimtab.api.deployment import Deployment
-from trimtab.api.model_version import version_object_name
+from trimtab.api.model_version import ModelVersion, version_object_name
 from trimtab.api.retrain_job import Champion, RetrainJob
 from trimtab.build.engines import engine_of
 from trimtab.build.training_pod import RunRequest
@@ -15,7 +15,8 @@ from trimtab.decide.retrain.actions import CreateVersion, RetrainOutcome, StartR
 from trimtab.decide.retrain.attempt import decide_retrain
 from trimtab.decide.retrain.snapshot import MadeVersion, RetrainSnapshot
 from trimtab.errors import Conflict, SpecError
-from trimtab.reconcile.kinds.typed import typed
+from trimtab.reconcile.kinds.ownership import require_ours
+from trimtab.reconcile.kinds.typed import readable, typed
 from trimtab.reconcile.machine.world import World
 from trimtab.reconcile.pass_ import KindPass
 
@@ -84,11 +85,16 @@ def _made(world: World, job: RetrainJob) -> MadeVersion | None:
 def _made_view(version: Json | None) -> MadeVersion | None:
     if version is None:
         return None
-    spec = version["spec"]
+    name = version["metadata"]["name"]
+    found, _ = readable(ModelVersion, [version])
+    if not found:
+        return MadeVersion(name, digest="one that this release cannot read", retrain_job=None)
+    (spec,) = (made.spec for made in found)
+    lineage = spec.lineage
     return MadeVersion(
-        name=version["metadata"]["name"],
-        digest=spec["artifact"]["digest"],
-        retrain_job=(spec.get("lineage") or {}).get("retrainJob"),
+        name=name,
+        digest=spec.artifact.digest,
+        retrain_job=lineage.retrain_job if lineage is not None else None,
     )
 
 
@@ -96,7 +102,10 @@ def _made_view(version: Json | None) -> MadeVersion | None:
 
 
 async def _start_run(world: World, key: Key, action: StartRun) -> None:
-    job = typed(RetrainJob, world.cache.get(key) or {})
+    owner = world.cache.get(key)
+    if owner is None:
+        return
+    job = typed(RetrainJob, owner)
     engine = engine_of(job)
     request = RunRequest(
         job,
@@ -109,13 +118,11 @@ async def _start_run(world: World, key: Key, action: StartRun) -> None:
     stored = await world.cluster.create(engine.build(request))
     if stored is None:
         # Ours from before a restart, or one of that name that is not ours.
-        stored = await world.cluster.read(Key(engine.resource, key.namespace, key.name))
-        if not engine.view(job, stored, ()).exists:
-            raise Conflict(
-                f"{key}: a {engine.resource.kind} of that name exists that is going away or "
-                "belongs to somebody else; delete it if it stays",
-                TAKEN_AGAIN_SECONDS,
-            )
+        child = Key(engine.resource, key.namespace, key.name)
+        stored = await world.cluster.read(child)
+        if stored is None:
+            raise Conflict(f"{child} was there a moment ago", TAKEN_AGAIN_SECONDS)
+        require_ours(stored, child, owner)
     if stored is not None:
         world.remember(stored)
 

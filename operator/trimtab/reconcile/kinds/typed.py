@@ -26,20 +26,29 @@ def typed(kind: type[Kind], obj: Json) -> Kind:
     try:
         return kind.model_validate(obj)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         name = obj["metadata"]["name"]
         raise SpecError(
-            f"{kind.__name__} {name} cannot be read by this release: {where}: {first['msg']}"
+            f"{kind.__name__} {name} cannot be read by this release: {_first(error)}"
         ) from error
 
 
 def all_typed(kind: type[Kind], objects: Iterable[Json]) -> list[Kind]:
     """Return those that can be read; the others are reported by their own reconciler."""
-    found = []
+    return readable(kind, objects)[0]
+
+
+def readable(kind: type[Kind], objects: Iterable[Json]) -> tuple[list[Kind], dict[str, str]]:
+    """Return those that can be read, and of the others the name and what is wrong with them."""
+    found: list[Kind] = []
+    unreadable: dict[str, str] = {}
     for obj in objects:
         try:
             found.append(kind.model_validate(obj))
-        except ValidationError:
-            continue
-    return found
+        except ValidationError as error:
+            unreadable[obj["metadata"]["name"]] = _first(error)
+    return found, unreadable
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"[:200]

@@ -1,7 +1,8 @@
 """Who has to look again when an object changes.
 
 Pure: from the old and the new view of one object to the keys that read it. Levels are compared,
-so that a status write that changes nothing for others wakes nobody else.
+so that a status write that changes nothing for others wakes nobody else. Objects may be of another
+release: what is not as it should be is taken for missing.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def interested(cache: Cache, change: Change) -> set[Key]:
 
 
 def _of_line(cache: Cache, namespace: str, version: Json) -> Iterator[Key]:
-    line = (version.get("spec") or {}).get("model")
+    line = _part(version, "spec").get("model")
     for deployment in cache.all(DEPLOYMENTS, namespace):
-        if (deployment.get("spec") or {}).get("model") == line:
+        if _part(deployment, "spec").get("model") == line:
             yield key_of(DEPLOYMENTS, deployment)
 
 
@@ -95,9 +96,15 @@ def fired_signals(policy: Json | None) -> set[tuple[str, str]]:
 
 def versions_in_use(deployment: Json | None) -> set[str]:
     """Return the names of the ModelVersions that a Deployment serves or can return to."""
-    status = (deployment or {}).get("status") or {}
-    tried = [status.get(field) or {} for field in ("stable", "candidate", "lastGood")]
-    return {name for entry in tried if (name := entry.get("versionObject"))}
+    status = _part(deployment, "status")
+    tried = [_part(status, field) for field in ("stable", "candidate", "lastGood")]
+    names = (entry.get("versionObject") for entry in tried)
+    return {name for name in names if isinstance(name, str) and name}
+
+
+def _part(obj: Json | None, field: str) -> Json:
+    part = (obj or {}).get(field)
+    return part if isinstance(part, dict) else {}
 
 
 def _all_of(cache: Cache, resource: Resource, namespace: str) -> Iterator[Key]:
@@ -109,10 +116,11 @@ def _generation(obj: Json) -> object:
 
 
 def _is_finished(retrain_job: Json | None) -> bool:
-    return ((retrain_job or {}).get("status") or {}).get("phase") in FINISHED_PHASES
+    phase = _part(retrain_job, "status").get("phase")
+    return isinstance(phase, str) and phase in FINISHED_PHASES
 
 
 def _deployment_of_cause(namespace: str, retrain_job: Json) -> Iterator[Key]:
-    cause = (retrain_job.get("spec") or {}).get("cause") or {}
-    if name := cause.get("deployment"):
+    name = _part(_part(retrain_job, "spec"), "cause").get("deployment")
+    if isinstance(name, str) and name:
         yield Key(DEPLOYMENTS, namespace, name)

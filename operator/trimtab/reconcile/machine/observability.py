@@ -28,6 +28,11 @@ CONFIGURATION_REPAIRS = Counter(
     "Children that somebody changed by hand and that were put back.",
     ["kind"],
 )
+CHECKPOINTS_LEFT_ASIDE = Counter(
+    "trimtab_operator_checkpoints_left_aside",
+    "Checkpoints that were not taken up: unavailable, not_authentic or broken.",
+    ["why"],
+)
 RESYNC_TIMESTAMP = Gauge(
     "trimtab_operator_resync_timestamp_seconds", "When everything was last listed."
 )

@@ -42,6 +42,8 @@ class Settings:
     """Folder with the operator's own store credentials; None: artifacts are checked by the pods."""
     checkpoint_uri: str | None = None
     """Where counts of open windows are kept; None: a restart begins them anew."""
+    signing_key_file: str | None = None
+    """File with the release's seed, by which checkpoints are sealed; None: there are none."""
 
     def serving_image_for(self, model_format: str) -> str:
         """Return the image that serves a version of this format."""
@@ -96,10 +98,17 @@ class World:
         """Take the reply to one of our own writes into the cache."""
         self.cache.put(resource_of(obj), obj)
 
-    async def apply(self, manifest: Json) -> Json:
-        """Apply a child and remember the reply."""
-        stored = await self.cluster.apply(manifest)
+    async def apply(self, manifest: Json, *, uid: str) -> Json:
+        """Apply the child that has this uid, and remember the reply."""
+        stored = await self.cluster.apply(manifest, uid=uid)
         self.remember(stored)
+        return stored
+
+    async def apply_new(self, manifest: Json) -> Json | None:
+        """Make a child and remember the reply; None if an object of that name exists."""
+        stored = await self.cluster.apply_new(manifest)
+        if stored is not None:
+            self.remember(stored)
         return stored
 
     async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:

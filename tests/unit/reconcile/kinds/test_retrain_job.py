@@ -278,7 +278,11 @@ async def test_a_foreign_job_of_that_name_is_left_alone() -> None:
     h = harness(cluster)
     cluster.user_apply(retrain_job())
     await h.advance(30)
-    assert "belongs to somebody else" in str(h.errors[0][2])
+    assert "Job digits-7f3a exists and is not ours: rename" in str(h.errors[0][2])
+    assert "WriteRefused" in [event.reason for event in cluster.events]
+    kept = cluster.get(JOB)
+    assert kept is not None
+    assert kept["spec"] == foreign["spec"]
     cluster.user_delete(JOB)
     h.jobs.outcomes = accepted
     await h.run_until(lambda: phase_of(cluster) == "Succeeded", 300)

@@ -1,0 +1,82 @@
+"""What the operator's first writes rest on, as a real API server does it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.e2e.api.server import Server
+
+from trimtab.cluster.kubernetes_api import KubernetesCluster
+from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
+from trimtab.errors import Conflict
+
+pytestmark = pytest.mark.cluster
+ELSEWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+async def cluster(server: Server) -> AsyncIterator[KubernetesCluster]:
+    made = await KubernetesCluster.connect(
+        written=(SERVICES, WORKLOADS),
+        namespaces=(),
+        lease_namespace=server.namespace,
+        instance="test",
+    )
+    yield made
+    await made.close()
+
+
+def service(namespace: str, **selector: str) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "first", "namespace": namespace},
+        "spec": {"selector": selector, "ports": [{"name": "http", "port": 80}]},
+    }
+
+
+def workload(namespace: str, replicas: int) -> Json:
+    labels = {"app": "first"}
+    container = {"name": "model", "image": "registry.invalid/nothing:1"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "first", "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+async def test_a_service_is_made_once_and_owned_by_one_entry(
+    server: Server, cluster: KubernetesCluster
+) -> None:
+    made = await cluster.apply_new(service(server.namespace, a="1", b="2"))
+    assert made is not None
+    managers = [(e["manager"], e["operation"]) for e in made["metadata"]["managedFields"]]
+    assert managers == [("trimtab", "Apply")]
+    assert await cluster.apply_new(service(server.namespace, a="3")) is None
+    key = Key(SERVICES, server.namespace, "first")
+    kept = await cluster.read(key)
+    assert kept is not None
+    assert kept["spec"]["selector"] == {"a": "1", "b": "2"}
+    # What a later apply leaves out goes.
+    uid = made["metadata"]["uid"]
+    changed = await cluster.apply(service(server.namespace, a="1"), uid=uid)
+    assert changed["spec"]["selector"] == {"a": "1"}
+    with pytest.raises(Conflict):
+        await cluster.apply(service(server.namespace, a="4"), uid=ELSEWHERE)
+    await cluster.delete(key, uid=uid)
+    with pytest.raises(Conflict):
+        await cluster.apply(service(server.namespace, a="4"), uid=uid)
+    assert await cluster.read(key) is None
+
+
+async def test_a_workload_is_made_once(server: Server, cluster: KubernetesCluster) -> None:
+    made = await cluster.apply_new(workload(server.namespace, 0))
+    assert made is not None
+    assert await cluster.apply_new(workload(server.namespace, 1)) is None
+    kept = await cluster.read(Key(WORKLOADS, server.namespace, "first"))
+    assert kept is not None
+    assert kept["spec"]["replicas"] == 0
