@@ -123,7 +123,9 @@ def _install_program(settings: Settings, program: GoProgram, target: Path) -> No
 @contextlib.contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """Let one process build a program while the others wait for it."""
-    with target.with_suffix(".lock").open("w") as lock:
+    folder = target.parent.with_name("lock")  # beside the programs, which others look for by name
+    folder.mkdir(exist_ok=True)
+    with (folder / target.name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -17,7 +17,6 @@ from trimtab.cluster.port import (
     RETRAIN_JOBS,
     Json,
     Key,
-    Resource,
 )
 from trimtab.reconcile.kinds.retrain_job import _made_view
 from trimtab.reconcile.machine.cache import Cache, Change

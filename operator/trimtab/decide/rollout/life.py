@@ -180,11 +180,8 @@ def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
         return True
     if wanted.revision == candidate.revision:
         if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
-            return True
-        if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
-            supersede(
-                draft, candidate, f"{candidate.version} has no place: {wanted.refusal.message}"
-            )
+            homeless = f"{candidate.version} has no place: {wanted.refusal.message}"
+            supersede(draft, candidate, homeless)
             return True
         if wanted.refusal is not None and wanted.refusal.reason is Reason.VERSION_REJECTED:
             roll_back(draft, candidate, Reason.VERSION_REJECTED, wanted.refusal.message)

@@ -90,8 +90,12 @@ def _asked_by(namespace: str, old: Json | None, new: Json | None) -> Iterator[Ke
 
 def fired_signals(policy: Json | None) -> set[tuple[str, str]]:
     """Return Deployment and kind of the signals of a policy that have fired."""
-    signals = ((policy or {}).get("status") or {}).get("signals") or []
-    return {(s["deployment"], s["kind"]) for s in signals if s.get("verdict") == "Drifting"}
+    signals = _part(policy, "status").get("signals")
+    return {
+        (str(signal.get("deployment")), str(signal.get("kind")))
+        for signal in (signals if isinstance(signals, list) else [])
+        if isinstance(signal, dict) and signal.get("verdict") == "Drifting"
+    }
 
 
 def versions_in_use(deployment: Json | None) -> set[str]:

@@ -16,15 +16,22 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.conditions import Reason
 from trimtab.decide.rollout import wanted
+from trimtab.decide.rollout.snapshot import Taken
 from trimtab.decide.rollout.wanted import CHECKS, Wanted, decide_wanted
 
 EVERYTHING_WRONG: dict[str, Any] = {
     "versions": (a_version("v2", phase="Rejected", form="custom"),),
     "incompatible": {"digits-v2": "input age was removed"},
+    "taken": Taken(services={"digits": "Service digits exists and is not ours: rename"}),
 }
 """Of v2; it is quarantined besides."""
 
 IN_ORDER = [
+    (
+        "_check_names",
+        Reason.NAME_TAKEN,
+        "Service digits exists and is not ours: rename",
+    ),
     (
         "_check_quarantine",
         Reason.QUARANTINED,

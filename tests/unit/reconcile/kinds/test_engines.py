@@ -184,7 +184,8 @@ async def test_one_of_somebody_else_is_left_alone() -> None:
         }
     )
     await h.settle()
-    assert "a Rocket of that name exists" in str(h.errors[0][2])
+    (told,) = [event for event in cluster.events if event.reason == "NameTaken"]
+    assert "Rocket digits-7f3a exists and is not ours" in told.message
 
 
 async def test_the_first_engine_still_runs_beside_it() -> None:

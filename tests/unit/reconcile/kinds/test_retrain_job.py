@@ -278,8 +278,10 @@ async def test_a_foreign_job_of_that_name_is_left_alone() -> None:
     h = harness(cluster)
     cluster.user_apply(retrain_job())
     await h.advance(30)
-    assert "Job digits-7f3a exists and is not ours: rename" in str(h.errors[0][2])
-    assert "WriteRefused" in [event.reason for event in cluster.events]
+    (told,) = [event for event in cluster.events if event.reason == "NameTaken"]
+    assert "Job digits-7f3a exists and is not ours: rename" in told.message
+    stalled = next(c for c in status_of(cluster)["conditions"] if c["type"] == "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "NameTaken")
     kept = cluster.get(JOB)
     assert kept is not None
     assert kept["spec"] == foreign["spec"]
