@@ -104,11 +104,11 @@ class SimulatedTelemetry:
                 continue
             how = traffic.behave(pod["metadata"]["labels"]["trimtab.dev/version"])
             if how.silent:
-                problem = NoData(NoDataReason.BACKEND_DOWN, "connection refused")
-                self.counters.record_failure(key, target.process, problem)
+                problem = NoData(NoDataReason.BACKEND_DOWN, "connection refused", is_silent=True)
+                self.counters.record_failure(key, target.process, problem, self._now())
             elif how.broken:
                 problem = NoData(NoDataReason.NOT_A_NUMBER, "trimtab_requests_total is NaN")
-                self.counters.record_failure(key, target.process, problem)
+                self.counters.record_failure(key, target.process, problem, self._now())
             else:
                 values = {} if how.empty else traffic.series_of(pod)
                 sample = Exposition(values, _started(target))

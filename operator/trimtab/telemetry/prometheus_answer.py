@@ -61,7 +61,7 @@ Number: TypeAlias = Annotated[float, AllowInfNan(True)]
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """All series of one pod at one time. at: Unix seconds of the scrape, by Prometheus' clock."""
+    """All series of one pod. at: Unix seconds at which they were read, by the reader's clock."""
 
     at: float
     sample: Exposition

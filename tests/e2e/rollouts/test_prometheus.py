@@ -14,6 +14,7 @@ from tests.e2e.kit.operator_process import processes_of
 from tests.e2e.kit.prometheus import URL, Prometheus
 from tests.e2e.kit.shop import Shop
 
+from trimtab.api.deployment import Metrics
 from trimtab.contract import metrics
 from trimtab.reconcile.kinds.pods import target_of
 from trimtab.telemetry.port import Backend
@@ -22,6 +23,7 @@ from trimtab.telemetry.scraped import ScrapedTelemetry
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
 FROM_PROMETHEUS = {"prometheus": {"url": URL, "interval": "1s"}}
+EACH_SECOND = Metrics.model_validate({"scrape": {"interval": "1s"}})
 STEPS = ({"weight": "33%", "for": "5s"},)
 RATE = 40.0
 
@@ -54,7 +56,7 @@ class BothSources:
     async def find_pods(self) -> None:
         listed = await asyncio.to_thread(self.shop.pods)
         pods = [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
-        targets = [found for pod in pods if (found := target_of(pod, 1.0)) is not None]
+        targets = [found for pod in pods if (found := target_of(pod, EACH_SECOND)) is not None]
         scraped, asked = self.keys
         self.telemetry.set_targets(scraped, targets)
         self.telemetry.set_targets(asked, targets, Backend(URL, interval_seconds=1.0))
