@@ -192,17 +192,28 @@ def _progressing(draft: Draft, wanted: Wanted) -> Finding:
 
 
 def _holding(draft: Draft) -> GateStatus | None:
-    """Return the first gate without data; what every step begins with is not told at once."""
+    """Return the first gate without data; what steps and pods begin with is not told at once."""
     rollout = draft.status.rollout
-    young = (
-        rollout is not None
-        and rollout.step is not None
-        and draft.now - rollout.step.started < QUIET_START
+    expected: frozenset[str] = frozenset()
+    if rollout is not None and rollout.step is not None:
+        if draft.now - rollout.step.started < QUIET_START:
+            expected = _BEGINNING
+        elif _has_new_pod(draft):
+            expected = frozenset({Reason.WAITING})
+    return next(
+        (g for g in draft.status.gates if g.verdict == "NoData" and g.reason not in expected), None
     )
-    for gate in draft.status.gates:
-        if gate.verdict == "NoData" and not (young and gate.reason in _BEGINNING):
-            return gate
-    return None
+
+
+def _has_new_pod(draft: Draft) -> bool:
+    """Return whether a pod has just become Ready: its first scrape may be still to come."""
+    tried = (draft.status.stable, draft.status.candidate)
+    return any(
+        pod.ready and pod.ready_seconds < QUIET_START.total_seconds()
+        for one in tried
+        if one is not None
+        for pod in draft.snapshot.pods_of(one.revision)
+    )
 
 
 def _resting(draft: Draft, wanted: Wanted) -> Finding:
