@@ -13,6 +13,7 @@ from tests.e2e.kit.api import Api
 from tests.e2e.kit.operator_process import processes_of
 from tests.e2e.kit.prometheus import URL, Prometheus
 from tests.e2e.kit.shop import Shop
+from tests.patience import stretched
 
 from trimtab.api.deployment import Metrics
 from trimtab.contract import metrics
@@ -69,7 +70,7 @@ class BothSources:
         """Go on finding pods until something is so."""
         assert callable(is_true)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(stretched(seconds)):
                 while not await asyncio.to_thread(is_true):
                     await self.find_pods()
                     await asyncio.sleep(0.2)
