@@ -219,6 +219,23 @@ async def test_a_scrape_that_takes_longer_than_its_interval_counts(pod: Pod) -> 
         assert left_out() - before >= 2
 
 
+@pytest.mark.parametrize(
+    ("took", "is_seen"),
+    [pytest.param(0.4, False, id="in_time"), pytest.param(9.0, True, id="held_up")],
+)
+async def test_a_time_out_that_fires_late_proves_nothing(
+    pod: Pod, scraper: Scraper, monkeypatch: pytest.MonkeyPatch, took: float, is_seen: bool
+) -> None:
+    async def hang_first(writer: Writer) -> None:
+        await (hang if pod.requests == 1 else pod.good)(writer)
+
+    pod.behaviour = hang_first
+    clock = iter([100.0, 100.0 + took])
+    monkeypatch.setattr("trimtab.telemetry.scrape._monotonic", lambda: next(clock))
+    found = await scraper.scrape(target_of(pod, timeout=0.3))
+    assert isinstance(found, Sampled) is is_seen
+
+
 async def test_a_sample_has_the_time_of_the_answer_not_of_its_reading(pod: Pod) -> None:
     clock = [2003.0]
     slow_reader = Scraper(now=lambda: clock[0])

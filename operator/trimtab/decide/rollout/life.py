@@ -198,10 +198,11 @@ def _why_down(snapshot: Snapshot, candidate: Tried, phase: str) -> str | None:
 
 
 def _is_unreachable(snapshot: Snapshot, pod: PodView) -> bool:
+    """Return whether scrapes say so too: old samples alone may be this operator's own delay."""
     if pod.ready or not pod.was_ready or pod.unready_seconds < DOWN_AFTER_SECONDS:
         return False
     own = [p for p in snapshot.processes if p.process.startswith(pod.uid)]
-    return all(p.problem is not None for p in own)
+    return all(p.problem not in (None, Reason.STALE) for p in own)
 
 
 def _await_start(draft: Draft, candidate: Tried) -> None:
