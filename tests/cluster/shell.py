@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tests.patience import Limit
+
 from .settings import ClusterError
 
 
@@ -55,10 +57,13 @@ def succeeds(command: Sequence[str | Path]) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    """Poll ten times a second until the condition holds; ClusterError after `seconds`."""
-    end = time.monotonic() + seconds
+    """Poll ten times a second until the condition holds; ClusterError after `seconds`.
+
+    The seconds are those of a free machine (`tests.patience`).
+    """
+    end = Limit(seconds)
     while not condition():
-        if time.monotonic() > end:
+        if end.is_over():
             raise ClusterError(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.1)
 

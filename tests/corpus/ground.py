@@ -9,10 +9,11 @@ import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from time import monotonic, sleep
+from time import sleep
 from typing import Any, NamedTuple, TypeVar
 
 import uvloop
+from tests.patience import Limit, stretched
 
 from trimtab.serving.lifecycle import Server
 from trimtab.serving.settings import ServingSettings
@@ -92,14 +93,14 @@ class Ground:
 
     def _do(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         future: Future[_Result] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return future.result(WAIT_SECONDS)
+        return future.result(stretched(WAIT_SECONDS))
 
 
 class Peer:
     """A connection that sends bytes as they are."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), WAIT_SECONDS)
+        self._socket = socket.create_connection(("127.0.0.1", port), stretched(WAIT_SECONDS))
         self._read = self._socket.makefile("rb")
 
     def send(self, wire: bytes) -> None:
@@ -139,7 +140,7 @@ def peer(port: int) -> Iterator[Peer]:
 
 def settled(ground: Ground, before: Held) -> Held:
     """Return what is held once it is no more than before, or what is left over in the end."""
-    until = monotonic() + WAIT_SECONDS
-    while (now := ground.held()) != before and monotonic() < until:
+    end = Limit(WAIT_SECONDS)
+    while (now := ground.held()) != before and not end.is_over():
         sleep(0.002)
     return now

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-LIMIT_SECONDS: Final = 20.0
+LIMIT_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.01
 _WARM: Final = (
     "uvloop",

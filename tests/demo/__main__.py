@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from tests.demo.play import ACTS, LIMIT_SECONDS, clean, install, play, table
 from tests.demo.stage import TRAINING_IMAGE, NotSeen, Stage
+from tests.patience import Limit
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
         clean()
         print("removed")
         return 0
-    began = time.monotonic()
+    began, allowed = time.monotonic(), Limit(LIMIT_SECONDS)
     print("installing the release and an empty namespace", flush=True)
     try:
         install()
@@ -35,12 +36,12 @@ def main(arguments: Sequence[str]) -> int:
     stage = Stage(TRAINING_IMAGE, lambda line: print(line, flush=True))
     seen = play(stage)
     took = time.monotonic() - began
-    print(f"\n{table(seen)}\n\n{took:.0f} s in all, at most {LIMIT_SECONDS:.0f} are allowed")
+    print(f"\n{table(seen)}\n\n{took:.0f} s in all, {LIMIT_SECONDS:.0f} are allowed if it is free")
     for one in seen:
         if one.missing:
             print(f"not seen in {one.title}: {one.missing}", file=sys.stderr)
     are_all = len(seen) == len(ACTS) and not any(one.missing for one in seen)
-    return 0 if are_all and took <= LIMIT_SECONDS else 1
+    return 0 if are_all and not allowed.is_over() else 1
 
 
 if __name__ == "__main__":

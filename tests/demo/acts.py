@@ -11,6 +11,7 @@ from collections.abc import Callable
 from tests.demo.stage import NotSeen, Stage
 from tests.demo.view import View
 from tests.e2e.kit.api import moment
+from tests.patience import stretched
 
 Midway = Callable[[], None]
 SHIFT = "10:15"
@@ -36,7 +37,8 @@ def v1_serves(stage: Stage, midway: Midway = nothing) -> str:
     stage.until("v1, v2 and v3 verified", _are_verified, 60)
     stage.until("v1 serves", lambda v: v.serves("v1"), 120)
     stage.apply("02-users.yaml")
-    stage.kubectl("rollout", "status", "deployment/digits-users", "--timeout=120s", timeout=130)
+    limit = f"--timeout={stretched(120):.0f}s"
+    stage.kubectl("rollout", "status", "deployment/digits-users", limit, timeout=130)
     stage.until("v1 answers users", lambda _: _answered(stage, "v1") >= 100, 60)
     return f"v1 answers, {stage.accuracy(10):.0%} right"
 

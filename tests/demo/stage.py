@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.demo.view import View
 from tests.e2e.kit.release import ROOT, kubectl
+from tests.patience import Limit
 
 Json = dict[str, Any]
 NAMESPACE = "trimtab-quickstart"
@@ -81,13 +82,16 @@ class Stage:
         return view
 
     def until(self, what: str, is_true: Callable[[View], Any], limit: float = 90.0) -> View:
-        """Poll until the cluster's state shows it; NotSeen after `limit` seconds."""
-        end = time.monotonic() + limit
+        """Poll until the cluster's state shows it; NotSeen after `limit` seconds.
+
+        The seconds are those of a free machine (`tests.patience`).
+        """
+        end = Limit(limit)
         while True:
             view = self.view()
             if is_true(view):
                 return view
-            if time.monotonic() > end:
+            if end.is_over():
                 raise NotSeen(f"{what}, within {limit:.0f} s; {view.brief()}")
             time.sleep(_POLL_SECONDS)
 

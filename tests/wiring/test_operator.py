@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from aiohttp import web
+from tests.patience import stretched
 from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.machine.engines import SETTINGS, reached
 from tests.unit.simulation.objects import DEPLOYMENT, deployment, workload
@@ -89,7 +90,7 @@ async def operator(
 
 async def ready(client: httpx.AsyncClient, task: asyncio.Task[None]) -> None:
     """Poll /readyz until it says yes; raises what the operator failed with."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(stretched(20)):
         while True:
             if task.done():
                 await task
@@ -248,7 +249,7 @@ async def test_the_process_ends_when_the_lease_is_taken(
     lease = api_server.leases["trimtab"]
     lease["spec"] |= {"holderIdentity": "pod-b", "leaseDurationSeconds": 600}
     lease["metadata"]["resourceVersion"] = "999"
-    await asyncio.wait([task], timeout=20)
+    await asyncio.wait([task], timeout=stretched(20))
     with pytest.raises(LeaseLostError):
         task.result()
 

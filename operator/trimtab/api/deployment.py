@@ -26,7 +26,7 @@ from trimtab.api.deployment_status import (
     StepStatus,
     Tried,
 )
-from trimtab.api.fields import Interval, Kind, Model, ObjectName, rule, with_rules
+from trimtab.api.fields import Interval, Kind, Model, ObjectName, Timeout, rule, with_rules
 from trimtab.api.meta import Metadata
 from trimtab.api.model_version import ModelLine, VersionName
 from trimtab.api.rollout import Gate, Guard, Pause, Rollout, Step, default_gates, default_steps
@@ -79,6 +79,11 @@ class Scrape(Model):
     interval: Interval = Field(
         default=timedelta(seconds=5), description="Time between two scrapes, at least 1s."
     )
+    timeout: Timeout = Field(
+        default=timedelta(seconds=5),
+        description="How long one look may take, 1s to 1m; longer than the interval if need be. "
+        "While one is under way the next is left out.",
+    )
 
 
 class Prometheus(Model):
@@ -92,6 +97,9 @@ class Prometheus(Model):
     interval: Interval = Field(
         default=timedelta(seconds=15),
         description="Time between two queries; not shorter than its own scrape interval.",
+    )
+    timeout: Timeout = Field(
+        default=timedelta(seconds=10), description="How long one query may take, 1s to 1m."
     )
     secret_name: ObjectName | None = Field(
         default=None,
@@ -133,6 +141,11 @@ class Metrics(Model):
     def interval(self) -> timedelta:
         """Time between two looks."""
         return (self.prometheus or self.scrape or Scrape()).interval
+
+    @property
+    def timeout(self) -> timedelta:
+        """How long one look may take."""
+        return (self.prometheus or self.scrape or Scrape()).timeout
 
 
 class DeploymentSpec(Model):

@@ -180,6 +180,30 @@ Interval = Annotated[
 ]
 """A duration between two looks: never below a second."""
 
+LONGEST_TIMEOUT = timedelta(minutes=1)
+
+
+def _at_most_a_minute(value: timedelta) -> timedelta:
+    if value > LONGEST_TIMEOUT:
+        raise ValueError("must be at most 1m")
+    return value
+
+
+Timeout = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    AfterValidator(_at_least_a_second),
+    AfterValidator(_at_most_a_minute),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(
+        _duration_schema(
+            rule("duration(self) >= duration('1s')", "must be at least 1s"),
+            rule("duration(self) <= duration('1m')", "must be at most 1m"),
+        )
+    ),
+]
+"""How long one look may take: 1s to 1m."""
+
 
 # --- shares -------------------------------------------------------------------------------------
 

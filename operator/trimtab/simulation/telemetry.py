@@ -7,7 +7,7 @@ from datetime import datetime
 
 from trimtab.cluster.port import PODS, Key
 from trimtab.contract.metrics import Series
-from trimtab.simulation.cluster import SimulatedCluster
+from trimtab.simulation.cluster import SimulatedCluster, is_pod_ready
 from trimtab.simulation.traffic import Traffic
 from trimtab.telemetry.checkpoint import Checkpoint
 from trimtab.telemetry.counters import CounterStore
@@ -94,21 +94,26 @@ class SimulatedTelemetry:
         self.hour_store.restore(checkpoint.key, checkpoint.hours)
 
     def scrape(self, traffic: Traffic, on_sample: Callable[[Key], None]) -> None:
-        """Read every target of a Deployment once, as the scraper would."""
+        """Read every target of a Deployment once, as the scraper would.
+
+        The port of a process that is still starting is closed.
+        """
         deployment = traffic.deployment
         key = f"{deployment.namespace}/{deployment.name}"
         pods = {pod["metadata"]["name"]: pod for pod in self.cluster.views(PODS)}
+        seen = {p.process for p in self.counters.processes(key) if p.sampled_at is not None}
         for target in self._targets.get(key, ()):
             pod = pods.get(target.pod)
             if pod is None:
                 continue
             how = traffic.behave(pod["metadata"]["labels"]["trimtab.dev/version"])
-            if how.silent:
-                problem = NoData(NoDataReason.BACKEND_DOWN, "connection refused")
-                self.counters.record_failure(key, target.process, problem)
+            is_starting = target.process not in seen and not is_pod_ready(pod)
+            if how.silent or is_starting:
+                problem = NoData(NoDataReason.BACKEND_DOWN, "connection refused", is_silent=True)
+                self.counters.record_failure(key, target.process, problem, self._now())
             elif how.broken:
                 problem = NoData(NoDataReason.NOT_A_NUMBER, "trimtab_requests_total is NaN")
-                self.counters.record_failure(key, target.process, problem)
+                self.counters.record_failure(key, target.process, problem, self._now())
             else:
                 values = {} if how.empty else traffic.series_of(pod)
                 sample = Exposition(values, _started(target))

@@ -40,6 +40,7 @@ class _Process:
     carried: dict[SeriesKey, float] = field(default_factory=dict)
     first: Series = field(default_factory=dict)
     sampled_at: float | None = None
+    answered_at: float | None = None
     problem: NoData | None = None
     failures: int = 0
     missed: int = 0
@@ -71,6 +72,7 @@ class _Process:
     def believe(self, new: Reading[SeriesKey], now: float) -> None:
         """Take a sample for the last good one."""
         self.reading, self.sampled_at, self.problem, self.failures = new, now, None, 0
+        self.answered_at = now
         self.saved = None
 
     def to_save(self, name: str) -> SavedProcess | None:
@@ -88,16 +90,23 @@ class _Process:
             carried=self.carried,
         )
 
-    def counters(self) -> ProcessCounters:
+    def answered(self) -> float | None:
+        """When its port last answered, as far as a checkpoint knows."""
+        if self.answered_at is None and self.saved is not None:
+            return self.saved.sampled_at
+        return self.answered_at
+
+    def counters(self, answered_at: float | None) -> ProcessCounters:
         return ProcessCounters(
             process=self.target.process,
             pod=self.target.pod,
             revision=self.target.revision,
-            interval_seconds=self.target.interval_seconds,
+            stale_after_seconds=self.target.stale_after_seconds,
             series=self.cumulated(),
             first=self.first,
             process_start=None if self.reading is None else self.reading.process_start,
             sampled_at=self.sampled_at,
+            answered_at=answered_at,
             problem=self.problem,
             failures=self.failures,
             missed=self.missed,
@@ -163,7 +172,8 @@ class CounterStore:
             return {}
         deployment, own = found
         if not sample.values:
-            self.record_failure(key, process, NoData(NoDataReason.NO_SERIES, "no trimtab_ series"))
+            problem = NoData(NoDataReason.NO_SERIES, "no trimtab_ series")
+            self.record_failure(key, process, problem, now)
             return {}
         new = Reading(sample.values, sample.process_start)
         if own.reading is None and own.saved is None:
@@ -175,7 +185,8 @@ class CounterStore:
             found_grown = increments(old, new, may_fall=_may_fall)
             if found_grown.fell:
                 detail = f"{found_grown.fell[0][0]} fell without a restart"
-                self.record_failure(key, process, NoData(NoDataReason.NOT_A_NUMBER, detail))
+                problem = NoData(NoDataReason.NOT_A_NUMBER, detail)
+                self.record_failure(key, process, problem, now)
                 return {}
             own.believe(new, now)
             own.since = None
@@ -232,12 +243,14 @@ class CounterStore:
             is_told=False,
         )
 
-    def record_failure(self, key: str, process: str, problem: NoData) -> None:
+    def record_failure(self, key: str, process: str, problem: NoData, now: float) -> None:
         """A scrape that gave nothing to believe."""
         found = self._find(key, process)
         if found is not None:
             deployment, own = found
             own.problem = problem
+            if not problem.is_silent:
+                own.answered_at = now
             own.failures += 1
             deployment.missed += 1
 
@@ -254,8 +267,15 @@ class CounterStore:
         deployment = self._deployments.get(key)
         if deployment is None:
             return ()
+        answered: dict[str, float] = {}
+        for own in deployment.processes.values():
+            at = own.answered()
+            if at is not None:
+                answered[own.target.pod] = max(at, answered.get(own.target.pod, at))
         known = sorted(deployment.processes.items())
-        return tuple(own.counters() for _, own in known if not own.is_only_saved)
+        return tuple(
+            own.counters(answered.get(own.target.pod)) for _, own in known if not own.is_only_saved
+        )
 
     def counted(self, key: str) -> tuple[Series, ...]:
         """What each process has counted as far as it is known, by the last checkpoint if at all."""

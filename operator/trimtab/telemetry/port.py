@@ -5,7 +5,8 @@ zero. Counters of a process that vanished stay; those of another process are nev
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -29,10 +30,22 @@ class NoDataReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """Why the last attempt gave nothing, and what was seen in its place."""
+    """Why the last attempt gave nothing, and what was seen in its place.
+
+    is_silent: not even the beginning of an answer came from the pod's port.
+    """
 
     reason: NoDataReason
     detail: str = ""
+    is_silent: bool = False
+
+
+def stale_after(interval_seconds: float, timeout_seconds: float) -> float:
+    """Age in seconds beyond which a sample is too old to judge by.
+
+    Two answers that each came just within the time-out may lie that time-out and an interval apart.
+    """
+    return max(3 * interval_seconds, timeout_seconds + interval_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,8 @@ class Target:
     """One process to scrape.
 
     process: pod uid + container start, so that a restarted container is another process. pod: its
-    name. revision: what it serves. url: http://host:port/metrics.
+    name. revision: what it serves. url: http://host:port/metrics. timeout_seconds: of one scrape,
+    which may be longer than the interval.
     """
 
     process: str
@@ -48,6 +62,12 @@ class Target:
     revision: str
     url: str
     interval_seconds: float = 5.0
+    timeout_seconds: float = 5.0
+
+    @property
+    def stale_after_seconds(self) -> float:
+        """See `stale_after`."""
+        return stale_after(self.interval_seconds, self.timeout_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +76,19 @@ class Backend:
 
     url: without `/api/v1`. secret: name of its mounted credentials, "" for none. labels: what its
     series must have, so that one of several scrapes is chosen. interval_seconds: between two looks.
+    timeout_seconds: of one query.
     """
 
     url: str
     secret: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     interval_seconds: float = 15.0
+    timeout_seconds: float = 10.0
+
+    @property
+    def stale_after_seconds(self) -> float:
+        """See `stale_after`."""
+        return stale_after(self.interval_seconds, self.timeout_seconds)
 
 
 @dataclass(frozen=True)
@@ -70,19 +97,21 @@ class ProcessCounters:
 
     series: cumulated since the process was born, resets included; empty before the first sample.
     first: the same at the first sample that we saw. process_start, sampled_at: Unix seconds.
-    problem: why the last attempt failed, None if it did not; failures: failed attempts since the
-    last good sample. missed: scrapes left out because the one before was still under way. is_gone:
-    no longer a target; what it counted after sampled_at is lost.
+    answered_at: when its pod's port last answered at all, of whichever container. problem: why the
+    last attempt failed, None if it did not; failures: failed attempts since the last good sample.
+    missed: scrapes left out because the one before was still under way. is_gone: no longer a
+    target; what it counted after sampled_at is lost.
     """
 
     process: str
     pod: str
     revision: str
-    interval_seconds: float
+    stale_after_seconds: float
     series: Series = field(default_factory=dict)
     first: Series = field(default_factory=dict)
     process_start: float | None = None
     sampled_at: float | None = None
+    answered_at: float | None = None
     problem: NoData | None = None
     failures: int = 0
     missed: int = 0
@@ -96,18 +125,31 @@ class ProcessCounters:
         """Why this process cannot be judged at `now` (Unix seconds); None if it can.
 
         A failed scrape is told at once only if it says that numbers cannot be believed; otherwise
-        the last good sample holds for three scrapes.
+        the last good sample holds for `stale_after_seconds`.
         """
         if self.problem is not None and self.problem.reason is NoDataReason.NOT_A_NUMBER:
             return self.problem
         age = self.age_seconds(now)
-        if age is not None and age <= 3 * self.interval_seconds:
+        if age is not None and age <= self.stale_after_seconds:
             return None
         if self.problem is not None:
-            return self.problem
+            return self._told_since_when(self.problem)
         if age is None:
             return NoData(NoDataReason.WAITING, "not scraped yet")
-        return NoData(NoDataReason.STALE, f"last sample is {age:.0f} s old")
+        limit = self.stale_after_seconds
+        return NoData(NoDataReason.STALE, f"last sample is {age:.0f} s old, at most {limit:g} s")
+
+    def _told_since_when(self, problem: NoData) -> NoData:
+        """Add what silence means: a port that answered before is not closed by a policy."""
+        if not problem.is_silent:
+            return problem
+        if self.answered_at is None:
+            since = "the port never answered: a NetworkPolicy or mTLS may be in the way"
+        else:
+            since = (
+                f"the port answered until {datetime.fromtimestamp(self.answered_at, UTC):%H:%M:%S}Z"
+            )
+        return replace(problem, detail=f"{problem.detail}; {since}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,10 +84,17 @@ class PrometheusReader:
         await self._client.aclose()
 
     async def read(
-        self, query: str, pods: Sequence[str], last: Mapping[str, Sampled] | None = None
+        self,
+        query: str,
+        pods: Sequence[str],
+        last: Mapping[str, Sampled] | None = None,
+        timeout_seconds: float | None = None,
     ) -> Readings | NoData:
-        """Readings newer than `last` by pod, within the limits of time and size."""
-        body = await self._body(query)
+        """Readings newer than `last` by pod, within the limits of time and size.
+
+        timeout_seconds: in place of the reader's own limit.
+        """
+        body = await self._body(query, timeout_seconds=timeout_seconds)
         if isinstance(body, NoData):
             return body
         async with self._parsing:
@@ -101,15 +108,18 @@ class PrometheusReader:
         async with self._parsing:
             return await asyncio.to_thread(series_of, body)
 
-    async def _body(self, query: str, at: float | None = None) -> bytes | NoData:
+    async def _body(
+        self, query: str, at: float | None = None, timeout_seconds: float | None = None
+    ) -> bytes | NoData:
+        limit = timeout_seconds or self._longest_seconds
         form = {"query": query, "dedup": "true", "partial_response": "false"}
         if at is not None:
             form["time"] = f"{at:.3f}"
         try:
-            async with asyncio.timeout(self._longest_seconds):
+            async with asyncio.timeout(limit):
                 return await self._fetch(form)
         except TimeoutError:
-            return _down(f"no answer within {self._longest_seconds:g} s")
+            return _down(f"no answer within {limit:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _down(f"{type(error).__name__}: {error}")
 

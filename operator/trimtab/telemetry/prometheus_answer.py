@@ -72,7 +72,7 @@ def _texts_only(labels: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """All series of one pod at one time. at: Unix seconds of the scrape, by Prometheus' clock."""
+    """All series of one pod. at: Unix seconds at which they were read, by the reader's clock."""
 
     at: float
     sample: Exposition

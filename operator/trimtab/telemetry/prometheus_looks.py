@@ -83,7 +83,7 @@ class PrometheusLooks:
             self._remember(key, known, ended)
         unseen = [one for pod, one in known.targets.items() if pod not in known.last]
         self._remember(key, known, unseen)
-        linger = max(LEAST_LINGER_SECONDS, 3 * backend.interval_seconds)
+        linger = max(LEAST_LINGER_SECONDS, backend.stale_after_seconds)
         for pod, target in known.targets.items():
             if pod not in wanted:
                 known.ended[pod] = target, self._now() + linger
@@ -161,7 +161,7 @@ class PrometheusLooks:
         except ValueError as error:
             detail = f"metrics.prometheus.labels: {error}"
             return NoData(NoDataReason.BACKEND_DOWN, detail)
-        found = await reader.read(query, pods, last)
+        found = await reader.read(query, pods, last, backend.timeout_seconds)
         if not isinstance(found, NoData) or not found.detail.startswith("more than"):
             return found
         if halvings == 0 or (len(pods) == 1 and reach <= least):
@@ -202,6 +202,6 @@ class PrometheusLooks:
 
     def _reach(self, backend: Backend, pods: list[str], last: Mapping[str, Sampled]) -> float:
         """Seconds back that hold all that is new of these pods."""
-        now, least = self._now(), 3 * backend.interval_seconds
+        now, least = self._now(), backend.stale_after_seconds
         oldest = min((last[pod].at for pod in pods if pod in last), default=now)
         return min(max(least, now - oldest + backend.interval_seconds), LONGEST_REACH_SECONDS)

@@ -2,16 +2,20 @@
 
 The schedule is one heap. A target's scrapes lie on a grid of its own interval, shifted by a phase
 that is a hash of its process, so that many targets spread evenly and a target's scrapes are always
-one interval apart. A scrape that is still under way when the next is due makes that one be missed.
+one interval apart. A scrape has a time-out of its own, which may be longer than the interval: what
+comes late is evidence all the same. While one is under way the next is left out and counted, so
+that a slow pod never has two at once.
 """
 
 import asyncio
 import heapq
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 import httpx
+from prometheus_client import Counter
 
 from trimtab.telemetry.bodies import PLAIN, read_body
 from trimtab.telemetry.exposition import (
@@ -21,12 +25,24 @@ from trimtab.telemetry.exposition import (
     Parser,
 )
 from trimtab.telemetry.port import NoData, NoDataReason, Target
+from trimtab.telemetry.prometheus_answer import Sampled
 
 DEFAULT_CONCURRENCY = 32
 DEFAULT_SIZE_LIMIT = 4 * 1024 * 1024
-LONGEST_SCRAPE_SECONDS = 5.0
 PARSE_OFF_LOOP_BYTES = 256 * 1024
 _HEADERS = {"accept": "text/plain; version=0.0.4", **PLAIN}
+HELD_UP_SECONDS = 1.0
+LEFT_OUT = Counter(
+    "trimtab_operator_scrapes_left_out",
+    "Scrapes, or looks at a metrics backend, left out while the one before was under way.",
+)
+
+
+@dataclass
+class _Attempt:
+    """Whether the beginning of an answer has come."""
+
+    is_silent: bool = True
 
 
 class Scraper:
@@ -35,12 +51,12 @@ class Scraper:
     def __init__(
         self,
         size_limit: int = DEFAULT_SIZE_LIMIT,
-        longest_seconds: float = LONGEST_SCRAPE_SECONDS,
         concurrency: int = DEFAULT_CONCURRENCY,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """size_limit in bytes. Opens no connection yet."""
+        """size_limit in bytes; now: Unix seconds, for samples. Opens no connection yet."""
         self._size_limit = size_limit
-        self._longest_seconds = longest_seconds
+        self._now = now
         self._parser = Parser()
         # No proxies or credentials from the environment: targets are pods.
         self._client = httpx.AsyncClient(
@@ -58,30 +74,46 @@ class Scraper:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def scrape(self, target: Target) -> Exposition | NoData:
-        """One scrape within min(interval, 5 s), over all of connecting, reading and parsing."""
-        limit = min(target.interval_seconds, self._longest_seconds)
+    async def scrape(self, target: Target) -> Sampled | NoData:
+        """One scrape within the target's time-out, over all of connecting, reading and parsing.
+
+        The sample has the time at which the answer was there, however long reading it takes. A
+        time-out that fires late says that this process was held up, and nothing of the pod, whose
+        answer may have come meanwhile: it is asked once more.
+        """
+        began = _monotonic()
+        found = await self._scrape_once(target)
+        late = _monotonic() - began - target.timeout_seconds
+        if isinstance(found, NoData) and late > HELD_UP_SECONDS:
+            return await self._scrape_once(target)
+        return found
+
+    async def _scrape_once(self, target: Target) -> Sampled | NoData:
+        attempt = _Attempt()
         try:
-            async with asyncio.timeout(limit):
-                body = await self._fetch_again_if_closed(target.url)
+            async with asyncio.timeout(target.timeout_seconds):
+                body = await self._fetch_again_if_closed(target.url, attempt)
                 if isinstance(body, NoData):
                     return body
-                return await self._parse(body)
+                at = self._now()
+                sample = await self._parse(body)
+                return sample if isinstance(sample, NoData) else Sampled(at, sample)
         except TimeoutError:
-            return NoData(NoDataReason.BACKEND_DOWN, f"no answer within {limit:g} s")
+            detail = f"no answer within {target.timeout_seconds:g} s"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            detail = f"{type(error).__name__}: {error}"
-            return NoData(NoDataReason.BACKEND_DOWN, detail[:200])
+            detail = f"{type(error).__name__}: {error}"[:200]
+        return NoData(NoDataReason.BACKEND_DOWN, detail, is_silent=attempt.is_silent)
 
-    async def _fetch_again_if_closed(self, url: str) -> bytes | NoData:
+    async def _fetch_again_if_closed(self, url: str, attempt: _Attempt) -> bytes | NoData:
         """A kept connection may be closed by the pod as we write: that is no failure, try anew."""
         try:
-            return await self._fetch(url)
+            return await self._fetch(url, attempt)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            return await self._fetch(url)
+            return await self._fetch(url, attempt)
 
-    async def _fetch(self, url: str) -> bytes | NoData:
+    async def _fetch(self, url: str, attempt: _Attempt) -> bytes | NoData:
         async with self._client.stream("GET", url) as response:
+            attempt.is_silent = False
             if response.status_code != httpx.codes.OK:
                 return NoData(NoDataReason.BACKEND_DOWN, f"HTTP {response.status_code}")
             return await read_body(response, self._size_limit)
@@ -101,7 +133,6 @@ class Scraper:
 class _Entry:
     key: str
     target: Target
-    is_running: bool = False
     is_current: bool = True
 
 
@@ -125,6 +156,8 @@ class Schedule:
         self._missed = missed
         self._slots = asyncio.Semaphore(concurrency)
         self._entries: dict[str, dict[str, _Entry]] = {}
+        self._under_way: set[tuple[str, str]] = set()
+        """Keys and processes; a target that was changed meanwhile waits for its old scrape."""
         self._heap: list[_Due] = []
         self._order = 0
         self._changed = asyncio.Event()
@@ -155,9 +188,7 @@ class Schedule:
     async def run(self) -> None:
         """Scrape until cancelled; scrapes under way are cancelled with it."""
         loop = asyncio.get_running_loop()
-        for entries in self._entries.values():
-            for entry in entries.values():
-                entry.is_running = False
+        self._under_way.clear()
         async with asyncio.TaskGroup() as scrapes:
             while True:
                 self._changed.clear()
@@ -180,10 +211,12 @@ class Schedule:
             return
 
     def _start(self, entry: _Entry, scrapes: asyncio.TaskGroup) -> None:
-        if entry.is_running:
+        process = entry.key, entry.target.process
+        if process in self._under_way:
+            LEFT_OUT.inc()
             self._missed(entry.key, entry.target)
             return
-        entry.is_running = True
+        self._under_way.add(process)
         scrapes.create_task(self._run_one(entry))
 
     async def _run_one(self, entry: _Entry) -> None:
@@ -192,7 +225,7 @@ class Schedule:
                 if entry.is_current:
                     await self._scrape(entry.key, entry.target)
         finally:
-            entry.is_running = False
+            self._under_way.discard((entry.key, entry.target.process))
 
     def _push(self, entry: _Entry, after: float) -> None:
         self._order += 1

@@ -44,7 +44,7 @@ class ScrapedTelemetry:
         readers: Readers | None = None,
     ) -> None:
         self._on_sample = on_sample
-        self._scraper = scraper or Scraper(concurrency=concurrency)
+        self._scraper = scraper or Scraper(concurrency=concurrency, now=now)
         self._now = now
         self._counters = CounterStore()
         self._windows = WindowStore()
@@ -131,9 +131,9 @@ class ScrapedTelemetry:
         if not self._schedule.is_current(key, target):
             return
         if isinstance(found, NoData):
-            self._counters.record_failure(key, target.process, found)
+            self._counters.record_failure(key, target.process, found, self._now())
         else:
-            self._count(key, target.process, found, self._now())
+            self._count(key, target.process, found.sample, found.at)
         self._on_sample(key)
 
     def _count(
@@ -151,7 +151,7 @@ class ScrapedTelemetry:
 
     def fail(self, key: str, process: str, problem: NoData) -> None:
         """See `Book`."""
-        self._counters.record_failure(key, process, problem)
+        self._counters.record_failure(key, process, problem, self._now())
 
     def last(self, key: str, process: str) -> Sampled | None:
         """See `Book`."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.e2e.api.server import Server
+from tests.patience import Limit, stretched
 
 from trimtab.api.kinds import KINDS
 from trimtab.api.meta import GROUP, VERSION
@@ -33,9 +34,9 @@ RELEASE = "admission-test"
 
 def until(is_true: Callable[[], bool], what: str, limit: float = 30.0) -> None:
     """Wait for something that the cluster does in its own time."""
-    end = time.monotonic() + limit
+    end = Limit(limit)
     while not is_true():
-        if time.monotonic() > end:
+        if end.is_over():
             raise AssertionError(f"not within {limit:.0f} s: {what}")
         time.sleep(0.05)
 
@@ -97,7 +98,7 @@ def policies(server: Server) -> Server:
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=stretched(60),
     ).stdout
     for item in yaml.safe_load_all(rendered):
         if item is None:

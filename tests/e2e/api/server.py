@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import kubernetes
+from tests.patience import stretched
 
 from trimtab.api.kinds import KINDS
 from trimtab.api.meta import VERSION
@@ -107,7 +108,7 @@ class Server:
             body=body,
             auth_settings=["BearerToken"],
         )
-        answer = self._client.call_api(*request, _request_timeout=10)
+        answer = self._client.call_api(*request, _request_timeout=stretched(10))
         text = answer.read()
         if answer.status >= 400:
             raise Refused(answer.status, _message(text))

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from tests.e2e.api.conftest import NAMESPACE, ROOT, TEST_GROUP, until
 from tests.e2e.api.server import Refused, Server
+from tests.patience import stretched
 from tests.unit.api.objects import DEPLOYMENT, MODEL_VERSION
 
 from trimtab.api.kinds import KINDS, KindInfo
@@ -25,7 +26,7 @@ def kubectl(*words: str, text: str | None = None) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=stretched(30),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.patience import Limit, stretched
+
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +24,7 @@ NAME = f"{SYSTEM}-{RELEASE}-trimtab"
 def call(*command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command and return how it ended."""
     return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, timeout=90
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=stretched(90)
     )
 
 
@@ -51,7 +53,7 @@ def helm(verb: str, *settings: str) -> str:
 
 def until(holds: Callable[[], bool], what: str, limit: float = 60.0) -> None:
     """Wait for something that the cluster does in its own time."""
-    end = time.monotonic() + limit
+    end = Limit(limit)
     while not holds():
-        assert time.monotonic() < end, f"not within {limit:.0f} s: {what}"
+        assert not end.is_over(), f"not within {limit:.0f} s: {what}"
         time.sleep(0.1)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.chart.cluster import NAME, RELEASE, SYSTEM, TEAM, call, helm, kubectl, until
+from tests.patience import stretched
 
 KIND = "modeldeployments.trimtab.dev"
 
@@ -38,7 +39,8 @@ def remove_all() -> None:
     """Remove release and namespaces, of an earlier run too."""
     call("helm", "uninstall", RELEASE, "--namespace", SYSTEM)
     for namespace in (SYSTEM, TEAM):
-        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=60s")
+        limit = f"--timeout={stretched(60):.0f}s"
+        kubectl("delete", "namespace", namespace, "--ignore-not-found", limit)
     until(
         lambda: call("kubectl", "get", "validatingadmissionpolicy", NAME).returncode != 0,
         "policies gone",

@@ -19,6 +19,7 @@ from tests.e2e.chart.cluster import (
     read,
     until,
 )
+from tests.patience import stretched
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("settings")]
 
@@ -28,7 +29,8 @@ DIGEST = "sha256:" + "0" * 64
 
 
 def rolled_out(name: str) -> None:
-    kubectl("rollout", "status", f"deployment/{name}", "-n", SYSTEM, "--timeout=60s")
+    limit = f"--timeout={stretched(60):.0f}s"
+    kubectl("rollout", "status", f"deployment/{name}", "-n", SYSTEM, limit)
 
 
 def seed() -> str:

@@ -16,6 +16,7 @@ from tests.cluster import node, processes
 from tests.cluster.archive import Image, write_image
 from tests.cluster.settings import REPOSITORY, Settings, read_settings
 from tests.cluster.shell import wait_until
+from tests.patience import stretched
 
 pytestmark = [
     pytest.mark.cluster,
@@ -82,7 +83,7 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=800,
+            timeout=stretched(800),
         )
 
     def must(self, *words: str) -> str:
@@ -151,7 +152,9 @@ def test_runs_pods_with_services_names_logs_and_exec(cluster: Cluster, tmp_path:
     import_busybox(cluster, tmp_path / "busybox.tar")
     applied = cluster.apply(WEB)
     assert applied.returncode == 0, applied.stderr
-    ready = cluster.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=60s")
+    ready = cluster.kubectl(
+        "wait", "pod/web", "--for=condition=Ready", f"--timeout={stretched(60):.0f}s"
+    )
     assert ready.returncode == 0, ready.stderr
     looked_up = cluster.kubectl("exec", "web", "--", "nslookup", "web.default.svc.cluster.local")
     address = cluster.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}").stdout
@@ -170,7 +173,10 @@ def test_checks_rules_and_field_owners(cluster: Cluster) -> None:
     cluster.must("up")
     assert cluster.apply(KIND_WITH_RULE).returncode == 0
     waited = cluster.kubectl(
-        "wait", "crd/things.test.trimtab.dev", "--for=condition=Established", "--timeout=30s"
+        "wait",
+        "crd/things.test.trimtab.dev",
+        "--for=condition=Established",
+        f"--timeout={stretched(30):.0f}s",
     )
     assert waited.returncode == 0, waited.stderr
 

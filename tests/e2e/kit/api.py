@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import kubernetes
+from tests.patience import Limit, stretched
 
 Json = dict[str, Any]
 Objects = list[Json]
@@ -100,7 +101,7 @@ class Api:
         request = self._client.param_serialize(
             verb, path, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        answer = self._client.call_api(*request, _request_timeout=20)
+        answer = self._client.call_api(*request, _request_timeout=stretched(20))
         text: bytes = answer.read()
         if answer.status >= 400:
             try:
@@ -113,7 +114,7 @@ class Api:
 
     def text(self, path: str) -> str:
         """Return what is not JSON: metrics of a pod, by the API server's proxy."""
-        answer = self._open(path, 20)
+        answer = self._open(path, stretched(20))
         text: bytes = answer.read()
         if answer.status >= 400:
             raise ApiError(answer.status, text.decode(errors="replace"))
@@ -133,13 +134,16 @@ class Api:
 
 
 def until(what: str, is_true: Callable[[], Any], limit: float = 60.0, every: float = 0.1) -> Any:
-    """Poll until something is true, and return it; AssertionError after `limit` seconds."""
-    end = time.monotonic() + limit
+    """Poll until something is true, and return it; AssertionError after `limit` seconds.
+
+    The seconds are those of a free machine, as in all limits (`tests.patience`).
+    """
+    end = Limit(limit)
     while True:
         found = is_true()
         if found:
             return found
-        if time.monotonic() > end:
+        if end.is_over():
             raise AssertionError(f"not within {limit:.0f} s: {what}")
         time.sleep(every)
 

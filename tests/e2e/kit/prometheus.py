@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 from tests.cluster.settings import NODE_ADDRESS
 from tests.e2e.kit.api import Api, ApiError, until
+from tests.patience import stretched
 
 PROGRAM = Path("/usr/bin/prometheus")
 PORT = 19090
@@ -88,7 +89,7 @@ class Prometheus:
     def is_ready(self) -> bool:
         """Return whether it answers queries."""
         try:
-            return httpx.get(f"{URL}/-/ready", timeout=2.0).status_code == 200
+            return httpx.get(f"{URL}/-/ready", timeout=stretched(2.0)).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -96,7 +97,7 @@ class Prometheus:
         """End it and wait; its data stay."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=stretched(60))
             self._process = None
 
     def wait_for(self, pods: Callable[[], list[str]]) -> None:
@@ -106,5 +107,5 @@ class Prometheus:
     def seen(self) -> set[str]:
         """Return the pods that it scrapes now."""
         query = {"query": "up{job='models'} == 1"}
-        answer = httpx.get(f"{URL}/api/v1/query", params=query, timeout=5.0).json()
+        answer = httpx.get(f"{URL}/api/v1/query", params=query, timeout=stretched(5.0)).json()
         return {one["metric"]["pod"] for one in answer["data"]["result"]}

@@ -16,6 +16,8 @@ from typing import Any
 from tests.e2e.kit.api import Api, Json
 from urllib3.exceptions import HTTPError
 
+from trimtab.reconcile.kinds.status_writes import significant
+
 _WATCHED = ("Deployment", "Workload", "Service", "Pod")
 
 
@@ -44,7 +46,7 @@ class Record:
             query = _query(kind, self.name)
             found = self.api.call("GET", f"{self.api.path(kind)}?{query}")
             stream = self.api.stream(
-                f"{self.api.path(kind)}?{query}&watch=true&timeoutSeconds=600"
+                f"{self.api.path(kind)}?{query}&watch=true&timeoutSeconds=3600"
                 f"&resourceVersion={found['metadata']['resourceVersion']}"
             )
             self._streams.append(stream)
@@ -78,10 +80,10 @@ class Record:
         return [news for news in self.news if news.kind == kind]
 
     def writes(self) -> Counter[str]:
-        """Return the operator's writes by what they changed: status, route, workload.
+        """Return the operator's writes by what they changed: status, numbers, route, workload.
 
         A status of ours is written by nobody else; a Service too; a workload's generation counts
-        the changes of its spec.
+        the changes of its spec. `numbers` are the renewals of a status that tell nothing new.
         """
         count: Counter[str] = Counter()
         before: dict[str, Json] = {}
@@ -92,8 +94,11 @@ class Record:
             if news.what == "LISTED" or news.kind == "Pod":
                 continue
             if news.kind == "Deployment":
-                is_ours = old is None or old.get("status") != news.obj.get("status")
-                count["status"] += int(is_ours and "status" in news.obj)
+                earlier = (old or {}).get("status") or {}
+                status = news.obj.get("status") or {}
+                if status != earlier:
+                    tells = significant(status) != significant(earlier)
+                    count["status" if tells else "numbers"] += 1
             elif news.kind == "Service":
                 count["route"] += 1
             else:
@@ -101,6 +106,22 @@ class Record:
                 deleted = news.what == "DELETED" or "deletionTimestamp" in metadata
                 count["workload"] += int(not deleted and metadata["generation"] > known)
                 count["workload"] += int(news.what == "DELETED")
+        return count
+
+    def seconds(self) -> float:
+        """Return the time between the first and the last news."""
+        at = [news.at for news in self.news if news.what != "LISTED"]
+        return max(at) - min(at) if at else 0.0
+
+    def lapses(self) -> int:
+        """Return how often a pod that stays stopped being Ready, as on a machine without breath."""
+        count = 0
+        was_ready: dict[str, bool] = {}
+        for news in self.of("Pod"):
+            uid, is_ready = news.obj["metadata"]["uid"], _is_ready(news.obj)
+            stays = "deletionTimestamp" not in news.obj["metadata"] and news.what != "DELETED"
+            count += int(stays and was_ready.get(uid, False) and not is_ready)
+            was_ready[uid] = is_ready
         return count
 
     def decided_at(self, version: str, outcome: str) -> float:
@@ -115,11 +136,14 @@ class Record:
         """Return when the first pod of a version was seen Ready; 0.0 if it was not."""
         for news in self.of("Pod"):
             labels = news.obj["metadata"]["labels"]
-            conditions = news.obj.get("status", {}).get("conditions") or []
-            is_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-            if labels.get("trimtab.dev/version") == version and is_ready:
+            if labels.get("trimtab.dev/version") == version and _is_ready(news.obj):
                 return news.at
         return 0.0
+
+
+def _is_ready(pod: Json) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _query(kind: str, name: str) -> str:

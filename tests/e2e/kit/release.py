@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.cluster.builder import hash_sources
 from tests.cluster.settings import read_settings
+from tests.patience import stretched
 
 ROOT = Path(__file__).parents[3]
 SYSTEM = "trimtab-system"
@@ -31,7 +32,12 @@ LOCAL_IMAGES = [
 def helm(*words: str, timeout: float = 180.0) -> str:
     """Run helm; its error is the exception's text."""
     done = subprocess.run(
-        ["helm", *words], cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+        ["helm", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=stretched(timeout),
+        check=False,
     )
     if done.returncode != 0:
         raise RuntimeError(f"helm {words[0]}: {done.stderr or done.stdout}")
@@ -47,7 +53,8 @@ def install(namespaces: list[str], *values: str) -> None:
     namespaces = sorted({*namespaces, *_namespaces_with_keys()})
     for name in namespaces:
         if "Terminating" in kubectl("get", "namespace", name, "--ignore-not-found"):
-            kubectl("wait", "--for=delete", f"namespace/{name}", "--timeout=90s", timeout=100)
+            limit = f"--timeout={stretched(90):.0f}s"
+            kubectl("wait", "--for=delete", f"namespace/{name}", limit, timeout=100)
         made = kubectl("create", "namespace", name, "--dry-run=client", "-o", "yaml")
         kubectl("apply", "-f", "-", stdin=made)
     settings = [
@@ -59,7 +66,7 @@ def install(namespaces: list[str], *values: str) -> None:
     flags = [word for setting in settings for word in ("--set", setting)]
     helm(
         "upgrade", "--install", "trimtab", "charts/trimtab", "--namespace", SYSTEM,
-        "--create-namespace", "--wait", "--timeout", "150s", *flags,
+        "--create-namespace", "--wait", "--timeout", f"{stretched(150):.0f}s", *flags,
     )  # fmt: skip
 
 
@@ -91,7 +98,12 @@ def kubectl(*words: str, stdin: str | None = None, timeout: float = 60.0) -> str
     context = os.environ.get("KUBE_CONTEXT")
     command = ["kubectl", *(["--context", context] if context else []), *words]
     done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=stretched(timeout),
+        check=False,
     )
     if done.returncode != 0:
         raise RuntimeError(f"kubectl {' '.join(words[:3])}: {done.stderr}")

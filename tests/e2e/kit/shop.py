@@ -13,6 +13,7 @@ from tests.e2e.kit.api import Api, Json, Objects, condition, until
 from tests.e2e.kit.artifacts import publish
 from tests.e2e.kit.load import Load
 from tests.e2e.kit.record import Record
+from tests.patience import stretched
 
 GROUP = "trimtab.dev/v1alpha1"
 CODE = "faulty-server"
@@ -129,7 +130,7 @@ class Shop:
     def answers(self) -> bool:
         """Return whether a request to the Service is answered."""
         try:
-            return httpx.post(self.address, content=b"{}", timeout=2.0).status_code < 600
+            return httpx.post(self.address, content=b"{}", timeout=stretched(2.0)).status_code < 600
         except httpx.HTTPError:
             return False
 

@@ -21,6 +21,7 @@ from tests.demo.acts import (
 from tests.demo.stage import Stage
 from tests.e2e.kit.api import until
 from tests.e2e.kit.operator_process import OperatorProcess
+from tests.patience import slowest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
@@ -112,5 +113,7 @@ def test_a_window_that_is_open_while_the_operator_is_killed_is_whole(
         line["ok"] for line in lines if begin + 1 <= line["time"] < begin + WINDOW_SECONDS
     )
     assert answered > 1000
-    # Seconds of the users against scrapes each second: the ends differ by a second or two.
-    assert found["n"] == pytest.approx(answered, rel=0.08), (found, answered)
+    # Seconds of the users against scrapes each second: the ends differ by a second or two, or by
+    # what a scrape is late. Without what was counted before the kill three quarters would miss.
+    near = min(0.4, 0.08 * slowest(WINDOW_SECONDS))
+    assert found["n"] == pytest.approx(answered, rel=near), (found, answered)

@@ -4,11 +4,17 @@ import pytest
 from tests.e2e.kit.api import Api, condition
 from tests.e2e.kit.scenes import Play, Scene, played
 from tests.e2e.kit.shop import Shop
+from tests.patience import stretched
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 LONG_STEP = ({"weight": "25%", "for": "10m"},)
 RATE = 10.0
+
+
+def slowed(seconds: float) -> str:
+    """Return a duration in which the cluster can say why pods do not start."""
+    return f"{stretched(seconds):.0f}s"
 
 
 def newer_version_supersedes(api: Api) -> None:
@@ -28,7 +34,7 @@ def newer_version_supersedes(api: Api) -> None:
 
 
 def no_room_is_nobodys_fault(api: Api) -> None:
-    shop = Shop(api, "no-room", rollout={"deadline": "12s"})
+    shop = Shop(api, "no-room", rollout={"deadline": slowed(12)})
     shop.serve("good")
     before = shop.pod_uids("good")
     shop.try_version("better", resources={"requests": {"cpu": "1000"}})
@@ -38,7 +44,7 @@ def no_room_is_nobodys_fault(api: Api) -> None:
 
 
 def missing_image_is_nobodys_fault(api: Api) -> None:
-    shop = Shop(api, "no-image", rollout={"deadline": "12s"})
+    shop = Shop(api, "no-image", rollout={"deadline": slowed(12)})
     shop.serve("good")
     before = shop.pod_uids("good")
     shop.try_version("better", image="localhost/there-is-no-such-image:1")
@@ -74,7 +80,7 @@ def crash_is_rolled_back_with_last_words(api: Api) -> None:
 
 
 def never_ready_is_rolled_back_at_the_deadline(api: Api) -> None:
-    shop = Shop(api, "never-ready", rollout={"deadline": "10s"})
+    shop = Shop(api, "never-ready", rollout={"deadline": slowed(10)})
     shop.serve("good")
     shop.try_version("never")
     shop.wait_for_outcome("never RolledBack")

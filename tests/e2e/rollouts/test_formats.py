@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.e2e.kit.api import Api, until
 from tests.e2e.kit.artifacts import credentials
 from tests.e2e.kit.load import Load
+from tests.patience import stretched
 
 from trimtab.contract.artifact import Tensor
 from trimtab.training import publish
@@ -84,7 +85,7 @@ def images(api: Api, version: str) -> set[str]:
 def asked(address: str, body: Any) -> httpx.Response | None:
     """Return the answer, or nothing while the Service is not known to the node."""
     try:
-        return httpx.post(address, json=body, timeout=10)
+        return httpx.post(address, json=body, timeout=stretched(10))
     except httpx.ConnectError:
         return None
 
@@ -115,7 +116,7 @@ def test_a_graph_takes_over_from_the_estimator_that_it_was_exported_from(api: Ap
     with Load(address, 20, body=httpx.Request("POST", address, json=one).content) as load:
         want(api, "v2")
         until("v2 serves", lambda: is_stable(api, "v2"), 120)
-    second = httpx.post(address, json=body, timeout=10)
+    second = httpx.post(address, json=body, timeout=stretched(10))
     assert load.lost() == []
     assert {answer.status for answer in load.answers} == {200}
     assert [image.rpartition("/")[2] for image in images(api, "v2")] == ["trimtab-serving-onnx:dev"]

@@ -51,7 +51,8 @@ def blind(word: str, reason: str) -> Callable[[Api], None]:
 
 def everything_goes_silent(api: Api) -> None:
     """An outage in the middle of a step: stable is as invisible as the candidate."""
-    shop = Shop(api, "blind-both", steps=({"weight": "33%", "for": "5s"},))
+    # Longer than the last samples hold: a time-out and an interval.
+    shop = Shop(api, "blind-both", steps=({"weight": "33%", "for": "15s"},))
     shop.serve("good")
     with shop.load(RATE) as load:
         shop.try_version("better")

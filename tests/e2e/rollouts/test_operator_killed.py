@@ -9,6 +9,7 @@ from tests.e2e.kit.api import Api
 from tests.e2e.kit.load import Load
 from tests.e2e.kit.operator_process import OperatorProcess
 from tests.e2e.kit.shop import Shop
+from tests.patience import stretched
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -53,9 +54,11 @@ class Story:
 
 
 def test_what_was_begun_is_finished_by_the_next_process(api: Api, release: OperatorProcess):
-    starting = Story(api, "killed-starting", "late20", replicas=2, seconds=3)
-    stepping = Story(api, "killed-stepping", "better", replicas=2, seconds=20)
-    promoting = Story(api, "killed-promoting", "late9", replicas=3, seconds=5)
+    # Each stays where it is until all three are there.
+    late20, late9 = f"late{stretched(20):.0f}", f"late{stretched(9):.0f}"
+    starting = Story(api, "killed-starting", late20, replicas=2, seconds=3)
+    stepping = Story(api, "killed-stepping", "better", replicas=2, seconds=round(stretched(20)))
+    promoting = Story(api, "killed-promoting", late9, replicas=3, seconds=5)
     stories = (starting, stepping, promoting)
     for story in stories:
         story.serve()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,9 @@ from tests.e2e.kit.api import Api
 from tests.e2e.kit.operator_process import processes_of
 from tests.e2e.kit.prometheus import URL, Prometheus
 from tests.e2e.kit.shop import Shop
+from tests.patience import slowest, stretched
 
+from trimtab.api.deployment import Metrics
 from trimtab.contract import metrics
 from trimtab.reconcile.kinds.pods import target_of
 from trimtab.telemetry.port import Backend
@@ -22,6 +25,7 @@ from trimtab.telemetry.scraped import ScrapedTelemetry
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
 FROM_PROMETHEUS = {"prometheus": {"url": URL, "interval": "1s"}}
+EACH_SECOND = Metrics.model_validate({"scrape": {"interval": "1s"}})
 STEPS = ({"weight": "33%", "for": "5s"},)
 RATE = 40.0
 
@@ -54,7 +58,7 @@ class BothSources:
     async def find_pods(self) -> None:
         listed = await asyncio.to_thread(self.shop.pods)
         pods = [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
-        targets = [found for pod in pods if (found := target_of(pod, 1.0)) is not None]
+        targets = [found for pod in pods if (found := target_of(pod, EACH_SECOND)) is not None]
         scraped, asked = self.keys
         self.telemetry.set_targets(scraped, targets)
         self.telemetry.set_targets(asked, targets, Backend(URL, interval_seconds=1.0))
@@ -67,7 +71,7 @@ class BothSources:
         """Go on finding pods until something is so."""
         assert callable(is_true)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(stretched(seconds)):
                 while not await asyncio.to_thread(is_true):
                     await self.find_pods()
                     await asyncio.sleep(0.2)
@@ -98,6 +102,7 @@ async def _live_through(shop: Shop, both: BothSources, prometheus: Prometheus) -
     await asyncio.to_thread(prometheus.wait_for, lambda: pods_of(shop))
     await both.until("both see all pods", lambda: _all_seen(both, 3))
     before = both.counts()
+    began = time.monotonic()
     ends = 0
     with shop.load(RATE) as load:
         await both.until("requests", lambda: len(load.answers) > 100)
@@ -112,13 +117,13 @@ async def _live_through(shop: Shop, both: BothSources, prometheus: Prometheus) -
         await both.until("and more", lambda: len(load.answers) > 450)
     sent = len(load.answers)
     # What a process answers after its last scrape is in no source; each took its own last one.
-    tails = ends * 2 * RATE / 2
+    tails = ends * 2 * RATE / 2 * slowest(time.monotonic() - began)
 
     def told() -> list[float]:
         return [now - then for now, then in zip(both.counts(), before, strict=True)]
 
     await both.until("both told", lambda: min(told()) >= sent - 2 * tails - 1)
-    await asyncio.sleep(3.0)  # nothing more is sent: two more scrapes and looks of each
+    await asyncio.sleep(stretched(3.0))  # nothing more is sent: two more scrapes and looks of each
     scraped, asked = told()
     assert abs(scraped - asked) <= tails, (scraped, asked, sent)
     assert max(scraped, asked) <= sent, (scraped, asked, sent)
@@ -157,7 +162,9 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_is_not(
 
 
 def test_a_prometheus_that_is_away_holds_the_rollout(api: Api, prometheus: Prometheus) -> None:
-    shop = Shop(api, "prometheus-away", replicas=2, steps=STEPS, metrics=FROM_PROMETHEUS)
+    # Longer than the last samples hold: the time-out of a query and an interval.
+    steps = ({"weight": "33%", "for": "25s"},)
+    shop = Shop(api, "prometheus-away", replicas=2, steps=steps, metrics=FROM_PROMETHEUS)
     try:
         shop.serve("good")
         with shop.load(RATE) as load:

@@ -87,10 +87,14 @@ GOOD: list[Case] = [
                 "prometheus": {
                     "url": "https://mimir.example.com/prometheus",
                     "interval": "30s",
+                    "timeout": "1m",
                     "secretName": "mimir",
                     "labels": {"job": "models"},
                 }
             }
+        },
+        scraped_for_longer_than_the_interval={
+            "spec.metrics": {"scrape": {"interval": "1s", "timeout": "10s"}}
         },
         scaled_to_zero={"spec.replicas": 0},
         that_rolls={"spec.rollout": {"strategy": "rolling"}},
@@ -266,6 +270,21 @@ BAD_DEPLOYMENTS = _table(
         "scraped_ten_times_a_second",
         {"spec.metrics.scrape.interval": "100ms"},
         "spec.metrics.scrape.interval",
+    ),
+    (
+        "scraped_without_time",
+        {"spec.metrics.scrape.timeout": "500ms"},
+        "spec.metrics.scrape.timeout",
+    ),
+    (
+        "scraped_for_an_hour",
+        {"spec.metrics.scrape.timeout": "1h"},
+        "spec.metrics.scrape.timeout",
+    ),
+    (
+        "of_a_prometheus_without_end",
+        {"spec.metrics": {"prometheus": {"url": "http://p:9090", "timeout": "61s"}}},
+        "spec.metrics.prometheus.timeout",
     ),
     (
         "scraped_and_asked_for",

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.patience import stretched
 from tests.unit.serving.stored import Stored
 
 from trimtab.serving.errors import StartRefused
@@ -141,6 +142,6 @@ def vector(rows: NDArray[Any] | list[Any], name: str = "x", datatype: str = "FP6
 
 async def until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
     """Poll with a limit."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(stretched(seconds)):
         while not reached():  # noqa: ASYNC110 - many kinds of things are waited for
             await asyncio.sleep(0.005)

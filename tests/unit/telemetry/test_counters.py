@@ -15,8 +15,11 @@ SCORES: SeriesKey = ("trimtab_score_bin_sum_total", frozenset({("bin", "0")}))
 WATCHED_SINCE = 1000.0
 
 
-def target(process: str, pod: str = "", revision: str = "r1") -> Target:
-    return Target(process, pod or process, revision, "http://127.0.0.1:1/metrics", 5.0)
+def target(
+    process: str, pod: str = "", revision: str = "r1", interval: float = 5.0, timeout: float = 5.0
+) -> Target:
+    url = "http://127.0.0.1:1/metrics"
+    return Target(process, pod or process, revision, url, interval, timeout)
 
 
 def sample(answered: float, failed: float = 0, start: float | None = 1001.0) -> Exposition:
@@ -153,11 +156,86 @@ def test_no_data_of_a_silent_process() -> None:
     assert stale.reason is NoDataReason.STALE
 
 
+@pytest.mark.parametrize(
+    ("interval", "timeout", "holds"),
+    [
+        pytest.param(5, 5, 15, id="three_intervals"),
+        pytest.param(1, 5, 6, id="a_late_scrape_of_a_short_interval"),
+        pytest.param(1, 1, 3, id="short_of_both"),
+        pytest.param(15, 60, 75, id="a_long_time_out"),
+    ],
+)
+def test_a_sample_holds_for_three_intervals_or_a_late_scrape_and_an_interval(
+    interval: float, timeout: float, holds: float
+) -> None:
+    counters = store(target("a", interval=interval, timeout=timeout))
+    counters.record(KEY, "a", sample(5), 1010)
+    (process,) = counters.processes(KEY)
+    assert process.no_data(1010 + holds) is None
+    stale = process.no_data(1010 + holds + 0.5)
+    assert stale is not None
+    assert stale.reason is NoDataReason.STALE
+    assert f"at most {holds} s" in stale.detail
+
+
+SILENT = NoData(NoDataReason.BACKEND_DOWN, "no answer within 5 s", is_silent=True)
+BAD = NoData(NoDataReason.BACKEND_DOWN, "HTTP 503")
+NEVER = "never answered: a NetworkPolicy or mTLS may be in the way"
+
+
+def problem_of(counters: CounterStore, process: str, now: float) -> str:
+    (found,) = (p.no_data(now) for p in counters.processes(KEY) if p.process == process)
+    assert found is not None
+    return found.detail
+
+
+def test_a_policy_may_be_in_the_way_of_a_port_that_never_answered() -> None:
+    counters = store(target("a"))
+    counters.record_failure(KEY, "a", SILENT, 1005)
+    assert problem_of(counters, "a", 1010) == f"no answer within 5 s; the port {NEVER}"
+
+
+def test_a_port_that_answered_says_until_when() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", sample(5), 1010)
+    counters.record_failure(KEY, "a", SILENT, 1020)
+    assert (
+        problem_of(counters, "a", 1030) == "no answer within 5 s; the port answered until 00:16:50Z"
+    )
+
+
+def test_a_bad_answer_is_an_answer() -> None:
+    counters = store(target("a"))
+    counters.record_failure(KEY, "a", BAD, 1005)
+    assert problem_of(counters, "a", 1010) == "HTTP 503"
+    counters.record_failure(KEY, "a", SILENT, 1010)
+    assert "answered until 00:16:45Z" in problem_of(counters, "a", 1015)
+
+
+def test_the_port_of_a_restarted_container_is_the_port_of_its_pod() -> None:
+    counters = store(target("a/1", "a"))
+    counters.record(KEY, "a/1", sample(5), 1010)
+    counters.set_targets(KEY, [target("a/2", "a")], 1015)
+    counters.record_failure(KEY, "a/2", SILENT, 1020)
+    assert "answered until 00:16:50Z" in problem_of(counters, "a/2", 1021)
+
+
+def test_what_a_checkpoint_knows_of_a_port_is_not_forgotten() -> None:
+    before = store(target("a"))
+    before.record(KEY, "a", sample(5), 1010)
+    watched_since, saved, _ = before.save(KEY)
+    counters = CounterStore()
+    counters.restore(KEY, watched_since, saved)
+    counters.set_targets(KEY, [target("a")], 1030)
+    counters.record_failure(KEY, "a", SILENT, 1035)
+    assert "answered until 00:16:50Z" in problem_of(counters, "a", 1036)
+
+
 def test_failures_and_missed_scrapes_are_counted() -> None:
     counters = store(target("a"))
     down = NoData(NoDataReason.BACKEND_DOWN, "refused")
-    counters.record_failure(KEY, "a", down)
-    counters.record_failure(KEY, "a", down)
+    counters.record_failure(KEY, "a", down, 1005)
+    counters.record_failure(KEY, "a", down, 1010)
     counters.record_missed(KEY, "a")
     (process,) = counters.processes(KEY)
     assert (process.problem, process.failures, process.missed) == (down, 2, 1)

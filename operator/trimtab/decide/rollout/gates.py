@@ -23,9 +23,9 @@ BLIND_REASONS = frozenset(
 """Reasons that mean the operator cannot see, as opposed to nothing to see yet."""
 
 _HINTS = {
-    Reason.BACKEND_DOWN: "metrics port does not answer; a NetworkPolicy or mTLS may be in the way",
+    Reason.BACKEND_DOWN: "the metrics cannot be read",
     Reason.NO_SERIES: "the pods answer but export no trimtab_requests_total",
-    Reason.STALE: "the last sample is older than three scrapes",
+    Reason.STALE: "no new sample has come",
     Reason.NOT_A_NUMBER: "a counter is NaN, infinite or fell without a restart",
     Reason.WAITING: "not scraped yet",
     Reason.NO_TRAFFIC: "no request since the step began",

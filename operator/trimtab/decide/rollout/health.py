@@ -31,10 +31,11 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
 
 
 def _is_unreachable(snapshot: Snapshot, pod: PodView) -> bool:
+    """Return whether scrapes say so too: old samples alone may be this operator's own delay."""
     if pod.ready or not pod.was_ready or pod.unready_seconds < DOWN_AFTER_SECONDS:
         return False
     own = [p for p in snapshot.processes if p.process.startswith(pod.uid)]
-    return all(p.problem is not None for p in own)
+    return all(p.problem not in (None, Reason.STALE) for p in own)
 
 
 def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from trimtab.api.conditions import ConditionType, EventReason, Reason, set_condition
 from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
@@ -48,7 +48,7 @@ def report(snapshot: Snapshot, wanted: Wanted) -> tuple[DeploymentStatus, tuple[
         ConditionType.DEGRADED: _degraded(snapshot, status),
         ConditionType.PAUSED: _paused(phase_of(status)),
         ConditionType.QUARANTINED: _quarantined(wanted),
-        ConditionType.DATA_AVAILABLE: _data_available(status, snapshot.now),
+        ConditionType.DATA_AVAILABLE: _data_available(snapshot, status),
     }
     generation = snapshot.deployment.metadata.generation
     conditions = status.conditions
@@ -154,7 +154,7 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
             return Stand(True, Reason.PROMOTING, f"{version} grows to full size")
         case Returning():
             return Stand(True, Reason.ROLLED_BACK, f"returning to {version}")
-    waiting = _gate_without_data(status, phase.progress, snapshot.now)
+    waiting = _gate_without_data(snapshot, status, phase.progress)
     if waiting is not None:
         return Stand(True, Reason.WAITING_FOR_DATA, f"gate {waiting.name}: {waiting.reason}")
     step = phase.progress.step
@@ -221,22 +221,35 @@ def _quarantined(wanted: Wanted) -> Stand:
     return Stand(False, Reason.AS_WANTED)
 
 
-def _data_available(status: DeploymentStatus, now: datetime) -> Stand:
+def _data_available(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
     progress = progress_in(phase_of(status))
     if progress is None:
         return Stand(None, Reason.NO_ROLLOUT, "judged while a rollout runs")
-    blind = _gate_without_data(status, progress, now)
+    blind = _gate_without_data(snapshot, status, progress)
     if blind is None:
         return Stand(True, Reason.DATA_COMPLETE)
     return Stand(False, Reason(blind.reason), f"gate {blind.name}: {blind.message}")
 
 
 def _gate_without_data(
-    status: DeploymentStatus, progress: Progress, now: datetime
+    snapshot: Snapshot, status: DeploymentStatus, progress: Progress
 ) -> GateStatus | None:
-    """Return the first gate without data; what every step begins with is not told at once."""
-    is_young = now - progress.step.started < QUIET_START
-    for gate in status.gates:
-        if gate.verdict == "NoData" and not (is_young and gate.reason in _BEGINNING):
-            return gate
-    return None
+    """Return the first gate without data; what steps and pods begin with is not told at once."""
+    expected: frozenset[str] = frozenset()
+    if snapshot.now - progress.step.started < QUIET_START:
+        expected = _BEGINNING
+    elif _has_new_pod(snapshot, status):
+        expected = frozenset({Reason.WAITING})
+    return next(
+        (g for g in status.gates if g.verdict == "NoData" and g.reason not in expected), None
+    )
+
+
+def _has_new_pod(snapshot: Snapshot, status: DeploymentStatus) -> bool:
+    """Return whether a pod has just become Ready: its first scrape may be still to come."""
+    return any(
+        pod.ready and pod.ready_seconds < QUIET_START.total_seconds()
+        for tried in (status.stable, status.candidate)
+        if tried is not None
+        for pod in snapshot.pods_of(tried.revision)
+    )

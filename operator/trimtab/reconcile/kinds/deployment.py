@@ -103,6 +103,7 @@ def _backend(deployment: Deployment) -> Backend | None:
         secret=known.secret_name or "",
         labels=tuple(sorted(known.labels.items())),
         interval_seconds=known.interval.total_seconds(),
+        timeout_seconds=known.timeout.total_seconds(),
     )
 
 
@@ -116,8 +117,8 @@ def observe(
     deployment = typed(Deployment, live)
     now = world.now()
     pods = world.cache.children(key, PODS)
-    interval = deployment.spec.metrics.interval.total_seconds()
-    targets = [target for pod in pods if (target := target_of(pod, interval)) is not None]
+    metrics = deployment.spec.metrics
+    targets = [target for pod in pods if (target := target_of(pod, metrics)) is not None]
     world.telemetry.set_targets(telemetry_key(key), targets, _backend(deployment))
     versions, unreadable = _versions(world, key.namespace, deployment.spec.model)
     views = tuple(view_of(pod, now) for pod in pods)
@@ -221,11 +222,11 @@ def _processes(
 
 
 def _is_young(process: ProcessCounters, ready_seconds: float) -> bool:
-    """Return whether its scrapes failed only because it was still starting: three are forgiven.
+    """Return whether its scrapes failed only because it was still starting.
 
-    Times of conditions are whole seconds.
+    Forgiven for as long as a sample would hold. Times of conditions are whole seconds.
     """
-    grace = 3 * process.interval_seconds + 1.0
+    grace = process.stale_after_seconds + 1.0
     return process.sampled_at is None and ready_seconds <= grace and not process.is_gone
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from trimtab.api.deployment import Metrics
 from trimtab.api.meta import REVISION_LABEL
 from trimtab.cluster.port import Json
 from trimtab.contract.metrics import METRICS_PORT
@@ -96,7 +97,7 @@ def _message(conditions: dict[str, Json], container: Json) -> str:
     return str(conditions.get("PodScheduled", {}).get("message", ""))[:512]
 
 
-def target_of(pod: Json, interval_seconds: float) -> Target | None:
+def target_of(pod: Json, metrics: Metrics) -> Target | None:
     """Return the scrape target of a pod, or None while its container does not run.
 
     The process is named by pod uid and container start, so that a restart is another process.
@@ -111,5 +112,6 @@ def target_of(pod: Json, interval_seconds: float) -> Target | None:
         pod=pod["metadata"]["name"],
         revision=(pod["metadata"].get("labels") or {}).get(REVISION_LABEL, ""),
         url=f"http://{host}:{METRICS_PORT}/metrics",
-        interval_seconds=interval_seconds,
+        interval_seconds=metrics.interval.total_seconds(),
+        timeout_seconds=metrics.timeout.total_seconds(),
     )

@@ -120,7 +120,7 @@ class PolicyShop:
         now = self.cluster.time.timestamp()
         if self.silent:
             problem = NoData(NoDataReason.BACKEND_DOWN, "connection refused")
-            self.telemetry.counters.record_failure(TELEMETRY_KEY, PROCESS, problem)
+            self.telemetry.counters.record_failure(TELEMETRY_KEY, PROCESS, problem, now)
             return
         if self.feed is not None:
             per_minute = window_counts(seed=None, **self.feed)

@@ -31,6 +31,31 @@ async def test_candidate_holds_while_blind_and_goes_on_when_data_is_back(
     assert "v2 RolledBack" not in shop.outcomes
 
 
+async def test_a_port_that_never_answered_may_be_behind_a_policy() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.behaviour["v2"] = Behaviour(silent=True)
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: shop.reason("DataAvailable") == "BackendDown", 60)
+    assert "a NetworkPolicy or mTLS may be in the way" in shop.message("DataAvailable")
+
+
+async def test_a_port_that_stopped_answering_is_behind_no_policy() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    await shop.harness.advance(3)
+    at = shop.cluster.time.strftime("%H:%M:%SZ")
+    shop.behaviour["v2"] = Behaviour(silent=True)
+    await shop.harness.run_until(lambda: shop.reason("DataAvailable") == "BackendDown", 60)
+    told = shop.message("DataAvailable")
+    assert f"connection refused; the port answered until {at}" in told
+    assert "NetworkPolicy" not in told
+
+
 async def test_scrape_that_failed_before_the_pod_was_ready_is_no_outage() -> None:
     shop = Shop()
     await shop.serve("v1")

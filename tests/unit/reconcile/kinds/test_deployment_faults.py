@@ -8,7 +8,7 @@ from tests.unit.reconcile.worlds import KEY, Shop, deployment_object, version_ob
 
 from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import Killed
-from trimtab.simulation.kubelet import PodBehaviour
+from trimtab.simulation.kubelet import PodBehaviour, always_good
 from trimtab.simulation.traffic import Behaviour
 
 
@@ -40,6 +40,36 @@ async def test_candidate_that_crashes_is_rolled_back_with_its_last_words() -> No
     assert shop.status.rejected[0].reason == "CandidateDown"
     assert words in shop.status.rejected[0].evidence
     assert shop.traffic.answered["v2"] == 0
+
+
+async def test_candidate_that_is_neither_ready_nor_reachable_is_down() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    shop.harness.kubelet.behave = only("v2", PodBehaviour(ready_after=None))
+    shop.behaviour["v2"] = Behaviour(silent=True)
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 60)
+    assert shop.status.rejected[0].reason == "CandidateDown"
+
+
+async def test_a_delay_of_the_operator_is_not_the_candidates_silence() -> None:
+    """Nothing was scraped for a while, and nothing failed: the samples are old, and that is all."""
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    await shop.harness.advance(2)
+    shop.harness.kubelet.behave = only("v2", PodBehaviour(ready_after=None))
+    scrapes, shop.harness.tickers = shop.harness.tickers, []
+    await shop.harness.advance(12)
+    shop.harness.queue.add(KEY)
+    await shop.harness.settle()
+    assert shop.status.rollout is not None
+    assert shop.status.rejected == []
+    shop.harness.kubelet.behave = always_good
+    shop.harness.tickers = scrapes
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
 
 
 async def test_candidate_that_never_becomes_ready_is_rolled_back_at_the_deadline() -> None:

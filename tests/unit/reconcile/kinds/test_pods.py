@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trimtab.reconcile.kinds.pods import view_of
+from trimtab.api.deployment import Metrics
+from trimtab.reconcile.kinds.pods import target_of, view_of
 
 NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
 
@@ -48,3 +49,21 @@ def pod(*, ready, ready_since, started=True, running_since="2026-11-23T12:00:10Z
 )
 def test_tells_whether_it_was_ready(given, was_ready):
     assert view_of(given, NOW).was_ready is was_ready
+
+
+@pytest.mark.parametrize(
+    ("metrics", "interval", "timeout", "stale_after"),
+    [
+        pytest.param({}, 5, 5, 15, id="default"),
+        pytest.param({"scrape": {"interval": "1s"}}, 1, 5, 6, id="short_interval"),
+        pytest.param({"scrape": {"interval": "1s", "timeout": "1s"}}, 1, 1, 3, id="strict"),
+        pytest.param({"prometheus": {"url": "http://p:9090"}}, 15, 10, 45, id="prometheus"),
+    ],
+)
+def test_a_scrape_has_a_time_out_whatever_the_interval(metrics, interval, timeout, stale_after):
+    running = pod(ready=True, ready_since="2026-11-23T12:00:20Z")
+    running["status"]["podIP"] = "10.0.0.1"
+    target = target_of(running, Metrics.model_validate(metrics))
+    assert target is not None
+    assert (target.interval_seconds, target.timeout_seconds) == (interval, timeout)
+    assert target.stale_after_seconds == stale_after

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, cast
 
+from tests.patience import stretched
+
 from trimtab.cluster.port import OWN_KINDS, Key
 from trimtab.reconcile.machine.cache import Cache
 from trimtab.reconcile.machine.engine import Engine
@@ -50,7 +52,7 @@ async def running(engine: Engine, *, allowed: bool = True) -> AsyncIterator[None
 
 async def reached(condition: Callable[[], object], limit_seconds: float = 5.0) -> None:
     """Poll until something is so; TimeoutError after the limit."""
-    async with asyncio.timeout(limit_seconds):
+    async with asyncio.timeout(stretched(limit_seconds)):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
 
