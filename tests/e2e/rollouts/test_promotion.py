@@ -5,9 +5,12 @@ from tests.e2e.kit.api import Api
 from tests.e2e.kit.record import Record
 from tests.e2e.kit.scenes import Play, Scene, played
 from tests.e2e.kit.shop import Shop
+from tests.patience import slowest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
+BUSY = 2.0
+"""Slowness of a machine on which the load generator too may be held up."""
 STEPS = ({"weight": "25%", "for": "3s"}, {"weight": "50%", "for": "3s"})
 
 
@@ -22,7 +25,8 @@ def promote_under_load(api: Api, name: str, *, keep_alive: bool) -> None:
             shop.wait_for_outcome("better Promoted")
             shop.wait_until_gone("good")
         assert load.lost() == []
-        assert load.unsent == 0, "the load generator was held up"
+        is_busy = slowest(record.seconds()) > BUSY
+        assert is_busy or load.unsent == 0, "the load generator was held up"
         assert all(answer.status == 200 for answer in load.answers)
         assert load.by_version()["better"] > 50
         assert shop.live["spec"] == asked
