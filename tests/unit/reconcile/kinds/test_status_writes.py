@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 from tests.unit.reconcile.worlds import KEY, Shop
 
-from trimtab.cluster.port import DEPLOYMENTS, Json, Resource
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import DEPLOYMENTS, Json
 from trimtab.reconcile.kinds.status_writes import DURING_ROLLOUT, significant
 from trimtab.simulation.kubelet import PodBehaviour
 
@@ -60,7 +61,8 @@ async def test_a_promotion_writes_the_same_on_a_slow_machine(ready_after: float)
     written_children = shop.cluster.count_writes() - before
     del written_children["apply_status", "modeldeployments"]
     assert written_children == {
-        ("apply", "deployments"): len(["one pod", "three pods", "stable's pods go"]),
+        ("apply_new", "deployments"): len(["one pod"]),
+        ("apply", "deployments"): len(["three pods", "stable's pods go"]),
         ("apply", "services"): len(["to both versions", "to the new one"]),
     }
     assert written.telling == len(["begun", "step 1", "step 2", "promoted"])
