@@ -21,6 +21,7 @@ _EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable")
 def significant(status: Json) -> Json:
     """Return the status without the numbers that move at every scrape."""
     kept = copy.deepcopy(status)
+    kept["record"] = kept.get("record", {}).get("seq")  # up to where it is told is no news
     kept["gates"] = [told for gate in kept.get("gates", []) if (told := _telling(gate))]
     for field in ("stable", "candidate", "lastGood"):
         if field in kept:
