@@ -23,7 +23,6 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import (
-    AlreadyExistsError,
     BaseError,
     PermissionDeniedError,
     UnauthenticatedError,
@@ -78,10 +77,6 @@ class StoreUnavailable(LocationError):
 
 class TooLarge(LocationError):
     """The object is larger than the caller allows."""
-
-
-class AlreadyInStore(LocationError):
-    """The object exists and must not be overwritten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +161,6 @@ class Location:
                 self._store, self._key(path), content, use_multipart=size > _LARGEST_PUT_BYTES
             )
 
-    def put_if_absent(self, path: str, content: bytes) -> None:
-        """Write one object that must not exist yet; raise AlreadyInStore if it does."""
-        self._require_writable()
-        with self._errors("write", path):
-            obstore.put(self._store, self._key(path), content, mode="create", use_multipart=False)
-
     def entries(self, below: str = "") -> Iterator[Entry]:
         """Yield all objects below the folder, in the order of the store."""
         key = self._key(below) if below else self._root
@@ -231,8 +220,6 @@ class Location:
             yield
         except FileNotFoundError as error:
             raise NotInStore(f"{what}: there is no such object; check the URI") from error
-        except AlreadyExistsError as error:
-            raise AlreadyInStore(f"{what}: it exists and is never overwritten") from error
         except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
             raise AccessDenied(
                 f"{what}: the store refused the credentials; check the Secret ({_first(error)})"

@@ -143,11 +143,6 @@ def read_token(text: str, key: bytes) -> Token:
         raise TokenRefused("malformed", "the token is signed but cannot be read") from error
 
 
-def probability_bin(probability: float) -> int:
-    """Return the bin in 0..19 of a probability in 0..1."""
-    return min(int(probability * PROBABILITY_BINS), PROBABILITY_BINS - 1)
-
-
 def check_key(key: bytes) -> None:
     """Raise ValueError when the key is too short to sign with."""
     if len(key) < MIN_KEY_BYTES:

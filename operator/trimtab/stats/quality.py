@@ -8,7 +8,7 @@ Source: CBPE, confidence-based performance estimation, as in NannyML.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -312,12 +312,6 @@ def needed_rows(
 def labelled_share(labelled: float, predicted: float) -> float:
     """Share of predictions whose truth has come in, in [0, 1]; below half: InsufficientData."""
     return min(1.0, labelled / predicted) if predicted > 0 else 0.0
-
-
-def macro(values: Iterable[float]) -> float:
-    """Mean over classes, leaving out those without rows; NaN if none is left."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def _auc_standard_error(auc: EstimatedAuc) -> float:

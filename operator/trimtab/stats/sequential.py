@@ -46,20 +46,6 @@ def gate_evidence(
     return _two_sided_boundary(candidate, stable, margin, overdispersion)
 
 
-def non_inferiority_evidence(
-    candidate: BadTotal, stable: BadTotal, margin: float, overdispersion: float = 1.0
-) -> float:
-    """Evidence that the candidate's bad share is below stable's plus `margin`.
-
-    The same test with the roles swapped: the null is that the candidate is worse by the margin or
-    more. Returns a finite float >= 0; 1 while the candidate looks worse by the margin.
-    """
-    _check_margin(margin)
-    if candidate.share >= stable.share + margin:
-        return 1.0
-    return _two_sided_boundary(candidate, stable, margin, overdispersion)
-
-
 def limit_evidence(candidate: BadTotal, limit: float, overdispersion: float = 1.0) -> float:
     """Evidence that the candidate's bad share exceeds `limit` in [0, 1] (one-sided).
 

@@ -4,6 +4,7 @@ A window belongs to (Deployment, baseline digest) and begins at a whole multiple
 that a daily window is a day. Memory and checkpoint are bounded by windows and series.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from trimtab.contract import metrics
 from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.checkpoint import SavedWindows
 from trimtab.telemetry.port import Window
+
+logger = logging.getLogger(__name__)
 
 WINDOWED_METRICS = frozenset(
     {
@@ -34,7 +37,7 @@ MAX_WINDOWS = 4
 """Kept for each Deployment and baseline, the open one included."""
 MAX_BASELINES = 8
 MAX_SERIES = 20_000
-"""In one window; increments of further series are left out and counted."""
+"""In one window; further series are left out, which is said once."""
 _IDENTITY = frozenset(metrics.IDENTITY_LABELS)
 
 
@@ -42,7 +45,8 @@ _IDENTITY = frozenset(metrics.IDENTITY_LABELS)
 class _Open:
     seconds: float
     windows: dict[tuple[str, float], dict[SeriesKey, float]] = field(default_factory=dict)
-    left_out: int = 0
+    is_full: bool = False
+    """Whether it was said that series are left out."""
 
 
 class WindowStore:
@@ -93,8 +97,14 @@ class WindowStore:
                 self._drop_oldest(own)
             if short in window or len(window) < self._max_series:
                 window[short] = window.get(short, 0.0) + value
-            else:
-                own.left_out += 1
+            elif not own.is_full:
+                own.is_full = True
+                logger.warning(
+                    "%s: a window has %d series; further ones are not counted. Drift of features "
+                    "beyond them is not seen: watch fewer features, or publish fewer bins",
+                    key,
+                    self._max_series,
+                )
 
     def windows(self, key: str) -> tuple[Window, ...]:
         """The kept windows by start, then baseline."""
@@ -105,11 +115,6 @@ class WindowStore:
             Window(baseline, start, own.seconds, dict(counts))
             for (baseline, start), counts in sorted(own.windows.items(), key=_by_start)
         )
-
-    def left_out(self, key: str) -> int:
-        """Increments that found no place within the bounds."""
-        own = self._by_key.get(key)
-        return own.left_out if own is not None else 0
 
     def save(self, key: str) -> SavedWindows | None:
         """The windows of `key` as they are now; None where nobody watches."""

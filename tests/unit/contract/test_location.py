@@ -5,7 +5,6 @@ from tests.unit.contract.s3_server import S3
 
 from trimtab.contract.location import (
     AccessDenied,
-    AlreadyInStore,
     BadLocation,
     NotInStore,
     StoreUnavailable,
@@ -83,14 +82,6 @@ def test_larger_than_allowed(tmp_path: Path) -> None:
         location.get("x", 4)
     with pytest.raises(TooLarge):
         location.fetch("x", tmp_path / "out", 4)
-
-
-def test_put_if_absent_never_overwrites(s3: S3, credentials: Path) -> None:
-    location = open_location("s3://models/log", credentials)
-    location.put_if_absent("segment", b"1")
-    with pytest.raises(AlreadyInStore):
-        location.put_if_absent("segment", b"2")
-    assert s3.objects["/models/log/segment"] == b"1"
 
 
 def test_s3_by_plain_http_endpoint_in_path_style(s3: S3, credentials: Path) -> None:

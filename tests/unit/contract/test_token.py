@@ -14,7 +14,6 @@ from trimtab.contract.token import (
     NO_BIN,
     TokenRefused,
     TokenWriter,
-    probability_bin,
     read_token,
 )
 
@@ -120,10 +119,3 @@ def test_one_token_has_one_spelling() -> None:
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16"):
         writer(key=b"short")
-
-
-@pytest.mark.parametrize(
-    ("probability", "wanted"), [(0.0, 0), (0.049, 0), (0.05, 1), (0.999, 19), (1.0, 19)]
-)
-def test_probability_bins_are_equal(probability: float, wanted: int) -> None:
-    assert probability_bin(probability) == wanted

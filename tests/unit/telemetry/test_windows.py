@@ -67,14 +67,18 @@ def test_the_same_length_keeps_and_another_length_drops() -> None:
         windows.watch(KEY, 0)
 
 
-def test_memory_is_bounded() -> None:
+def test_memory_is_bounded_and_what_is_left_out_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     windows = store(max_windows=3, max_series=5)
     for minute in range(20):
         windows.add(KEY, {bin_of(0): 1.0}, 60.0 * minute)
     assert [w.start for w in windows.windows(KEY)] == [1020, 1080, 1140]
     windows.add(KEY, {bin_of(number): 1.0 for number in range(9)}, 1141)
     assert len(windows.windows(KEY)[-1].counts) == 5
-    assert windows.left_out(KEY) == 4
+    assert [record.message.count("further ones are not counted") for record in caplog.records] == [
+        1
+    ]
     for number in range(20):
         windows.add(KEY, {bin_of(0, f"sha256:{number}"): 1.0}, 1200.0 + 60 * number)
     assert len({w.baseline for w in windows.windows(KEY)}) == MAX_BASELINES
