@@ -475,6 +475,14 @@ def set_condition(
     return sorted(kept, key=lambda condition: order.get(condition.type, len(order)))
 
 
+def reason_of(text: str, otherwise: Reason) -> Reason:
+    """Return the reason that a status has as text; another one where it is none of ours.
+
+    A status may be of another release, or edited by hand.
+    """
+    return Reason(text) if text in set(Reason) else otherwise
+
+
 def find_condition(conditions: Sequence[Condition], kind: ConditionType) -> Condition | None:
     """Return the condition of that type, or None."""
     return next((condition for condition in conditions if condition.type == kind), None)

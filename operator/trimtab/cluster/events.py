@@ -133,7 +133,7 @@ def series_name(regarding: Json, reason: str) -> str:
     metadata = regarding["metadata"]
     of_both = hashlib.sha256(f"{metadata.get('uid', '')}/{reason}".encode()).hexdigest()[:16]
     prefix = metadata["name"][: MOST_NAME_CHARACTERS - 1 - len(of_both)]
-    return f"{prefix.rstrip('.')}.{of_both}"
+    return f"{prefix.rstrip('.-')}.{of_both}"
 
 
 def _next(decision: Decision, count: int) -> Json:

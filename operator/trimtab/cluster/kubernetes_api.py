@@ -115,13 +115,7 @@ class KubernetesCluster:
         key = self._key_of(manifest)
         if uid is None:
             return await self._apply("apply", key, manifest)
-        try:
-            return await self._apply("apply", key, with_metadata(manifest, uid=uid))
-        except Refused as error:
-            # What the server says where another object has the name: the uid cannot be changed.
-            if "metadata.uid" in str(error):
-                raise Conflict(str(error)) from error
-            raise
+        return await self._apply_to_uid("apply", key, with_metadata(manifest, uid=uid))
 
     async def apply_new(self, manifest: Json) -> Json | None:
         """Server-side apply that only creates; None if one of that name exists.
@@ -135,15 +129,28 @@ class KubernetesCluster:
         except Conflict:
             return None
 
-    async def apply_status(self, key: Key, status: Json) -> Json:
+    async def apply_status(self, key: Key, status: Json, *, uid: str | None = None) -> Json:
         """Server-side apply of the status; NotFound, a RetryLater, if the object is gone."""
+        metadata = {"name": key.name, "namespace": key.namespace}
         manifest = {
             "apiVersion": key.resource.api_version,
             "kind": key.resource.kind,
-            "metadata": {"name": key.name, "namespace": key.namespace},
+            "metadata": metadata if uid is None else metadata | {"uid": uid},
             "status": status,
         }
-        return await self._apply("apply_status", key, manifest, "status")
+        return await self._apply_to_uid("apply_status", key, manifest, "status")
+
+    async def _apply_to_uid(
+        self, verb: str, key: Key, manifest: Json, subresource: str = ""
+    ) -> Json:
+        """Apply; Conflict where an object of another uid than the manifest's has the name."""
+        try:
+            return await self._apply(verb, key, manifest, subresource)
+        except Refused as error:
+            # What the server says then: the uid cannot be changed.
+            if "metadata.uid" in str(error):
+                raise Conflict(str(error)) from error
+            raise
 
     async def _apply(self, verb: str, key: Key, manifest: Json, subresource: str = "") -> Json:
         return await self._transport.request(

@@ -58,8 +58,11 @@ class Cluster(Protocol):
         """The same for an object that must not exist; None, and nothing written, if it does."""
         ...
 
-    async def apply_status(self, key: Key, status: Json) -> Json:
-        """Server-side apply of the whole status subresource; nothing else of the object."""
+    async def apply_status(self, key: Key, status: Json, *, uid: str | None = None) -> Json:
+        """Server-side apply of the whole status subresource; nothing else of the object.
+
+        Conflict if `uid` is not its uid: it was deleted and made again meanwhile.
+        """
         ...
 
     async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:

@@ -21,6 +21,7 @@ from trimtab.api.conditions import (
     EventReason,
     Reason,
     find_condition,
+    reason_of,
     set_condition,
 )
 from trimtab.api.deployment import Deployment
@@ -148,7 +149,7 @@ def _verdict(version: ModelVersion, check: Check | None) -> tuple[Phase, Reason,
             known = find_condition(version.status.conditions, ConditionType.VERIFIED)
             if known is None:
                 return version.status.phase, Reason.WAITING, "not looked at yet"
-            return version.status.phase, Reason(known.reason), known.message
+            return version.status.phase, reason_of(known.reason, Reason.WAITING), known.message
         case Matched():
             return (
                 "Verified",

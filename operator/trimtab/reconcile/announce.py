@@ -10,11 +10,13 @@ status, and what waits too long is dropped by a decision that says so.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from trimtab.api.conditions import EventReason
@@ -45,6 +47,26 @@ class Announcer:
     sinks: Sequence[Sink]
     _told: dict[tuple[str, str], int] = field(default_factory=dict)
     """By uid and sink."""
+    _under_way: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
+    """By uid: never two at once, or a late reply would tell an earlier decision last."""
+
+    async def begin(
+        self, uid: str, tell: Callable[[], Coroutine[Any, Any, bool]]
+    ) -> asyncio.Task[bool]:
+        """Begin to tell of an object in a task of its own, or return the one under way."""
+        task = self._under_way.get(uid)
+        if task is None or task.done():
+            task = asyncio.create_task(tell())
+            self._under_way[uid] = task
+            task.add_done_callback(partial(self._ended, uid))
+        await asyncio.sleep(0)
+        return task
+
+    def _ended(self, uid: str, task: asyncio.Task[bool]) -> None:
+        if self._under_way.get(uid) is task:
+            del self._under_way[uid]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("decisions of %s were not told", uid, exc_info=error)
 
     def has_news(self, uid: str, record: Json) -> bool:
         """Tell whether this process has yet to make sure that every sink was told everything.
@@ -92,6 +114,11 @@ class Announcer:
             self._told.pop((uid, sink.name), None)
 
 
+def has_told(task: asyncio.Task[bool]) -> bool:
+    """Return whether everything was told by now."""
+    return task.done() and not task.cancelled() and task.exception() is None and task.result()
+
+
 def numbered(
     record: Record,
     notes: Iterable[Note],
@@ -133,17 +160,19 @@ def _within(most: int, record: Record, now: datetime) -> Record:
         return record
     if all(_is_told(decision, record.told) for decision in record.decisions[:surplus]):
         return record.model_copy(update={"decisions": record.decisions[surplus:]})
-    # One more goes, to make room for the decision that says so.
-    cut = min(surplus + 1, len(record.decisions) - 1)
+    # A third goes, so that not every further one is a loss, and room for the decision that says so.
+    cut = min(surplus + most // 3 + 1, len(record.decisions) - 1)
     lost = [d for d in record.decisions[:cut] if not _is_told(d, record.told)]
+    # A dropped decision that told of an earlier loss is told of with it.
+    first = min(int(d.inputs.get("first", d.seq)) for d in lost)
     note = Note(
         EventReason.DECISIONS_DROPPED,
-        f"decisions {lost[0].seq} to {lost[-1].seq} were dropped before they were told everywhere: "
+        f"decisions {first} to {lost[-1].seq} were dropped before they were told everywhere: "
         "status had no more room",
         warning=True,
     )
     seq = record.seq + 1
-    gap = _decision(seq, note, {"first": lost[0].seq, "last": lost[-1].seq}, now)
+    gap = _decision(seq, note, {"first": first, "last": lost[-1].seq}, now)
     return Record(seq=seq, told=record.told, decisions=[*record.decisions[cut:], gap])
 
 
@@ -161,8 +190,8 @@ def _decision(seq: int, note: Note, common: Mapping[str, Any], now: datetime) ->
 def _small(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs, without the largest ones where all together are above 2 KiB."""
     kept = {name: value for name, value in inputs.items() if value not in (None, "", {}, [])}
-    left_out = []
-    while _size(kept) > MOST_INPUT_BYTES:
+    left_out: list[str] = []
+    while _size(kept | {"leftOut": left_out}) > MOST_INPUT_BYTES:
         largest = max(kept, key=lambda name: _size(kept[name]))
         left_out.append(largest)
         del kept[largest]

@@ -4,13 +4,13 @@
                                               └──> tell what was decided
 
 What will be done is in status before it is done, so a kill anywhere is finished by the next pass.
-Telling and acting begin together: a sink that is slow must not hold up a way back. A write that is
-refused for good, and an object that this release cannot read, become the condition `Stalled`.
+Telling and acting begin together, and no pass waits for a sink: a slow one must not hold up a way
+back. A write that is refused for good, and an object that this release cannot read, become the
+condition `Stalled`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,9 +34,9 @@ from trimtab.api.resource import Resource
 from trimtab.cluster.port import Json, Key
 from trimtab.decide.outcome import Note, Outcome
 from trimtab.errors import NameTaken, Refused, SpecError
-from trimtab.reconcile.announce import bounded, numbered
+from trimtab.reconcile.announce import bounded, has_told, numbered
 from trimtab.reconcile.machine.engine import Reconciler
-from trimtab.reconcile.machine.world import World
+from trimtab.reconcile.machine.world import LONG_AGO, World
 
 logger = logging.getLogger(__name__)
 
@@ -87,29 +87,49 @@ async def run_pass(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> 
         kind.forget(world, key)
         world.forget(key)
         return None
-    world.passed(key).uid = live["metadata"].get("uid", "")
+    uid = live["metadata"].get("uid", "")
+    if world.passed(key).uid not in ("", uid):
+        # Deleted and made again between two passes: what is kept is of another object.
+        kind.forget(world, key)
+        world.forget(key)
+    passed = world.passed(key)
+    passed.uid = uid
     try:
         outcome = await kind.decide(world, key, live)
     except SpecError as error:
-        return await _stall(world, key, Reason.INVALID_SPEC, str(error))
+        again = await _stall(world, key, Reason.INVALID_SPEC, str(error))
+        telling = await world.announcer.begin(uid, partial(_tell, world, key))
+        return again if has_told(telling) else min(again, world.now() + TELL_AGAIN)
 
     wake = outcome.wake_at
-    await _write(kind, world, key, outcome)
-    telling = asyncio.ensure_future(_tell(world, key))
+    is_news = await _write(kind, world, key, outcome)
+    telling = await world.announcer.begin(uid, partial(_tell, world, key))
+    if is_news or world.now() >= passed.refused_until:
+        wake = _earlier(wake, await _act(kind, world, key, outcome))
+    else:
+        # Nothing else was decided than what was refused a moment ago.
+        wake = _earlier(wake, passed.refused_until)
+    if not has_told(telling):
+        wake = _earlier(wake, world.now() + TELL_AGAIN)
+    return wake
+
+
+async def _act(
+    kind: KindPass[StatusT, ActionT], world: World, key: Key, outcome: Outcome[StatusT, ActionT]
+) -> datetime | None:
+    """Take the actions; return when to try again what was refused."""
     try:
         further = await kind.act(world, key, outcome)
     except Refused as error:
         reason = Reason.NAME_TAKEN if isinstance(error, NameTaken) else Reason.WRITE_REFUSED
-        again = await _stall(world, key, reason, str(error))
-        wake = again if wake is None else min(wake, again)
-    else:
-        await _go_on(world, key, further)
-    finally:
-        is_told = await telling
-    if not is_told:
-        again = world.now() + TELL_AGAIN
-        wake = again if wake is None else min(wake, again)
-    return wake
+        world.passed(key).refused_until = again = await _stall(world, key, reason, str(error))
+        return again
+    await _go_on(world, key, further)
+    return None
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((moment for moment in (one, other) if moment is not None), default=None)
 
 
 # --- write ---------------------------------------------------------------------------------------
@@ -120,21 +140,26 @@ async def _write(
     world: World,
     key: Key,
     outcome: Outcome[StatusT, ActionT],
-) -> None:
+) -> bool:
     """Write the intent, if it says something new or numbers moved and it is time."""
     passed = world.passed(key)
     old, now = _status_of(world, key), world.now()
     new = outcome.status.to_json()
     # Both are ours to write, not the decision's, which may rest on an older view of them.
     new["conditions"] = _with_stalled(new.get("conditions", []), old)
+    stalled = _stalled_of(old)
+    if stalled is not None and stalled.status == "True" and stalled.reason == Reason.INVALID_SPEC:
+        # It could be read, or nothing would have been decided.
+        new["conditions"] = _set_stalled(world, key, new, False, Reason.AS_WANTED, "")
     new["record"] = old.get("record")
     if not outcome.notes and not kind.is_worth_writing(
         _without_record(old), _without_record(new), passed.written_at, now
     ):
         passed.written_at = passed.written_at or now
-        return
+        return False
     await _put(world, key, new, outcome.notes, outcome.inputs)
     passed.written_at = now
+    return True
 
 
 async def _put(
@@ -143,6 +168,8 @@ async def _put(
     """Write a status with its notes numbered."""
     record = record_of(status)
     told = world.announcer.told(world.passed(key).uid, record)
+    # A number that was told is never given again, whatever became of the record.
+    record = record.model_copy(update={"seq": max(record.seq, *told.values())})
     record = numbered(record, notes, told, common=common or {}, now=world.now())
     if notes:
         record = bounded(status, record, world.now())
@@ -190,7 +217,8 @@ async def _tell(world: World, key: Key) -> bool:
 
 async def _go_on(world: World, key: Key, further: Sequence[Note]) -> None:
     """Write what was decided while acting, and that nothing stands in the way any more."""
-    world.passed(key).refusals = 0
+    passed = world.passed(key)
+    passed.refusals, passed.refused_until = 0, LONG_AGO
     status = _status_of(world, key)
     stalled = _stalled_of(status)
     is_over = stalled is not None and stalled.status == "True"
@@ -199,7 +227,7 @@ async def _go_on(world: World, key: Key, further: Sequence[Note]) -> None:
     if is_over:
         status["conditions"] = _set_stalled(world, key, status, False, Reason.AS_WANTED, "")
     await _put(world, key, status, further)
-    await _tell(world, key)
+    await world.announcer.begin(passed.uid, partial(_tell, world, key))
 
 
 async def _stall(world: World, key: Key, reason: Reason, message: str) -> datetime:
@@ -215,7 +243,6 @@ async def _stall(world: World, key: Key, reason: Reason, message: str) -> dateti
         status["conditions"] = _set_stalled(world, key, status, True, reason, message)
         note = Note(STALLED_EVENTS[reason], message, warning=True)
         await _put(world, key, status, () if is_same else (note,))
-        await _tell(world, key)
     return world.now() + wait
 
 
@@ -244,8 +271,8 @@ def _set_stalled(
 def _with_stalled(conditions: list[Json], old: Json) -> list[Json]:
     """Return the conditions of a decision, with `Stalled` as it stands in status."""
     others = [c for c in conditions if c["type"] != ConditionType.STALLED]
-    stalled = [c for c in old.get("conditions", []) if c["type"] == ConditionType.STALLED]
-    return [*others, *stalled]
+    stalled = _stalled_of(old)
+    return others if stalled is None else [*others, stalled.to_json()]
 
 
 def _stalled_of(status: Json) -> Condition | None:

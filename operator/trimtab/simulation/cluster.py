@@ -188,12 +188,14 @@ class SimulatedCluster:
         self._owned[key, ""] = now_owned
         return self._after_write(verb, key, changed)
 
-    async def apply_status(self, key: Key, status: Json) -> Json:
+    async def apply_status(self, key: Key, status: Json, *, uid: str | None = None) -> Json:
         """Server-side apply of the status; RetryLater if the object is gone."""
         self._before_write("apply_status", key)
         before = self._stored(key)
         if before is None:
             raise RetryLater(f"apply_status {key}: not found")
+        if uid not in (None, before["metadata"]["uid"]):
+            raise Conflict(f"apply_status {key}: uid is {before['metadata']['uid']}, not {uid}")
         target = copied(before)
         now_owned = apply_intent(
             target, {"status": status}, self._owned.get((key, "status"), set())

@@ -19,6 +19,8 @@ MAX_SERIES = 30_000
 """Of one page; a version with 200 watched features and labels by hour has 17,000."""
 MAX_LINE_CHARACTERS = 4_096
 MAX_LABELS = 32
+LATEST = 1e11
+"""Unix seconds, some three thousand years on: later ones are no times of a process."""
 LARGEST = 1e100
 """A counter beyond this would make sums infinite, and what is computed of them."""
 _MAX_REMEMBERED = 200_000
@@ -91,7 +93,10 @@ class Parser:
                 raise MalformedExpositionError(f"more than {self._max_series} series")
         if kept != len(values):
             raise MalformedExpositionError("a series is given twice")
-        return Exposition(values, values.pop((PROCESS_START, frozenset()), None))
+        start = values.pop((PROCESS_START, frozenset()), None)
+        if start is not None and not 0 <= start <= LATEST:
+            raise MalformedExpositionError(f"{PROCESS_START} is {start:g}, and no time")
+        return Exposition(values, start)
 
     def parse_bytes(self, body: bytes) -> Exposition:
         """The same for UTF-8 bytes; other bytes are malformed."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import httpx
 
 from trimtab.contract.metrics import PROCESS_START
-from trimtab.telemetry.bodies import PLAIN, read_body
+from trimtab.telemetry.bodies import PLAIN, UNREADABLE, no_cookies, read_body
 from trimtab.telemetry.port import NoData, NoDataReason
 from trimtab.telemetry.prometheus_answer import (
     OWN_LABELS,
@@ -73,6 +73,7 @@ class PrometheusReader:
         self._parsing = parsing or asyncio.Lock()
         self._client = httpx.AsyncClient(
             headers={**PLAIN, **(headers or {}), **({"X-Scope-OrgID": org_id} if org_id else {})},
+            cookies=no_cookies(),
             transport=transport,
             verify=verify,
             trust_env=False,
@@ -120,7 +121,7 @@ class PrometheusReader:
                 return await self._fetch(form)
         except TimeoutError:
             return _down(f"no answer within {limit:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except UNREADABLE as error:
             return _down(f"{type(error).__name__}: {error}")
 
     async def _fetch(self, form: Mapping[str, str]) -> bytes | NoData:

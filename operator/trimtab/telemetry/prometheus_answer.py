@@ -16,7 +16,7 @@ from pydantic import AllowInfNan, BaseModel, BeforeValidator, FailFast, Field, V
 from trimtab.contract import metrics
 from trimtab.contract.json_bounds import JsonBounds, TooMuchJson
 from trimtab.contract.metrics import SeriesKey
-from trimtab.telemetry.exposition import Exposition, is_countable
+from trimtab.telemetry.exposition import LATEST, Exposition, is_countable
 from trimtab.telemetry.port import NoData, NoDataReason
 
 _BY_FAMILY = {
@@ -61,6 +61,8 @@ BOUNDS = JsonBounds(containers=400_000, values=2_500_000, texts=1_200_000)
 """Of one answer: a list for each sample, two texts for each label. Worth 300 MiB at most."""
 
 Number: TypeAlias = Annotated[float, AllowInfNan(True)]
+Moment: TypeAlias = Annotated[float, AllowInfNan(False), Field(ge=0, le=LATEST)]
+"""Unix seconds that can be a time."""
 
 
 def _texts_only(labels: Any) -> Any:
@@ -85,7 +87,7 @@ class RawSeries(BaseModel):
     """One series as Prometheus has it. values: (Unix seconds, value) in order of time."""
 
     metric: Annotated[dict[str, str], BeforeValidator(_texts_only)]
-    values: Annotated[list[tuple[Number, Number]], FailFast()] = Field(default_factory=list)
+    values: Annotated[list[tuple[Moment, Number]], FailFast()] = Field(default_factory=list)
 
 
 class _Matrix(BaseModel):

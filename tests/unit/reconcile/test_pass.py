@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
-from tests.unit.reconcile.worlds import KEY, Shop
+from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
 
-from trimtab.cluster.port import WORKLOADS, Key
-from trimtab.errors import Refused, TrimtabError, Unavailable
+from trimtab.cluster.port import SECRETS, WORKLOADS, Key
+from trimtab.errors import Conflict, Refused, TrimtabError, Unavailable
 from trimtab.simulation.cluster import Killed
 from trimtab.simulation.traffic import Behaviour
 from trimtab.stats.change import DetectorState, update
@@ -47,8 +48,7 @@ async def test_a_gate_that_failed_can_be_derived_again_from_what_is_kept() -> No
     evidence = gate_evidence(
         BadTotal(*gate["candidate"]), BadTotal(*gate["stable"]), gate["margin"], gate["spread"]
     )
-    rollout = shop.live["spec"]["rollout"]
-    threshold = failure_threshold(inputs["confidence"], len(inputs["gates"]), len(rollout["steps"]))
+    threshold = failure_threshold(inputs["confidence"], inputs["gateCount"], inputs["stepCount"])
     assert evidence >= threshold
     assert evidence == pytest.approx(gate["evidence"], rel=0.01)
     assert inputs["candidate"]["version"] == "v2"
@@ -192,3 +192,95 @@ async def test_a_record_that_cannot_be_read_begins_anew(caplog: pytest.LogCaptur
     shop.want("v2")
     await shop.harness.run_until(lambda: shop.serving == "v2", 120)
     assert "a record in status cannot be read" in caplog.text
+
+
+async def test_what_is_kept_of_an_object_is_not_taken_for_another_of_its_name() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.harness.events_held = True
+    shop.cluster.user_delete(KEY)
+    shop.apply(deployment_object("v1"))
+    shop.harness.events_held = False
+    shop.harness.deliver()
+    await shop.harness.run_until(lambda: shop.serving == "v1", 120)
+    uid = shop.live["metadata"]["uid"]
+    assert any(uid in s["metadata"]["name"] for s in shop.cluster.find(SECRETS, "shop"))
+    assert shop.outcomes == ["v1 Promoted"]
+
+
+async def test_a_status_is_not_written_to_another_object_of_that_name() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    with pytest.raises(Conflict, match="uid is"):
+        await shop.cluster.apply_status(KEY, {}, uid="another")
+
+
+async def test_what_was_refused_is_tried_with_back_off_and_news_at_once() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.publish("v2", "v3")
+    shop.want("v2")
+    tries: list[str] = []
+
+    def refused(verb: str, key: Key) -> TrimtabError | None:
+        if key.resource != WORKLOADS:
+            return None
+        tries.append(key.name)
+        return Refused("exceeded quota")
+
+    shop.cluster.fault = refused
+    await shop.harness.advance(240)
+    assert 3 <= len(tries) <= 20
+    before = len(set(tries))
+    shop.want("v3")
+    await shop.harness.advance(2)
+    assert len(set(tries)) == before + 1
+
+
+async def test_an_invalid_spec_is_told_though_the_first_event_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    tell = shop.cluster.tell_event
+
+    async def away(*args: object) -> None:
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(shop.cluster, "tell_event", away)
+    shop.cluster.user_change(KEY, lambda obj: obj["spec"].update(replicas="many"))
+    await shop.harness.advance(5)
+    monkeypatch.setattr(shop.cluster, "tell_event", tell)
+    await shop.harness.advance(60)
+    assert shop.events().count("InvalidSpec") == 1
+
+
+async def test_a_slow_sink_holds_up_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    begun = asyncio.Event()
+
+    async def hang(*args: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(shop.cluster, "tell_event", hang)
+    shop.behaviour["v2"] = Behaviour(errors=1.0)
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 120)
+    assert begun.is_set()
+    assert shop.serving == "v1"
+
+
+async def test_a_told_number_is_not_given_again_when_the_record_is_lost() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    last = shop.status.record.seq
+    shop.cluster.user_change(KEY, lambda obj: obj["status"].pop("record"))
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    seqs = [event.seq for event in shop.cluster.events]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len(seqs) > last

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -221,7 +222,7 @@ async def test_a_scrape_that_takes_longer_than_its_interval_counts(pod: Pod) -> 
 
 @pytest.mark.parametrize(
     ("took", "is_seen"),
-    [pytest.param(0.4, False, id="in_time"), pytest.param(9.0, True, id="held_up")],
+    [pytest.param(0.35, False, id="in_time"), pytest.param(9.0, True, id="held_up")],
 )
 async def test_a_time_out_that_fires_late_proves_nothing(
     pod: Pod, scraper: Scraper, monkeypatch: pytest.MonkeyPatch, took: float, is_seen: bool
@@ -230,10 +231,22 @@ async def test_a_time_out_that_fires_late_proves_nothing(
         await (hang if pod.requests == 1 else pod.good)(writer)
 
     pod.behaviour = hang_first
-    clock = iter([100.0, 100.0 + took])
+    clock = iter([100.0, 100.0 + took, 200.0, 200.0])
     monkeypatch.setattr("trimtab.telemetry.scrape._monotonic", lambda: next(clock))
     found = await scraper.scrape(target_of(pod, timeout=0.3))
     assert isinstance(found, Sampled) is is_seen
+
+
+async def test_an_operator_that_is_held_up_again_and_again_says_so_of_itself(
+    pod: Pod, scraper: Scraper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod.behaviour = hang
+    clock = itertools.cycle([100.0, 109.0])
+    monkeypatch.setattr("trimtab.telemetry.scrape._monotonic", lambda: next(clock))
+    found = await scraper.scrape(target_of(pod, timeout=0.1))
+    assert isinstance(found, NoData)
+    assert found.reason is NoDataReason.STALE
+    assert "the operator was held up" in found.detail
 
 
 async def test_a_sample_has_the_time_of_the_answer_not_of_its_reading(pod: Pod) -> None:

@@ -91,6 +91,14 @@ def _restored(memory: Memory, guard: GuardStatus) -> GuardMemory:
     """Return the memory of this guard: kept from the last pass, or as status recorded it."""
     if memory.guard is not None and memory.guard.revision == guard.revision:
         return memory.guard
+    try:
+        return _read_detectors(guard)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        # Of another release, or edited by hand: the detectors begin anew.
+        return GuardMemory(revision=guard.revision)
+
+
+def _read_detectors(guard: GuardStatus) -> GuardMemory:
     saved: Mapping[str, Mapping[str, Any]] = guard.detectors
     return GuardMemory(
         revision=guard.revision,

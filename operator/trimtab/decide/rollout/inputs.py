@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import accumulate
 from typing import Any
 
 from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, Tried
 from trimtab.decide.rollout.snapshot import ProcessView, Snapshot
+from trimtab.decide.rollout.strategies import strategy_of
+
+MOST_GATE_BYTES = 1300
+"""Of the 2 KiB that the inputs of a decision may have."""
 
 
 def inputs_of(snapshot: Snapshot, status: DeploymentStatus) -> dict[str, Any]:
     """Return what was read, as JSON: versions, gates of this look, times of samples, digests."""
     before, deployment = snapshot.deployment.status, snapshot.deployment
     rollout = before.rollout
-    settings = {gate.name: gate for gate in deployment.spec.rollout.gates}
+    rollout_spec = deployment.spec.rollout
+    strategy = strategy_of(rollout_spec)
+    settings = {gate.name: gate for gate in strategy.gates(rollout_spec)}
     sampled = [p.sampled_at for p in snapshot.processes if p.sampled_at is not None]
     return {
         "generation": deployment.metadata.generation,
@@ -29,11 +36,26 @@ def inputs_of(snapshot: Snapshot, status: DeploymentStatus) -> dict[str, Any]:
         "phase": rollout.phase if rollout is not None else None,
         "step": rollout.step.index if rollout is not None and rollout.step is not None else None,
         "confidence": deployment.spec.rollout.confidence,
-        "gates": [_gate(gate, settings.get(gate.name)) for gate in status.gates],
+        "gates": _telling_first([_gate(g, settings.get(g.name)) for g in status.gates]),
+        "gateCount": len(status.gates),
+        "stepCount": len(strategy.steps(rollout_spec)),
         "sampled": [f"{t.isoformat(timespec='milliseconds')}" for t in (min(sampled), max(sampled))]
         if sampled
         else [],
     }
+
+
+def _telling_first(gates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the gates, those that failed and those with most evidence first, as many as fit."""
+    order = sorted(gates, key=lambda g: (g["verdict"] != "Fail", -_progress(g)))
+    sizes = [len(json.dumps(gate)) for gate in order]
+    fitting = [total <= MOST_GATE_BYTES for total in accumulate(sizes)]
+    return [gate for gate, fits in zip(order, fitting, strict=True) if fits]
+
+
+def _progress(gate: dict[str, Any]) -> float:
+    """Return how far the evidence of a gate is on its way to its threshold."""
+    return float(gate.get("evidence", 0.0)) / float(gate.get("threshold", 1.0))
 
 
 def digest_of(value: Any) -> str:

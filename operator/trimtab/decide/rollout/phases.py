@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
-from trimtab.api.conditions import Reason
+from trimtab.api.conditions import Reason, reason_of
 from trimtab.api.deployment import DeploymentStatus, RolloutStatus, StepStatus, Tried
+from trimtab.api.fields import LONGEST
 
 _STEP = "step"
 """Who paused, where a step did."""
@@ -104,7 +105,8 @@ def phase_of(status: DeploymentStatus) -> Phase | None:
             phase = Returning(candidate=candidate, started=rollout.started)
         case _:
             pass
-    return replace(phase, pause=_pause_of(rollout), paused_seconds=rollout.paused_seconds)
+    paused_seconds = min(rollout.paused_seconds, LONGEST.total_seconds())
+    return replace(phase, pause=_pause_of(rollout), paused_seconds=paused_seconds)
 
 
 def _progress_of(rollout: RolloutStatus) -> Progress | None:
@@ -118,8 +120,8 @@ def _pause_of(rollout: RolloutStatus) -> Pause | None:
     if rollout.paused_since is None:
         return None
     by = rollout.paused_by or "a person"
-    reason = rollout.pause_reason or ("PausedByStep" if by == _STEP else "PausedByPerson")
-    return Pause(rollout.paused_since, by, Reason(reason))
+    said = Reason.PAUSED_BY_STEP if by == _STEP else Reason.PAUSED_BY_PERSON
+    return Pause(rollout.paused_since, by, reason_of(rollout.pause_reason or "", said))
 
 
 def rollout_status(phase: Phase) -> RolloutStatus:

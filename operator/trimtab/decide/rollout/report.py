@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from trimtab.api.conditions import ConditionType, EventReason, Reason, set_condition
+from trimtab.api.conditions import ConditionType, EventReason, Reason, reason_of, set_condition
 from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
@@ -228,7 +228,9 @@ def _data_available(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
     blind = _gate_without_data(snapshot, status, progress)
     if blind is None:
         return Stand(True, Reason.DATA_COMPLETE)
-    return Stand(False, Reason(blind.reason), f"gate {blind.name}: {blind.message}")
+    return Stand(
+        False, reason_of(blind.reason, Reason.NO_DATA), f"gate {blind.name}: {blind.message}"
+    )
 
 
 def _gate_without_data(

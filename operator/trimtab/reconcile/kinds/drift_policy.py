@@ -62,14 +62,18 @@ async def _decide(world: World, key: Key, live: Json) -> PolicyOutcome:
     kept: _Kept = world.memory.setdefault(key, _Kept())
     snapshot, looks = await _observe(world, key, policy, kept)
     outcome = decide_policy(snapshot)
-    kept.decided = outcome.status
     if outcome.wake_at is not None:
         looks.append(outcome.wake_at)
     return replace(outcome, wake_at=min(looks, default=None))
 
 
 async def _act(world: World, key: Key, outcome: PolicyOutcome) -> tuple[Note, ...]:
-    """Make the RetrainJobs; one that exists already is this one, since its name is its cause."""
+    """Make the RetrainJobs; one that exists already is this one, since its name is its cause.
+
+    Only now is the decision taken up: while its status is not written, its notes are not told.
+    """
+    kept: _Kept = world.memory.setdefault(key, _Kept())
+    kept.decided = outcome.status
     for start in outcome.actions:
         stored = await world.cluster.create(start.manifest)
         if stored is None:

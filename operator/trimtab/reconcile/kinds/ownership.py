@@ -34,7 +34,9 @@ def name_taken(obj: Json, child: Key, owner: Json) -> NameTaken:
     controller = _controller(obj)
     whose = "is not ours"
     if controller is not None:
-        whose = f"belongs to {controller.get('kind')} {controller.get('name')}"
+        # Both are somebody else's words, of any length.
+        kind, name = (str(controller.get(field))[:100] for field in ("kind", "name"))
+        whose = f"belongs to {kind} {name}"
     ours = f"{owner['kind']} {owner['metadata']['name']}"
     return NameTaken(
         f"{what} exists and {whose}: rename the {ours}, or remove that {child.resource.kind}",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from trimtab.telemetry.port import Telemetry
 
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def utc_now() -> datetime:
     """Return the current time in UTC."""
     return datetime.now(UTC)
@@ -60,6 +63,8 @@ class Passed:
     """When this process last wrote the status, or first saw it as it should be."""
     refusals: int = 0
     """Passes in a row that ended with a refusal."""
+    refused_until: datetime = LONG_AGO
+    """What was refused is not tried again before, unless something else is decided."""
     uid: str = ""
 
 
@@ -119,6 +124,6 @@ class World:
 
     async def apply_status(self, key: Key, status: Json) -> Json:
         """Write a status and remember the reply."""
-        stored = await self.cluster.apply_status(key, status)
+        stored = await self.cluster.apply_status(key, status, uid=self.passed(key).uid or None)
         self.remember(stored)
         return stored

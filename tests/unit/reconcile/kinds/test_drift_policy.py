@@ -25,9 +25,9 @@ from tests.unit.reconcile.kinds.policies import (
 
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.api.drift_policy import DriftPolicy
-from trimtab.cluster.port import RETRAIN_JOBS, Json
+from trimtab.cluster.port import RETRAIN_JOBS, Json, Key
 from trimtab.decide.drift.policy import requested_action
-from trimtab.errors import Refused
+from trimtab.errors import Refused, TrimtabError, Unavailable
 from trimtab.simulation.cluster import Killed
 from trimtab.store.port import StoreAway
 
@@ -502,3 +502,22 @@ async def test_a_rule_may_ask_for_the_last_good_version() -> None:
 def test_what_the_policy_reads_of_a_deployment_exists() -> None:
     fields = DeploymentStatus.model_fields
     assert {"stable", "last_good", "candidate", "rollout", "history", "rejected"} <= fields.keys()
+
+
+async def test_a_verdict_whose_status_was_not_written_is_told_with_the_next_try() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    shop.feed = {"accuracy": 0.81}
+    failed: list[Key] = []
+
+    def fault(verb: str, key: Key) -> TrimtabError | None:
+        if verb != "apply_status" or failed:
+            return None
+        failed.append(key)
+        return Unavailable("the reply was 500")
+
+    shop.cluster.fault = fault
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 400)
+    assert failed
+    assert shop.events()[:2] == ["HarmDetected", "RetrainStarted"]
