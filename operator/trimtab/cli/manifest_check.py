@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from trimtab.cluster.port import Json
 from trimtab.lint.remarks import Remark
 
 MODELS: dict[str, type[Kind]] = {info.kind: info.model for info in KINDS}
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _METADATA = {"name", "namespace", "labels", "annotations", "generateName", "finalizers"}
 _BY_SERVER = {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"}
 
@@ -26,7 +28,7 @@ def read_object(document: Json) -> tuple[Kind | None, list[Remark]]:
     document: of our API and a kind of MODELS.
     """
     model = MODELS[document["kind"]]
-    remarks = list(_unknown_fields(document))
+    remarks = [*_unknown_fields(document), *_bad_name(document)]
     spec_only = {key: value for key, value in document.items() if key != "status"}
     metadata = spec_only.get("metadata")
     if isinstance(metadata, dict):
@@ -35,6 +37,14 @@ def read_object(document: Json) -> tuple[Kind | None, list[Remark]]:
         return model.model_validate(spec_only), remarks
     except ValidationError as error:
         return None, [*remarks, *(_refusal(one) for one in error.errors())]
+
+
+def _bad_name(document: Json) -> Iterator[Remark]:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if isinstance(name, str) and not _NAME.fullmatch(name):
+        message = f"{name!r}: lower case letters, digits, '-' and '.', as the API server demands"
+        yield Remark("error", "schema", "metadata.name", message)
 
 
 def _refusal(error: Any) -> Remark:

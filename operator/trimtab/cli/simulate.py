@@ -6,9 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from trimtab.cli.manifest_check import read_object
 from trimtab.cli.tables import columns
-from trimtab.simulation.manifests import read_folder
+from trimtab.errors import SpecError
+from trimtab.simulation.manifests import Folder, read_folder
 from trimtab.simulation.play import ActResult, Line, Play, usual_scenario
+
+MOST_ERRORS = 5
 
 
 async def simulate(paths: Sequence[Path], namespace: str, minutes: float) -> int:
@@ -18,6 +22,7 @@ async def simulate(paths: Sequence[Path], namespace: str, minutes: float) -> int
     scenario = folder.scenario or usual_scenario(folder, minutes)
     if folder.left_out:
         print(f"left out, as only objects of trimtab.dev are played: {'; '.join(folder.left_out)}")
+    _refuse_errors(folder)
     play = Play(folder, scenario, tell=lambda line: print(line_text(line)))
     results = await play.run()
     print()
@@ -31,6 +36,19 @@ async def simulate(paths: Sequence[Path], namespace: str, minutes: float) -> int
         "code, no cluster was touched"
     )
     return 1 if play.problems else 0
+
+
+def _refuse_errors(folder: Folder) -> None:
+    """Raise SpecError for what the API server, or `lint`, would refuse; nothing is played then."""
+    wrong = [
+        f"{file}: {document['kind']} {document['metadata']['name']}: {one.field}: {one.message}"
+        for file, documents in folder.files.items()
+        for document in documents
+        for one in read_object(document)[1]
+        if one.severity == "error"
+    ]
+    if wrong:
+        raise SpecError("; ".join(wrong[:MOST_ERRORS]))
 
 
 def clock(seconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
@@ -92,6 +93,9 @@ async def load_configuration(context: str | None = None) -> Configuration:
         await _load(configuration, context)
     except config.ConfigException as error:
         raise TrimtabError(f"no API server is configured: {error}") from error
+    except (yaml.YAMLError, TypeError, AttributeError, KeyError) as error:
+        named = os.environ.get("KUBECONFIG", "~/.kube/config")
+        raise TrimtabError(f"the kubeconfig {named} cannot be read: it is none") from error
     return configuration
 
 

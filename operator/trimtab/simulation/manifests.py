@@ -14,6 +14,9 @@ from trimtab.cluster.port import OWN_KINDS, Json
 from trimtab.errors import SpecError
 from trimtab.simulation.scenario import Scenario
 
+DEEPEST = 100
+MOST_VALUES = 500_000
+"""Of one document; the largest objects that an API server stores have a few ten thousand."""
 SCENARIO_FILE = "simulation.yaml"
 
 
@@ -111,23 +114,37 @@ def documents_in(text: str, path: Path) -> list[Json]:
         documents = list(yaml.load_all(text, _JsonLoader))
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: cannot be read: {error}") from error
+    except RecursionError as error:
+        raise SpecError(f"{path}: it is nested too deeply to be read") from error
     for document in documents:
         if document is not None and not isinstance(document, dict):
             raise SpecError(f"{path}: a document is not an object")
-        _refuse_strange_keys(path, document)
+        _refuse_strange_values(path, document, DEEPEST, [MOST_VALUES])
+        for field in ("apiVersion", "kind"):
+            if not isinstance((document or {}).get(field, ""), str):
+                raise SpecError(f"{path}: {field} must be text")
     return [document for document in documents if document is not None]
 
 
-def _refuse_strange_keys(path: Path, value: object) -> None:
-    """In YAML the words on, off, yes and no are truth values, also as keys."""
+def _refuse_strange_values(path: Path, value: object, deeper: int, room: list[int]) -> None:
+    """Raise SpecError for keys that are no text, more than `deeper` levels or `room` values.
+
+    In YAML the words on, off, yes and no are truth values, also as keys; an alias can stand for
+    itself, and a few of them for billions of values.
+    """
+    if deeper == 0:
+        raise SpecError(f"{path}: values are nested deeper than {DEEPEST} levels, or in themselves")
+    room[0] -= 1
+    if room[0] < 0:
+        raise SpecError(f"{path}: too many values: above {MOST_VALUES}, aliases counted each time")
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise SpecError(f"{path}: YAML reads a key as {key!r}; write it in quotes")
-            _refuse_strange_keys(path, inner)
+            _refuse_strange_values(path, inner, deeper - 1, room)
     elif isinstance(value, list):
         for inner in value:
-            _refuse_strange_keys(path, inner)
+            _refuse_strange_values(path, inner, deeper - 1, room)
 
 
 def _is_own(document: Json) -> bool:

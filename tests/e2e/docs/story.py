@@ -104,7 +104,7 @@ STORY = (
     Step("kubectl get mdep,mv,dp,rj --all-namespaces", prints="digits"),
     Step("kubectl get events --field-selector reason=RolledBack --all-namespaces", prints="digits"),
     Step(
-        "helm upgrade trimtab charts/trimtab --namespace trimtab-system --reuse-values",
+        "helm upgrade trimtab charts/trimtab --namespace trimtab-system --reset-then-reuse-values",
         also=DRY,
         prints="STATUS",
     ),
