@@ -239,5 +239,7 @@ def _end_unjudged(draft: Draft, phase: Stepping) -> None:
             roll_back(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
         case "promote":
             draft.enter(replace(promoting(phase, by="onDeadline"), started=draft.now))
+            # It has the time of a rollout for its full size, also where nothing else wakes it.
+            draft.wake_after(draft.spec.rollout.deadline)
         case "undecided":
             end_undecided(draft, phase.candidate, Reason.DEADLINE_PASSED, why)

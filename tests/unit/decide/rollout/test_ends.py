@@ -28,6 +28,7 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
 from trimtab.decide.outcome import Outcome
+from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.ends import is_flapping
 from trimtab.decide.rollout.life import decide_deployment
@@ -418,6 +419,8 @@ def test_on_deadline_rollback_and_promote_do_as_they_say() -> None:
     phase = phase_of(decision.status)
     assert isinstance(phase, Promoting)
     assert (phase.promoted_by, phase.started) == ("onDeadline", LATE)
+    assert decision.wake_at is not None
+    assert decision.wake_at <= deadline_of(a_deployment().spec, phase)
 
 
 def test_the_deadline_stands_still_while_paused_and_moves_by_earlier_pauses() -> None:
