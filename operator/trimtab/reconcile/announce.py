@@ -74,7 +74,7 @@ class Announcer:
         `record` is as status has it: most passes end here, and need not read the decisions.
         """
         seq = record.get("seq", 0)
-        return any(self._told.get((uid, sink.name), 0) != seq for sink in self.sinks)
+        return any(self._told.get((uid, sink.name), 0) < seq for sink in self.sinks)
 
     async def announce(self, regarding: Json, record: Record, now: datetime) -> bool:
         """Tell each sink what it has not been told; return whether all of it was taken."""
@@ -99,7 +99,7 @@ class Announcer:
                 return decision.seq - 1
             except Refused as error:
                 logger.warning("%s: decision %d was refused: %s", sink.name, decision.seq, error)
-        return record.seq
+        return max(told, record.seq)
 
     def told(self, uid: str, record: Record) -> dict[str, int]:
         """Return by sink the number up to which it has been told, for status to keep."""

@@ -172,3 +172,11 @@ async def test_an_old_decision_is_no_event_any_more() -> None:
     announcer = Announcer([EventSink(cluster)])
     assert await announcer.announce(OBJECT, decided(Record(), 1), NOW + timedelta(hours=2))
     assert cluster.events == []
+
+
+async def test_a_lost_record_does_not_lower_what_was_told() -> None:
+    announcer = Announcer([List()])
+    await announcer.announce(OBJECT, decided(Record(), 3), NOW)
+    await announcer.announce(OBJECT, Record(), NOW)
+    assert announcer.told("u1", Record()) == {"list": 3}
+    assert not announcer.has_news("u1", {})
