@@ -54,6 +54,8 @@ class ApiServer:
     mute: Callable[[EventType, Resource], bool] = lambda event, resource: False
     expired: bool = False
     """Watches answer that their resource version is too old, once each."""
+    deep: str = "0"
+    """JSON that is sent wherever an object has the text `DEEP`: deeper than Python can nest."""
     events: dict[str, Json] = field(default_factory=dict)
     leases: dict[str, Json] = field(default_factory=dict)
 
@@ -109,13 +111,13 @@ class ApiServer:
         match request.method:
             case "GET" if asked.name is not None:
                 obj = self.cluster.get(asked.key)
-                return web.json_response(obj) if obj else failure(404, "NotFound")
+                return self._json(obj) if obj else failure(404, "NotFound")
             case "GET" if request.query.get("watch") == "true":
                 return await self._watch(request, asked)
             case "GET":
-                return web.json_response(self._list(request, asked))
+                return self._json(self._list(request, asked))
             case "PATCH" if asked.subresource == "status":
-                return web.json_response(await self.cluster.apply_status(asked.key, body["status"]))
+                return self._json(await self.cluster.apply_status(asked.key, body["status"]))
             case "PATCH" if request.content_type == MERGE:
                 version = body["metadata"]["resourceVersion"]
                 restored = self.cluster.restore(asked.key, body["spec"], resource_version=version)
@@ -144,6 +146,12 @@ class ApiServer:
                 )
                 return web.json_response({"kind": "Status", "status": "Success"})
         return failure(405, "MethodNotAllowed")
+
+    def _json(self, body: Json) -> web.Response:
+        return web.json_response(body, dumps=self._dumps)
+
+    def _dumps(self, body: Json) -> str:
+        return json.dumps(body).replace(f'"{DEEP}"', self.deep)
 
     # --- lists and watches ------------------------------------------------------------------
 
@@ -205,7 +213,7 @@ class ApiServer:
                 position += 1
                 wanted = resource == asked.resource and self._matches(request, asked, obj)
                 if wanted and not self.mute(event, resource):
-                    line = json.dumps({"type": event, "object": obj})
+                    line = self._dumps({"type": event, "object": obj})
                     await response.write(line.encode() + b"\n")
             async with self._changed:
                 if position == len(self._history):
@@ -248,6 +256,7 @@ class ApiServer:
 
 
 EXISTS = "AlreadyExists"
+DEEP = "DEEP"
 
 
 def failure(status: int, reason: str, message: str = "") -> web.Response:

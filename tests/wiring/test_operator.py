@@ -17,12 +17,15 @@ from tests.patience import stretched
 from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.machine.engines import SETTINGS, reached
 from tests.unit.simulation.objects import DEPLOYMENT, deployment, workload
-from tests.wiring.api_server import ApiServer
+from tests.wiring.api_server import DEEP, ApiServer
 
+from trimtab.api.deployment import Deployment
 from trimtab.api.resource import Resource
-from trimtab.cluster.port import DRIFT_POLICIES, OWN_KINDS, PODS, WORKLOADS, Json, Key
+from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, OWN_KINDS, PODS, WORKLOADS, Json, Key
+from trimtab.errors import SpecError
 from trimtab.handlers.environment import Environment
 from trimtab.handlers.operator import run_operator
+from trimtab.reconcile.kinds.typed import typed
 from trimtab.reconcile.machine.engine import Reconciler
 from trimtab.reconcile.machine.lease import LeaseLostError
 from trimtab.reconcile.machine.world import World
@@ -130,6 +133,29 @@ async def test_changes_deletions_and_children_lead_to_passes(api_server: ApiServ
         await reached(lambda: passes.workloads == 1)
         api_server.cluster.user_delete(DEPLOYMENT)
         await reached(lambda: passes.last(DEPLOYMENT) is None)
+
+
+async def test_an_object_nested_ten_thousand_deep_ends_nothing(api_server: ApiServer) -> None:
+    api_server.deep = "[" * 9_900 + "]" * 9_900
+    listed, watched = deployment(podTemplate={"spec": DEEP}), deployment(podTemplate={"spec": DEEP})
+    watched["metadata"]["name"] = "watched"
+    other = deployment()
+    other["metadata"]["name"] = "other"
+    api_server.cluster.user_apply(listed, validate=False)
+    passes = Passes()
+    async with operator(passes):
+        await all_watched(api_server)
+        api_server.cluster.user_apply(watched, validate=False)
+        api_server.cluster.user_apply(other)
+        await reached(
+            lambda: {key.name for key, _ in passes.seen} == {"digits", "watched", "other"}
+        )
+        for name in ("digits", "watched"):
+            obj = passes.last(Key(DEPLOYMENTS, "shop", name))
+            assert obj is not None
+            with pytest.raises(SpecError, match="spec: it is nested deeper than 100 levels"):
+                typed(Deployment, obj)
+        assert passes.last(Key(DEPLOYMENTS, "shop", "other")) is not None
 
 
 async def test_foreign_objects_are_never_asked_for(api_server: ApiServer) -> None:

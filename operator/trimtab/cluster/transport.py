@@ -6,7 +6,6 @@ One function turns every answer that is not a success into an error of `trimtab.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from prometheus_client import Counter, Histogram
 
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import Json
+from trimtab.cluster.shallow import read_answer
 from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavailable
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
@@ -175,7 +175,7 @@ class Transport:
 def _parsed(data: bytes) -> Json:
     """Return the JSON of an answer; a proxy's error page counts as its own message."""
     try:
-        parsed = json.loads(data)
+        parsed = read_answer(data)
     except ValueError:
         return {"message": data[:200].decode(errors="replace")}
     return parsed if isinstance(parsed, dict) else {}

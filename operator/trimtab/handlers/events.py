@@ -7,7 +7,7 @@ start slowly. The settings here were measured; each says why.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
@@ -16,7 +16,7 @@ from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.api.resource import Resource
 from trimtab.cluster.kubernetes_api import PAGE
 from trimtab.cluster.port import Json
-from trimtab.cluster.transport import load_configuration
+from trimtab.handlers.session import login
 from trimtab.reconcile.machine.cache import Change
 from trimtab.reconcile.machine.engine import Engine
 from trimtab.reconcile.machine.watched import child_kinds, watched
@@ -101,20 +101,3 @@ def take(engine: Engine, resource: Resource, kind_of_event: str | None, obj: Jso
     if kind_of_event == "DELETED":
         return cache.take_out(resource, whole)
     return cache.take_in(resource, whole)
-
-
-async def login(**_kopf: Any) -> kopf.ConnectionInfo:
-    """Log kopf in as the cluster port logs in: one source of credentials."""
-    configuration = await load_configuration()
-    settings: Mapping[str, Any] = await configuration.auth_settings()
-    authorization = next((str(e["value"]) for e in settings.values() if e["value"]), "")
-    scheme, _, token = authorization.partition(" ")
-    return kopf.ConnectionInfo(
-        server=configuration.host,
-        ca_path=configuration.ssl_ca_cert,
-        insecure=not configuration.verify_ssl,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
-        scheme=scheme or None,
-        token=token or None,
-    )

@@ -12,6 +12,7 @@ from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.model_version import ModelVersion
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.cluster.port import Json
+from trimtab.cluster.shallow import TOO_DEEP
 from trimtab.errors import SpecError
 
 Kind = TypeVar("Kind", ModelVersion, Deployment, DriftPolicy, RetrainJob)
@@ -28,7 +29,7 @@ def typed(kind: type[Kind], obj: Json) -> Kind:
     except ValidationError as error:
         name = obj["metadata"]["name"]
         raise SpecError(
-            f"{kind.__name__} {name} cannot be read by this release: {_first(error)}"
+            f"{kind.__name__} {name} cannot be read by this release: {_first(error, obj)}"
         ) from error
 
 
@@ -45,10 +46,12 @@ def readable(kind: type[Kind], objects: Iterable[Json]) -> tuple[list[Kind], dic
         try:
             found.append(kind.model_validate(obj))
         except ValidationError as error:
-            unreadable[obj["metadata"]["name"]] = _first(error)
+            unreadable[obj["metadata"]["name"]] = _first(error, obj)
     return found, unreadable
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, obj: Json) -> str:
+    if obj.get("spec") == TOO_DEEP:
+        return f"spec: {TOO_DEEP}"
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"[:200]

@@ -1,0 +1,74 @@
+"""kopf's connection to the API server, whose answers kopf parses itself.
+
+What an object nests too deep is taken out before kopf sees it (`cluster/shallow.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import kopf
+
+from trimtab.cluster.shallow import read_answer, shallow
+from trimtab.cluster.transport import load_configuration
+
+
+class ShallowLines:
+    """The content of an answer; what is read in chunks comes in whole lines, none too deep."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """Yield the content line by line, as kopf's reader of watches takes it."""
+        buffer = bytearray()
+        async for data in self._content.iter_chunked(size):
+            buffer += data
+            *lines, rest = buffer.split(b"\n") if b"\n" in data else [buffer]
+            for line in lines:
+                yield shallow(bytes(line)) + b"\n"
+            buffer = rest
+        if buffer:
+            yield shallow(bytes(buffer))
+
+
+class ShallowResponse(aiohttp.ClientResponse):
+    """An answer of which nothing is too deep for a parser."""
+
+    async def start(self, connection: Any) -> ShallowResponse:
+        """Begin to read the answer."""
+        await super().start(connection)
+        self.content = ShallowLines(self.content)  # type: ignore[assignment]
+        return self
+
+    async def json(self, **_: Any) -> Any:
+        """Return the JSON of the whole answer."""
+        return read_answer(await self.read())
+
+
+async def login(**_kopf: Any) -> kopf.AiohttpSession:
+    """Log kopf in as the cluster port logs in: one source of credentials."""
+    configuration = await load_configuration()
+    settings: Mapping[str, Any] = await configuration.auth_settings()
+    authorization = next((str(e["value"]) for e in settings.values() if e["value"]), "")
+    scheme, _, token = authorization.partition(" ")
+    info = kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        scheme=scheme or None,
+        token=token or None,
+    )
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        headers=info.as_http_headers(),
+        response_class=ShallowResponse,
+    )
+    return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
