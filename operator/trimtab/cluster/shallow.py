@@ -23,30 +23,29 @@ _MARK = json.dumps(TOO_DEEP).encode()
 
 def read_answer(data: bytes) -> Any:
     """Return the JSON of an object, a list of them or a watch event; ValueError if it is none."""
-    if _brackets(data) <= MOST_LEVELS:
-        return json.loads(data)
-    try:
-        answer = json.loads(data)
-    except RecursionError:
-        answer = None
-    if answer is not None and not _is_deep(answer):
-        return answer
-    answer = json.loads(_cut(data))
-    for obj in _objects(answer):
-        _leave_out_what_was_cut(obj)
-    return answer
+    return _read(data)[0]
 
 
 def shallow(line: bytes) -> bytes:
     """Return a line of a watch as it is, or without what is too deep."""
     if _brackets(line) <= MOST_LEVELS:
         return line
+    answer, was_cut = _read(line)
+    return json.dumps(answer).encode() if was_cut else line
+
+
+def _read(data: bytes) -> tuple[Any, bool]:
+    """Return the JSON, and whether something was left out of it."""
     try:
-        if not _is_deep(json.loads(line)):
-            return line
+        answer = json.loads(data)
+        if _brackets(data) <= MOST_LEVELS or not _is_deep(answer):
+            return answer, False
     except RecursionError:
         pass
-    return json.dumps(read_answer(line)).encode()
+    answer = json.loads(_cut(data))
+    for obj in _objects(answer):
+        _leave_out_what_was_cut(obj)
+    return answer, True
 
 
 def _brackets(data: bytes) -> int:

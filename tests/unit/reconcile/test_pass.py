@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
@@ -15,6 +16,18 @@ from trimtab.simulation.traffic import Behaviour
 from trimtab.stats.change import DetectorState, update
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.sequential import failure_threshold, gate_evidence
+
+
+@contextlib.contextmanager
+def events_away(shop: Shop) -> Iterator[None]:
+    """No event is taken meanwhile."""
+
+    async def away(*args: object) -> None:
+        raise Unavailable("no answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shop.cluster, "tell_event", away)
+        yield
 
 
 async def rolled_back_shop() -> Shop:
@@ -91,23 +104,15 @@ async def test_killed_after_any_write_each_decision_is_told_once(after: int) -> 
     assert seqs == list(range(1, shop.status.record.seq + 1))
 
 
-async def test_a_decision_whose_event_failed_is_told_later_and_holds_up_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_decision_whose_event_failed_is_told_later_and_holds_up_nothing() -> None:
     shop = Shop()
     await shop.serve("v1")
-    tell = shop.cluster.tell_event
-
-    async def away(*args: object) -> None:
-        raise Unavailable("no answer")
-
-    monkeypatch.setattr(shop.cluster, "tell_event", away)
-    shop.behaviour["v2"] = Behaviour(errors=1.0)
-    shop.publish("v2")
-    shop.want("v2")
-    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 120)
-    assert "RolledBack" not in shop.events()
-    monkeypatch.setattr(shop.cluster, "tell_event", tell)
+    with events_away(shop):
+        shop.behaviour["v2"] = Behaviour(errors=1.0)
+        shop.publish("v2")
+        shop.want("v2")
+        await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 120)
+        assert "RolledBack" not in shop.events()
     await shop.harness.advance(30)
     assert [e.seq for e in shop.cluster.events] == list(range(1, shop.status.record.seq + 1))
 
@@ -237,20 +242,12 @@ async def test_what_was_refused_is_tried_with_back_off_and_news_at_once() -> Non
     assert len(set(tries)) == before + 1
 
 
-async def test_an_invalid_spec_is_told_though_the_first_event_failed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_an_invalid_spec_is_told_though_the_first_event_failed() -> None:
     shop = Shop()
     await shop.serve("v1")
-    tell = shop.cluster.tell_event
-
-    async def away(*args: object) -> None:
-        raise Unavailable("no answer")
-
-    monkeypatch.setattr(shop.cluster, "tell_event", away)
-    shop.cluster.user_change(KEY, lambda obj: obj["spec"].update(replicas="many"))
-    await shop.harness.advance(5)
-    monkeypatch.setattr(shop.cluster, "tell_event", tell)
+    with events_away(shop):
+        shop.cluster.user_change(KEY, lambda obj: obj["spec"].update(replicas="many"))
+        await shop.harness.advance(5)
     await shop.harness.advance(60)
     assert shop.events().count("InvalidSpec") == 1
 
