@@ -76,6 +76,7 @@ class Backstage:
         except RequestInvalid as error:
             response = error_response(error.status, str(error))
         except Exception:
+            # A bug costs this request, not the port that probes and scrapes need.
             log.exception("%s could not be answered", request.path)
             response = error_response(500, "the request could not be answered")
         request.answer(response)

@@ -111,6 +111,7 @@ class CountingThread:
             try:
                 self._count()
             except Exception:
+                # A bug costs these counts, not the thread and with it all later ones.
                 log.exception("predictions could not be counted")
             task()
 

@@ -306,6 +306,7 @@ class Connection(asyncio.Protocol):
         try:
             self._application.handle(request)
         except Exception:
+            # A bug costs this request, not the connections of others.
             log.exception("%s could not be answered", request.path)
             request.answer(error_response(500, "the request could not be answered"))
 

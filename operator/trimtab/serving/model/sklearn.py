@@ -109,6 +109,7 @@ def _load_pickle(artifact: Artifact) -> Any:
     try:
         return joblib.load(artifact.model_file)
     except Exception as error:
+        # A damaged pickle may raise anything.
         said = f"{type(error).__name__}: {str(error)[:300]}"
         raise ArtifactRefused("Malformed", f"{artifact.model_file.name}: {said}") from error
 

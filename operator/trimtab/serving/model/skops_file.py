@@ -39,7 +39,7 @@ def load_skops(file: Path) -> Any:
     except UnsafeModel as error:
         raise ArtifactRefused("UnsafeModel", str(error)) from error
     except Exception as error:
-        # Some errors hold the whole file.
+        # A damaged file may raise anything, and some errors hold the whole file.
         said = f"{type(error).__name__}: {str(error)[:300]}"
         raise ArtifactRefused("Malformed", f"{file.name}: {said}") from error
 
