@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tests.demo.play import ACTS, LIMIT_SECONDS, clean, install, play, table
+from tests.demo.play import ACTS, AFTERWARDS, LIMIT_SECONDS, clean, install, play, table
 from tests.demo.stage import TRAINING_IMAGE, NotSeen, Stage
 from tests.patience import Limit
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     for one in seen:
         if one.missing:
             print(f"not seen in {one.title}: {one.missing}", file=sys.stderr)
+    print(f"\n{AFTERWARDS}", flush=True)
     are_all = len(seen) == len(ACTS) and not any(one.missing for one in seen)
     return 0 if are_all and not allowed.is_over() else 1
 

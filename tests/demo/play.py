@@ -31,6 +31,14 @@ ACTS: tuple[tuple[str, Act], ...] = (
 MADE_BY = "trimtab.dev/demo"
 """Label of the release's namespace where the demo made it, so that only then it is removed."""
 LIMIT_SECONDS = 360.0
+_REACHED = "python3 -m tests.cluster run --"
+LOOK = f"{_REACHED} .venv/bin/trimtab -n {NAMESPACE} get"
+AFTERWARDS = f"""\
+The operator and the users go on running. To look at them:
+  {LOOK}
+  {_REACHED} .venv/bin/trimtab -n {NAMESPACE} why mdep/digits
+  {_REACHED} kubectl -n {NAMESPACE} get pods
+To remove what the demo made: make demo-clean. The local cluster too: make cluster-down."""
 
 
 @dataclass(frozen=True)

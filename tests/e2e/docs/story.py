@@ -35,6 +35,7 @@ _INSTALL = (
 
 STORY = (
     # docs/index.md and README.md
+    Step("sed -i 's|image: trimtab/|image: REGISTRY/trimtab/|' manifests/quickstart/*.yaml"),
     Step("kubectl create namespace shop", also=DRY, prints="namespace/shop"),
     Step(
         f"{_INSTALL} --set images.registry=REGISTRY --set 'artifacts.namespaces={{shop}}'",
@@ -61,6 +62,11 @@ STORY = (
     Step("kubectl trimtab resume mdep/digits", needs="condition=Paused"),
     Step("kubectl trimtab get mdep/digits", prints="v3"),
     Step("kubectl trimtab promote mdep/digits", needs=STEPPING),
+    # docs/index.md
+    Step(
+        "kubectl wait --for=jsonpath='{.status.stable.version}'=v3 --timeout=5m mdep/digits",
+        prints="met",
+    ),
     Step("kubectl trimtab rollback mdep/digits", needs="condition=Progressing=False"),
     Step("kubectl trimtab retry mdep/digits", needs="condition=Quarantined"),
     Step("kubectl trimtab abort mdep/digits", needs=STEPPING),
@@ -88,7 +94,8 @@ STORY = (
         prints="STATUS",
     ),
     Step(
-        "kubectl apply --server-side -f manifests/install.yaml",
+        "sed -E 's#(image|value): (trimtab|versity)/#\\1: REGISTRY/\\2/#' manifests/install.yaml | "
+        "kubectl apply --server-side -f -",
         also=f"--force-conflicts {DRY}",
         prints="serverside-applied",
     ),
@@ -97,6 +104,12 @@ STORY = (
         "--from-literal=AWS_ENDPOINT_URL=http://trimtab-store.trimtab-system.svc:9000 "
         "--from-literal=AWS_REGION=us-east-1 --from-literal=AWS_ACCESS_KEY_ID=trimtab "
         '--from-literal=AWS_SECRET_ACCESS_KEY="$(openssl rand -hex 20)"',
+        also="--dry-run=client",
+        prints="trimtab-artifacts",
+    ),
+    Step(
+        "kubectl -n trimtab-system get secret trimtab-artifacts -o yaml | "
+        "sed 's/namespace: trimtab-system/namespace: shop/' | kubectl apply -f -",
         also="--dry-run=client",
         prints="trimtab-artifacts",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.demo.play import LOOK
 from tests.demo.stage import TRAINING_IMAGE, WRITTEN_IMAGE
 from tests.e2e.docs.story import STORY, Step
 from tests.e2e.kit.operator_process import OperatorProcess
@@ -97,6 +99,13 @@ def _empty(shell: Shell) -> None:
 def test_the_commands_of_the_pages_work_in_their_order(shell: Shell) -> None:
     for step in STORY:
         shell.play(step)
+
+
+def test_what_the_demo_left_is_shown(release: OperatorProcess) -> None:
+    done = subprocess.run(
+        shlex.split(LOOK), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.demo.play import AFTERWARDS, LOOK
 from tests.e2e.docs.story import STORY
 from tests.pages.blocks import ROOT, all_commands, of_language
 from tests.unit.conform.test_runtime import process
@@ -39,6 +40,7 @@ ELSEWHERE = {
         "tests/e2e/loop/test_loop.py",
         "def test_act_ends_well_though_the_operator_is_killed_in_it",
     ),
+    LOOK: ("tests/e2e/docs/test_documented_commands.py", "def test_what_the_demo_left_is_shown"),
     "trimtab replay policy.yaml --prometheus http://localhost:9090 --from 2026-01-01 "
     "--baseline baseline.json": (
         "tests/unit/cli/test_replay_prometheus.py",
@@ -78,6 +80,13 @@ class TestEveryCommandHasOneTest:
     def test_what_runs_it_elsewhere_is_there(self, command: str) -> None:
         file, text = ELSEWHERE[command]
         assert text in (ROOT / file).read_text()
+
+
+def test_the_demo_ends_with_how_to_look_and_how_to_remove_it() -> None:
+    lines = [line.strip() for line in AFTERWARDS.splitlines()]
+    assert LOOK in lines
+    assert "make demo-clean" in lines[-1]
+    assert "make cluster-down" in lines[-1]
 
 
 @pytest.fixture
