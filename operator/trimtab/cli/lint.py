@@ -13,7 +13,7 @@ from pathlib import Path
 from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
-from trimtab.api.meta import API_VERSION
+from trimtab.api.meta import API_VERSION, GROUP
 from trimtab.cli.api import ApiServer, usual_namespace
 from trimtab.cli.lint_facts import Beside, Stated, facts_of, objects_of, selected
 from trimtab.cli.manifest_check import MODELS, read_object
@@ -133,6 +133,9 @@ def lint(
             found.append(Told((str(path),), "", documents))
             continue
         for document in documents:
+            mistaken = _unknown_kind(document)
+            if mistaken is not None:
+                found.append(Told((str(path),), _name_of(document), mistaken))
             if document.get("apiVersion") != API_VERSION or document.get("kind") not in MODELS:
                 continue
             count += 1
@@ -147,6 +150,22 @@ def lint(
     for file, name, one in objects:
         found += [Told((file,), name, remark) for remark in _remarks(one, beside, stated)]
     return found, count
+
+
+def _unknown_kind(document: Json) -> Remark | None:
+    """Return what is wrong with an object that may be meant as ours and is not."""
+    version, kind = str(document.get("apiVersion", "")), str(document.get("kind", ""))
+    group, _, number = version.rpartition("/")
+    if group == GROUP and version != API_VERSION:
+        message = f"there is no version {number!r:.40} of {GROUP}; write apiVersion: {API_VERSION}"
+        return Remark("error", "schema", "apiVersion", message)
+    if group == GROUP and kind not in MODELS:
+        message = f"{GROUP} has no kind {kind!r:.80}; it has {', '.join(sorted(MODELS))}"
+        return Remark("error", "schema", "kind", message)
+    if not group and number in ("", API_VERSION.partition("/")[2]) and kind in MODELS:
+        message = f"without its group this is not ours; write apiVersion: {API_VERSION}"
+        return Remark("error", "schema", "apiVersion", message)
+    return None
 
 
 def _documents(paths: Iterable[Path]) -> Iterable[tuple[Path, list[Json] | Remark]]:
@@ -265,7 +284,8 @@ def _as_json(told: Sequence[Told]) -> str:
 def _name_of(document: Json) -> str:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    return f"{document['kind']} {name}" if isinstance(name, str) else str(document["kind"])
+    kind = str(document.get("kind", ""))
+    return f"{kind} {name}".strip() if isinstance(name, str) else kind
 
 
 def _positive(text: str) -> float:

@@ -121,6 +121,24 @@ def test_what_is_no_object_is_an_error_of_its_file(
     assert [one["object"] for one in found] == [""]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        pytest.param("kind: DriftPolicy", "kind: DriftPolcy", "no kind 'DriftPolcy'", id="kind"),
+        pytest.param("dev/v1alpha1", "dev/v1", "no version 'v1'", id="version"),
+        pytest.param("trimtab.dev/v1alpha1", "v1alpha1", "without its group", id="group"),
+        pytest.param("apiVersion: trimtab.dev/v1alpha1\n", "", "without its group", id="nothing"),
+    ],
+)
+def test_what_is_nearly_ours_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str
+) -> None:
+    assert old in POLICY
+    code, found = lint(capsys, written(tmp_path, DEPLOYMENT + "---\n" + POLICY.replace(old, new)))
+    assert code == 2
+    assert said in found[0]["message"]
+
+
 def test_nothing_to_lint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n")
     for wrong in (path, tmp_path / "absent.yaml"):
