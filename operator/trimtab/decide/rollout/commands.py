@@ -141,7 +141,7 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
 def _rollback(draft: Draft, command: Command) -> str | None:
     phase = draft.phase
     if phase is not None and not isinstance(phase, Returning):
-        return _abort(draft, Command("abort", "-", command.id, command.by))
+        return _return_to_stable(draft, command, phase)
     if command.argument != "-":
         refusal = _choose_target(draft, command.argument)
         if refusal is not None:
@@ -152,15 +152,41 @@ def _rollback(draft: Draft, command: Command) -> str | None:
     return "there is no other version known to be good; name one with --to"
 
 
+def _return_to_stable(draft: Draft, command: Command, phase: Phase) -> str | None:
+    """While a candidate is out, the way back leads to the version that serves beside it."""
+    stable = draft.status.stable
+    named = command.argument
+    if named != "-" and (stable is None or named not in (stable.version, stable.revision)):
+        serving = "nothing serves beside it" if stable is None else f"{stable.version} serves"
+        return (
+            f"{phase.candidate.version} is being rolled out and {serving}: abort the rollout first"
+        )
+    message = f"rolled back by {command.by}"
+    roll_back(draft, phase.candidate, Reason.BY_PERSON, message, by=command.by)
+    return None
+
+
 def _choose_target(draft: Draft, version: str) -> str | None:
-    """Make another version the one to return to."""
+    """Make another version the one to return to; return why not, with nothing changed."""
     good = draft.status.last_good
     if good is not None and version in (good.version, good.revision):
-        return None
+        return _why_quarantined(draft, good.revision, version)
     for candidate in draft.snapshot.versions.values():
         spec = candidate.spec
         if spec.model == draft.spec.model and spec.version == version:
             revision = revision_of(spec.artifact.digest, draft.spec.serving)
-            draft.set(last_good=try_of(draft.snapshot, candidate, revision))
-            return None
+            stable = draft.status.stable
+            if stable is not None and revision == stable.revision:
+                return f"{version} serves already"
+            refusal = _why_quarantined(draft, revision, version)
+            if refusal is None:
+                draft.set(last_good=try_of(draft.snapshot, candidate, revision))
+            return refusal
     return f"no ModelVersion of the line {draft.spec.model} has version {version}"
+
+
+def _why_quarantined(draft: Draft, revision: str, version: str) -> str | None:
+    if any(entry.revision == revision for entry in draft.status.rejected):
+        name = draft.snapshot.deployment.metadata.name
+        return f"{version} is quarantined; trimtab retry mdep/{name} {version} lifts that"
+    return None

@@ -130,7 +130,7 @@ def _check_quarantine(snapshot: Snapshot, version: ModelVersion, revision: str) 
                 Reason.QUARANTINED,
                 f"version {entry.version} (revision {revision}) was tried and ended as "
                 f"{entry.reason} at {entry.at:%Y-%m-%d %H:%M:%S}Z: {entry.evidence}. It is not "
-                f"tried again; lift with: trimtab retry {name}",
+                f"tried again; lift with: trimtab retry mdep/{name}",
             )
     return None
 

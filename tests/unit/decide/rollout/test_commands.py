@@ -91,6 +91,25 @@ REFUSED: dict[str, tuple[str, Phase | None, dict[str, Any], str]] = {
         {},
         "no ModelVersion of the line digits has version v9",
     ),
+    "rollback_to_another_than_serves": (
+        "rollback/v77",
+        a_stepping(),
+        {},
+        "v2 is being rolled out and v1 serves: abort the rollout first",
+    ),
+    "rollback_to_what_serves": ("rollback/v1", None, {}, "v1 serves already"),
+    "rollback_to_a_quarantined_one": (
+        "rollback/v3",
+        None,
+        {"rejected": [a_rejection("v3")]},
+        "v3 is quarantined; trimtab retry mdep/digits v3 lifts that",
+    ),
+    "rollback_to_a_last_good_that_is_quarantined": (
+        "rollback/v0",
+        None,
+        {"rejected": [a_rejection("v0")], "last_good": a_tried("v0")},
+        "v0 is quarantined; trimtab retry mdep/digits v0 lifts that",
+    ),
     "unheard_of": (
         "explode/-",
         None,
@@ -168,10 +187,20 @@ def test_retry_ends_a_back_off_and_starts_the_count_of_rollbacks_anew() -> None:
     assert isinstance(phase_of(anew.status), Starting)
 
 
-def test_rollback_during_a_rollout_is_an_abort() -> None:
-    outcome = after("rollback/-", a_stepping())
+@pytest.mark.parametrize("command", ["rollback/-", "rollback/v1"])
+def test_rollback_during_a_rollout_returns_to_what_serves(command: str) -> None:
+    outcome = after(command, a_stepping())
     assert answer(outcome) == ("CommandCarriedOut", "rollback by ann")
     assert outcome.status.history[-1].outcome == "Aborted"
+    assert [entry.version for entry in outcome.status.rejected] == ["v2"]
+
+
+def test_a_refused_rollback_changes_nothing() -> None:
+    rejected = [a_rejection("v3")]
+    outcome = after("rollback/v3", None, rejected=rejected, last_good=a_tried("v1"), stable="v2")
+    assert outcome.status.last_good is not None
+    assert outcome.status.last_good.version == "v1"
+    assert outcome.status.rejected == rejected
 
 
 RETURNS = {

@@ -67,7 +67,7 @@ async def test_quarantined_revision_is_not_tried_again_until_retried() -> None:
     await shop.harness.advance(60)
     assert shop.traffic.answered["v2"] == before
     assert shop.reason("Quarantined") == "Quarantined"
-    assert "trimtab retry digits" in shop.message("Quarantined")
+    assert "trimtab retry mdep/digits" in shop.message("Quarantined")
     shop.behaviour["v2"] = Behaviour()
     shop.command("retry")
     await shop.harness.run_until(lambda: shop.serving == "v2", 120)
