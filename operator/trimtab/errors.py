@@ -48,3 +48,10 @@ class NameTaken(Refused):
         super().__init__(message)
         self.kind = kind
         self.name = name
+
+
+def plain(error: Exception) -> str:
+    """Return what an error says; of one of the system its words, without number and file name."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    return str(error)

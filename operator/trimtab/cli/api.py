@@ -64,6 +64,7 @@ class ApiServer:
             raise TrimtabError(
                 "no cluster: there is no kubeconfig in ~/.kube/config or where KUBECONFIG says"
             )
+        _refuse_unknown(context)
         return cls(await connect(context))
 
     async def close(self) -> None:
@@ -152,12 +153,29 @@ def is_configured() -> bool:
     return any(Path(p).is_file() for p in os.environ.get("KUBECONFIG", usual).split(os.pathsep))
 
 
+def _refuse_unknown(context: str | None) -> None:
+    """Raise TrimtabError for a context that a kubeconfig does not have, naming those it has."""
+    try:
+        names = [one["name"] for one in _contexts()[0]]
+    except (config.ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError, KeyError):
+        return  # who connects says what is wrong with the kubeconfig
+    if context is not None and context not in names:
+        there = f"there is {', '.join(names)}" if names else "it has none"
+        raise TrimtabError(f"the kubeconfig has no context {context}; {there}")
+
+
+def _contexts() -> tuple[Objects, Json]:
+    """Return all contexts of the kubeconfig, and the current one."""
+    contexts, current = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
+        config_file=os.environ.get("KUBECONFIG")
+    )
+    return contexts, current
+
+
 def usual_namespace(context: str | None) -> str:
     """Return the namespace of the context, or of the pod that this runs in, else `default`."""
     try:
-        contexts, current = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
-            config_file=os.environ.get("KUBECONFIG")
-        )
+        contexts, current = _contexts()
     except (config.ConfigException, OSError, yaml.YAMLError):
         if IN_CLUSTER_NAMESPACE.is_file():
             return IN_CLUSTER_NAMESPACE.read_text().strip() or "default"

@@ -14,7 +14,7 @@ from trimtab.contract.artifact import (
     baseline_digest,
     sha256_digest,
 )
-from trimtab.errors import SpecError
+from trimtab.errors import SpecError, plain
 from trimtab.store.port import ArtifactBroken, Documents, StoreAway
 
 _LARGEST_BYTES = 8 * 1024 * 1024
@@ -80,9 +80,9 @@ def _of_file(path: Path, kind: type[_Document]) -> _Document:
             raise SpecError(f"{path}: more than {_LARGEST_BYTES} bytes")
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error}") from error
+        raise SpecError(f"{path}: cannot be read: {plain(error)}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        name = kind.__name__.lower()
-        raise SpecError(f"{path}: not a {name}: {where}: {first['msg']}") from error
+        what = f"{where}: {first['msg']}" if where else first["msg"]
+        raise SpecError(f"{path}: not a {kind.__name__.lower()}: {what}") from error

@@ -96,8 +96,8 @@ async def _carried_out(
         if waited >= wait_seconds:
             raise NotCarriedOut(
                 f"{verb} (id {command_id}) was not taken up within {wait_seconds:g} s: is the "
-                "operator running? It is carried out when the operator is back; --wait 0 does "
-                "not wait"
+                "operator running? It is carried out when the operator is back, unless another "
+                "command replaces it before; --wait 0 does not wait"
             )
         await session.sleep(LOOK_EVERY_SECONDS)
         waited += LOOK_EVERY_SECONDS

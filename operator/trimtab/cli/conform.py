@@ -18,6 +18,7 @@ from trimtab.conform.rows import Row, Verdict, is_conformant
 from trimtab.conform.run import conform
 from trimtab.conform.tensors import readable
 from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
+from trimtab.errors import plain
 
 CONFORMANT, BROKEN, NOT_USABLE = 0, 1, 2
 
@@ -123,7 +124,7 @@ def _request(file: Path | None) -> dict[str, Any] | None:
     try:
         body: Any = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise NotUsable(f"--request {file}: {error}") from error
+        raise NotUsable(f"--request {file}: {plain(error)}") from error
     wrong = readable(body)
     if wrong:
         raise NotUsable(f"--request {file}: {wrong}")
@@ -136,7 +137,7 @@ def _bearer(file: Path | None) -> str | None:
     try:
         bearer = file.read_text("ascii").strip()
     except (OSError, ValueError) as error:
-        raise NotUsable(f"--bearer-file {file}: {error}") from error
+        raise NotUsable(f"--bearer-file {file}: {plain(error)}") from error
     if not bearer or not bearer.isprintable():
         raise NotUsable(f"--bearer-file {file}: one line of text is wanted")
     return bearer

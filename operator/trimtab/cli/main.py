@@ -11,7 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
+from trimtab import __version__
 from trimtab.api.fields import parse_duration
+from trimtab.api.resource import Resource
 from trimtab.cli.api import ApiServer, usual_namespace
 from trimtab.cli.command import command
 from trimtab.cli.conform import add_arguments as add_conform
@@ -24,7 +26,7 @@ from trimtab.cli.simulate import simulate
 from trimtab.cli.tree import get
 from trimtab.cli.why import why
 from trimtab.cluster.port import DEPLOYMENTS, OWN_KINDS
-from trimtab.errors import TrimtabError
+from trimtab.errors import SpecError, TrimtabError
 
 WAIT_SECONDS = 10.0
 _NAMESPACE = "default: the namespace of the kubeconfig's context"
@@ -36,7 +38,7 @@ Command = Callable[[Session, argparse.Namespace], Awaitable[int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 success, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    """Run one command; 0 success, 1 refused or failed, 2 wrong usage or input, 130 interrupted."""
     options = parser().parse_args(arguments)
     try:
         code: int = asyncio.run(options.run(options))
@@ -58,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="trimtab", description="Keeps machine-learning models good after they ship."
     )
+    root.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     root.add_argument("-n", "--namespace", help=_NAMESPACE)
     root.add_argument("--context", help=_CONTEXT)
     commands = root.add_subparsers(metavar="COMMAND", required=True)
@@ -118,11 +121,16 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add_looks(commands: Commands) -> None:
     add = _adder(commands)
     shown = add("get", "show Deployments with their versions, policies and retrainings", _get)
-    shown.add_argument("target", nargs="?", metavar="mdep/NAME", help="default: all")
+    shown.add_argument(
+        "target", nargs="?", type=_deployment, metavar="mdep/NAME", help="default: all"
+    )
     shown.add_argument("-w", "--watch", action="store_true", help="keep showing it as it changes")
     reasons = add("why", "explain the last decisions on an object, with their evidence", _why)
     reasons.add_argument(
-        "target", metavar="mdep/NAME|dp/NAME|rj/NAME|mv/NAME", help="the object to explain"
+        "target",
+        type=_any_kind,
+        metavar="mdep/NAME|dp/NAME|rj/NAME|mv/NAME",
+        help="the object to explain",
     )
 
 
@@ -137,7 +145,7 @@ def _add_verbs(commands: Commands) -> None:
         ("rollback", "return to the last good version, or to another one"),
     ):
         one = add(verb, text, _command)
-        one.add_argument("target", metavar="mdep/NAME", help=_DEPLOYMENT)
+        one.add_argument("target", type=_deployment, metavar="mdep/NAME", help=_DEPLOYMENT)
         one.set_defaults(verb=verb, argument=None)
         one.add_argument(
             "--wait",
@@ -150,6 +158,7 @@ def _add_verbs(commands: Commands) -> None:
             one.add_argument(
                 "argument",
                 nargs="?",
+                type=_version,
                 metavar="VERSION",
                 help="version or revision (default: the one that is wanted now)",
             )
@@ -157,11 +166,12 @@ def _add_verbs(commands: Commands) -> None:
             one.add_argument(
                 "--to",
                 dest="argument",
+                type=_version,
                 metavar="VERSION",
                 help="version to return to (default: the last good one)",
             )
     manual = add("retrain", "retrain now, as the DriftPolicy of the Deployment says", _retrain)
-    manual.add_argument("target", metavar="mdep/NAME", help=_DEPLOYMENT)
+    manual.add_argument("target", type=_deployment, metavar="mdep/NAME", help=_DEPLOYMENT)
     manual.add_argument(
         "--since",
         type=_duration,
@@ -212,15 +222,45 @@ def _adder(commands: Commands) -> Callable[[str, str, Command], argparse.Argumen
     return add
 
 
+def _deployment(text: str) -> str:
+    return _target(text, DEPLOYMENTS)
+
+
+def _any_kind(text: str) -> str:
+    return _target(text, *OWN_KINDS)
+
+
+def _target(text: str, *allowed: Resource) -> str:
+    """Return the text; which namespace is meant is known later."""
+    try:
+        key_of_target(text, "default", *allowed)
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _version(text: str) -> str:
+    if "/" in text:
+        raise argparse.ArgumentTypeError(f"{text}: a version or revision has no slash")
+    return text
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {what}") from error
+
+
 def _seconds(text: str) -> float:
-    value = float(text)
+    value = _number(text, "seconds")
     if not 0 <= value <= 3600:
         raise argparse.ArgumentTypeError("0 to 3600 seconds")
     return value
 
 
 def _minutes(text: str) -> float:
-    value = float(text)
+    value = _number(text, "minutes")
     if not 0 < value <= 1440:
         raise argparse.ArgumentTypeError("above 0 and at most 1440 minutes")
     return value

@@ -159,7 +159,7 @@ async def _record(options: argparse.Namespace, policy: DriftPolicy) -> Recording
     if options.rows is not None:
         return _of_rows(options, policy)
     if options.baseline is None:
-        raise SpecError("recorded counters need --baseline, which their bins are of")
+        raise SpecError("--openmetrics and --prometheus need --baseline, of the model that served")
     matchers = Matchers(options.of_namespace, options.pod_regex, options.labels)
     baseline = read_baseline(options.baseline, options.credentials)
     watch = ReadingsWatch(policy.spec, baseline)
@@ -197,7 +197,10 @@ def _of_rows(options: argparse.Namespace, policy: DriftPolicy) -> Recording:
         features=tuple(options.features),
     )
     window, rows = policy.spec.window, options.rows_per_window
-    return record(options.rows, columns, reference, window, rows, delay)
+    recording = record(options.rows, columns, reference, window, rows, delay)
+    if not columns.features and any(signal.kind == "inputs" for signal in policy.spec.signals):
+        raise SpecError("the policy has a signal of inputs, and --features is missing")
+    return recording
 
 
 def _span(options: argparse.Namespace) -> Span:

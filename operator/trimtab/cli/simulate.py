@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,19 @@ from trimtab.simulation.manifests import Folder, read_folder
 from trimtab.simulation.play import ActResult, Line, Play, usual_scenario
 
 MOST_ERRORS = 5
+WRONG_INPUT = 2
 
 
 async def simulate(paths: Sequence[Path], namespace: str, minutes: float) -> int:
-    """Print the play and its acts; 0 if it ended as the scenario says, else 1."""
+    """Print the play and its acts; 0 if it ended as the scenario says, else 1; 2: wrong input."""
+    try:
+        return await _played(paths, namespace, minutes)
+    except SpecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+
+
+async def _played(paths: Sequence[Path], namespace: str, minutes: float) -> int:
     started = time.monotonic()
     folder = read_folder(paths, namespace)
     scenario = folder.scenario or usual_scenario(folder, minutes)

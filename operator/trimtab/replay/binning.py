@@ -65,6 +65,11 @@ class Binning:
                 predicted if actual is None else np.concatenate([predicted, actual[actual != ""]])
             )
             self._classes = sorted(set(names.tolist()), key=_class_order)
+            if len(self._classes) == 1:
+                raise DataBroken(
+                    f"the reference holds only the class {self._classes[0]}, in predictions and "
+                    "labels; two or more are wanted"
+                )
             self._signature = make_signature(inputs, self._task, self._classes)
             answers = self._answers(frame)
             has = actual != "" if actual is not None else np.zeros(len(frame), dtype=bool)

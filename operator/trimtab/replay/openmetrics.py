@@ -23,7 +23,7 @@ from typing import TextIO
 import numpy as np
 
 from trimtab.contract.metrics import Labels
-from trimtab.errors import SpecError
+from trimtab.errors import SpecError, plain
 from trimtab.replay.counting import Counting
 from trimtab.replay.matching import Matchers
 from trimtab.replay.processes import WANTED, Processes
@@ -122,7 +122,7 @@ def _read(file: Path) -> tuple[list[_Points], int]:
         with _opened(file) as text:
             return _parsed(file, text)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SpecError(f"{file}: cannot be read: {error}") from error
+        raise SpecError(f"{file}: cannot be read: {plain(error)}") from error
 
 
 def _opened(file: Path) -> TextIO:

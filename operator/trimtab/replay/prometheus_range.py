@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from trimtab.errors import SpecError, Unavailable
+from trimtab.errors import SpecError, Unavailable, plain
 from trimtab.replay.counting import Counting
 from trimtab.replay.matching import Matchers
 from trimtab.replay.processes import WANTED, Processes
@@ -49,7 +49,9 @@ def open_reader(url: str, access: Access) -> PrometheusReader:
         try:
             context = ssl.create_default_context(cafile=str(access.ca_file))
         except OSError as error:
-            raise SpecError(f"--ca-file {access.ca_file}: cannot be used: {error}") from error
+            raise SpecError(
+                f"--ca-file {access.ca_file}: cannot be used: {plain(error)}"
+            ) from error
         transport = httpx.AsyncHTTPTransport(verify=context)
     return PrometheusReader(
         url,
@@ -65,7 +67,7 @@ def _token(file: Path | None) -> str:
     try:
         token = (os.environ.get(TOKEN_VARIABLE, "") if file is None else file.read_text()).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{where}: cannot be read: {error}") from error
+        raise SpecError(f"{where}: cannot be read: {plain(error)}") from error
     if file is not None and not token:
         raise SpecError(f"{where}: is empty")
     if not token.isascii() or not token.isprintable():

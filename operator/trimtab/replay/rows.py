@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.contract.metrics import Series
 from trimtab.decide.drift.windows import comes_by_hour, label_window
-from trimtab.errors import SpecError
+from trimtab.errors import SpecError, plain
 from trimtab.replay.columns import Columns
 from trimtab.replay.recording import (
     MOST_WINDOWS,
@@ -183,7 +183,7 @@ def _times(path: Path, column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    return plain(error).partition("\n")[0]
 
 
 def _split(

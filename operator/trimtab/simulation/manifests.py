@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from trimtab.cluster.port import OWN_KINDS, Json
-from trimtab.errors import SpecError
+from trimtab.errors import SpecError, plain
 from trimtab.simulation.scenario import Scenario
 
 DEEPEST = 100
@@ -83,7 +83,9 @@ def read_scenario(path: Path, documents: Sequence[Json]) -> Scenario:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"{path}: {where}: {first['msg']}") from error
+        is_unknown = first["type"] == "extra_forbidden"
+        what = "there is no such field" if is_unknown else first["msg"]
+        raise SpecError(f"{path}: {where}: {what}") from error
 
 
 def yaml_files(paths: Iterable[Path]) -> list[Path]:
@@ -104,7 +106,7 @@ def documents_of(path: Path) -> list[Json]:
     try:
         text = path.read_text()
     except (UnicodeDecodeError, OSError) as error:
-        raise SpecError(f"{path}: cannot be read: {error}") from error
+        raise SpecError(f"{path}: cannot be read: {plain(error)}") from error
     return documents_in(text, path)
 
 
@@ -113,7 +115,7 @@ def documents_in(text: str, path: Path) -> list[Json]:
     try:
         documents = list(yaml.load_all(text, _JsonLoader))
     except yaml.YAMLError as error:
-        raise SpecError(f"{path}: cannot be read: {error}") from error
+        raise SpecError(f"{path}: cannot be read: {_fault(error)}") from error
     except RecursionError as error:
         raise SpecError(f"{path}: it is nested too deeply to be read") from error
     for document in documents:
@@ -124,6 +126,14 @@ def documents_in(text: str, path: Path) -> list[Json]:
             if not isinstance((document or {}).get(field, ""), str):
                 raise SpecError(f"{path}: {field} must be text")
     return [document for document in documents if document is not None]
+
+
+def _fault(error: yaml.YAMLError) -> str:
+    """Return in one line where YAML is wrong, and how."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
+    return " ".join(str(getattr(error, "reason", error)).split())
 
 
 def _refuse_strange_values(path: Path, value: object, deeper: int, room: list[int]) -> None:

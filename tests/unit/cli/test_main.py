@@ -56,12 +56,6 @@ def test_the_namespace_is_that_of_the_context(context: str | None, namespace: st
     assert usual_namespace(context) == namespace
 
 
-@pytest.mark.usefixtures("kubeconfig")
-def test_a_target_of_the_wrong_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["promote", "dp/digits"]) == 1
-    assert "write it as mdep/NAME" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     "arguments", [["-n", "shop", "get"], ["get", "-n", "shop"], ["-n", "a", "get", "-n", "shop"]]
 )

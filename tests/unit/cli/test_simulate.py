@@ -89,7 +89,7 @@ def test_what_cannot_be_played_is_said_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
 ) -> None:
     (tmp_path / "a.yaml").write_text(text)
-    assert main(["simulate", str(tmp_path)]) == 1
+    assert main(["simulate", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert says in said
     assert said.startswith("error: ")
@@ -109,5 +109,5 @@ def test_a_wrong_scenario_is_said(
 ) -> None:
     (tmp_path / "serve.yaml").write_text(SERVE)
     (tmp_path / "simulation.yaml").write_text(scenario)
-    assert main(["simulate", str(tmp_path)]) == 1
+    assert main(["simulate", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
