@@ -18,6 +18,9 @@ from trimtab.telemetry.port import Losses, NoData, NoDataReason, ProcessCounters
 MAX_GONE_PROCESSES = 50
 """Vanished processes kept by name in each Deployment; older ones only in the sums."""
 
+MAX_GONE_SERIES = 60_000
+"""Of those together, and of the sums of a revision: pods that restart for ever stay small."""
+
 _SUM_OF_SCORES = "trimtab_score_bin_sum_total"
 """May fall: a regression predicts negative values too."""
 
@@ -57,6 +60,11 @@ class _Process:
         if not self.carried:
             return self.reading.values
         return merged(self.carried, self.reading.values)
+
+    def size(self) -> int:
+        """How many series it holds."""
+        reading = 0 if self.reading is None else len(self.reading.values)
+        return reading + len(self.first) + len(self.carried)
 
     def counted(self) -> Series:
         """The same, or what a checkpoint says until there is a sample of our own."""
@@ -344,11 +352,19 @@ class CounterStore:
 
     def _fold_oldest(self, deployment: _Deployment) -> None:
         gone = [(p.gone_at, name) for name, p in deployment.processes.items() if p.gone_at]
-        for _, name in sorted(gone)[: max(0, len(gone) - self._max_gone)]:
+        series = sum(deployment.processes[name].size() for _, name in gone)
+        for number, (_, name) in enumerate(sorted(gone)):
+            if len(gone) - number <= self._max_gone and series <= MAX_GONE_SERIES:
+                break
             process = deployment.processes.pop(name)
+            series -= process.size()
             revision = process.target.revision
             known = deployment.departed.get(revision, {})
-            counted = {k: v for k, v in process.cumulated().items() if is_cumulative(k)}
+            counted = {
+                key: value
+                for key, value in process.cumulated().items()
+                if is_cumulative(key) and (key in known or len(known) < MAX_GONE_SERIES)
+            }
             deployment.departed[revision] = merged(known, counted)
 
 

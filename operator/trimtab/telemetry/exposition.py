@@ -15,16 +15,24 @@ from trimtab.contract.metrics import PROCESS_START, Labels, SeriesKey
 from trimtab.errors import TrimtabError
 
 PREFIX = "trimtab_"
-MAX_SERIES = 30_000
+MAX_SERIES = 20_000
 """Of one page; a version with 200 watched features and labels by hour has 17,000."""
 MAX_LINE_CHARACTERS = 4_096
 MAX_LABELS = 32
+MAX_OWN_LABELS = 12
+"""Of a series that is kept: those that version and metric need are 7."""
+MAX_NEW_BYTES = 20 * 1024 * 1024
+"""What the series of one page may cost that were not met before: those of 17,000 need 16."""
+LABEL_BYTES = 64
+"""That a label of a series costs, and `PAIR_BYTES` more where its name and value are new."""
+PAIR_BYTES = 160
+LINE_BYTES = 200
 LATEST = 1e11
 """Unix seconds, some three thousand years on: later ones are no times of a process."""
 LARGEST = 1e100
 """A counter beyond this would make sums infinite, and what is computed of them."""
-_MAX_REMEMBERED = 200_000
-_MAX_REMEMBERED_CHARACTERS = 64 * 1024 * 1024
+_MAX_REMEMBERED_BYTES = 48 * 1024 * 1024
+"""What is beyond is parsed anew at each scrape, ten times slower."""
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(
@@ -58,7 +66,9 @@ class Parser:
     def __init__(self, max_series: int = MAX_SERIES) -> None:
         self._max_series = max_series
         self._remembered: dict[str, SeriesKey | None] = {}
-        self._characters = 0
+        self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
+        self._spent = 0
+        """Bytes, about, that what is remembered takes."""
 
     def parse(self, text: str) -> Exposition:
         """Series named `trimtab_*` and the process start; others are checked and left out.
@@ -69,7 +79,7 @@ class Parser:
         """
         remembered = self._remembered
         values: dict[SeriesKey, float] = {}
-        kept = 0
+        kept = cost = 0
         for number, line in enumerate(text.split("\n"), 1):
             if not line or line[0] == "#" or line.isspace():
                 continue
@@ -82,7 +92,14 @@ class Parser:
                 key = remembered[head]
                 value = float(tail)
             else:
+                before = self._spent
                 key, value = self._read(line.rstrip("\r"), number)
+                cost += self._spent - before if key is not None else 0
+                if cost > MAX_NEW_BYTES:
+                    raise MalformedExpositionError("its series have too many or too long labels")
+                if self._spent > _MAX_REMEMBERED_BYTES:
+                    self._forget()
+                    remembered = self._remembered
             if key is None:
                 continue
             if not is_countable(value):
@@ -114,20 +131,24 @@ class Parser:
         if rest is None or not (_NUMBER.fullmatch(rest[1]) or _SPECIAL.fullmatch(rest[1])):
             raise _malformed(number, line)
         is_ours = name[0].startswith(PREFIX) or (name[0] == PROCESS_START and not labels)
-        key = (name[0], labels) if is_ours else None
+        if is_ours and len(labels) > MAX_OWN_LABELS:
+            raise _malformed(number, line)
+        key = (name[0], self._shared(labels)) if is_ours else None
         if rest[2] is None:
-            self._remember(line.rstrip(" \t").rpartition(" ")[0], key)
+            head = line.rstrip(" \t").rpartition(" ")[0]
+            self._remembered[head] = key
+            self._spent += LINE_BYTES + len(head)
         return key, float(rest[1])
 
-    def _remember(self, head: str, key: SeriesKey | None) -> None:
-        self._characters += len(head)
-        if (
-            len(self._remembered) >= _MAX_REMEMBERED
-            or self._characters > _MAX_REMEMBERED_CHARACTERS
-        ):
-            self._remembered = {}
-            self._characters = len(head)
-        self._remembered[head] = key
+    def _shared(self, labels: Labels) -> Labels:
+        """Return the labels; what is the same in many series is there once."""
+        known = len(self._pairs)
+        shared = frozenset(self._pairs.setdefault(pair, pair) for pair in labels)
+        self._spent += LABEL_BYTES * len(labels) + PAIR_BYTES * (len(self._pairs) - known)
+        return shared
+
+    def _forget(self) -> None:
+        self._remembered, self._pairs, self._spent = {}, {}, 0
 
 
 def is_countable(value: float) -> bool:

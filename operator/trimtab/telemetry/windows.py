@@ -38,6 +38,8 @@ MAX_WINDOWS = 4
 MAX_BASELINES = 8
 MAX_SERIES = 20_000
 """In one window; further series are left out, which is said once."""
+MAX_SERIES_IN_ALL = 4 * MAX_SERIES
+"""In all windows of one Deployment, which a container that renames its series would fill."""
 _IDENTITY = frozenset(metrics.IDENTITY_LABELS)
 
 
@@ -85,6 +87,7 @@ class WindowStore:
         if own is None:
             return
         start = now - now % own.seconds
+        left = MAX_SERIES_IN_ALL - sum(map(len, own.windows.values()))
         if since is not None and since < start:
             return
         for series, value in grown.items():
@@ -95,8 +98,11 @@ class WindowStore:
             if window is None:
                 window = own.windows[baseline, start] = {}
                 self._drop_oldest(own)
-            if short in window or len(window) < self._max_series:
-                window[short] = window.get(short, 0.0) + value
+            if short in window:
+                window[short] += value
+            elif len(window) < self._max_series and left > 0:
+                window[short] = value
+                left -= 1
             elif not own.is_full:
                 own.is_full = True
                 logger.warning(
@@ -137,7 +143,7 @@ class WindowStore:
             name, labels = series
             baseline = next((value for label, value in labels if label == "baseline"), "")
             rest = frozenset(pair for pair in labels if pair[0] not in _IDENTITY)
-            if len(self._own_keys) >= 10 * self._max_series:
+            if len(self._own_keys) >= 2 * self._max_series:
                 self._own_keys = {}
             known = self._own_keys[series] = (baseline, (name, rest))
         return known

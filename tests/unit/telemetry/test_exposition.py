@@ -116,3 +116,22 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
         Parser().parse(text)
     except (MalformedExpositionError, NotFiniteError):
         return
+
+
+def test_the_largest_page_of_the_contract_fits() -> None:
+    identity = f'model="{"m" * 40}",version="{"v" * 20}",digest="{"d" * 71}",baseline="{"b" * 71}"'
+    lines = [
+        f'trimtab_feature_bin_total{{{identity},feature="{"f" * 30}{number // 85}",'
+        f'bin="{number % 85}"}} {number}'
+        for number in range(17_000)
+    ]
+    assert len(Parser().parse("\n".join(lines)).values) == 17_000
+
+
+def test_labels_without_end_are_refused() -> None:
+    many = ",".join(f'l{number}="x"' for number in range(13))
+    with pytest.raises(MalformedExpositionError, match="not Prometheus text"):
+        Parser().parse(f"trimtab_a{{{many}}} 1")
+    long = "\n".join(f'trimtab_a{{b="{number}{"x" * 3000}"}} 1' for number in range(10_000))
+    with pytest.raises(MalformedExpositionError, match="too many or too long labels"):
+        Parser().parse(long)

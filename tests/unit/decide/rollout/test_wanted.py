@@ -36,7 +36,8 @@ IN_ORDER = [
         "_check_quarantine",
         Reason.QUARANTINED,
         f"version v2 (revision {revision('v2')}) was tried and ended as GateFailed at "
-        "2026-01-01 12:00:00Z: gate errors. It is not tried again; lift with: trimtab retry mdep/digits",
+        "2026-01-01 12:00:00Z: gate errors. It is not tried again; "
+        "lift with: trimtab retry mdep/digits",
     ),
     (
         "_check_verified",

@@ -1,0 +1,71 @@
+"""A container whose series are new at every scrape: its page is valid, its cost is bounded.
+
+512 MiB are what the operator has by default; the rest of it takes some 150.
+"""
+
+from __future__ import annotations
+
+import pytest
+from tests.security.memory import grown
+
+MOST_MIB = 160
+
+PREPARED = """
+import random, string, sys
+from trimtab.telemetry.counters import CounterStore
+from trimtab.telemetry.exposition import MalformedExpositionError, Parser
+from trimtab.telemetry.port import Target
+from trimtab.telemetry.windows import WindowStore
+draws = random.Random(1)
+labels, name, size = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+store, windows, parser = CounterStore(), WindowStore(), Parser()
+store.set_targets("a/b", [Target("p", "pod", "r", "")], 0.0)
+windows.watch("a/b", 10.0)
+def page():
+    lines, left = [], 4 << 20
+    while left > 0:
+        text = ",".join(f'l{n}="{draws.getrandbits(32):x}"' for n in range(labels))
+        lines.append(f'{name}{{baseline="{draws.getrandbits(2)}",{text}}} {draws.randrange(9)}')
+        left -= len(lines[-1]) + 1
+        if len(lines) == size:
+            break
+    return "\\n".join(lines)
+refused = 0
+"""
+ATTACK = """
+for scrape in range(12):
+    try:
+        sample = parser.parse(page())
+    except MalformedExpositionError as error:
+        refused += 1
+        continue
+    windows.add("a/b", store.record("a/b", "p", sample, 5.0 * scrape), 5.0 * scrape)
+said = refused
+"""
+RESTARTS = """
+for scrape in range(12):
+    store.set_targets("a/b", [Target(f"p{scrape}", "pod", "r", "")], 5.0 * scrape)
+    store.record("a/b", f"p{scrape}", parser.parse(page()), 5.0 * scrape)
+said = store.losses("a/b").terminations
+"""
+
+
+def test_processes_that_restart_for_ever_cost_little() -> None:
+    mib, told = grown(PREPARED, RESTARTS, "10", "trimtab_x_total", "6000")
+    assert told == "11"
+    assert mib < MOST_MIB
+
+
+@pytest.mark.parametrize(
+    ("labels", "name", "series"),
+    [
+        pytest.param(30, "trimtab_x_total", 19_000, id="many_labels"),
+        pytest.param(10, "trimtab_x_total", 19_000, id="few_labels"),
+        pytest.param(10, "trimtab_x_total", 6_000, id="few_labels_that_fit"),
+        pytest.param(2, "trimtab_feature_bin_total", 19_000, id="in_windows"),
+        pytest.param(30, "other", 60_000, id="of_others"),
+    ],
+)
+def test_series_that_are_always_new_cost_little(labels: int, name: str, series: int) -> None:
+    mib, _ = grown(PREPARED, ATTACK, str(labels), name, str(series))
+    assert mib < MOST_MIB
