@@ -103,9 +103,9 @@ class Reason(StrEnum):
     Find out why versions keep failing, then run `trimtab retry mdep/NAME`.
     """
     NOTHING_TO_FOLLOW = "NothingToFollow"
-    """Ready, Progressing: `spec.follow` is set, and the line has no verified version.
+    """Ready, Progressing: `spec.follow` is set, and the model has no verified version.
 
-    Create a ModelVersion of the line in this namespace.
+    Create a ModelVersion of the model in this namespace.
     """
     IMAGE_MISSING = "ImageMissing"
     """Ready, Progressing: a version of format `custom` needs a container image.
