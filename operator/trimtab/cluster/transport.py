@@ -19,8 +19,8 @@ from kubernetes.aio.client.rest import RESTClientObject
 from prometheus_client import Counter, Histogram
 
 from trimtab.api.resource import Resource
+from trimtab.cluster.bounded import read_answer
 from trimtab.cluster.port import Json
-from trimtab.cluster.shallow import read_answer
 from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavailable
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
@@ -162,7 +162,7 @@ class Transport:
             raise Unavailable(f"{what}: {type(error).__name__} {error}") from error
         finally:
             REQUESTS.labels(verb, resource.plural, code).inc()
-        parsed = _parsed(data)
+        parsed = await _parsed(data)
         if answer.status >= 300:
             raise error_of(what, answer.status, answer.headers, parsed)
         return parsed
@@ -172,10 +172,10 @@ class Transport:
         return {entry["key"]: entry["value"] for entry in settings.values() if entry["value"]}
 
 
-def _parsed(data: bytes) -> Json:
+async def _parsed(data: bytes) -> Json:
     """Return the JSON of an answer; a proxy's error page counts as its own message."""
     try:
-        parsed = read_answer(data)
+        parsed = await read_answer(data)
     except ValueError:
         return {"message": data[:200].decode(errors="replace")}
     return parsed if isinstance(parsed, dict) else {}

@@ -1,6 +1,6 @@
 """kopf's connection to the API server, whose answers kopf parses itself.
 
-What an object nests too deep is taken out before kopf sees it (`cluster/shallow.py`).
+What an object has too much of is taken out before kopf sees it (`cluster/bounded.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 import kopf
 
-from trimtab.cluster.shallow import read_answer, shallow
+from trimtab.cluster.bounded import bounded, read_answer
 from trimtab.cluster.transport import load_configuration
 
 
-class ShallowLines:
-    """The content of an answer; what is read in chunks comes in whole lines, none too deep."""
+class BoundedLines:
+    """The content of an answer; what is read in chunks comes in whole lines, none too much."""
 
     def __init__(self, content: aiohttp.StreamReader) -> None:
         self._content = content
@@ -31,24 +31,24 @@ class ShallowLines:
             buffer += data
             *lines, rest = buffer.split(b"\n") if b"\n" in data else [buffer]
             for line in lines:
-                yield shallow(bytes(line)) + b"\n"
+                yield await bounded(bytes(line)) + b"\n"
             buffer = rest
         if buffer:
-            yield shallow(bytes(buffer))
+            yield await bounded(bytes(buffer))
 
 
-class ShallowResponse(aiohttp.ClientResponse):
-    """An answer of which nothing is too deep for a parser."""
+class BoundedResponse(aiohttp.ClientResponse):
+    """An answer of which nothing is too much for a parser."""
 
-    async def start(self, connection: Any) -> ShallowResponse:
+    async def start(self, connection: Any) -> BoundedResponse:
         """Begin to read the answer."""
         await super().start(connection)
-        self.content = ShallowLines(self.content)  # type: ignore[assignment]
+        self.content = BoundedLines(self.content)  # type: ignore[assignment]
         return self
 
     async def json(self, **_: Any) -> Any:
         """Return the JSON of the whole answer."""
-        return read_answer(await self.read())
+        return await read_answer(await self.read())
 
 
 async def login(**_kopf: Any) -> kopf.AiohttpSession:
@@ -69,6 +69,6 @@ async def login(**_kopf: Any) -> kopf.AiohttpSession:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),
-        response_class=ShallowResponse,
+        response_class=BoundedResponse,
     )
     return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)

@@ -12,7 +12,7 @@ from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.model_version import ModelVersion
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.cluster.port import Json
-from trimtab.cluster.shallow import TOO_DEEP
+from trimtab.cluster.bounded import TOO_DEEP, TOO_LARGE
 from trimtab.errors import SpecError
 
 Kind = TypeVar("Kind", ModelVersion, Deployment, DriftPolicy, RetrainJob)
@@ -51,7 +51,7 @@ def readable(kind: type[Kind], objects: Iterable[Json]) -> tuple[list[Kind], dic
 
 
 def _first(error: ValidationError, obj: Json) -> str:
-    if obj.get("spec") == TOO_DEEP:
-        return f"spec: {TOO_DEEP}"
+    if obj.get("spec") in (TOO_DEEP, TOO_LARGE):
+        return f"spec: {obj['spec']}"
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"[:200]
