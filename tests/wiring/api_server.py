@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,9 @@ from trimtab.simulation.cluster import EventType, SimulatedCluster
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 SERVED = (*written(), EVENTS, LEASES, NAMESPACES)
+APPLY_TYPE = "application/apply-patch+yaml"
+HALF_CHARACTER = re.compile(rb"\\ud[89a-f]")
+"""In a body of an apply, whatever it looks like: the API server reads it as YAML."""
 VERBS = ["get", "list", "watch", "create", "patch", "delete"]
 
 
@@ -103,7 +107,11 @@ class ApiServer:
             return failure(422, "Invalid", str(error))
 
     async def _serve(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        body = json.loads(await request.read() or "null")
+        data = await request.read()
+        if request.content_type == APPLY_TYPE and HALF_CHARACTER.search(data):
+            message = "error decoding YAML: found invalid Unicode character escape code"
+            return failure(400, "BadRequest", message)
+        body = json.loads(data or "null")
         if asked.resource == LEASES:
             return self._lease(request.method, asked, body)
         if asked.resource == EVENTS:

@@ -65,6 +65,18 @@ async def test_apply_is_server_side_forced_and_by_our_manager(
     )
 
 
+async def test_every_character_that_can_be_stored_can_be_applied(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    text = "caf\u00e9 \U0001f600 \u2028 \ufffe \x7f\x85\x9f \ufeff \0"
+    manifest = workload()
+    manifest["metadata"]["annotations"] = {"note": text}
+    assert (await cluster.apply(manifest))["metadata"]["annotations"] == {"note": text}
+    api_server.cluster.user_apply(deployment())
+    stored = await cluster.apply_status(DEPLOYMENT, {"message": text})
+    assert stored["status"] == {"message": text}
+
+
 async def test_apply_new_makes_an_object_or_leaves_the_one_that_is_there(
     cluster: KubernetesCluster,
 ) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.api.record import Decision
 from trimtab.api.resource import Resource
+from trimtab.cluster.apply_body import apply_body
 from trimtab.cluster.events import MERGE, EventSeries
 from trimtab.cluster.lease import LeaseHolder
 from trimtab.cluster.port import OWN_KINDS, Json, Key
@@ -16,7 +17,8 @@ from trimtab.cluster.transport import AlreadyExists, NotFound, Transport, connec
 from trimtab.errors import Conflict, Refused
 
 PAGE = 500
-APPLY = "application/apply-patch+yaml"
+APPLY = "application/apply-patch+yaml; charset=utf-8"
+"""With its charset, so that the transport's package sends the bytes as they are."""
 NO_VERSION = "1"
 """The resource version of an empty store: no object has it."""
 
@@ -161,7 +163,7 @@ class KubernetesCluster:
             name=key.name,
             subresource=subresource,
             query={"fieldManager": MANAGER, "force": "true"},
-            body=manifest,
+            body=apply_body(manifest),
             content_type=APPLY,
         )
 

@@ -134,11 +134,12 @@ class Transport:
         name: str | None = None,
         subresource: str = "",
         query: Mapping[str, str] | None = None,
-        body: Json | None = None,
+        body: Json | bytes | None = None,
         content_type: str = "application/json",
     ) -> Json:
         """Send one request and return the answer's JSON.
 
+        A `body` of bytes is sent as it is, under a content type that is not one of JSON.
         Raises Refused, Conflict, NotFound or Unavailable with verb, kind, namespace and name.
         """
         what = f"{verb} {resource.plural}{subresource and '/' + subresource} {namespace}/{name}"

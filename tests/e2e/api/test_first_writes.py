@@ -80,3 +80,30 @@ async def test_a_workload_is_made_once(server: Server, cluster: KubernetesCluste
     kept = await cluster.read(Key(WORKLOADS, server.namespace, "first"))
     assert kept is not None
     assert kept["spec"]["replicas"] == 0
+
+
+TEXTS = {
+    "first_plane": "".join(chr(c) for c in range(0x10000) if not 0xD800 <= c <= 0xDFFF),
+    "beyond_it": "\U0001f600 \U0001ffff \U0010ffff",
+    "spaces_and_lines": " a \n   \n\t b  ",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+async def test_every_character_that_can_be_stored_can_be_applied(
+    server: Server, cluster: KubernetesCluster, text: str
+) -> None:
+    manifest = workload(server.namespace, 0)
+    manifest["spec"]["template"]["metadata"]["annotations"] = {"example.com/note": text}
+    stored = await cluster.apply(manifest)
+    assert stored["spec"]["template"]["metadata"]["annotations"] == {"example.com/note": text}
+
+
+async def test_a_long_key_can_be_applied(server: Server, cluster: KubernetesCluster) -> None:
+    attributes = {"k" * 3000: "1", "\U0001f600" * 500: "2", "é" * 500: "3"}
+    manifest = workload(server.namespace, 0)
+    volume = {"name": "v", "csi": {"driver": "d.example.com", "volumeAttributes": attributes}}
+    manifest["spec"]["template"]["spec"]["volumes"] = [volume]
+    stored = await cluster.apply(manifest)
+    (made,) = stored["spec"]["template"]["spec"]["volumes"]
+    assert made["csi"]["volumeAttributes"] == attributes
