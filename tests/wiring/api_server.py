@@ -1,7 +1,8 @@
 """The cluster in memory behind HTTP: what kopf and the cluster port ask of an API server.
 
 Discovery, lists in pages, watches, server-side apply, create, delete, Leases and events. Faults:
-`answers` are statuses to give in place of the next requests, `mute` keeps events from watches.
+`answers` are statuses, or bodies with their `code`, to give in place of the next requests, `mute`
+keeps events from watches.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class ApiServer:
     cluster: SimulatedCluster
     requests: list[str] = field(default_factory=list)
     """Method and path with query of every request."""
-    answers: list[int] = field(default_factory=list)
+    answers: list[int | Json] = field(default_factory=list)
     mute: Callable[[EventType, Resource], bool] = lambda event, resource: False
     expired: bool = False
     """Watches answer that their resource version is too old, once each."""
@@ -90,7 +91,10 @@ class ApiServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
         if self.answers:
-            return failure(self.answers.pop(0), "Injected")
+            answer = self.answers.pop(0)
+            if isinstance(answer, int):
+                return failure(answer, "Injected")
+            return web.json_response(answer, status=answer["code"])
         parts = request.path.strip("/").split("/")
         if (found := discovery(parts)) is not None:
             return web.json_response(found)

@@ -1,5 +1,6 @@
 """The cluster port over HTTP: verbs, errors and the Lease."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -18,8 +19,8 @@ from tests.wiring.api_server import ApiServer
 
 from trimtab.api.record import Decision
 from trimtab.cluster.kubernetes_api import KubernetesCluster
-from trimtab.cluster.port import PODS, SERVICES, WORKLOADS
-from trimtab.cluster.transport import connect
+from trimtab.cluster.port import PODS, SERVICES, WORKLOADS, Json
+from trimtab.cluster.transport import MOST_WORDS, connect
 from trimtab.errors import Conflict, Refused, RetryLater, Unavailable
 from trimtab.reconcile.machine.watched import written
 
@@ -202,6 +203,63 @@ async def test_an_error_says_what_was_asked(
 ) -> None:
     api_server.answers.append(status)
     with pytest.raises(error, match=f"apply deployments shop/digits-a: {status}"):
+        await cluster.apply(workload())
+
+
+def status_500(message: str, **fields: Any) -> Json:
+    return {"kind": "Status", "status": "Failure", "code": 500, "message": message} | fields
+
+
+UNAPPLICABLE = {
+    "a_field_that_is_none": "failed to create typed patch object (shop/digits-a; apps/v1, "
+    "Kind=Deployment): .spec.template.foo: field not declared in schema",
+    "another_type": "failed to create typed patch object (shop/digits-a; apps/v1, "
+    "Kind=Deployment): .spec.template.metadata.uid: expected string, got &{1}",
+    "a_fraction": "failed to convert new object (shop/digits-a; apps/v1, Kind=Deployment) to "
+    "proper version: unable to convert unstructured object to apps/v1, Kind=Deployment: "
+    "cannot convert float64 to int32",
+}
+"""What the API server says to an apply of a manifest that cannot be one, with 500 and no reason."""
+
+
+@pytest.mark.parametrize("message", UNAPPLICABLE.values(), ids=list(UNAPPLICABLE))
+@pytest.mark.parametrize("uid", [None, "1"], ids=["any", "of_a_uid"])
+async def test_a_manifest_that_can_never_be_applied_is_refused(
+    api_server: ApiServer, cluster: KubernetesCluster, message: str, uid: str | None
+) -> None:
+    api_server.answers.append(status_500(message))
+    with pytest.raises(Refused, match=f"500 {re.escape(message)}"):
+        await cluster.apply(workload(), uid=uid)
+
+
+async def test_what_is_refused_is_told_in_bounded_words(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    api_server.answers.append(status_500(UNAPPLICABLE["another_type"] + "x" * 1_000_000))
+    with pytest.raises(Refused) as refused:
+        await cluster.apply(workload())
+    assert len(str(refused.value)) == MOST_WORDS
+
+
+OUTAGES = {
+    "of_the_store": status_500("etcdserver: leader changed"),
+    "of_a_webhook": status_500(
+        "Internal error occurred: failed calling webhook: failed to create typed patch object (x",
+        reason="InternalError",
+    ),
+    "of_what_is_stored": status_500(
+        "failed to convert live object (shop/digits-a; apps/v1, Kind=Deployment) to proper version"
+    ),
+    "in_the_words_of_a_proxy": status_500("failed to create typed patch object (x", code=503),
+}
+
+
+@pytest.mark.parametrize("answer", OUTAGES.values(), ids=list(OUTAGES))
+async def test_any_other_failure_of_the_server_is_tried_again(
+    api_server: ApiServer, cluster: KubernetesCluster, answer: Json
+) -> None:
+    api_server.answers.append(answer)
+    with pytest.raises(Unavailable):
         await cluster.apply(workload())
 
 

@@ -150,7 +150,7 @@ class KubernetesCluster:
             return await self._apply(verb, key, manifest, subresource)
         except Refused as error:
             # What the server says then: the uid cannot be changed.
-            if "metadata.uid" in str(error):
+            if "metadata.uid: Invalid value" in str(error):
                 raise Conflict(str(error)) from error
             raise
 

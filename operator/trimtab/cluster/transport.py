@@ -26,6 +26,12 @@ from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavaila
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 USER_AGENT = "trimtab-operator"
 
+MOST_WORDS = 2000
+"""Of an error, which a condition has room for: an answer may repeat a value of the manifest."""
+_UNAPPLICABLE = ("failed to create typed patch object ", "failed to convert new object ")
+"""How the API server begins its 500, without a reason, where the manifest of an apply is at fault
+(`k8s.io/apimachinery/pkg/util/managedfields/internal/structuredmerge.go`)."""
+
 REQUESTS = Counter(
     "trimtab_operator_requests", "Requests to the API server.", ["verb", "plural", "code"]
 )
@@ -71,12 +77,16 @@ def retry_after(headers: Mapping[str, str], body: Json) -> float | None:
 
 def error_of(what: str, status: int, headers: Mapping[str, str], body: Json) -> TrimtabError:
     """Return the error for an answer that is not a success."""
-    message = f"{what}: {status} {body.get('message') or body.get('reason') or ''}".rstrip()
+    words = str(body.get("message") or body.get("reason") or "")
+    message = f"{what}: {status} {words}".rstrip()[:MOST_WORDS]
     if status == 404:
         return NotFound(message)
     if status == 409:
         exists = body.get("reason") == "AlreadyExists"
         return AlreadyExists(message) if exists else Conflict(message)
+    # A webhook that fails has a reason, whatever its words are.
+    if status == 500 and not body.get("reason") and words.startswith(_UNAPPLICABLE):
+        return Refused(message)
     if status in (401, 408, 410, 429) or status >= 500:
         # 401: the token is read again from its file within a minute. 410: a list took too long.
         return Unavailable(message, retry_after(headers, body))

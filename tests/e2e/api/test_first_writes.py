@@ -1,13 +1,15 @@
 """What the operator's first writes rest on, as a real API server does it."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 from tests.e2e.api.server import Server
 
+from trimtab.build.workload import merge_patch
 from trimtab.cluster.kubernetes_api import KubernetesCluster
 from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
-from trimtab.errors import Conflict
+from trimtab.errors import Conflict, Refused
 
 pytestmark = pytest.mark.cluster
 ELSEWHERE = "00000000-0000-4000-8000-000000000000"
@@ -107,3 +109,26 @@ async def test_a_long_key_can_be_applied(server: Server, cluster: KubernetesClus
     stored = await cluster.apply(manifest)
     (made,) = stored["spec"]["template"]["spec"]["volumes"]
     assert made["csi"]["volumeAttributes"] == attributes
+
+
+WRONG = {
+    "a_field_that_is_none": ({"foo": {"bar": []}}, ".spec.template.foo: field not declared"),
+    "another_type": ({"spec": {"priority": "x"}}, ".spec.template.spec.priority: expected numeric"),
+    "a_uid_that_is_none": ({"metadata": {"uid": 1}}, ".spec.template.metadata.uid: expected"),
+    "a_fraction": ({"spec": {"priority": 1.5}}, "cannot convert float64 to int32"),
+    "another_rule": ({"spec": {"restartPolicy": "Never"}}, "spec.template.spec.restartPolicy"),
+}
+
+
+@pytest.mark.parametrize(("patch", "words"), WRONG.values(), ids=list(WRONG))
+async def test_a_template_that_is_none_is_refused(
+    server: Server, cluster: KubernetesCluster, patch: Json, words: str
+) -> None:
+    manifest = workload(server.namespace, 0)
+    made = await cluster.apply(manifest)
+    manifest["spec"]["template"] = merge_patch(manifest["spec"]["template"], patch)
+    with pytest.raises(Refused, match=re.escape(words)):
+        await cluster.apply(manifest, uid=made["metadata"]["uid"])
+    manifest["metadata"]["name"] = "another"
+    with pytest.raises(Refused, match=re.escape(words)):
+        await cluster.apply_new(manifest)
