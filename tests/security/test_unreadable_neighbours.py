@@ -86,6 +86,33 @@ async def test_a_pinned_version_that_cannot_be_read_is_named_and_stable_serves_o
     assert "upgrade the operator" in shop.message("Progressing")
 
 
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        ({"spec": "x"}, "podTemplate: Value error, spec must be an object and not a string"),
+        ({"spec": None}, "podTemplate: Value error, spec must be an object and not null"),
+        ({"metadata": {"labels": [1]}}, "metadata.labels must be an object and not a list"),
+        ({"spec": {"containers": None}}, "spec.containers must be a list and not null"),
+        ({"spec": {"containers": [7]}}, "spec.containers[0] must be an object and not a number"),
+    ],
+    ids=str,
+)
+async def test_a_template_that_was_stored_before_its_schema_is_named_and_stable_serves_on(
+    patch: Any, words: str
+) -> None:
+    shop = Shop()
+    await shop.serve()
+
+    def change(obj: Json) -> None:
+        obj["spec"].setdefault("serving", {})["podTemplate"] = copy.deepcopy(patch)
+
+    shop.cluster.user_change(Key(DEPLOYMENTS, "shop", "digits"), change)
+    await shop.harness.advance(20)
+    assert shop.reason("Stalled") == "InvalidSpec"
+    assert words in shop.message("Stalled")
+    assert shop.serving == "v1"
+
+
 async def test_a_follower_goes_to_no_older_version_where_stable_cannot_be_read() -> None:
     shop = Shop()
     shop.publish("v0")

@@ -19,6 +19,7 @@ from trimtab.api.fields import (
     rules,
     unique,
 )
+from trimtab.api.pod_template import PodTemplatePatch
 
 
 class EnvironmentVariable(Model):
@@ -103,6 +104,6 @@ class Serving(Model):
         default=None,
         description="How long the pods accept labels of a prediction, such as 48h; default 168h.",
     )
-    pod_template: AnyObject | None = Field(
+    pod_template: PodTemplatePatch | None = Field(
         default=None, description="Merge patch on the pod template, applied last."
     )

@@ -199,7 +199,8 @@ def _merge_named(target: Any, patch: list[Any]) -> list[Any]:
     def identity(entry: Any) -> Any:
         return (entry.get("mountPath") or entry.get("name")) if isinstance(entry, dict) else entry
 
-    result = list(target or [])
+    # A list that the patch brings twice may have been anything in between.
+    result = list(target) if isinstance(target, list) else []
     for entry in patch:
         for index, known in enumerate(result):
             if identity(known) == identity(entry):

@@ -109,6 +109,29 @@ GOOD: list[Case] = [
             "spec.serving.podTemplate": {"spec": {"priorityClassName": "high"}},
             "spec.serving.tolerations": [{"key": "gpu", "operator": "Exists"}],
         },
+        with_a_patch_of_every_field={
+            "spec.serving.podTemplate": {
+                "metadata": {"labels": {"a": "1", "b": None}, "annotations": {"c": "\U0001f600"}},
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "model",
+                            "image": None,
+                            "env": [{"name": "A", "value": "b"}, {"name": "C"}],
+                            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                            "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+                        },
+                        {"name": "beside"},
+                    ],
+                    "initContainers": [{"name": "first", "env": None}],
+                    "volumes": [{"name": "v", "emptyDir": {}}],
+                    "foo": {"bar": [1, None, "x"]},
+                },
+            },
+        },
+        with_a_patch_that_removes={
+            "spec.serving.podTemplate": {"metadata": None, "spec": {"volumes": None}}
+        },
     ),
     *_good(
         DRIFT_POLICY,
@@ -214,6 +237,19 @@ BAD_MODEL_VERSIONS = _table(
     ("with_21_limitations", {"spec.card.limitations": ["x"] * 21}, "spec.card.limitations"),
 )
 
+
+def _templates(*rows: tuple[str, Json, str]) -> list[tuple[str, Json, str]]:
+    """Return rows of Deployments whose podTemplate is wrong at a field of it."""
+    at = "spec.serving.podTemplate"
+    return [
+        (f"whose_template_has_{name}", {at: patch}, f"{at}.{field}") for name, patch, field in rows
+    ]
+
+
+def _container(**fields: Any) -> Json:
+    return {"spec": {"containers": [{"name": "model"} | fields]}}
+
+
 BAD_DEPLOYMENTS = _table(
     DEPLOYMENT,
     ("with_a_name_longer_than_40", {"metadata.name": "d" * 41}, "metadata.name"),
@@ -261,6 +297,40 @@ BAD_DEPLOYMENTS = _table(
     ),
     ("with_trust_in_words", {"spec.serving.trustPickle": "yes"}, "spec.serving.trustPickle"),
     ("with_a_list_for_template", {"spec.serving.podTemplate": []}, "spec.serving.podTemplate"),
+    *_templates(
+        ("a_text_for_spec", {"spec": "x"}, "spec"),
+        ("a_list_for_spec", {"spec": []}, "spec"),
+        ("a_number_for_spec", {"spec": 1}, "spec"),
+        ("a_list_for_metadata", {"metadata": []}, "metadata"),
+        ("a_text_for_metadata", {"metadata": "x"}, "metadata"),
+        ("a_text_for_labels", {"metadata": {"labels": "x"}}, "metadata.labels"),
+        ("a_list_for_labels", {"metadata": {"labels": [1]}}, "metadata.labels"),
+        ("a_number_for_a_label", {"metadata": {"labels": {"a": 1}}}, "metadata.labels.a"),
+        (
+            "an_object_for_an_annotation",
+            {"metadata": {"annotations": {"a": {}}}},
+            "metadata.annotations.a",
+        ),
+        ("a_list_for_annotations", {"metadata": {"annotations": []}}, "metadata.annotations"),
+        ("a_text_for_containers", {"spec": {"containers": "x"}}, "spec.containers"),
+        ("an_object_for_containers", {"spec": {"containers": {}}}, "spec.containers"),
+        ("a_number_for_a_container", {"spec": {"containers": [1]}}, "spec.containers[0]"),
+        ("null_for_a_container", {"spec": {"containers": [None]}}, "spec.containers[0]"),
+        ("a_number_for_a_name", _container(name=1), "spec.containers[0].name"),
+        ("a_number_for_an_image", _container(image=1), "spec.containers[0].image"),
+        ("a_text_for_variables", _container(env="x"), "spec.containers[0].env"),
+        ("a_text_for_a_variable", _container(env=["x"]), "spec.containers[0].env[0]"),
+        ("a_number_for_mounts", _container(volumeMounts=7), "spec.containers[0].volumeMounts"),
+        (
+            "an_object_for_a_path",
+            _container(volumeMounts=[{"mountPath": {}}]),
+            "spec.containers[0].volumeMounts[0].mountPath",
+        ),
+        ("a_text_for_init_containers", {"spec": {"initContainers": "x"}}, "spec.initContainers"),
+        ("a_text_for_volumes", {"spec": {"volumes": "x"}}, "spec.volumes"),
+        ("a_number_for_a_volume", {"spec": {"volumes": [1]}}, "spec.volumes[0]"),
+        ("257_volumes", {"spec": {"volumes": [{}] * 257}}, "spec.volumes"),
+    ),
     (
         "scraped_without_pause",
         {"spec.metrics.scrape.interval": "0s"},

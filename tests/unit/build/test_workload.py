@@ -36,3 +36,22 @@ def test_the_environment_follows_the_spec(
     serving: dict[str, Any], name: str, value: str | None
 ) -> None:
     assert environment(**serving).get(name) == value
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"metadata": None},
+        {"metadata": {"labels": None}},
+        {"spec": {"volumes": None, "containers": [{"name": "model", "env": None}, {}]}},
+        {"spec": {"volumes": [{"name": "v", "env": 1}, {"name": "v", "env": [{"name": "a"}]}]}},
+        {"env": [1, None], "containers": [[]], "foo": {"volumeMounts": ["x", {"mountPath": []}]}},
+    ],
+    ids=str,
+)
+def test_whatever_else_a_patch_holds_a_template_is_built_with_the_labels(patch: Any) -> None:
+    deployment = Deployment.model_validate(deployment_object(serving={"podTemplate": patch}))
+    version = ModelVersion.model_validate(model_version("v1"))
+    template = build_pod_template(deployment, version, "rev", "serving:1", "IfNotPresent")
+    assert template["metadata"]["labels"]["trimtab.dev/revision"] == "rev"
+    assert template["spec"]["containers"][0]["name"] == "model"

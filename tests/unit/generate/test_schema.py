@@ -24,7 +24,7 @@ from trimtab.generate.crds import build_crd, crd_text
 ROOT = Path(__file__).parents[3]
 KIND_IDS = [info.kind for info in KINDS]
 KEYWORDS = {
-    *("type", "format", "description", "default", "enum", "pattern"),
+    *("type", "format", "description", "default", "enum", "pattern", "nullable"),
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     *("minLength", "maxLength", "items", "minItems", "maxItems", "uniqueItems"),
     *("properties", "additionalProperties", "required", "minProperties", "maxProperties"),
