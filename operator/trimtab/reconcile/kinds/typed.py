@@ -11,8 +11,8 @@ from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.model_version import ModelVersion
 from trimtab.api.retrain_job import RetrainJob
-from trimtab.cluster.port import Json
 from trimtab.cluster.bounded import TOO_DEEP, TOO_LARGE
+from trimtab.cluster.port import Json
 from trimtab.errors import SpecError
 
 Kind = TypeVar("Kind", ModelVersion, Deployment, DriftPolicy, RetrainJob)
