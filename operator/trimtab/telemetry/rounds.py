@@ -61,6 +61,8 @@ class Rounds:
     def begin(self, processes: Iterable[str]) -> None:
         """Ask these processes together."""
         asked = set(processes)
+        for process in asked & self.places.keys():
+            self.places[process].is_gone = False
         self._last += 1
         self._open.append(_Round(self._last, asked, set(asked)))
         if len(self._open) > MOST_OPEN:
@@ -75,7 +77,6 @@ class Rounds:
         is_warm: whether its first requests are over.
         """
         place = self.places.setdefault(process, Place(revision))
-        place.is_gone = False
         asking = [one for one in self._open if process in one.asked]
         if not asking:
             self._last += not self._open

@@ -99,6 +99,18 @@ def test_a_process_that_is_gone_is_waited_for_by_nobody() -> None:
     assert seen(rounds) == {"c": 10, "s1": 20, "s2": 3}
 
 
+def test_the_late_answer_of_a_process_that_is_gone_does_not_bring_it_back() -> None:
+    rounds = Rounds()
+    play(rounds, {"c": 1, "s1": 2, "s2": 3})
+    rounds.gone("c")
+    rounds.answered("c", "new", {REQUESTS: 5.0})  # a backend has seen it until its end
+    left = {"s1": "old", "s2": "old"}
+    play(rounds, *({"s1": 10.0 + n, "s2": 20.0 + n} for n in range(8)), asked=left)
+    assert seen(rounds) == {"c": 5, "s1": 17, "s2": 27}
+    play(rounds, {"c": 6, "s1": 18, "s2": 28})
+    assert seen(rounds)["s1"] == 18
+
+
 def test_a_pod_that_starts_holds_up_nobody() -> None:
     rounds = Rounds()
     play(rounds, {"c": 1, "s1": 2, "s2": 3}, asked={**SIDES, "c2": "new"})
