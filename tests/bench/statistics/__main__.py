@@ -21,7 +21,6 @@ SECTIONS = (
     "digits",
     "regression",
     "challenger",
-    "as_wired",
 )
 
 
