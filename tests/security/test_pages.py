@@ -18,14 +18,16 @@ from trimtab.telemetry.port import Target
 from trimtab.telemetry.windows import WindowStore
 draws = random.Random(1)
 labels, name, size = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+end, long, scrapes = (" 1700000000000", "x" * 2_500, 150) if size < 5_000 else ("", "", 12)
 store, windows, parser = CounterStore(), WindowStore(), Parser()
 store.set_targets("a/b", [Target("p", "pod", "r", "")], 0.0)
 windows.watch("a/b", 10.0)
 def page():
     lines, left = [], 4 << 20
     while left > 0:
-        text = ",".join(f'l{n}="{draws.getrandbits(32):x}"' for n in range(labels))
-        lines.append(f'{name}{{baseline="{draws.getrandbits(2)}",{text}}} {draws.randrange(9)}')
+        texts = (f'l{n}="{draws.getrandbits(32):x}{long}"' for n in range(labels))
+        head = f'{name}{{baseline="{draws.getrandbits(2)}",{",".join(texts)}}}'
+        lines.append(f"{head} {draws.randrange(9)}{end}")
         left -= len(lines[-1]) + 1
         if len(lines) == size:
             break
@@ -33,7 +35,7 @@ def page():
 refused = 0
 """
 ATTACK = """
-for scrape in range(12):
+for scrape in range(scrapes):
     try:
         sample = parser.parse(page())
     except MalformedExpositionError as error:
@@ -62,6 +64,7 @@ def test_processes_that_restart_for_ever_cost_little() -> None:
         pytest.param(30, "trimtab_x_total", 19_000, id="many_labels"),
         pytest.param(10, "trimtab_x_total", 19_000, id="few_labels"),
         pytest.param(10, "trimtab_x_total", 6_000, id="few_labels_that_fit"),
+        pytest.param(1, "trimtab_x_total", 1_500, id="long_ones_with_times"),
         pytest.param(2, "trimtab_feature_bin_total", 19_000, id="in_windows"),
         pytest.param(30, "other", 60_000, id="of_others"),
     ],

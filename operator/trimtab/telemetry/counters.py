@@ -19,7 +19,9 @@ MAX_GONE_PROCESSES = 50
 """Vanished processes kept by name in each Deployment; older ones only in the sums."""
 
 MAX_GONE_SERIES = 60_000
-"""Of those together, and of the sums of a revision: pods that restart for ever stay small."""
+"""Of those together: pods that restart for ever stay small."""
+MAX_SUMMED_SERIES = 5_000
+"""In the sums of a revision, before those of one more process."""
 
 _SUM_OF_SCORES = "trimtab_score_bin_sum_total"
 """May fall: a regression predicts negative values too."""
@@ -363,7 +365,7 @@ class CounterStore:
             counted = {
                 key: value
                 for key, value in process.cumulated().items()
-                if is_cumulative(key) and (key in known or len(known) < MAX_GONE_SERIES)
+                if is_cumulative(key) and (key in known or len(known) < MAX_SUMMED_SERIES)
             }
             deployment.departed[revision] = merged(known, counted)
 

@@ -134,10 +134,11 @@ class Parser:
         if is_ours and len(labels) > MAX_OWN_LABELS:
             raise _malformed(number, line)
         key = (name[0], self._shared(labels)) if is_ours else None
+        # A line with a time is not remembered, but the pairs of its labels are.
+        head = line.rstrip(" \t").rpartition(" ")[0]
         if rest[2] is None:
-            head = line.rstrip(" \t").rpartition(" ")[0]
             self._remembered[head] = key
-            self._spent += LINE_BYTES + len(head)
+        self._spent += LINE_BYTES + len(head)
         return key, float(rest[1])
 
     def _shared(self, labels: Labels) -> Labels:
