@@ -155,11 +155,13 @@ def is_configured() -> bool:
 
 def _refuse_unknown(context: str | None) -> None:
     """Raise TrimtabError for a context that a kubeconfig does not have, naming those it has."""
+    if context is None:
+        return
     try:
         names = [one["name"] for one in _contexts()[0]]
     except (config.ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError, KeyError):
         return  # who connects says what is wrong with the kubeconfig
-    if context is not None and context not in names:
+    if context not in names:
         there = f"there is {', '.join(names)}" if names else "it has none"
         raise TrimtabError(f"the kubeconfig has no context {context}; {there}")
 
