@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
-from pydantic.types import JsonValue
 
 Schema = dict[str, Any]
 
@@ -29,74 +28,70 @@ _WORDS: dict[type, str] = {
 }
 
 
-def _free(description: str, /, *, nullable: bool = False, **properties: Schema) -> Schema:
+def _free(description: str = "", /, **properties: Schema) -> Schema:
     """Return the schema of an object of which only these fields are looked at."""
-    schema: Schema = {
+    described = {"description": description} if description else {}
+    return {
         "type": "object",
         "maxProperties": 64,
         "x-kubernetes-preserve-unknown-fields": True,
-        "description": description,
+        **described,
         "properties": properties,
     }
-    return {**schema, "nullable": True} if nullable else schema
 
 
-def _text(description: str, most: int, *, nullable: bool = False) -> Schema:
-    schema: Schema = {"type": "string", "maxLength": most, "description": description}
-    return {**schema, "nullable": True} if nullable else schema
+def _text(description: str, most: int) -> Schema:
+    return {"type": "string", "maxLength": most, "description": description}
 
 
 def _texts(description: str, most: int, longest: int) -> Schema:
     return {
         "type": "object",
         "maxProperties": most,
-        "nullable": True,
         "description": description,
-        "additionalProperties": {"type": "string", "maxLength": longest, "nullable": True},
+        "additionalProperties": _nullable({"type": "string", "maxLength": longest}),
     }
 
 
-def _list(description: str, most: int, item: Schema, *, nullable: bool = True) -> Schema:
-    schema: Schema = {
-        "type": "array",
-        "maxItems": most,
-        "description": description,
-        "items": {name: value for name, value in item.items() if name != "description"},
-    }
-    return {**schema, "nullable": True} if nullable else schema
+def _list(description: str, most: int, item: Schema) -> Schema:
+    return {"type": "array", "maxItems": most, "description": description, "items": item}
+
+
+def _nullable(schema: Schema) -> Schema:
+    return {**schema, "nullable": True}
 
 
 _CONTAINER = _free(
-    "",
     name=_text("Name of the container; model is the one that serves.", 253),
-    image=_text("Image of the container.", 1024, nullable=True),
-    env=_list(
-        "Variables, merged by name.", 1024, _free("", name=_text("Name of the variable.", 1024))
+    image=_nullable(_text("Image of the container.", 1024)),
+    env=_nullable(
+        _list("Variables, merged by name.", 1024, _free(name=_text("Name of the variable.", 1024)))
     ),
-    volumeMounts=_list(
-        "Mounts, merged by mountPath.",
-        256,
-        _free(
-            "",
-            mountPath=_text("Where the volume is mounted.", 4096),
-            name=_text("Name of the volume.", 253),
-        ),
+    volumeMounts=_nullable(
+        _list(
+            "Mounts, merged by mountPath.",
+            256,
+            _free(
+                mountPath=_text("Where the volume is mounted.", 4096),
+                name=_text("Name of the volume.", 253),
+            ),
+        )
     ),
 )
 _PATCH = _free(
-    "",
-    metadata=_free(
-        "Labels and annotations of the pods.",
-        nullable=True,
-        labels=_texts("Labels of the pods, beside those of the operator.", 64, 63),
-        annotations=_texts("Annotations of the pods.", 256, 262_144),
+    metadata=_nullable(
+        _free(
+            "Labels and annotations of the pods.",
+            labels=_nullable(_texts("Labels of the pods, beside those of the operator.", 64, 63)),
+            annotations=_nullable(_texts("Annotations of the pods.", 256, 262_144)),
+        )
     ),
     spec=_free(
         "Fields of the pod.",
-        containers=_list("Containers, merged by name.", 64, _CONTAINER, nullable=False),
-        initContainers=_list("Containers that run first.", 64, _CONTAINER),
-        volumes=_list(
-            "Volumes, merged by name.", 256, _free("", name=_text("Name of the volume.", 253))
+        containers=_list("Containers, merged by name.", 64, _CONTAINER),
+        initContainers=_nullable(_list("Containers that run first.", 64, _CONTAINER)),
+        volumes=_nullable(
+            _list("Volumes, merged by name.", 256, _free(name=_text("Name of the volume.", 253)))
         ),
     ),
 )
@@ -132,11 +127,5 @@ def _problems(value: Any, schema: Schema, path: str) -> Iterator[str]:
             yield from _problems(inner, schema["items"], f"{path}[{index}]")
 
 
-def _described_by_its_field(schema: Schema) -> dict[str, JsonValue]:
-    return {name: value for name, value in schema.items() if name != "description"}
-
-
-PodTemplatePatch = Annotated[
-    dict[str, Any], AfterValidator(_checked), WithJsonSchema(_described_by_its_field(_PATCH))
-]
+PodTemplatePatch = Annotated[dict[str, Any], AfterValidator(_checked), WithJsonSchema(_PATCH)]
 """A merge patch on a pod template."""
