@@ -95,6 +95,17 @@ BATCH_ROWS_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 REJECTED_CODES: Final = frozenset({"400", "413", "415", "422"})
 """Answers that say the request did not fit the model."""
 
+JUDGED: Final = frozenset(
+    {
+        REQUESTS_STARTED,
+        REQUESTS,
+        f"{REQUEST_SECONDS}_count",
+        f"{REQUEST_SECONDS}_bucket",
+        OUTCOMES,
+    }
+)
+"""What the gates of a rollout and the guard read of a process."""
+
 INFERENCE_PORT: Final = 8080
 METRICS_PORT: Final = 9090
 """Probes, `/metrics` and `POST /outcomes`."""

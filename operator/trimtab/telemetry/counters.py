@@ -1,14 +1,14 @@
 """The counter store: what every process of every Deployment has counted so far.
 
-Per process: the last believed sample, and what lives before a reset had counted. Sums over
-processes are exact, the vanished ones included; memory is bounded, since only the last sample is
-kept and only so many vanished processes by themselves.
+Per process: the last believed sample, and what lives before a reset had counted. Processes that
+vanished stay, with what they counted. Memory is bounded, since only the last sample is kept, and
+only so many vanished processes.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from trimtab.contract.metrics import Labels, Series, SeriesKey
+from trimtab.contract.metrics import JUDGED, Series, SeriesKey
 from trimtab.stats.counts import Reading, increments, merged, restarted
 from trimtab.telemetry.checkpoint import SavedProcess
 from trimtab.telemetry.exposition import Exposition
@@ -16,12 +16,9 @@ from trimtab.telemetry.hours import by_hour
 from trimtab.telemetry.port import Losses, NoData, NoDataReason, ProcessCounters, Target
 
 MAX_GONE_PROCESSES = 50
-"""Vanished processes kept by name in each Deployment; older ones only in the sums."""
-
+"""Vanished processes kept in each Deployment."""
 MAX_GONE_SERIES = 60_000
-"""Of those together: pods that restart for ever stay small."""
-MAX_SUMMED_SERIES = 5_000
-"""In the sums of a revision, before those of one more process."""
+"""Of those together. Above, the oldest keep what gates and guard judge, and no more."""
 
 _SUM_OF_SCORES = "trimtab_score_bin_sum_total"
 """May fall: a regression predicts negative values too."""
@@ -67,6 +64,15 @@ class _Process:
         """How many series it holds."""
         reading = 0 if self.reading is None else len(self.reading.values)
         return reading + len(self.first) + len(self.carried)
+
+    def shed(self) -> int:
+        """Drop all series that neither a gate nor the guard judges; return how many it were."""
+        before = self.size()
+        self.carried = _judged(self.carried)
+        self.first = _judged(self.first)
+        if self.reading is not None:
+            self.reading = replace(self.reading, values=_judged(self.reading.values))
+        return before - self.size()
 
     def counted(self) -> Series:
         """The same, or what a checkpoint says until there is a sample of our own."""
@@ -128,7 +134,6 @@ class _Process:
 class _Deployment:
     watched_since: float
     processes: dict[str, _Process] = field(default_factory=dict)
-    departed: dict[str, dict[SeriesKey, float]] = field(default_factory=dict)
     terminations: int = 0
     missed: int = 0
     changes: int = 0
@@ -159,7 +164,7 @@ class CounterStore:
                 process.gone_at = now
                 deployment.terminations += 1
                 deployment.changes += 1
-        self._fold_oldest(deployment)
+        self._shed_gone(deployment)
 
     def __contains__(self, key: object) -> bool:
         return key in self._deployments
@@ -294,30 +299,6 @@ class CounterStore:
             return ()
         return tuple(own.counted() for own in deployment.processes.values())
 
-    def total(
-        self,
-        key: str,
-        name: str,
-        labels: Labels = frozenset(),
-        revision: str | None = None,
-    ) -> float:
-        """Sum of one metric over all processes that ever were, whose labels include `labels`."""
-        deployment = self._deployments.get(key)
-        if deployment is None:
-            return 0.0
-        parts = [
-            (process.target.revision, process.cumulated())
-            for process in deployment.processes.values()
-        ]
-        parts.extend(deployment.departed.items())
-        return sum(
-            value
-            for of_revision, series in parts
-            if revision in (None, of_revision)
-            for (own_name, own_labels), value in series.items()
-            if own_name == name and labels <= own_labels
-        )
-
     def losses(self, key: str) -> Losses:
         deployment = self._deployments.get(key)
         if deployment is None:
@@ -352,22 +333,24 @@ class CounterStore:
             return None
         return deployment, own
 
-    def _fold_oldest(self, deployment: _Deployment) -> None:
-        gone = [(p.gone_at, name) for name, p in deployment.processes.items() if p.gone_at]
+    def _shed_gone(self, deployment: _Deployment) -> None:
+        """Keep the memory for vanished processes bounded; the oldest give first."""
+        gone = sorted((p.gone_at, name) for name, p in deployment.processes.items() if p.gone_at)
+        number = len(gone)
         series = sum(deployment.processes[name].size() for _, name in gone)
-        for number, (_, name) in enumerate(sorted(gone)):
-            if len(gone) - number <= self._max_gone and series <= MAX_GONE_SERIES:
+        for _, name in gone:
+            if series <= MAX_GONE_SERIES:
                 break
-            process = deployment.processes.pop(name)
-            series -= process.size()
-            revision = process.target.revision
-            known = deployment.departed.get(revision, {})
-            counted = {
-                key: value
-                for key, value in process.cumulated().items()
-                if is_cumulative(key) and (key in known or len(known) < MAX_SUMMED_SERIES)
-            }
-            deployment.departed[revision] = merged(known, counted)
+            series -= deployment.processes[name].shed()
+        for _, name in gone:
+            if number <= self._max_gone and series <= MAX_GONE_SERIES:
+                break
+            series -= deployment.processes.pop(name).size()
+            number -= 1
+
+
+def _judged(series: Series) -> dict[SeriesKey, float]:
+    return {key: value for key, value in series.items() if key[0] in JUDGED}
 
 
 def _take_over_life(deployment: _Deployment, own: _Process, new: Reading[SeriesKey]) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from trimtab.contract.metrics import Labels, Series
+from trimtab.contract.metrics import Series
 from trimtab.telemetry.checkpoint import Checkpoint
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.credentials import Readers
@@ -88,12 +88,6 @@ class ScrapedTelemetry:
 
     def processes(self, key: str) -> tuple[ProcessCounters, ...]:
         return self._counters.processes(key)
-
-    def total(
-        self, key: str, name: str, labels: Labels = frozenset(), revision: str | None = None
-    ) -> float:
-        """Sum of one metric over all processes that ever were, whose labels include `labels`."""
-        return self._counters.total(key, name, labels, revision)
 
     def losses(self, key: str) -> Losses:
         return self._counters.losses(key)

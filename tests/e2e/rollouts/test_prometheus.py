@@ -15,6 +15,7 @@ from tests.e2e.kit.operator_process import processes_of
 from tests.e2e.kit.prometheus import URL, Prometheus
 from tests.e2e.kit.shop import Shop
 from tests.patience import slowest, stretched
+from tests.unit.totals import total
 
 from trimtab.api.deployment import Metrics
 from trimtab.contract import metrics
@@ -64,7 +65,9 @@ class BothSources:
         self.telemetry.set_targets(asked, targets, Backend(URL, interval_seconds=1.0))
 
     def counts(self) -> tuple[float, float]:
-        scraped, asked = (self.telemetry.total(key, metrics.REQUESTS) for key in self.keys)
+        scraped, asked = (
+            total(self.telemetry.processes(key), metrics.REQUESTS) for key in self.keys
+        )
         return scraped, asked
 
     async def until(self, what: str, is_true: object, seconds: float = 40.0) -> None:

@@ -1,8 +1,11 @@
 """Sums over processes stay exact over restarts, late news and vanished pods."""
 
 import pytest
+from tests.unit.totals import total
 
+from trimtab.contract import metrics
 from trimtab.contract.metrics import SeriesKey
+from trimtab.decide.rollout.measures import measures_of
 from trimtab.telemetry.counters import CounterStore
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.port import Losses, NoData, NoDataReason, Target
@@ -10,6 +13,11 @@ from trimtab.telemetry.port import Losses, NoData, NoDataReason, Target
 KEY = "shop/digits"
 ANSWERED: SeriesKey = ("trimtab_requests_total", frozenset({("code", "200")}))
 FAILED: SeriesKey = ("trimtab_requests_total", frozenset({("code", "500")}))
+OUTCOME: SeriesKey = (metrics.OUTCOMES, frozenset({("digest", "sha256:d"), ("actual", "a")}))
+SECONDS: dict[SeriesKey, float] = {
+    (f"{metrics.REQUEST_SECONDS}_bucket", frozenset({("le", "1")})): 4,
+    (f"{metrics.REQUEST_SECONDS}_count", frozenset()): 5,
+}
 DEPTH: SeriesKey = ("trimtab_queue_depth", frozenset())
 SCORES: SeriesKey = ("trimtab_score_bin_sum_total", frozenset({("bin", "0")}))
 WATCHED_SINCE = 1000.0
@@ -33,7 +41,7 @@ def store(*targets: Target, max_gone: int = 50) -> CounterStore:
 
 
 def requests(counters: CounterStore, revision: str | None = None) -> float:
-    return counters.total(KEY, "trimtab_requests_total", revision=revision)
+    return total(counters.processes(KEY), "trimtab_requests_total", revision=revision)
 
 
 def test_increments_of_a_young_process_count_from_zero() -> None:
@@ -41,7 +49,7 @@ def test_increments_of_a_young_process_count_from_zero() -> None:
     assert counters.record(KEY, "a", sample(5), 1010) == {ANSWERED: 5}
     assert counters.record(KEY, "a", sample(7, 1), 1015) == {ANSWERED: 2, FAILED: 1}
     assert requests(counters) == 8
-    assert counters.total(KEY, "trimtab_requests_total", FAILED[1]) == 1
+    assert total(counters.processes(KEY), "trimtab_requests_total", FAILED[1]) == 1
 
 
 @pytest.mark.parametrize("start", [900.0, None], ids=["older", "age_unknown"])
@@ -107,14 +115,42 @@ def test_a_vanished_process_stays_in_the_sums() -> None:
     assert counters.losses(KEY) == Losses(terminations=1)
 
 
-def test_memory_for_vanished_processes_is_bounded_and_sums_stay_exact() -> None:
-    counters = store(max_gone=3)
-    for number in range(20):
-        name = f"p{number}"
+def live_one_after_the_other(counters: CounterStore, lives: int, new: Exposition) -> None:
+    for number in range(lives):
+        name = f"p{number:02}"
         counters.set_targets(KEY, [target(name)], 1000.0 + number)
-        counters.record(KEY, name, sample(1, start=2000.0), 1000.5 + number)
-    assert len(counters.processes(KEY)) == 4
-    assert requests(counters) == 20
+        counters.record(KEY, name, new, 1000.5 + number)
+
+
+def test_the_oldest_of_many_vanished_processes_are_forgotten() -> None:
+    counters = store(max_gone=3)
+    live_one_after_the_other(counters, 20, sample(1, start=2000.0))
+    assert [process.process for process in counters.processes(KEY)] == ["p16", "p17", "p18", "p19"]
+
+
+def test_vanished_processes_of_many_series_keep_what_is_judged() -> None:
+    """A candidate that ends often is not acquitted by the size of its page."""
+    of_bins = {(metrics.FEATURE_BIN, frozenset({("bin", str(n))})): 1.0 for n in range(5_000)}
+    page = Exposition({**of_bins, ANSWERED: 3, FAILED: 2, OUTCOME: 1, **SECONDS}, 2000.0)
+    counters = store()
+    live_one_after_the_other(counters, 40, page)
+    processes = counters.processes(KEY)
+    assert len(processes) == 40
+    judged = measures_of(page.values, ["sha256:d"])
+    assert {"requests", "errors", "labelled:d", "slow@1"} <= judged.keys()
+    for process in processes:
+        assert measures_of(process.series, ["sha256:d"]) == judged
+        assert measures_of(process.first, ["sha256:d"]) == judged
+    kept = sum(len(process.series) + len(process.first) for process in processes)
+    assert kept < 60_000 + 2 * len(page.values)
+    assert len(processes[0].series) == 5
+
+
+def test_vanished_processes_of_many_judged_series_are_bounded_too() -> None:
+    codes = {(metrics.REQUESTS, frozenset({("code", str(n))})): 1.0 for n in range(5_000)}
+    counters = store()
+    live_one_after_the_other(counters, 40, Exposition(codes, 2000.0))
+    assert len(counters.processes(KEY)) == 7
 
 
 def test_a_restart_seen_before_its_news_is_counted_once() -> None:

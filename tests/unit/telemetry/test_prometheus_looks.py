@@ -13,6 +13,7 @@ import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.unit.totals import total
 from tests.unit.wire import Wire
 
 from trimtab.contract import metrics
@@ -107,7 +108,7 @@ class Setting:
         await looks._look(KEY, Target(KEY, "", "", "", 15.0))
 
     def rows(self) -> float:
-        return self.telemetry.total(KEY, metrics.PREDICTED)
+        return total(self.telemetry.processes(KEY), metrics.PREDICTED)
 
     def windowed(self) -> dict[float, float]:
         return {w.start: sum(w.counts.values()) for w in self.telemetry.windows(KEY)}

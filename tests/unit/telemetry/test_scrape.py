@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from prometheus_client import REGISTRY
 from tests.patience import slowest, stretched
+from tests.unit.totals import total
 
 from trimtab.contract import metrics
 from trimtab.telemetry.exposition import Exposition
@@ -214,7 +215,7 @@ async def test_a_scrape_that_takes_longer_than_its_interval_counts(pod: Pod) -> 
         assert telemetry.processes(KEY)[0].problem is None
         clock[0] = 2004.0
         release.set()
-        await until(lambda: telemetry.total(KEY, REQUESTS[0]) == 5)
+        await until(lambda: total(telemetry.processes(KEY), REQUESTS[0]) == 5)
         (process,) = telemetry.processes(KEY)
         assert (process.sampled_at, process.problem) == (2004.0, None)
         assert left_out() - before >= 2
@@ -307,16 +308,16 @@ async def test_scrapes_count_notify_and_outlive_the_pod(pod: Pod) -> None:
         await until(lambda: len(notified) >= 2)
         assert set(notified) == {KEY}
         pod.body = GOOD.replace(" 5", " 8").encode()
-        await until(lambda: telemetry.total(KEY, REQUESTS[0]) == 8)
+        await until(lambda: total(telemetry.processes(KEY), REQUESTS[0]) == 8)
         pod.body = GOOD.replace(" 5", " 2").replace("2000", "2004").encode()  # restarted
-        await until(lambda: telemetry.total(KEY, REQUESTS[0]) == 10)
+        await until(lambda: total(telemetry.processes(KEY), REQUESTS[0]) == 10)
         pod.behaviour = says("trimtab_a NaN")
         await until(lambda: telemetry.processes(KEY)[0].problem is not None)
         telemetry.set_targets(KEY, [])
         (process,) = telemetry.processes(KEY)
         assert process.is_gone
         assert process.series[REQUESTS] == 10
-        assert telemetry.total(KEY, REQUESTS[0]) == 10
+        assert total(telemetry.processes(KEY), REQUESTS[0]) == 10
         assert telemetry.losses(KEY).terminations == 1
         telemetry.forget(KEY)
         assert telemetry.processes(KEY) == ()
