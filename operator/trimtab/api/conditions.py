@@ -168,7 +168,8 @@ class Reason(StrEnum):
     GATE_FAILED = "GateFailed"
     """Gate, rejected: the evidence against the candidate passed the threshold."""
     CANDIDATE_DOWN = "CandidateDown"
-    """Rejected: pods of the candidate crashed, or were unreachable and not Ready for 10 s."""
+    """Rejected: pods of the candidate crashed, or fell silent and were not Ready for 10 s while
+    those of stable were Ready."""
     NEVER_READY = "NeverReady"
     """Rejected: the candidate's pods were not Ready by the deadline."""
     UNSCHEDULABLE = "Unschedulable"

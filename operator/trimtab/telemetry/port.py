@@ -139,6 +139,11 @@ class ProcessCounters:
         limit = self.stale_after_seconds
         return NoData(NoDataReason.STALE, f"last sample is {age:.0f} s old, at most {limit:g} s")
 
+    def fell_silent(self, now: float) -> bool:
+        """Whether its pod's port had answered, and is found silent at `now` (Unix seconds)."""
+        found = self.no_data(now)
+        return found is not None and found.is_silent and self.answered_at is not None
+
     def _told_since_when(self, problem: NoData) -> NoData:
         """Add what silence means: a port that answered before is not closed by a policy."""
         if not problem.is_silent:

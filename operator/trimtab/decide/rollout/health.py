@@ -12,9 +12,11 @@ CRASHES_BEFORE_DOWN = 2
 
 
 def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
-    """Return why the candidate counts as down: crashed, or unreachable and not Ready for 10 s.
+    """Return why the candidate counts as down: crashed, or silent and not Ready for 10 s.
 
-    While it starts, one crash is forgiven: a store may have been away for a moment.
+    While it starts, one crash is forgiven: a store may have been away for a moment. Pods of stable
+    that stop being Ready at the same time share a fault with it, of a node or of the network: then
+    that alone does not condemn it.
     """
     crashes = CRASHES_BEFORE_DOWN if isinstance(phase, Starting) else 1
     for pod in snapshot.pods_of(phase.candidate.revision):
@@ -22,20 +24,36 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
             continue
         if pod.crashed and pod.restarts >= crashes:
             return f"pod {pod.name} crashed ({pod.restarts} restarts): {pod.message}"
-        if _is_unreachable(snapshot, pod):
+        if _fell_silent(snapshot, pod) and not _is_stable_shaken(snapshot):
             return (
-                f"pod {pod.name} was Ready, and is now unreachable and not Ready for "
+                f"pod {pod.name} was Ready, and is now silent and not Ready for "
                 f"{pod.unready_seconds:.0f} s: {pod.message}"
             )
     return None
 
 
-def _is_unreachable(snapshot: Snapshot, pod: PodView) -> bool:
-    """Return whether scrapes say so too: old samples alone may be this operator's own delay."""
+def _fell_silent(snapshot: Snapshot, pod: PodView) -> bool:
+    """Return whether a pod is not Ready, and its port silent too, which had answered scrapes.
+
+    Old samples alone may be this operator's own delay; a page that cannot be read is an answer; and
+    the silence of a port that never answered, or of Prometheus, says nothing new.
+    """
     if pod.ready or not pod.was_ready or pod.unready_seconds < DOWN_AFTER_SECONDS:
         return False
     own = [p for p in snapshot.processes if p.process.startswith(pod.uid)]
-    return all(p.problem not in (None, Reason.STALE) for p in own)
+    return bool(own) and all(p.fell_silent for p in own)
+
+
+def _is_stable_shaken(snapshot: Snapshot) -> bool:
+    """Return whether a pod of stable is not Ready that was, or became Ready again just now."""
+    stable = snapshot.deployment.status.stable
+    if stable is None:
+        return False
+    return any(
+        pod.ready_seconds < DOWN_AFTER_SECONDS if pod.ready else pod.was_ready
+        for pod in snapshot.pods_of(stable.revision)
+        if not pod.disrupted
+    )
 
 
 def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:

@@ -66,6 +66,8 @@ class ProcessView:
     problem: Reason | None = None
     """Why its last scrape gave nothing; None if it did."""
     detail: str = ""
+    fell_silent: bool = False
+    """Whether its port, which had answered scrapes, does not answer any more."""
     pod_ready: bool = True
     born: datetime | None = None
     """When the process began, as it says."""

@@ -213,6 +213,7 @@ def _processes(
                 sampled_at=_moment(process.sampled_at),
                 problem=None if problem is None else Reason(problem.reason.value),
                 detail="" if problem is None else f"{process.pod}: {problem.detail}",
+                fell_silent=process.fell_silent(now),
                 pod_ready=process.pod in ready and not process.is_gone,
                 born=_moment(process.process_start),
                 first=measures_of(process.first, digests),

@@ -186,6 +186,7 @@ def a_pod(version: str = "v2", number: int = 0, **fields: Any) -> PodView:
             "revision": revision(version),
             "ready": True,
             "was_ready": True,
+            "ready_seconds": 60.0 if fields.get("ready", True) else 0.0,
             **fields,
         }
     )

@@ -26,6 +26,7 @@ from tests.unit.decide.rollout.builders import (
     seconds,
 )
 
+from trimtab.api.conditions import Reason
 from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.advance import deadline_of
@@ -42,7 +43,7 @@ from trimtab.decide.rollout.phases import (
     paused_by_person,
     phase_of,
 )
-from trimtab.decide.rollout.snapshot import Request, Snapshot
+from trimtab.decide.rollout.snapshot import PodView, Request, Snapshot
 
 TWO = a_tried("v2")
 STARTING = Starting(candidate=TWO, started=NOW)
@@ -242,16 +243,18 @@ DOWN = {
         a_pod("v2", ready=False, crashed=True, restarts=1, message="exit code 1"),
         "pod digits-v2-0 crashed (1 restarts): exit code 1",
     ),
-    "unreachable": (
+    "silent": (
         a_pod("v2", ready=False, unready_seconds=12.4, message="node lost"),
-        "pod digits-v2-0 was Ready, and is now unreachable and not Ready for 12 s: node lost",
+        "pod digits-v2-0 was Ready, and is now silent and not Ready for 12 s: node lost",
     ),
 }
 
 
 @pytest.mark.parametrize(("pod", "why"), DOWN.values(), ids=DOWN.keys())
 def test_a_candidate_that_is_down_is_rolled_back(pod: Any, why: str) -> None:
-    decision = decided(in_phase(a_stepping(), pods=(pod,)))
+    silent = a_process(process=f"{pod.uid}/1", fell_silent=True)
+    snapshot = in_phase(a_stepping(), pods=(*pods("v1", 2), pod), processes=(silent,))
+    decision = decided(snapshot)
     assert told(decision)[0] == ("RolledBack", f"v2 rolled back, v1 serves: {why}", True)
     assert decision.status.rejected[0].reason == "CandidateDown"
 
@@ -269,11 +272,37 @@ def test_what_does_not_count_as_down(phase: Phase, pod: Any) -> None:
     assert phase_of(decided(in_phase(phase, pods=(pod,))).status) is not None
 
 
-def test_a_pod_that_can_be_scraped_is_not_unreachable() -> None:
-    pod = a_pod(ready=False, unready_seconds=60.0)
-    answering = a_process(process=f"{pod.uid}/1")
-    snapshot = in_phase(a_stepping(), pods=(pod,), processes=(answering,))
+NOT_READY = a_pod(ready=False, unready_seconds=60.0)
+REACHABLE = {
+    "answers": (a_process(process=f"{NOT_READY.uid}/1"),),
+    "answers_nonsense": (a_process(process=f"{NOT_READY.uid}/1", problem=Reason.NOT_A_NUMBER),),
+    "never_answered": (a_process(process=f"{NOT_READY.uid}/1", problem=Reason.BACKEND_DOWN),),
+    "nobody_asked": (),
+}
+
+
+@pytest.mark.parametrize("processes", REACHABLE.values(), ids=REACHABLE.keys())
+def test_a_pod_is_silent_only_where_scrapes_stopped_being_answered(processes: Any) -> None:
+    snapshot = in_phase(a_stepping(), pods=(NOT_READY,), processes=processes)
     assert phase_of(decided(snapshot).status) is not None
+
+
+SHAKEN = {
+    "not_ready_either": (a_pod("v1", ready=False, unready_seconds=3.0), True),
+    "ready_again_just_now": (a_pod("v1", ready_seconds=9.0), True),
+    "ready_all_the_time": (a_pod("v1"), False),
+    "evicted": (a_pod("v1", ready=False, unready_seconds=3.0, disrupted=True), False),
+    "starting": (a_pod("v1", ready=False, was_ready=False), False),
+}
+
+
+@pytest.mark.parametrize(("stable", "is_excused"), SHAKEN.values(), ids=SHAKEN.keys())
+def test_a_fault_that_shakes_stable_too_is_not_the_candidates(
+    stable: PodView, is_excused: bool
+) -> None:
+    silent = a_process(process=f"{NOT_READY.uid}/1", fell_silent=True)
+    snapshot = in_phase(a_stepping(), pods=(stable, NOT_READY), processes=(silent,))
+    assert (phase_of(decided(snapshot).status) is not None) == is_excused
 
 
 def test_the_first_version_that_fails_serves_on_if_a_pod_is_ready() -> None:

@@ -47,8 +47,24 @@ async def test_candidate_that_is_neither_ready_nor_reachable_is_down() -> None:
     await shop.serve("v1")
     await tried(shop)
     await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    await shop.harness.advance(6)  # it is scraped
     shop.harness.kubelet.behave = only("v2", PodBehaviour(ready_after=None))
     shop.behaviour["v2"] = Behaviour(silent=True)
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 60)
+    assert shop.status.rejected[0].reason == "CandidateDown"
+
+
+async def test_a_fault_of_both_sides_at_once_is_not_the_candidates() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    await shop.harness.advance(6)
+    shop.harness.kubelet.behave = lambda _pod: PodBehaviour(ready_after=None)
+    shop.behaviour["v2"] = Behaviour(silent=True)
+    await shop.harness.advance(60)
+    assert shop.status.rejected == []
+    shop.harness.kubelet.behave = only("v2", PodBehaviour(ready_after=None))
     await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 60)
     assert shop.status.rejected[0].reason == "CandidateDown"
 
