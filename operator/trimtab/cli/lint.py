@@ -260,8 +260,12 @@ def _as_text(told: Sequence[Told], objects: int) -> str:
         )
         lines.append(f"{one.remark.severity:8}{where}: {one.remark.message}")
     counted = Counter(one.remark.severity for one in told)
-    numbers = ", ".join(f"{counted[severity]} {severity}s" for severity in _SEVERITIES)
-    return "\n".join([*lines, f"{objects} objects: {numbers}"])
+    numbers = ", ".join(_number_of(counted[severity], severity) for severity in _SEVERITIES)
+    return "\n".join([*lines, f"{_number_of(objects, 'object')}: {numbers}"])
+
+
+def _number_of(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _as_json(told: Sequence[Told]) -> str:

@@ -165,7 +165,7 @@ def test_the_same_in_several_files_is_said_once(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith(f"warning {tmp_path}/a.yaml (+1 files): DriftPolicy digits: spec.w")
-    assert lines[1] == "2 objects: 0 errors, 1 warnings, 0 notes"
+    assert lines[1] == "2 objects: 0 errors, 1 warning, 0 notes"
 
 
 # --- what lies beside ---------------------------------------------------------------------------
