@@ -9,6 +9,10 @@ from trimtab.decide.rollout.wanted import Refusal
 
 DOWN_AFTER_SECONDS = 10.0
 CRASHES_BEFORE_DOWN = 2
+SHAKEN_SECONDS = 60.0
+"""After a pod of stable became Ready, one of the candidate's that is silent is not blamed."""
+LATE = 1.5
+"""Intervals after which a sample is overdue."""
 
 
 def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
@@ -45,14 +49,21 @@ def _fell_silent(snapshot: Snapshot, pod: PodView) -> bool:
 
 
 def _is_stable_shaken(snapshot: Snapshot) -> bool:
-    """Return whether a pod of stable is not Ready that was, or became Ready again just now."""
+    """Return whether stable shows signs of the same fault.
+
+    A pod of it is not Ready that was, became Ready again just now, or is late with its scrape.
+    """
     stable = snapshot.deployment.status.stable
     if stable is None:
         return False
+    own = [pod for pod in snapshot.pods_of(stable.revision) if not pod.disrupted]
+    if any(pod.ready_seconds < SHAKEN_SECONDS if pod.ready else pod.was_ready for pod in own):
+        return True
+    late = snapshot.now - LATE * snapshot.deployment.spec.metrics.interval
     return any(
-        pod.ready_seconds < DOWN_AFTER_SECONDS if pod.ready else pod.was_ready
-        for pod in snapshot.pods_of(stable.revision)
-        if not pod.disrupted
+        process.pod_ready and (process.sampled_at is None or process.sampled_at < late)
+        for process in snapshot.processes
+        if process.revision == stable.revision
     )
 
 

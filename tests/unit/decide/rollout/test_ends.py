@@ -273,6 +273,7 @@ def test_what_does_not_count_as_down(phase: Phase, pod: Any) -> None:
 
 
 NOT_READY = a_pod(ready=False, unready_seconds=60.0)
+SILENT = a_process(process=f"{NOT_READY.uid}/1", fell_silent=True)
 REACHABLE = {
     "answers": (a_process(process=f"{NOT_READY.uid}/1"),),
     "answers_nonsense": (a_process(process=f"{NOT_READY.uid}/1", problem=Reason.NOT_A_NUMBER),),
@@ -289,7 +290,7 @@ def test_a_pod_is_silent_only_where_scrapes_stopped_being_answered(processes: An
 
 SHAKEN = {
     "not_ready_either": (a_pod("v1", ready=False, unready_seconds=3.0), True),
-    "ready_again_just_now": (a_pod("v1", ready_seconds=9.0), True),
+    "ready_again_just_now": (a_pod("v1", ready_seconds=59.0), True),
     "ready_all_the_time": (a_pod("v1"), False),
     "evicted": (a_pod("v1", ready=False, unready_seconds=3.0, disrupted=True), False),
     "starting": (a_pod("v1", ready=False, was_ready=False), False),
@@ -300,8 +301,16 @@ SHAKEN = {
 def test_a_fault_that_shakes_stable_too_is_not_the_candidates(
     stable: PodView, is_excused: bool
 ) -> None:
-    silent = a_process(process=f"{NOT_READY.uid}/1", fell_silent=True)
-    snapshot = in_phase(a_stepping(), pods=(stable, NOT_READY), processes=(silent,))
+    snapshot = in_phase(a_stepping(), pods=(stable, NOT_READY), processes=(SILENT,))
+    assert (phase_of(decided(snapshot).status) is not None) == is_excused
+
+
+@pytest.mark.parametrize(("age", "is_excused"), [(7.0, False), (8.0, True)])
+def test_scrapes_of_stable_that_are_late_excuse_a_silent_candidate(
+    age: float, is_excused: bool
+) -> None:
+    late = a_process("v1", sampled_at=NOW - timedelta(seconds=age))
+    snapshot = in_phase(a_stepping(), pods=(a_pod("v1"), NOT_READY), processes=(late, SILENT))
     assert (phase_of(decided(snapshot).status) is not None) == is_excused
 
 
