@@ -24,6 +24,7 @@ LABELS = (
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 MODES = ("ok", "nan", "hang", "garbage", "empty", "big", "refuse")
 METRICS_PORT = 9090
+SECONDS_TO_LEAVE = float(os.environ.get("SECONDS_TO_LEAVE", "3"))
 CONNECTION_SECONDS = 2.0
 """Connections end by age, as those of the real runtime do, so that clients with keep-alive move."""
 
@@ -131,13 +132,13 @@ class Faulty:
         return head.split(" ", 2)[1]
 
     async def run(self) -> None:
-        """Serve until SIGTERM, then three seconds more, as an endpoint leaves a Service late."""
+        """Serve until SIGTERM, then some seconds more, as an endpoint leaves a Service late."""
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         servers = [await asyncio.start_server(self.serve, "", p) for p in (8080, METRICS_PORT)]
         await stop.wait()
         self.draining = True
-        await asyncio.sleep(3)
+        await asyncio.sleep(SECONDS_TO_LEAVE)
         for server in servers:
             server.close()
         for writer in list(self.idle):

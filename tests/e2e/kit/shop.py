@@ -61,7 +61,10 @@ class Shop:
         self.replicas = replicas
         self.metrics = metrics or {"scrape": {"interval": interval}}
         self.serving = serving or {}
-        self.rollout = {"scaleDownDelay": "5s", "minSamples": 10, **(rollout or {})}
+        # What leaves the Service is forgotten by its clients' nodes later on a slow machine.
+        self.seconds_to_leave = round(stretched(5))
+        delay = f"{self.seconds_to_leave}s"
+        self.rollout = {"scaleDownDelay": delay, "minSamples": 10, **(rollout or {})}
         if self.rollout.get("strategy", "canary") == "canary":
             self.rollout.setdefault("steps", list(steps))
         self.guard = guard
@@ -108,7 +111,11 @@ class Shop:
             "version": version,
             "replicas": self.replicas,
             "metrics": self.metrics,
-            "serving": {"podTemplate": _pod_template(), **self.serving, **serving},
+            "serving": {
+                "podTemplate": _pod_template(self.seconds_to_leave),
+                **self.serving,
+                **serving,
+            },
             "rollout": self.rollout,
         }
         if self.guard is not None:
@@ -274,15 +281,16 @@ class Shop:
 _SELF_REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 
 
-def _pod_template() -> Json:
+def _pod_template(seconds_to_leave: int) -> Json:
     """Return the patch that runs the faulty server in the serving image."""
     return {
         "spec": {
-            "terminationGracePeriodSeconds": 5,
+            "terminationGracePeriodSeconds": seconds_to_leave,
             "containers": [
                 {
                     "name": "model",
                     "command": ["python", "/code/faulty.py"],
+                    "env": [{"name": "SECONDS_TO_LEAVE", "value": f"{seconds_to_leave * 0.6:g}"}],
                     "volumeMounts": [{"name": "code", "mountPath": "/code"}],
                 }
             ],

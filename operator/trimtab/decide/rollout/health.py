@@ -10,7 +10,7 @@ from trimtab.decide.rollout.wanted import Refusal
 DOWN_AFTER_SECONDS = 10.0
 CRASHES_BEFORE_DOWN = 2
 SHAKEN_SECONDS = 60.0
-"""After a pod of stable became Ready, one of the candidate's that is silent is not blamed."""
+"""What befell stable so long ago may be the same fault: probes fail one after another."""
 LATE = 1.5
 """Intervals after which a sample is overdue."""
 
@@ -18,22 +18,34 @@ LATE = 1.5
 def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
     """Return why the candidate counts as down: crashed, or silent and not Ready for 10 s.
 
-    While it starts, one crash is forgiven: a store may have been away for a moment. Pods of stable
-    that stop being Ready at the same time share a fault with it, of a node or of the network: then
-    that alone does not condemn it.
+    While it starts, one crash is forgiven: a store may have been away for a moment. Where stable's
+    pods are shaken at the same time, by a node or the network, neither silence nor a first kill by
+    the kubelet condemns it; what the container does by itself does.
     """
     crashes = CRASHES_BEFORE_DOWN if isinstance(phase, Starting) else 1
     for pod in snapshot.pods_of(phase.candidate.revision):
         if pod.disrupted:
             continue
-        if pod.crashed and pod.restarts >= crashes:
-            return f"pod {pod.name} crashed ({pod.restarts} restarts): {pod.message}"
+        if pod.crashed and pod.restarts >= crashes and not _is_excused_kill(snapshot, pod):
+            return f"pod {pod.name} crashed (restarts: {pod.restarts}){_behind(pod.message)}"
         if _fell_silent(snapshot, pod) and not _is_stable_shaken(snapshot):
             return (
                 f"pod {pod.name} was Ready, and is now silent and not Ready for "
-                f"{pod.unready_seconds:.0f} s: {pod.message}"
+                f"{pod.unready_seconds:.0f} s{_behind(pod.message)}"
             )
     return None
+
+
+def _behind(message: str) -> str:
+    return f": {message}" if message else ""
+
+
+def _is_excused_kill(snapshot: Snapshot, pod: PodView) -> bool:
+    """Return whether a probe may have ended a pod for the first time while stable was shaken.
+
+    Whoever came back in the meantime is not down any more.
+    """
+    return pod.killed and pod.restarts == 1 and (pod.ready or _is_stable_shaken(snapshot))
 
 
 def _fell_silent(snapshot: Snapshot, pod: PodView) -> bool:
@@ -51,7 +63,7 @@ def _fell_silent(snapshot: Snapshot, pod: PodView) -> bool:
 def _is_stable_shaken(snapshot: Snapshot) -> bool:
     """Return whether stable shows signs of the same fault.
 
-    A pod of it is not Ready that was, became Ready again just now, or is late with its scrape.
+    A pod of it is not Ready that was, became Ready within a minute, or is late with its scrape.
     """
     stable = snapshot.deployment.status.stable
     if stable is None:

@@ -27,7 +27,9 @@ class PodView:
     """Evicted or preempted: not the model's fault."""
     restarts: int = 0
     crashed: bool = False
-    """The serving container ended by itself, or was killed for its memory."""
+    """The serving container ended by itself, or was killed."""
+    killed: bool = False
+    """The kubelet may have ended it, for a probe that failed, and not for its memory."""
     was_ready: bool = False
     unready_seconds: float = 0.0
     ready_seconds: float = 0.0

@@ -16,6 +16,9 @@ _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 )
 
+_BY_SIGNAL = frozenset({0, 128 + 9, 128 + 15})
+"""Exit codes of a container that was told to end."""
+
 
 def parse_time(text: str | None) -> datetime | None:
     """Return an RFC 3339 time of the API server, or None."""
@@ -49,6 +52,7 @@ def view_of(pod: Json, now: datetime) -> PodView:
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         restarts=restarts,
         crashed=restarts > 0 or _failed(container.get("state")),
+        killed=restarts > 0 and _was_told_to_end(container),
         was_ready=is_ready or _stopped_being_ready(container, since),
         unready_seconds=0.0 if is_ready or since is None else (now - since).total_seconds(),
         ready_seconds=(now - since).total_seconds() if is_ready and since is not None else 0.0,
@@ -76,6 +80,18 @@ def _stopped_being_ready(container: Json, unready_since: datetime | None) -> boo
 
 def _failed(state: Json | None) -> bool:
     return bool(state and state.get("terminated", {}).get("exitCode"))
+
+
+def _was_told_to_end(container: Json) -> bool:
+    """Return whether the container may have ended by SIGTERM or SIGKILL, as probes end it.
+
+    Whoever obeys ends with code 0. Where the kubelet has yet to say how it ended, it may be so.
+    """
+    for state in (container.get("state"), container.get("lastState")):
+        ended = (state or {}).get("terminated")
+        if ended:
+            return ended.get("reason") != "OOMKilled" and ended.get("exitCode") in _BY_SIGNAL
+    return True
 
 
 def _waiting(container: Json) -> dict[str, Any]:

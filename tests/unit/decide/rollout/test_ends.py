@@ -241,7 +241,7 @@ def test_a_gate_that_fails_rolls_back_and_quarantines() -> None:
 DOWN = {
     "crashed": (
         a_pod("v2", ready=False, crashed=True, restarts=1, message="exit code 1"),
-        "pod digits-v2-0 crashed (1 restarts): exit code 1",
+        "pod digits-v2-0 crashed (restarts: 1): exit code 1",
     ),
     "silent": (
         a_pod("v2", ready=False, unready_seconds=12.4, message="node lost"),
@@ -305,6 +305,25 @@ def test_a_fault_that_shakes_stable_too_is_not_the_candidates(
     assert (phase_of(decided(snapshot).status) is not None) == is_excused
 
 
+KILLED = {
+    "while_stable_is_shaken": ({}, False, True),
+    "while_stable_is_calm": ({}, True, False),
+    "and_is_back": ({"ready": True}, True, True),
+    "again": ({"restarts": 2}, False, False),
+    "by_itself": ({"killed": False}, False, False),
+}
+
+
+@pytest.mark.parametrize(("how", "is_calm", "is_excused"), KILLED.values(), ids=KILLED.keys())
+def test_a_first_kill_by_the_kubelet_is_excused_where_stable_is_shaken_too(
+    how: Any, is_calm: bool, is_excused: bool
+) -> None:
+    killed = a_pod(**{"ready": False, "crashed": True, "killed": True, "restarts": 1, **how})
+    stable = a_pod("v1", ready_seconds=60.0 if is_calm else 20.0)
+    snapshot = in_phase(a_stepping(), pods=(stable, killed))
+    assert (phase_of(decided(snapshot).status) is not None) == is_excused
+
+
 @pytest.mark.parametrize(("age", "is_excused"), [(7.0, False), (8.0, True)])
 def test_scrapes_of_stable_that_are_late_excuse_a_silent_candidate(
     age: float, is_excused: bool
@@ -316,7 +335,7 @@ def test_scrapes_of_stable_that_are_late_excuse_a_silent_candidate(
 
 def test_the_first_version_that_fails_serves_on_if_a_pod_is_ready() -> None:
     crashed = a_pod("v2", 1, ready=False, crashed=True, restarts=2, message="exit code 1")
-    why = "pod digits-v2-1 crashed (2 restarts): exit code 1"
+    why = "pod digits-v2-1 crashed (restarts: 2): exit code 1"
     for alive, stable in ((pods("v2", 1), "v2"), ((), None)):
         decision = decided(in_phase(STARTING, stable=None, pods=(*alive, crashed)))
         assert told(decision)[0] == ("FirstVersionFailed", why, True)

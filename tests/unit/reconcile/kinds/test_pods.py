@@ -52,6 +52,28 @@ def test_tells_whether_it_was_ready(given, was_ready):
 
 
 @pytest.mark.parametrize(
+    ("ended", "killed"),
+    [
+        pytest.param({"exitCode": 0, "reason": "Completed"}, True, id="obeyed_SIGTERM"),
+        pytest.param({"exitCode": 143, "reason": "Error"}, True, id="SIGTERM"),
+        pytest.param({"exitCode": 137, "reason": "Error"}, True, id="SIGKILL"),
+        pytest.param({"exitCode": 137, "reason": "OOMKilled"}, False, id="for_its_memory"),
+        pytest.param({"exitCode": 1, "reason": "Error"}, False, id="by_itself"),
+        pytest.param({"exitCode": 139, "reason": "Error"}, False, id="SIGSEGV"),
+        pytest.param(None, True, id="not_yet_told"),
+    ],
+)
+def test_tells_whether_the_kubelet_may_have_ended_it(ended, killed):
+    given = pod(ready=False, ready_since="2026-11-23T12:00:09Z", started=False)
+    (container,) = given["status"]["containerStatuses"]
+    container |= {"restartCount": 1, "lastState": {"terminated": ended} if ended else {}}
+    view = view_of(given, NOW)
+    assert (view.crashed, view.killed) == (True, killed)
+    container["restartCount"] = 0
+    assert not view_of(given, NOW).killed
+
+
+@pytest.mark.parametrize(
     ("metrics", "interval", "timeout", "stale_after"),
     [
         pytest.param({}, 5, 5, 15, id="default"),
