@@ -52,12 +52,22 @@ def advance(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
 def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoting:
     """Wait until the candidate's first pods are Ready; then give them traffic."""
     spec = draft.spec
+    if phase.pause is not None:
+        return phase
     if draft.status.stable is None or not strategy_of(spec.rollout).steps(spec.rollout):
         return draft.enter(promoting(phase))
     ready = draft.snapshot.ready_of(phase.candidate.revision)
     if is_waiting_for_share(spec, draft.status, phase) or ready < step_share(spec, None).candidate:
         return phase
+    if not _can_stable_carry(draft):
+        return phase
     return _enter_step(draft, phase, 0, None, requests_before=0.0)
+
+
+def _can_stable_carry(draft: Draft) -> bool:
+    """Return whether at least half of stable is Ready: else the candidate would get far more."""
+    stable = draft.status.stable
+    return stable is None or 2 * draft.snapshot.ready_of(stable.revision) >= draft.spec.replicas
 
 
 def _enter_step(
@@ -115,6 +125,8 @@ def _judge(draft: Draft, trial: Trial) -> Judgement:
 
 def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
     """Judge all gates on the counts of this step; roll back, hold, go on or promote."""
+    if phase.pause is None and not strategy_of(draft.spec.rollout).steps(draft.spec.rollout):
+        return draft.enter(promoting(phase))  # made rolling in the middle
     judgement = _judge(draft, _trial(draft, phase, phase.progress))
     if judgement.failed is not None:
         gate = judgement.failed
@@ -175,6 +187,8 @@ def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
             message = f"gate {gate.name}: {gate.message}"
             roll_back(draft, phase.candidate, Reason.GATE_FAILED, message)
             return None
+    if phase.pause is not None:
+        return phase
     if draft.snapshot.ready_of(phase.candidate.revision) < full_size(draft.spec):
         return phase
     promote(draft, phase, _promotion_message(draft, phase))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
 from trimtab.decide.rollout.draft import Draft
-from trimtab.decide.rollout.ends import return_to_last_good, roll_back, try_of
+from trimtab.decide.rollout.ends import is_flapping, return_to_last_good, roll_back, try_of
 from trimtab.decide.rollout.phases import (
     Phase,
     Returning,
@@ -83,9 +83,15 @@ def _commanded(draft: Draft, command: Command) -> Phase | str:
     phase = draft.phase
     if phase is None:
         return "no rollout is under way"
+    if isinstance(phase, Returning):
+        return _returning(phase)
     if command.argument not in ("-", phase.candidate.revision):
         return f"the candidate is {phase.candidate.revision} by now, not {command.argument}"
     return phase
+
+
+def _returning(phase: Returning) -> str:
+    return f"the way back to {phase.candidate.version} is under way, and goes on"
 
 
 def _promote(draft: Draft, command: Command) -> str | None:
@@ -128,19 +134,23 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
     revision = wanted.revision if command.argument == "-" else command.argument
     lifted = [r for r in draft.status.rejected if revision in (r.revision, r.version)]
     waiting = draft.status.back_off
-    if not lifted and waiting is None:
+    stopped = is_flapping(draft.status.history, draft.now)
+    if not lifted and waiting is None and not stopped:
         return f"{revision} is not quarantined"
     keep = [r for r in draft.status.rejected if r not in lifted]
     draft.set(rejected=keep, back_off=None)
-    if lifted and draft.status.candidate is None and draft.status.stable is not None:
-        draft.record(draft.status.stable, "QuarantineLifted", f"{revision}", by=command.by)
+    stable = draft.status.stable
+    if stable is not None and (stopped or (lifted and draft.status.candidate is None)):
+        draft.record(stable, "QuarantineLifted", f"{revision}", by=command.by)
     draft.tell(EventReason.QUARANTINE_LIFTED, f"{revision} may be tried again, by {command.by}")
     return None
 
 
 def _rollback(draft: Draft, command: Command) -> str | None:
     phase = draft.phase
-    if phase is not None and not isinstance(phase, Returning):
+    if isinstance(phase, Returning):
+        return _returning(phase)
+    if phase is not None:
         return _return_to_stable(draft, command, phase)
     if command.argument != "-":
         refusal = _choose_target(draft, command.argument)

@@ -221,6 +221,22 @@ def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str =
     return True
 
 
+def give_up_return(draft: Draft, phase: Returning, said: str) -> None:
+    """The version to return to does not start: what serves goes on, and a person has to act."""
+    stable, good = draft.status.stable, phase.candidate
+    if stable is None:
+        return
+    message = (
+        f"{good.version} did not become Ready within {draft.spec.rollout.deadline}{said}; "
+        f"{stable.version} serves on: publish a good version, or name one: trimtab rollback --to"
+    )
+    guard = guard_over(draft, stable, {})
+    draft.set(candidate=None, rollout=None)
+    draft.set(guard=breached(guard, Reason.NO_WAY_BACK, f"{Reason.NO_WAY_BACK}: {message}"))
+    draft.record(good, Reason.UNDECIDED, message)
+    draft.tell(EventReason.UNDECIDED, message, warning=True)
+
+
 # --- the guard -----------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trimtab.api.conditions import ConditionType, Reason, find_condition
-from trimtab.decide.rollout.phases import Phase, Starting
+from trimtab.decide.rollout.phases import Phase, Promoting, Starting
 from trimtab.decide.rollout.snapshot import PodView, Snapshot
 from trimtab.decide.rollout.wanted import Refusal
 
@@ -22,11 +22,13 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
     pods are shaken at the same time, by a node or the network, neither silence nor a first kill by
     the kubelet condemns it; what the container does by itself does.
     """
-    crashes = CRASHES_BEFORE_DOWN if isinstance(phase, Starting) else 1
+    is_first = isinstance(phase, Promoting) and phase.progress is None
+    crashes = CRASHES_BEFORE_DOWN if isinstance(phase, Starting) or is_first else 1
     for pod in snapshot.pods_of(phase.candidate.revision):
         if pod.disrupted:
             continue
-        if pod.crashed and pod.restarts >= crashes and not _is_excused_kill(snapshot, pod):
+        has_crashed = pod.crashed and not (pod.ready and pod.restarts < CRASHES_BEFORE_DOWN)
+        if has_crashed and pod.restarts >= crashes and not _is_excused_kill(snapshot, pod):
             return f"pod {pod.name} crashed (restarts: {pod.restarts}){_behind(pod.message)}"
         if _fell_silent(snapshot, pod) and not _is_stable_shaken(snapshot):
             return (

@@ -28,6 +28,7 @@ from trimtab.decide.rollout.ends import (
     complete_return,
     drop,
     end_guard,
+    give_up_return,
     is_flapping,
     return_to_last_good,
     roll_back,
@@ -35,7 +36,7 @@ from trimtab.decide.rollout.ends import (
 )
 from trimtab.decide.rollout.gates import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
-from trimtab.decide.rollout.health import why_down
+from trimtab.decide.rollout.health import pod_messages, why_down
 from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.phases import Phase, Returning
 from trimtab.decide.rollout.report import report
@@ -89,8 +90,17 @@ def _watch_retiring(draft: Draft) -> None:
 
 
 def _stand_still(draft: Draft) -> None:
-    """`replicas: 0`: no rollout; the candidate is dropped and tried again on return."""
-    if draft.status.rollout is not None or draft.status.candidate is not None:
+    """`replicas: 0`: no rollout; the candidate is dropped and tried again on return.
+
+    A way back is at its end: nothing has to be Ready for it.
+    """
+    phase = draft.phase
+    if isinstance(phase, Returning):
+        complete_return(draft, phase)
+    elif phase is not None:
+        message = f"{phase.candidate.version} dropped: replicas is 0; it is tried again later"
+        supersede(draft, phase.candidate, message)
+    elif draft.status.rollout is not None or draft.status.candidate is not None:
         drop(draft)
 
 
@@ -175,8 +185,8 @@ def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
 def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
     candidate = phase.candidate
     if wanted.version is None:
-        gone = f"{candidate.version} is no longer wanted: its version is gone"
-        supersede(draft, candidate, gone)
+        why = wanted.refusal.message if wanted.refusal is not None else "its version is gone"
+        supersede(draft, candidate, f"{candidate.version} dropped, it is no longer wanted: {why}")
         return True
     if wanted.revision == candidate.revision:
         if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
@@ -198,5 +208,10 @@ def _end_return(draft: Draft) -> None:
     phase = draft.phase
     if not isinstance(phase, Returning):
         return
+    deadline = phase.started + draft.spec.rollout.deadline
     if draft.snapshot.ready_of(phase.candidate.revision) >= full_size(draft.spec):
         complete_return(draft, phase)
+    elif draft.now >= deadline:
+        give_up_return(draft, phase, pod_messages(draft.snapshot, phase.candidate.revision))
+    else:
+        draft.wake_by(deadline)

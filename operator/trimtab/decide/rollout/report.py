@@ -11,6 +11,7 @@ from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import is_flapping
+from trimtab.decide.rollout.health import pod_messages
 from trimtab.decide.rollout.phases import (
     Pause,
     Phase,
@@ -143,7 +144,7 @@ def _ready_without_stable(status: DeploymentStatus, wanted: Wanted) -> Stand:
 def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> Stand:
     phase = phase_of(status)
     if phase is None:
-        return _resting(status, wanted)
+        return _resting(snapshot, status, wanted)
     version = phase.candidate.version
     if phase.pause is not None:
         return Stand(True, phase.pause.reason, f"{version} waits for: trimtab resume")
@@ -153,7 +154,8 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
         case Promoting():
             return Stand(True, Reason.PROMOTING, f"{version} grows to full size")
         case Returning():
-            return Stand(True, Reason.ROLLED_BACK, f"returning to {version}")
+            said = pod_messages(snapshot, phase.candidate.revision)
+            return Stand(True, Reason.ROLLED_BACK, f"returning to {version}{said}")
     waiting = _gate_without_data(snapshot, status, phase.progress)
     if waiting is not None:
         return Stand(True, Reason.WAITING_FOR_DATA, f"gate {waiting.name}: {waiting.reason}")
@@ -173,13 +175,21 @@ def _starting(snapshot: Snapshot, status: DeploymentStatus, phase: Starting) -> 
     return Stand(True, Reason.SHARE_TOO_LARGE, message)
 
 
-def _resting(status: DeploymentStatus, wanted: Wanted) -> Stand:
+def _resting(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> Stand:
     waiting = status.back_off
     if waiting is not None:
         message = f"undecided; tried again at {waiting.not_before:%Y-%m-%d %H:%M:%S}Z"
         return Stand(False, Reason.BACKING_OFF, message)
     if wanted.refusal is not None:
         return Stand(False, wanted.refusal.reason, wanted.refusal.message)
+    stable, version = status.stable, wanted.version
+    if version is not None and (stable is None or wanted.revision != stable.revision):
+        if snapshot.deployment.spec.replicas == 0:
+            message = f"{version.spec.version} is tried when replicas is not 0"
+            return Stand(False, Reason.SCALED_TO_ZERO, message)
+        if is_flapping(status.history, snapshot.now):
+            message = f"{version.spec.version} is not tried until: trimtab retry"
+            return Stand(False, Reason.FLAPPING, message)
     return Stand(False, Reason.UP_TO_DATE, "nothing else is wanted")
 
 

@@ -23,7 +23,7 @@ from trimtab.decide.outcome import Note
 from trimtab.decide.rollout.children import ChildAction, Remove, Size
 from trimtab.decide.rollout.snapshot import Taken
 from trimtab.decide.rollout.traffic.replicas import Route
-from trimtab.errors import Conflict, NameTaken
+from trimtab.errors import Conflict, NameTaken, Refused
 from trimtab.reconcile.kinds.applied import (
     Applied,
     intent_hash,
@@ -198,13 +198,31 @@ async def _apply_ours(
     # The cache keeps no field managers; whoever changed it is asked of the live object.
     before = await world.cluster.read(child) if is_repair else live
     note = repair_note(manifest, before, known)
-    stored = await world.apply(manifest, uid=uid_of(live))
+    try:
+        stored = await world.apply(manifest, uid=uid_of(live))
+    except Refused:
+        if not await _make_way(world, child, manifest):
+            raise
+        stored = await world.apply(manifest, uid=uid_of(live))
     leftover = leftover_patch(manifest, stored, known)
     if leftover:
         version = stored["metadata"]["resourceVersion"]
         stored = await world.restore(child, leftover, resource_version=version)
     made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
     return _repaired(manifest, note)
+
+
+async def _make_way(world: World, child: Key, manifest: Json) -> bool:
+    """Put back lists in which an entry of another hand contradicts ours; return whether any did.
+
+    Server-side apply adds ours beside it: the same name of a port under two numbers, for example.
+    """
+    live = await world.cluster.read(child)
+    lists = leftover_patch(manifest, live, None) if live is not None else {}
+    if live is None or not lists:
+        return False
+    await world.restore(child, lists, resource_version=live["metadata"]["resourceVersion"])
+    return True
 
 
 def _repaired(manifest: Json, note: str | None) -> list[Note]:

@@ -27,6 +27,7 @@ from trimtab.api.deployment import BackOff, DeploymentStatus
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.commands import Command, parse_command
+from trimtab.decide.rollout.ends import is_flapping
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import (
     Phase,
@@ -224,9 +225,21 @@ def test_rollback_returns(command: str, version: str) -> None:
     assert outcome.status.rejected[0].by == "ann"
 
 
-def test_rollback_while_returning_leaves_what_is_left_once_more() -> None:
-    outcome = after("rollback/-", RETURNING, stable="v2", last_good=a_tried("v1"))
-    assert answer(outcome) == ("CommandCarriedOut", "rollback by ann")
+@pytest.mark.parametrize("verb", ["promote", "abort", "pause", "resume", "rollback"])
+def test_a_way_back_goes_on_whatever_is_commanded(verb: str) -> None:
+    outcome = after(f"{verb}/-", RETURNING, stable="v2", last_good=a_tried("v1"))
+    why = f"{verb} by ann: the way back to v1 is under way, and goes on"
+    assert answer(outcome) == ("CommandRefused", why)
+    assert outcome.status.rejected == []
+    assert outcome.status.history == []
+
+
+def test_retry_lets_automatic_things_go_on_after_three_rollbacks() -> None:
+    ended = [an_end(name, at=NOW - seconds(60)) for name in ("v3", "v4", "v5")]
+    outcome = after("retry/-", None, history=ended)
+    assert answer(outcome) == ("CommandCarriedOut", "retry by ann")
+    assert not is_flapping(outcome.status.history, NOW)
+    assert isinstance(phase_of(outcome.status), Starting)
 
 
 def test_a_command_is_carried_out_once() -> None:

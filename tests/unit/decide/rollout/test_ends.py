@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -363,7 +364,10 @@ def test_a_newer_wish_supersedes_and_begins_in_the_same_pass() -> None:
 
 def test_a_version_that_is_gone_is_dropped() -> None:
     decision = decided(in_phase(a_stepping(), versions=(a_version("v1"),)))
-    message = "v2 is no longer wanted: its version is gone"
+    message = (
+        "v2 dropped, it is no longer wanted: "
+        "ModelVersion digits-v2 does not exist in this namespace; create it"
+    )
     assert told(decision) == [("Superseded", message, False)]
     assert last(decision) == ("v2", "Superseded", message, "trimtab")
 
@@ -374,11 +378,94 @@ def test_a_version_that_turns_out_rejected_is_rolled_back() -> None:
     assert decision.status.rejected[0].reason == "VersionRejected"
 
 
-def test_at_zero_replicas_the_candidate_is_dropped_silently() -> None:
+def test_at_zero_replicas_the_candidate_is_dropped() -> None:
     deployment = a_deployment(replicas=0, status=a_status(a_stepping()))
     decision = decided(a_snapshot(deployment))
-    assert told(decision) == []
+    message = "v2 dropped: replicas is 0; it is tried again later"
+    assert told(decision) == [("Superseded", message, False)]
+    assert last(decision) == ("v2", "Superseded", message, "trimtab")
     assert (decision.status.candidate, decision.status.rollout) == (None, None)
+
+
+def test_at_zero_replicas_a_way_back_is_at_its_end() -> None:
+    phase = Returning(candidate=GOOD, started=NOW)
+    status = a_status(phase, stable="v2", rejected=[a_rejection("v2")])
+    decision = decided(a_snapshot(a_deployment(replicas=0, status=status)))
+    assert decision.status.stable is not None
+    assert decision.status.stable.version == "v1"
+    assert phase_of(decision.status) is None
+
+
+def test_a_way_back_that_does_not_start_in_time_is_given_up() -> None:
+    phase = Returning(candidate=GOOD, started=NOW)
+    dead = a_pod("v1", ready=False, was_ready=False, message="exit code 3")
+    fields = {"stable": "v2", "pods": (dead,), "status": {"rejected": [a_rejection("v2")]}}
+    waiting = decided(in_phase(phase, **fields))
+    assert waiting.wake_at == LATE
+    progressing = next(c for c in waiting.status.conditions if c.type == "Progressing")
+    assert progressing.message == "returning to v1: exit code 3"
+    decision = decided(in_phase(phase, now=LATE, **fields))
+    message = (
+        "v1 did not become Ready within 0:15:00: exit code 3; v2 serves on: "
+        "publish a good version, or name one: trimtab rollback --to"
+    )
+    assert told(decision)[0] == ("Undecided", message, True)
+    assert phase_of(decision.status) is None
+    degraded = next(c for c in decision.status.conditions if c.type == "Degraded")
+    assert (degraded.status, degraded.reason) == ("True", "NoWayBack")
+
+
+# --- what a pause holds ---------------------------------------------------------------------------
+
+HELD = {
+    "while_it_starts": Starting(candidate=TWO, started=NOW, pause=paused_by_person(NOW, "ann")),
+    "while_it_grows": Promoting(candidate=TWO, started=NOW, pause=paused_by_person(NOW, "ann")),
+}
+
+
+@pytest.mark.parametrize("phase", HELD.values(), ids=HELD.keys())
+def test_a_pause_holds_the_rollout_where_it_is(phase: Phase) -> None:
+    decision = decided(in_phase(phase, pods=pods("v2", 3)))
+    after = phase_of(decision.status)
+    assert (type(after), after and after.pause) == (type(phase), phase.pause)
+    assert told(decision) == []
+
+
+# --- crashes that are forgiven --------------------------------------------------------------------
+
+ONCE = {"crashed": True, "restarts": 1, "message": "exit code 3"}
+FORGIVEN: dict[str, tuple[str | None, Phase, PodView]] = {
+    "ready_again_in_the_first_step": ("v1", a_stepping(), a_pod("v2", **ONCE)),
+    "the_first_version": (
+        None, Promoting(candidate=TWO, started=NOW), a_pod("v2", ready=False, **ONCE),
+    ),
+    "rolling": (
+        "v1", Promoting(candidate=TWO, started=NOW), a_pod("v2", ready=False, **ONCE),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("stable", "phase", "pod"), FORGIVEN.values(), ids=FORGIVEN.keys())
+def test_one_crash_while_it_starts_is_forgiven_for_good(
+    stable: str | None, phase: Phase, pod: PodView
+) -> None:
+    assert phase_of(decided(in_phase(phase, stable=stable, pods=(pod,))).status) is not None
+    again = replace(pod, restarts=2, ready=False)
+    assert phase_of(decided(in_phase(phase, stable=stable, pods=(again,))).status) is None
+
+
+def test_no_step_begins_while_most_of_stable_is_not_ready() -> None:
+    down = pods("v1", 3, ready=False, was_ready=False)
+    snapshot = in_phase(STARTING, pods=pods("v2", 3))
+    for few, begins in ((0, False), (1, False), (2, True)):
+        alive = tuple(a_pod("v1", n) for n in range(few)) + down[few:]
+        decision = decided(replace(snapshot, pods=(*pods("v2", 3), *alive)))
+        assert isinstance(phase_of(decision.status), Stepping) is begins
+
+
+def test_a_canary_made_rolling_in_a_step_without_traffic_goes_on() -> None:
+    decision = decided(in_phase(a_stepping(), rollout={"strategy": "rolling"}))
+    assert isinstance(phase_of(decision.status), Promoting)
 
 
 # --- the deadline ---------------------------------------------------------------------------------
