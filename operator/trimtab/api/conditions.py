@@ -103,7 +103,7 @@ class Reason(StrEnum):
     Find out why versions keep failing, then run `trimtab retry mdep/NAME`.
     """
     NOTHING_TO_FOLLOW = "NothingToFollow"
-    """Ready, Progressing: `spec.follow` is set, and the model has no verified version.
+    """Ready, Progressing: `spec.follow` is set, and the model has no version that may be tried.
 
     Create a ModelVersion of the model in this namespace.
     """

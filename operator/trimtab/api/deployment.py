@@ -66,10 +66,12 @@ __all__ = [
 
 
 class Follow(Model):
-    """Follow the newest verified version of the line instead of a pin."""
+    """Follow the newest version of the line instead of a pin."""
 
     approval: Literal["automatic"] = Field(
-        default="automatic", description="automatic: every verified version is tried."
+        default="automatic",
+        description="automatic: every version is tried that is verified, or that only its pods "
+        "can check (phase Unknown).",
     )
 
 
@@ -165,7 +167,7 @@ class DeploymentSpec(Model):
         default=None, description="The version to serve, such as v2; or use follow."
     )
     follow: Follow | None = Field(
-        default=None, description="Serve the newest verified version of the line; or use version."
+        default=None, description="Serve the newest version of the line; or use version."
     )
     replicas: int = Field(
         default=1, ge=0, le=1000, description="Pods of stable. HPA and KEDA set it through scale."

@@ -153,13 +153,24 @@ def is_configured() -> bool:
     return any(Path(p).is_file() for p in os.environ.get("KUBECONFIG", usual).split(os.pathsep))
 
 
+_UNREADABLE = (
+    config.ConfigException,
+    OSError,
+    yaml.YAMLError,
+    UnicodeDecodeError,
+    TypeError,
+    AttributeError,
+    KeyError,
+)
+
+
 def _refuse_unknown(context: str | None) -> None:
     """Raise TrimtabError for a context that a kubeconfig does not have, naming those it has."""
     if context is None:
         return
     try:
         names = [one["name"] for one in _contexts()[0]]
-    except (config.ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError, KeyError):
+    except _UNREADABLE:
         return  # who connects says what is wrong with the kubeconfig
     if context not in names:
         there = f"there is {', '.join(names)}" if names else "it has none"
@@ -178,7 +189,7 @@ def usual_namespace(context: str | None) -> str:
     """Return the namespace of the context, or of the pod that this runs in, else `default`."""
     try:
         contexts, current = _contexts()
-    except (config.ConfigException, OSError, yaml.YAMLError):
+    except _UNREADABLE:
         if IN_CLUSTER_NAMESPACE.is_file():
             return IN_CLUSTER_NAMESPACE.read_text().strip() or "default"
         return "default"

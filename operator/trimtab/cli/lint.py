@@ -38,6 +38,10 @@ class Told:
     remark: Remark
 
 
+LEAST_RATE, MOST_RATE = 1e-7, 1e12
+"""Of requests a second: one in four months is the least that times can be told for."""
+
+
 def add_arguments(one: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     one.add_argument(
@@ -142,6 +146,9 @@ def lint(
             name = _name_of(document)
             one, remarks = read_object(document)
             found += [Told((str(path),), name, remark) for remark in remarks]
+            if one is not None and (str(path), name) in {known[:2] for known in objects}:
+                message = "stands twice in this file: kubectl applies both, and the last one wins"
+                found.append(Told((str(path),), name, Remark("error", "schema", "", message)))
             if one is not None:
                 objects.append((str(path), name, one))
     if not count and not found:
@@ -297,6 +304,7 @@ def _positive(text: str) -> float:
         value = float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
-    if not 0 < value < 1e12:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    if not LEAST_RATE <= value <= MOST_RATE:
+        wanted = f"a number from {LEAST_RATE:.7f} to {MOST_RATE:.0f}"
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is not {wanted}")
     return value

@@ -103,7 +103,7 @@ async def load_configuration(context: str | None = None) -> Configuration:
         await _load(configuration, context)
     except config.ConfigException as error:
         raise TrimtabError(f"no API server is configured: {error}") from error
-    except (yaml.YAMLError, TypeError, AttributeError, KeyError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
         named = os.environ.get("KUBECONFIG", "~/.kube/config")
         raise TrimtabError(f"the kubeconfig {named} cannot be read: it is none") from error
     return configuration

@@ -92,10 +92,22 @@ class Binning:
         """Return the counts of the rows of one window, but of their labels."""
         counts: dict[SeriesKey, float] = {}
         matrix, answers = self._matrix(frame), self._answers(frame)
+        self._refuse_strange_classes(answers)
         for feature in self.baseline.features:
             _count_feature(counts, feature, matrix[:, self._places[feature.name]])
         self._count_answers(counts, answers)
         return counts
+
+    def _refuse_strange_classes(self, answers: Predictions) -> None:
+        """Raise DataBroken for a class that the reference does not have: nothing counts it."""
+        if self._task == "regression":
+            return
+        strange = {str(name) for name in answers.predicted} - set(self._classes)
+        if strange:
+            raise DataBroken(
+                f"column {self._columns.prediction!r} holds the class {min(strange)!r}, which no "
+                "row of the reference has"
+            )
 
     def labels(self, frame: pd.DataFrame) -> Series:
         """Return the counts of the labels of rows; empty where none is known."""
@@ -190,6 +202,8 @@ class Binning:
         if not names:
             return Predictions(predicted)
         raw = frame[list(names)].to_numpy(dtype=np.float64)
+        if np.isnan(raw).any():
+            raise DataBroken(f"column {', '.join(names)} has rows without a probability")
         if not ((raw >= 0) & (raw <= 1)).all():
             raise DataBroken(f"column {', '.join(names)} holds values outside 0 to 1")
         if len(names) == 1 and len(self._classes) == 2:

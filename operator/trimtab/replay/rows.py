@@ -150,11 +150,11 @@ def _read(path: Path, columns: Columns, *, may_lack_labels: bool = False) -> pd.
             raise SpecError(f"{path}: rows are .csv, .csv.gz or .parquet")
     except (OSError, ValueError, UnicodeError) as error:
         raise SpecError(f"{path}: cannot be read: {_first_line(error)}") from error
+    there = ", ".join(map(str, frame.columns[:30]))
     if may_lack_labels and columns.label is not None and columns.label not in frame.columns:
         frame[columns.label] = None
     missing = [name for name in columns.all if name not in frame.columns]
     if missing:
-        there = ", ".join(map(str, frame.columns[:30]))
         raise SpecError(f"{path}: no column {missing[0]!r}; there are {there}")
     frame = frame[list(dict.fromkeys(columns.all))].copy()
     for name in columns.features:
@@ -177,9 +177,24 @@ def _times(path: Path, column: pd.Series[Any]) -> pd.Series[Any]:
             return pd.to_datetime(column, unit="s", utc=True)
         return pd.to_datetime(column, format="ISO8601", utc=True)
     except (ValueError, TypeError, OverflowError) as error:
+        row, value = _first_strange(column)
         raise SpecError(
-            f"{path}: column {column.name!r} is not a time: {_first_line(error)}"
+            f"{path}: column {column.name!r} is not a time: row {row} is {value!r:.80}"
         ) from error
+
+
+def _first_strange(column: pd.Series[Any]) -> tuple[int, Any]:
+    """Return the first row, from 0, that is no time, and what it holds."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce")
+    if numbers.notna().mean() > 0.5:
+        read = pd.to_datetime(numbers, unit="s", utc=True, errors="coerce")
+    else:
+        read = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
+    strange = read.isna().to_numpy()
+    row = int(strange.argmax()) if strange.any() else 0
+    return row, column.iloc[row]
 
 
 def _first_line(error: Exception) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -21,7 +22,12 @@ SCENARIO_FILE = "simulation.yaml"
 
 
 class _JsonLoader(yaml.SafeLoader):
-    """Reads YAML as kubectl does: a date is a text, and no key stands twice."""
+    """Reads YAML as kubectl does: a date is a text, y and n are truth values, 1e3 is a number.
+
+    No key may stand twice. Source: sigs.k8s.io/yaml, whose scalars are those of YAML 1.1.
+    """
+
+    bool_values: ClassVar[dict[str, bool]] = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -35,10 +41,20 @@ class _JsonLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_TAG = "tag:yaml.org,2002:"
+_OTHERWISE = {f"{_TAG}{kind}" for kind in ("bool", "int", "float", "timestamp")}
 _JsonLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in found if tag not in _OTHERWISE]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+for _kind, _pattern, _first in (
+    ("bool", r"(?:[yYnN]|yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE"
+     r"|on|On|ON|off|Off|OFF)$", "yYnNtTfFoO"),
+    ("int", r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$", "-+0123456789"),
+    ("float", r"(?:[-+]?(?:\.[0-9_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?"
+     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+.0123456789"),
+):  # fmt: skip
+    _JsonLoader.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(_pattern), list(_first))
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,7 @@ def yaml_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found += sorted(f for f in path.iterdir() if f.suffix in (".yaml", ".yml"))
-        elif path.is_file():
+        elif path.exists():
             found.append(path)
         else:
             raise SpecError(f"{path}: no such file or folder")
@@ -118,6 +134,7 @@ def documents_in(text: str, path: Path) -> list[Json]:
         raise SpecError(f"{path}: cannot be read: {_fault(error)}") from error
     except RecursionError as error:
         raise SpecError(f"{path}: it is nested too deeply to be read") from error
+    documents = [one for document in documents for one in _items(document)]
     for document in documents:
         if document is not None and not isinstance(document, dict):
             raise SpecError(f"{path}: a document is not an object")
@@ -126,6 +143,16 @@ def documents_in(text: str, path: Path) -> list[Json]:
             if not isinstance((document or {}).get(field, ""), str):
                 raise SpecError(f"{path}: {field} must be text")
     return [document for document in documents if document is not None]
+
+
+def _items(document: object) -> list[Any]:
+    """Return the objects of a `kind: List`, as kubectl applies them, or the document itself."""
+    if isinstance(document, dict) and (document.get("apiVersion"), document.get("kind")) == (
+        "v1", "List",
+    ):  # fmt: skip
+        items = document.get("items")
+        return items if isinstance(items, list) else [document]
+    return [document]
 
 
 def _fault(error: yaml.YAMLError) -> str:

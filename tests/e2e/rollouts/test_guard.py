@@ -82,12 +82,22 @@ def what_hands_change_is_put_back(api: Api) -> None:
     shop.wait_for("the environment is back", lambda: "ADDED" not in environment_of(api, workload))
     shop.wait_for("four decisions", lambda: len(repairs(shop)) == 4)
     shop.wait_for("one event, a series of four", lambda: told_repairs(shop) == [4])
+    edited = {"spec": {"ports": [{"name": "http", "port": 1234, "targetPort": 8080}]}}
+    api.patch("Service", shop.name, edited, manager="kubectl-edit")
+    shop.wait_for("the port is back", lambda: ports_of(shop) == [8080])
+    shop.wait_for("five decisions", lambda: len(repairs(shop)) == 5)
     notes = " | ".join(repairs(shop))
     assert f"Service {shop.name} was deleted" in notes
     assert "replicas changed by kubectl-edit" in notes
     assert "selector.app changed by kubectl-edit" in notes
     assert len(before & shop.pod_uids("good")) >= 1
     shop.delete()
+
+
+def ports_of(shop: Shop) -> list[int]:
+    service = shop.api.get("Service", shop.name)
+    assert service is not None
+    return [port["port"] for port in service["spec"]["ports"]]
 
 
 def environment_of(api: Api, workload: str) -> set[str]:

@@ -17,6 +17,7 @@ from trimtab.cli.lint import lint as lint_files
 from trimtab.cli.lint_facts import Stated, objects_of
 from trimtab.cli.main import main
 from trimtab.contract import location
+from trimtab.simulation.manifests import documents_in
 
 POLICY = """\
 apiVersion: trimtab.dev/v1alpha1
@@ -168,6 +169,66 @@ def test_the_same_in_several_files_is_said_once(
     assert lines[1] == "2 objects: 0 errors, 1 warning, 0 notes"
 
 
+@pytest.mark.parametrize(
+    ("given", "written_so"),
+    [
+        pytest.param("y", True, id="y"),
+        pytest.param("N", False, id="N"),
+        pytest.param("off", False, id="off"),
+        pytest.param("2e-2", 0.02, id="2e-2"),
+        pytest.param("1e3", 1000.0, id="a_hash_that_is_a_number"),
+        pytest.param("0o17", 15, id="octal"),
+        pytest.param("1:30", "1:30", id="no_sexagesimal"),
+        pytest.param("2026-11-29", "2026-11-29", id="a_date_is_a_text"),
+        pytest.param("v1.2", "v1.2", id="text"),
+        pytest.param("1.5", 1.5, id="float"),
+    ],
+)
+def test_scalars_are_those_of_kubectl(given: str, written_so: object) -> None:
+    (document,) = documents_in(f"value: {given}", Path("x.yaml"))
+    assert document["value"] == written_so
+    assert type(document["value"]) is type(written_so)
+
+
+def test_a_key_that_kubectl_reads_as_a_truth_value_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, (found,) = lint(capsys, written(tmp_path, "kind: X\nn: 120\n"))
+    assert found["message"] == "YAML reads a key as False; write it in quotes"
+
+
+def test_objects_of_a_list_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    item = "\n".join(
+        f"  {line}" for line in POLICY.replace("spec:", "bogus: 1\nspec:").splitlines()
+    )
+    text = f"apiVersion: v1\nkind: List\nitems:\n-{item[1:]}\n"
+    code, found = lint(capsys, written(tmp_path, text))
+    assert (code, [one["field"] for one in found if one["severity"] == "error"]) == (2, ["bogus"])
+
+
+def test_an_object_that_stands_twice_in_a_file_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = lint(capsys, written(tmp_path, POLICY + "---\n" + POLICY))
+    assert code == 2
+    assert [one["message"] for one in found if one["severity"] == "error"] == [
+        "stands twice in this file: kubectl applies both, and the last one wins"
+    ]
+
+
+@pytest.mark.parametrize("rate", ["1e-12", "1e-308", "0", "-1", "1e308", "nan"])
+def test_a_rate_beyond_all_bounds_is_refused(
+    rate: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = str(written(tmp_path, DEPLOYMENT))
+    with pytest.raises(SystemExit):
+        main(["lint", path, f"--requests-per-second={rate}"])
+    assert "is not a number from 0.0000001 to 1000000000000" in capsys.readouterr().err
+    assert main(["lint", path, "--requests-per-second=1e-7"]) == 0
+
+
 # --- what lies beside ---------------------------------------------------------------------------
 
 
@@ -300,7 +361,7 @@ def test_requests_are_rows_unless_rows_are_stated(
     assert lint(capsys, path, "--requests-per-second", "0.001", "--rows-per-window", "9e5")[1] == []
     with pytest.raises(SystemExit):
         main(["lint", str(path), "--rows-per-window", "0"])
-    assert "is not a number above 0" in capsys.readouterr().err
+    assert "is not a number from" in capsys.readouterr().err
 
 
 async def test_a_cluster_counts_beside_the_files(tmp_path: Path) -> None:

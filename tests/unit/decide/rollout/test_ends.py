@@ -399,7 +399,11 @@ def test_at_zero_replicas_a_way_back_is_at_its_end() -> None:
 def test_a_way_back_that_does_not_start_in_time_is_given_up() -> None:
     phase = Returning(candidate=GOOD, started=NOW)
     dead = a_pod("v1", ready=False, was_ready=False, message="exit code 3")
-    fields = {"stable": "v2", "pods": (dead,), "status": {"rejected": [a_rejection("v2")]}}
+    fields: dict[str, Any] = {
+        "stable": "v2",
+        "pods": (dead,),
+        "status": {"rejected": [a_rejection("v2")]},
+    }
     waiting = decided(in_phase(phase, **fields))
     assert waiting.wake_at == LATE
     progressing = next(c for c in waiting.status.conditions if c.type == "Progressing")
@@ -433,7 +437,7 @@ def test_a_pause_holds_the_rollout_where_it_is(phase: Phase) -> None:
 
 # --- crashes that are forgiven --------------------------------------------------------------------
 
-ONCE = {"crashed": True, "restarts": 1, "message": "exit code 3"}
+ONCE: dict[str, Any] = {"crashed": True, "restarts": 1, "message": "exit code 3"}
 FORGIVEN: dict[str, tuple[str | None, Phase, PodView]] = {
     "ready_again_in_the_first_step": ("v1", a_stepping(), a_pod("v2", **ONCE)),
     "the_first_version": (
