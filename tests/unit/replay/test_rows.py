@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -41,7 +42,11 @@ def test_late_labels_are_judged_by_the_windows_of_the_operator(tmp_path: Path) -
 
 
 def test_what_is_wrong_in_a_column_is_named_with_its_row(tmp_path: Path) -> None:
-    good = {"t": [1_700_000_000 + n for n in range(9)], "guess": list("abababaab"), "p": [0.5] * 9}
+    good: dict[str, list[Any]] = {
+        "t": [1_700_000_000 + n for n in range(9)],
+        "guess": list("abababaab"),
+        "p": [0.5] * 9,
+    }
     texts = [f"2026-01-01T00:0{n}" for n in range(9)]
     for changed, said in (
         ({"t": [*good["t"][:8], "yesterday"]}, "column 't' is not a time: row 8 is 'yesterday'"),
