@@ -67,8 +67,13 @@ class GateStatus(Model):
     threshold: float = Field(default=0.0, description="Evidence at which the gate fails.")
     spread: float = Field(
         default=1.0,
-        description="How many times more stable's counts vary than independent requests would; "
-        "both sides are divided by it.",
+        description="How many times more the counts of stable's pods differ from each other than "
+        "those of independent requests would; 1: no more.",
+    )
+    compared: Count | None = Field(
+        default=None,
+        description="Stable's counts as if its requests had come when the candidate's came: what "
+        "the evidence compares with.",
     )
     smallest_fault: Annotated[str, Field(max_length=16)] = Field(
         default="", description="The smallest fault that would have failed by now."

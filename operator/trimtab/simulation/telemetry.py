@@ -102,6 +102,7 @@ class SimulatedTelemetry:
         key = f"{deployment.namespace}/{deployment.name}"
         pods = {pod["metadata"]["name"]: pod for pod in self.cluster.views(PODS)}
         seen = {p.process for p in self.counters.processes(key) if p.sampled_at is not None}
+        self.counters.begin_round(key, [target.process for target in self._targets.get(key, ())])
         for target in self._targets.get(key, ()):
             pod = pods.get(target.pod)
             if pod is None:
@@ -121,6 +122,7 @@ class SimulatedTelemetry:
                 since = self.counters.since(key, target.process)
                 self.window_store.add(key, grown, self._now(), since)
                 self.hour_store.add(key, grown, self._now())
+        self.counters.end_round(key)
         on_sample(deployment)
 
 

@@ -8,18 +8,24 @@ only so many vanished processes.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from trimtab.contract.metrics import JUDGED, Series, SeriesKey
+from trimtab.contract.metrics import JUDGED, REQUEST_SECONDS, Series, SeriesKey
 from trimtab.stats.counts import Reading, increments, merged, restarted
 from trimtab.telemetry.checkpoint import SavedProcess
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.hours import by_hour
 from trimtab.telemetry.port import Losses, NoData, NoDataReason, ProcessCounters, Target
+from trimtab.telemetry.rounds import Rounds
 
 MAX_GONE_PROCESSES = 50
 """Vanished processes kept in each Deployment."""
 MAX_GONE_SERIES = 60_000
 """Of those together. Above, the oldest keep what gates and guard judge, and no more."""
 
+WARM_UP_REQUESTS = 20
+WARM_UP_SECONDS = 10.0
+"""Both must be over before the speed of a process is evidence."""
+
+_TIMED = REQUEST_SECONDS + "_count"
 _SUM_OF_SCORES = "trimtab_score_bin_sum_total"
 """May fall: a regression predicts negative values too."""
 
@@ -112,13 +118,15 @@ class _Process:
             return self.saved.sampled_at
         return self.answered_at
 
-    def counters(self, answered_at: float | None) -> ProcessCounters:
+    def counters(self, answered_at: float | None, rounds: Rounds, name: str) -> ProcessCounters:
         return ProcessCounters(
             process=self.target.process,
             pod=self.target.pod,
             revision=self.target.revision,
             stale_after_seconds=self.target.stale_after_seconds,
             series=self.cumulated(),
+            settled=rounds.shown(name),
+            warm=rounds.warm(name),
             first=self.first,
             process_start=None if self.reading is None else self.reading.process_start,
             sampled_at=self.sampled_at,
@@ -138,6 +146,7 @@ class _Deployment:
     missed: int = 0
     changes: int = 0
     is_restored: bool = False
+    rounds: Rounds = field(default_factory=Rounds)
     is_told: bool = True
     """Whether its targets are known; not between a restore and the first of them."""
 
@@ -162,6 +171,7 @@ class CounterStore:
         for name, process in deployment.processes.items():
             if name not in wanted and process.gone_at is None:
                 process.gone_at = now
+                deployment.rounds.gone(name)
                 deployment.terminations += 1
                 deployment.changes += 1
         self._shed_gone(deployment)
@@ -214,6 +224,9 @@ class CounterStore:
                     # Counters by hour say themselves when they were counted.
                     grown = by_hour(sample.values)
         deployment.changes += bool(grown)
+        counted = own.cumulated()
+        is_warm = _is_warm(counted, sample.process_start, now)
+        deployment.rounds.answered(process, own.target.revision, counted, is_warm=is_warm)
         return grown
 
     def since(self, key: str, process: str) -> float | None:
@@ -268,6 +281,7 @@ class CounterStore:
                 own.answered_at = now
             own.failures += 1
             deployment.missed += 1
+            deployment.rounds.failed(process)
 
     def record_missed(self, key: str, process: str) -> None:
         """A scrape that was left out, because the one before it was still under way."""
@@ -288,9 +302,33 @@ class CounterStore:
             if at is not None:
                 answered[own.target.pod] = max(at, answered.get(own.target.pod, at))
         known = sorted(deployment.processes.items())
+        rounds = deployment.rounds
         return tuple(
-            own.counters(answered.get(own.target.pod)) for _, own in known if not own.is_only_saved
+            own.counters(answered.get(own.target.pod), rounds, name)
+            for name, own in known
+            if not own.is_only_saved
         )
+
+    def begin_round(self, key: str, processes: Iterable[str]) -> None:
+        """Ask these processes together: gates see what they show as of one moment."""
+        deployment = self._deployments.get(key)
+        if deployment is not None:
+            deployment.rounds.begin(processes)
+
+    def end_round(self, key: str, process: str | None = None) -> None:
+        """Wait no more for an answer of this process, or of any."""
+        deployment = self._deployments.get(key)
+        if deployment is None:
+            return
+        if process is None:
+            deployment.rounds.end()
+        else:
+            deployment.rounds.failed(process)
+
+    def rounds_ended(self, key: str) -> int:
+        """Return how many rounds ended, whether they hold for gates or not."""
+        deployment = self._deployments.get(key)
+        return 0 if deployment is None else deployment.rounds.ended
 
     def counted(self, key: str) -> tuple[Series, ...]:
         """What each process has counted as far as it is known, by the last checkpoint if at all."""
@@ -347,6 +385,7 @@ class CounterStore:
                 break
             series -= deployment.processes.pop(name).size()
             number -= 1
+            deployment.rounds.forget(name)
 
 
 def _judged(series: Series) -> dict[SeriesKey, float]:
@@ -374,6 +413,7 @@ def _take_over_life(deployment: _Deployment, own: _Process, new: Reading[SeriesK
         own.reading, own.sampled_at = reading, other.sampled_at
         own.first = {} if other.carried else other.first
         other.reading = None
+        deployment.rounds.restate(other.target.process, other.cumulated())
 
 
 def _go_on(
@@ -403,6 +443,13 @@ def _is_young(deployment: _Deployment, own: _Process, new: Reading[SeriesKey]) -
         return False
     own.since = new.process_start if deployment.is_restored else None
     return True
+
+
+def _is_warm(counted: Series, process_start: float | None, now: float) -> bool:
+    """Whether the first requests of a process are over: they are slow for reasons of their own."""
+    if process_start is not None and now - process_start < WARM_UP_SECONDS:
+        return False
+    return sum(v for (name, _), v in counted.items() if name == _TIMED) >= WARM_UP_REQUESTS
 
 
 def _may_fall(series: SeriesKey) -> bool:

@@ -26,6 +26,12 @@ ReaderOf = Callable[[str, str], Awaitable[PrometheusReader | NoData]]
 class Book(Protocol):
     """Where readings go: the stores of the telemetry."""
 
+    def begin(self, key: str, processes: Iterable[str]) -> None:
+        """A look begins: what it finds is one round."""
+
+    def end(self, key: str) -> None:
+        """The look is over."""
+
     def take(self, key: str, process: str, sampled: Sampled) -> None:
         """Count one reading of a process, which may be gone."""
 
@@ -116,10 +122,14 @@ class PrometheusLooks:
             return
         reader = await self._reader_of(watched.backend.url, watched.backend.secret)
         pods = sorted({*watched.targets, *watched.ended})
-        for start in range(0, len(pods), PODS_A_QUERY):
-            await self._look_at(key, watched, pods[start : start + PODS_A_QUERY], reader)
-            if self._watched.get(key) is not watched:
-                return
+        self._book.begin(key, [target.process for target in watched.targets.values()])
+        try:
+            for start in range(0, len(pods), PODS_A_QUERY):
+                await self._look_at(key, watched, pods[start : start + PODS_A_QUERY], reader)
+                if self._watched.get(key) is not watched:
+                    return
+        finally:
+            self._book.end(key)
         now = self._now()
         for pod in [pod for pod, (_, until) in watched.ended.items() if until < now]:
             del watched.ended[pod]

@@ -1,8 +1,8 @@
 """One scrape of one process, and the schedule of all of them.
 
 The schedule is one heap. A target's scrapes lie on a grid of its own interval, shifted by a phase
-that is a hash of its process, so that many targets spread evenly and a target's scrapes are always
-one interval apart. A scrape has a time-out of its own, which may be longer than the interval: what
+that is a hash of its Deployment, so that Deployments spread evenly and the pods of one are read
+together: in rounds. A scrape has a time-out of its own, which may be longer than the interval: what
 comes late is evidence all the same. While one is under way the next is left out and counted, so
 that a slow pod never has two at once.
 """
@@ -10,9 +10,10 @@ that a slow pod never has two at once.
 import asyncio
 import heapq
 import logging
+import math
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -151,16 +152,21 @@ class _Due:
 
 
 class Schedule:
-    """When to scrape what. `scrape` and `missed` are called with (key, target)."""
+    """When to scrape what. `scrape` and `missed` are called with (key, target).
+
+    `begin` is called with a key and all of its targets that are scraped at one moment.
+    """
 
     def __init__(
         self,
         scrape: Callable[[str, Target], Awaitable[None]],
         missed: Callable[[str, Target], None],
         concurrency: int = DEFAULT_CONCURRENCY,
+        begin: Callable[[str, Sequence[Target]], None] = lambda _key, _targets: None,
     ) -> None:
         self._scrape = scrape
         self._missed = missed
+        self._begin = begin
         self._slots = asyncio.Semaphore(concurrency)
         self._entries: dict[str, dict[str, _Entry]] = {}
         self._under_way: set[tuple[str, str]] = set()
@@ -200,13 +206,7 @@ class Schedule:
             while True:
                 self._changed.clear()
                 now = loop.time()
-                while self._heap and self._heap[0].at <= now:
-                    due = heapq.heappop(self._heap)
-                    if due.entry.is_current:
-                        self._start(due.entry, scrapes)
-                        # Half an interval on: rounding must not give the same point again.
-                        half = due.entry.target.interval_seconds / 2
-                        self._push(due.entry, max(now, due.at + half))
+                self._start_all(self._take_due(now), scrapes)
                 wait = self._heap[0].at - loop.time() if self._heap else None
                 await self._changed_within(wait)
 
@@ -217,14 +217,31 @@ class Schedule:
         except TimeoutError:
             return
 
-    def _start(self, entry: _Entry, scrapes: asyncio.TaskGroup) -> None:
-        process = entry.key, entry.target.process
-        if process in self._under_way:
-            LEFT_OUT.inc()
-            self._missed(entry.key, entry.target)
-            return
-        self._under_way.add(process)
-        scrapes.create_task(self._run_one(entry))
+    def _take_due(self, now: float) -> list[_Entry]:
+        """Return what is due, and put it to its next place."""
+        entries = []
+        while self._heap and self._heap[0].at <= now:
+            due = heapq.heappop(self._heap)
+            if due.entry.is_current:
+                entries.append(due.entry)
+                # Half an interval on: rounding must not give the same point again.
+                half = due.entry.target.interval_seconds / 2
+                self._push(due.entry, max(now, due.at + half))
+        return entries
+
+    def _start_all(self, entries: Iterable[_Entry], scrapes: asyncio.TaskGroup) -> None:
+        rounds: dict[str, list[_Entry]] = {}
+        for entry in entries:
+            if (entry.key, entry.target.process) in self._under_way:
+                LEFT_OUT.inc()
+                self._missed(entry.key, entry.target)
+            else:
+                rounds.setdefault(entry.key, []).append(entry)
+        for key, of_round in rounds.items():
+            self._begin(key, [entry.target for entry in of_round])
+            for entry in of_round:
+                self._under_way.add((key, entry.target.process))
+                scrapes.create_task(self._run_one(entry))
 
     async def _run_one(self, entry: _Entry) -> None:
         try:
@@ -238,15 +255,20 @@ class Schedule:
 
     def _push(self, entry: _Entry, after: float) -> None:
         self._order += 1
-        heapq.heappush(self._heap, _Due(next_due(after, entry.target), self._order, entry))
+        heapq.heappush(
+            self._heap, _Due(next_due(after, entry.key, entry.target), self._order, entry)
+        )
         self._changed.set()
 
 
-def next_due(now: float, target: Target) -> float:
-    """The next point of the target's grid after `now`, seconds of the same clock."""
+def next_due(now: float, key: str, target: Target) -> float:
+    """The next point of the grid of a Deployment after `now`, seconds of the same clock.
+
+    The same to the last bit for all targets with that interval: they are one round.
+    """
     interval = target.interval_seconds
-    phase = zlib.crc32(target.process.encode()) / 2**32 * interval
-    return now + interval - (now - phase) % interval
+    phase = zlib.crc32(key.encode()) / 2**32 * interval
+    return phase + (math.floor((now - phase) / interval) + 1) * interval
 
 
 def _monotonic() -> float:

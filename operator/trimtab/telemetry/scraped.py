@@ -5,7 +5,7 @@ Both count into the same stores, so that a figure means the same whoever has rea
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from trimtab.contract.metrics import Series
 from trimtab.telemetry.checkpoint import Checkpoint
@@ -32,7 +32,7 @@ class ScrapedTelemetry:
     """The port `Telemetry` over scrapes. To be made and used on one running event loop.
 
     now: Unix seconds, for samples and windows; the schedule has a clock of its own, which does not
-    jump. on_sample is called after each completed scrape, failed ones included.
+    jump. on_sample is called after each round: all pods of a Deployment have answered or failed.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ScrapedTelemetry:
         self._hours = HourStore()
         self._readers = readers or Readers()
         self._looks = PrometheusLooks(self, self._readers.reader, on_sample, now, concurrency)
-        self._schedule = Schedule(self._scrape, self._missed, concurrency)
+        self._schedule = Schedule(self._scrape, self._missed, concurrency, self._begin)
 
     async def run(self) -> None:
         """Read until cancelled, then close the connections."""
@@ -121,14 +121,24 @@ class ScrapedTelemetry:
         self._hours.restore(checkpoint.key, checkpoint.hours)
 
     async def _scrape(self, key: str, target: Target) -> None:
-        found = await self._scraper.scrape(target)
-        if not self._schedule.is_current(key, target):
-            return
+        try:
+            found = await self._scraper.scrape(target)
+            before = self._counters.rounds_ended(key)
+            if self._schedule.is_current(key, target):
+                self._take(key, target, found)
+        finally:
+            self._counters.end_round(key, target.process)
+        if self._counters.rounds_ended(key) != before:
+            self._on_sample(key)
+
+    def _take(self, key: str, target: Target, found: Sampled | NoData) -> None:
         if isinstance(found, NoData):
             self._counters.record_failure(key, target.process, found, self._now())
         else:
             self._count(key, target.process, found.sample, found.at)
-        self._on_sample(key)
+
+    def _begin(self, key: str, targets: Sequence[Target]) -> None:
+        self._counters.begin_round(key, [target.process for target in targets])
 
     def _count(
         self, key: str, process: str, sample: Exposition, at: float, *, is_late: bool = False
@@ -154,6 +164,14 @@ class ScrapedTelemetry:
             return None
         at, reading = found
         return Sampled(at, Exposition(dict(reading.values), reading.process_start))
+
+    def begin(self, key: str, processes: Iterable[str]) -> None:
+        """See `Book`."""
+        self._counters.begin_round(key, processes)
+
+    def end(self, key: str) -> None:
+        """See `Book`."""
+        self._counters.end_round(key)
 
     def ended(self, key: str) -> tuple[Target, ...]:
         """See `Book`."""

@@ -21,6 +21,7 @@ SECTIONS = (
     "digits",
     "regression",
     "challenger",
+    "as_wired",
 )
 
 

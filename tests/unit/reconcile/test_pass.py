@@ -59,8 +59,9 @@ async def test_a_gate_that_failed_can_be_derived_again_from_what_is_kept() -> No
     inputs = failed.inputs
     gate = next(g for g in inputs["gates"] if g["verdict"] == "Fail")
     evidence = gate_evidence(
-        BadTotal(*gate["candidate"]), BadTotal(*gate["stable"]), gate["margin"], gate["spread"]
+        BadTotal(*gate["candidate"]), BadTotal(*gate["compared"]), gate["margin"]
     )
+    assert gate["spread"] == 1
     threshold = failure_threshold(inputs["confidence"], inputs["gateCount"], inputs["stepCount"])
     assert evidence >= threshold
     assert evidence == pytest.approx(gate["evidence"], rel=0.01)

@@ -452,15 +452,37 @@ async def test_unchanged_targets_keep_their_place() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     # Each in an interval of its own, however late it is.
-    assert len({round(next_due(moment, target), 6) for moment in at[:4]}) == 4
+    assert len({round(next_due(moment, KEY, target), 6) for moment in at[:4]}) == 4
     assert schedule.is_current(KEY, target)
 
 
-def test_the_grid_is_even_and_spread() -> None:
-    targets = [Target(f"uid-{k}", "p", "r", "http://x/", 10.0) for k in range(400)]
-    first = [next_due(1000.0, target) for target in targets]
+def test_the_grid_is_even_and_deployments_are_spread_over_it() -> None:
+    target = Target("uid", "p", "r", "http://x/", 10.0)
+    keys = [f"shop/d{number}" for number in range(400)]
+    first = [next_due(1000.0, key, target) for key in keys]
     assert all(1000 < at <= 1010 for at in first)
     thirds = [sum(1 for at in first if third <= (at - 1000) * 0.3 < third + 1) for third in (0, 1)]
     assert all(90 < count < 180 for count in thirds)
-    for target, at in zip(targets, first, strict=True):
-        assert next_due(at + 5, target) == pytest.approx(at + 10)
+    for key, at in zip(keys, first, strict=True):
+        assert next_due(at + 5, key, target) == pytest.approx(at + 10)
+
+
+async def test_the_pods_of_a_deployment_are_read_in_rounds() -> None:
+    rounds: list[tuple[str, list[str]]] = []
+
+    async def scrape(key: str, target: Target) -> None: ...
+
+    schedule = Schedule(
+        scrape,
+        lambda key, target: None,
+        begin=lambda key, targets: rounds.append((key, sorted(t.process for t in targets))),
+    )
+    for key in ("a/x", "a/y"):
+        pods = [Target(f"p{k}", "pod", "r1", "http://127.0.0.1:1/", 0.05) for k in range(3)]
+        schedule.set_targets(key, pods)
+    task = asyncio.create_task(schedule.run())
+    await until(lambda: len(rounds) >= 6)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert {key for key, _ in rounds} == {"a/x", "a/y"}
+    assert all(of_round == ["p0", "p1", "p2"] for _, of_round in rounds)

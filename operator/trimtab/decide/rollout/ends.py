@@ -20,7 +20,7 @@ from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.gates import origins_of
 from trimtab.decide.rollout.guard import Breach
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
-from trimtab.decide.rollout.snapshot import Memory, Snapshot
+from trimtab.decide.rollout.snapshot import Snapshot
 
 FIRST_BACK_OFF = timedelta(minutes=1)
 LONGEST_BACK_OFF = timedelta(hours=1)
@@ -91,7 +91,7 @@ def promote(draft: Draft, phase: Promoting, message: str) -> None:
         changes["retiring"] = Retiring(revision=old.revision, until=until)
         changes["last_good"] = old
     draft.set(**changes)
-    draft.memory = Memory()
+    draft.memory = draft.memory.of_traffic()
     draft.record(candidate, Reason.PROMOTED, message, by=by)
     draft.tell(EventReason.PROMOTED, message)
 
@@ -118,7 +118,7 @@ def complete_return(draft: Draft, phase: Returning) -> None:
         guard=None,
         gates=[],
     )
-    draft.memory = Memory()
+    draft.memory = draft.memory.of_traffic()
 
 
 def roll_back(
@@ -130,7 +130,7 @@ def roll_back(
         return
     quarantine(draft, candidate, reason, message, by=by)
     draft.set(candidate=None, rollout=None, back_off=None)
-    draft.memory = Memory()
+    draft.memory = draft.memory.of_traffic()
     outcome = Reason.ROLLED_BACK if by == "trimtab" else Reason.ABORTED
     draft.record(candidate, outcome, message, by=by)
     if reason is Reason.GATE_FAILED:
@@ -152,13 +152,13 @@ def fail_first(draft: Draft, candidate: Tried, reason: Reason, message: str) -> 
         guard = guard_over(draft, candidate, {})
         draft.set(stable=candidate, guard=breached(guard, Reason.FIRST_VERSION_FAILED, message))
     draft.set(candidate=None, rollout=None, back_off=None)
-    draft.memory = Memory()
+    draft.memory = draft.memory.of_traffic()
 
 
 def supersede(draft: Draft, candidate: Tried, message: str) -> None:
     """Drop the candidate because something else is wanted; nothing is quarantined."""
     drop(draft)
-    draft.memory = Memory()
+    draft.memory = draft.memory.of_traffic()
     draft.record(candidate, Reason.SUPERSEDED, message)
     draft.tell(EventReason.SUPERSEDED, message)
 
@@ -174,7 +174,7 @@ def end_undecided(draft: Draft, candidate: Tried, reason: Reason, message: str) 
             revision=candidate.revision, attempts=attempts, not_before=draft.now + delay
         ),
     )
-    draft.memory = Memory()
+    draft.memory = draft.memory.of_traffic()
     draft.record(candidate, Reason.UNDECIDED, f"{reason}: {message}")
     draft.tell(
         EventReason.UNDECIDED,
@@ -212,7 +212,7 @@ def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str =
     back = good.model_copy(update={"since": draft.now})
     draft.enter(Returning(candidate=back, started=draft.now))
     draft.set(guard=None, retiring=None, back_off=None)
-    draft.memory = Memory()
+    draft.memory = draft.memory.of_traffic()
     draft.tell(
         EventReason.ROLLED_BACK,
         f"{stable.version} rolled back after promotion, returning to {good.version}: {message}",

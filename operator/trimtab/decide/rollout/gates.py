@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Count, Gate, GateStatus, Origin, Tried
-from trimtab.decide.rollout.measures import REQUESTS, bad_total, gate_measures, slow_bucket
+from trimtab.decide.rollout.evidence import GateMemory, evidence_of, largest
+from trimtab.decide.rollout.measures import REQUESTS, TIMED, bad_total, gate_measures, slow_bucket
 from trimtab.decide.rollout.snapshot import ProcessView
-from trimtab.stats.counts import BadTotal
-from trimtab.stats.sequential import gate_evidence, limit_evidence, smallest_detectable_share
+from trimtab.stats.counts import BadTotal, sum_of
+from trimtab.stats.sequential import smallest_detectable_share
+from trimtab.stats.spread import Spread
 
 BLIND_REASONS = frozenset(
     {Reason.BACKEND_DOWN, Reason.NO_SERIES, Reason.STALE, Reason.NOT_A_NUMBER}
@@ -78,8 +80,20 @@ def count_since(
     is not evidence. `revision` None sums over all processes (labels arrive on whichever replica
     received them).
     """
+    return sum_of(counts_since(processes, origins, bad, total, revision, began).values())
+
+
+def counts_since(
+    processes: Sequence[ProcessView],
+    origins: Sequence[Origin],
+    bad: str,
+    total: str,
+    revision: str | None,
+    began: datetime,
+) -> dict[str, BadTotal]:
+    """Return the same by process."""
     at_origin: Mapping[str, Mapping[str, float]] = {o.process: o.values for o in origins}
-    bad_sum = total_sum = 0.0
+    found = {}
     for process in processes:
         if revision is not None and process.revision != revision:
             continue
@@ -87,15 +101,17 @@ def count_since(
         if origin is None:
             is_older = process.born is not None and process.born < began
             origin = process.first if is_older else {}
-        bad_sum += max(0.0, process.counts.get(bad, 0.0) - origin.get(bad, 0.0))
-        total_sum += max(0.0, process.counts.get(total, 0.0) - origin.get(total, 0.0))
-    return bad_total(bad_sum, total_sum)
-
-
-def growth(before: BadTotal, now: BadTotal) -> BadTotal:
-    """Return what was counted between two looks."""
-    total = max(0.0, now.total - before.total)
-    return BadTotal(min(total, max(0.0, now.bad - before.bad)), total)
+        if total == TIMED:
+            # The first requests of a process are slow for reasons of their own.
+            cold = process.counts if process.warm is None else process.warm
+            origin = {
+                name: max(origin.get(name, 0.0), cold.get(name, 0.0)) for name in (bad, total)
+            }
+        found[process.process] = bad_total(
+            max(0.0, process.counts.get(bad, 0.0) - origin.get(bad, 0.0)),
+            max(0.0, process.counts.get(total, 0.0) - origin.get(total, 0.0)),
+        )
+    return found
 
 
 def gate_count(
@@ -106,9 +122,20 @@ def gate_count(
     began: datetime,
 ) -> BadTotal:
     """Return the counts of one side of a gate since the origins; see `count_since`."""
+    return sum_of(gate_counts(gate, side, processes, origins, began).values())
+
+
+def gate_counts(
+    gate: Gate,
+    side: Side,
+    processes: Sequence[ProcessView],
+    origins: Sequence[Origin],
+    began: datetime,
+) -> dict[str, BadTotal]:
+    """Return the same by process."""
     bad, total = gate_measures(gate, side.digest)
     revision = None if gate.bad == "outcomes" else side.revision
-    return count_since(processes, origins, bad, total, revision, began)
+    return counts_since(processes, origins, bad, total, revision, began)
 
 
 def request_count(
@@ -148,7 +175,10 @@ class Look:
     candidate_sight: Sight
     stable_sight: Sight | None
     threshold: float
-    overdispersion: Mapping[str, float]
+    seen: Mapping[str, GateMemory]
+    """By gate, what it saw in this step."""
+    spreads: Mapping[str, Mapping[int, Spread]]
+    """By gate, how much stable's pods differ, by block length."""
 
 
 def judge(gate: Gate, look: Look) -> GateStatus:
@@ -166,9 +196,10 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         if look.stable is not None and gate.against == "stable"
         else None
     )
-    dispersion = look.overdispersion.get(gate.name, 1.0)
-    evidence = _evidence(gate, candidate, stable, dispersion)
-    smallest = _smallest_fault(gate, candidate, stable, look.threshold, dispersion)
+    seen = look.seen.get(gate.name, GateMemory())
+    spreads = look.spreads.get(gate.name, {})
+    evidence = _evidence(gate, seen, spreads, stable is not None)
+    smallest = _smallest_fault(gate, seen, spreads, look.threshold) if stable is not None else None
     status = GateStatus(
         name=gate.name,
         verdict="Fail" if evidence >= look.threshold else "Pass",
@@ -176,7 +207,8 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         stable=Count(bad=stable.bad, total=stable.total) if stable is not None else None,
         evidence=round(evidence, 2),
         threshold=round(look.threshold, 1),
-        spread=round(dispersion, 3),
+        spread=round(largest(spreads.values()), 3),
+        compared=_compared(seen) if stable is not None else None,
         smallest_fault="" if smallest is None else f"{smallest * 100:.1f}%",
         smallest_fault_share=smallest,
         last_sample_age=_age(look.candidate_sight.age),
@@ -198,13 +230,10 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     )
 
 
-def _evidence(gate: Gate, candidate: BadTotal, stable: BadTotal | None, dispersion: float) -> float:
-    evidence = 0.0
-    if stable is not None:
-        evidence = gate_evidence(candidate, stable, gate.margin, dispersion)
-    if gate.limit is not None:
-        evidence = max(evidence, limit_evidence(candidate, gate.limit, dispersion))
-    return evidence
+def _evidence(
+    gate: Gate, seen: GateMemory, spreads: Mapping[int, Spread], has_stable: bool
+) -> float:
+    return evidence_of(seen, spreads, gate.margin if has_stable else None, gate.limit)
 
 
 def _no_data(
@@ -222,16 +251,20 @@ def _no_data(
     return None, ""
 
 
+def _compared(seen: GateMemory) -> Count:
+    theirs = seen.strata.compared()[1]
+    return Count(bad=round(theirs.bad, 3), total=round(theirs.total, 3))
+
+
 def _smallest_fault(
-    gate: Gate,
-    candidate: BadTotal,
-    stable: BadTotal | None,
-    threshold: float,
-    dispersion: float,
+    gate: Gate, seen: GateMemory, spreads: Mapping[int, Spread], threshold: float
 ) -> float | None:
-    if stable is None or candidate.total <= 0:
+    candidate, stable = seen.strata.compared()
+    if candidate.total <= 0 or stable.total <= 0:
         return None
-    return smallest_detectable_share(candidate.total, stable, gate.margin, threshold, dispersion)
+    return smallest_detectable_share(
+        candidate.total, stable, gate.margin, threshold, largest(spreads.values())
+    )
 
 
 def _figures(gate: Gate, candidate: BadTotal, stable: BadTotal | None) -> str:

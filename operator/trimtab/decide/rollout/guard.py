@@ -8,11 +8,12 @@ breach is decided in `ends`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Gate, GuardStatus
-from trimtab.decide.rollout.gates import Side, gate_count, growth
+from trimtab.decide.rollout.evidence import growth
+from trimtab.decide.rollout.gates import Side, gate_count
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
@@ -69,7 +70,7 @@ def watch(
                 "sincePromotion": [total.bad, total.total],
             }
             breach = Breach(gate, figures, inputs)
-    return breach, Memory(guard=GuardMemory(guard.revision, detectors, last, now))
+    return breach, replace(memory, guard=GuardMemory(guard.revision, detectors, last, now))
 
 
 def _references(spec: DeploymentSpec, guard: GuardStatus) -> dict[str, tuple[Gate, float]]:

@@ -82,6 +82,8 @@ def _gate(gate: GateStatus, setting: Gate | None) -> dict[str, Any]:
     figures["candidate"] = [gate.candidate.bad, gate.candidate.total]
     if gate.stable is not None:
         figures["stable"] = [gate.stable.bad, gate.stable.total]
+    if gate.compared is not None:
+        figures["compared"] = [gate.compared.bad, gate.compared.total]
     if gate.threshold:
         figures["evidence"], figures["threshold"] = gate.evidence, gate.threshold
         figures["spread"] = gate.spread

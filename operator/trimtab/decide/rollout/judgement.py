@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from trimtab.api.deployment import Gate, GateStatus
+from trimtab.decide.rollout.evidence import GateMemory, Habit
 from trimtab.decide.rollout.gates import (
     BLIND_REASONS,
     Look,
     Side,
-    gate_count,
-    growth,
+    gate_counts,
     judge,
+    side_of,
     sight_of,
 )
 from trimtab.decide.rollout.phases import Progress
-from trimtab.decide.rollout.snapshot import Memory, Snapshot
+from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
 from trimtab.decide.rollout.strategies import strategy_of
-from trimtab.stats.counts import NOTHING
-from trimtab.stats.sequential import failure_threshold, overdispersion
+from trimtab.stats.sequential import failure_threshold
 
-SPREAD_LOOKS = 100
-SPREAD_NEEDED = 30
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+"""Before every process: what it counted in all its life."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def judge_gates(
     strategy = strategy_of(rollout)
     gates = strategy.gates(rollout)
     stable = trial.stable
-    remembered, dispersion = _remember_spread(snapshot, trial, gates, memory)
+    step = _look(snapshot, trial, gates, memory)
     look = Look(
         candidate=trial.candidate,
         stable=stable,
@@ -72,7 +72,8 @@ def judge_gates(
         candidate_sight=sight_of(trial.candidate.revision, processes, now),
         stable_sight=sight_of(stable.revision, processes, now) if stable is not None else None,
         threshold=failure_threshold(rollout.confidence, len(gates), len(strategy.steps(rollout))),
-        overdispersion=dispersion,
+        seen=step.gates,
+        spreads={name: habit.spreads() for name, habit in memory.habits.items()},
     )
     verdicts = tuple(judge(gate, look) for gate in gates)
     by_name = {gate.name: gate for gate in gates}
@@ -89,7 +90,7 @@ def judge_gates(
         holding=next(iter(missing), None),
         blind=next((v for v in missing if v.reason in BLIND_REASONS), None),
     )
-    return judgement, remembered, fails_at
+    return judgement, replace(memory, step=step), fails_at
 
 
 def _failed_for_want_of_data(
@@ -113,29 +114,37 @@ def _failed_for_want_of_data(
     return None, min(waiting, default=None)
 
 
-def _remember_spread(
-    snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memory
-) -> tuple[Memory, dict[str, float]]:
-    """Keep stable's counts per scrape, and return by how much they exceed binomial spread.
-
-    Looks of one step only: the mean may differ between steps.
-    """
-    step, now = trial.progress.step, snapshot.now
+def _look(snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memory) -> StepMemory:
+    """Return the memory of the step with what every gate counted since the last look."""
+    step = trial.progress.step
     before = memory.of_step(step.index, step.started)
-    spread, last, dispersion = dict(before.spread), dict(before.last), {}
-    interval = snapshot.deployment.spec.metrics.interval
-    is_new_look = before.looked_at is None or now - before.looked_at >= interval * 0.9
+    seen = dict(before.gates)
     for gate in gates:
-        if trial.stable is None:
-            continue
-        total = gate_count(gate, trial.stable, snapshot.processes, step.origins, trial.began)
-        if is_new_look:
-            batch = growth(last.get(gate.name, NOTHING), total)
-            last[gate.name] = total
-            if batch.total > 0:
-                spread[gate.name] = (*spread.get(gate.name, ()), batch)[-SPREAD_LOOKS:]
-        looks = spread.get(gate.name, ())
-        dispersion[gate.name] = overdispersion(looks) if len(looks) >= SPREAD_NEEDED else 1.0
-    looked_at = now if is_new_look else before.looked_at
-    remembered = replace(before, spread=spread, last=last, looked_at=looked_at)
-    return Memory(step=remembered), dispersion
+        sides = [
+            gate_counts(gate, side, snapshot.processes, step.origins, trial.began)
+            if side is not None
+            else {}
+            for side in (trial.candidate, trial.stable)
+        ]
+        known = seen.get(gate.name, GateMemory())
+        seen[gate.name] = known.look(sides[0], sides[1], snapshot.now, interval_of(snapshot))
+    return replace(before, gates=seen)
+
+
+def interval_of(snapshot: Snapshot) -> timedelta:
+    """Return the time between two rounds."""
+    metrics = snapshot.deployment.spec.metrics
+    return metrics.interval if metrics.prometheus is None else metrics.prometheus.interval
+
+
+def learn_spread(snapshot: Snapshot, memory: Memory) -> Memory:
+    """Return the memory with how much stable's pods differ in what they counted by now."""
+    stable, rollout = snapshot.deployment.status.stable, snapshot.deployment.spec.rollout
+    if stable is None:
+        return memory
+    side, habits = side_of(stable), {}
+    for gate in strategy_of(rollout).gates(rollout):
+        counts = gate_counts(gate, side, snapshot.processes, (), EARLIEST)
+        known = memory.habits.get(gate.name, Habit())
+        habits[gate.name] = known.learn(counts, snapshot.now, interval_of(snapshot))
+    return replace(memory, habits=habits)

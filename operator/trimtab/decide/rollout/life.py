@@ -38,6 +38,7 @@ from trimtab.decide.rollout.gates import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.health import pod_messages, why_down
 from trimtab.decide.rollout.inputs import inputs_of
+from trimtab.decide.rollout.judgement import learn_spread
 from trimtab.decide.rollout.phases import Phase, Returning
 from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
@@ -50,7 +51,7 @@ def decide_deployment(
     snapshot: Snapshot,
 ) -> tuple[Outcome[DeploymentStatus, ChildAction], Memory]:
     """Return the next status of a Deployment, what to tell and to do, and what to remember."""
-    draft = Draft(snapshot, snapshot.deployment.status, snapshot.memory)
+    draft = Draft(snapshot, snapshot.deployment.status, learn_spread(snapshot, snapshot.memory))
     commands.carry_out(draft, decide_wanted(snapshot))
     _decide(draft, decide_wanted(draft.seen))
     _end_return(draft)

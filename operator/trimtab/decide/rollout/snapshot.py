@@ -10,6 +10,7 @@ from typing import Any
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import ModelVersion
+from trimtab.decide.rollout.evidence import GateMemory, Habit
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import BadTotal
 
@@ -75,6 +76,8 @@ class ProcessView:
     """When the process began, as it says."""
     first: Mapping[str, float] = field(default_factory=dict)
     """Its counts at the first scrape that we saw."""
+    warm: Mapping[str, float] | None = field(default_factory=dict)
+    """Its counts when its first requests were over; None before that."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,8 @@ class StepMemory:
 
     index: int
     started: datetime
-    spread: Mapping[str, tuple[BadTotal, ...]] = field(default_factory=dict)
-    """Per gate, the last per-scrape counts of stable, for the overdispersion."""
-    last: Mapping[str, BadTotal] = field(default_factory=dict)
-    """Per gate, the totals at the last look."""
-    looked_at: datetime | None = None
+    gates: Mapping[str, GateMemory] = field(default_factory=dict)
+    """Per gate, what it saw."""
     first_request: datetime | None = None
     """When the step saw its first request; in status only with the next write."""
 
@@ -119,6 +119,12 @@ class Memory:
 
     step: StepMemory | None = None
     guard: GuardMemory | None = None
+    habits: Mapping[str, Habit] = field(default_factory=dict)
+    """Per gate, how much stable's pods differ; it outlives rollouts."""
+
+    def of_traffic(self) -> Memory:
+        """Return what outlives a rollout."""
+        return Memory(habits=self.habits)
 
     def of_step(self, index: int, started: datetime) -> StepMemory:
         """Return what is remembered of this step; nothing of an earlier one."""

@@ -102,7 +102,7 @@ def start_clock(snapshot: Snapshot, trial: Trial, memory: Memory) -> tuple[Progr
         if not is_at_size or requests_in_step(trial, snapshot.processes) <= 0:
             return progress, memory
         first = snapshot.now
-        memory = Memory(step=replace(remembered, first_request=first))
+        memory = replace(memory, step=replace(remembered, first_request=first))
     return replace(progress, step=step.model_copy(update={"first_request": first})), memory
 
 

@@ -209,7 +209,7 @@ def _processes(
             ProcessView(
                 process=process.process,
                 revision=process.revision,
-                counts=measures_of(process.series, digests),
+                counts=measures_of(process.settled, digests),
                 sampled_at=_moment(process.sampled_at),
                 problem=None if problem is None else Reason(problem.reason.value),
                 detail="" if problem is None else f"{process.pod}: {problem.detail}",
@@ -217,6 +217,7 @@ def _processes(
                 pod_ready=process.pod in ready and not process.is_gone,
                 born=_moment(process.process_start),
                 first=measures_of(process.first, digests),
+                warm=None if process.warm is None else measures_of(process.warm, digests),
             )
         )
     return tuple(views)

@@ -24,7 +24,8 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Origin
-from trimtab.decide.rollout.gates import count_since, gate_count, growth, side_of, sight_of
+from trimtab.decide.rollout.evidence import GateMemory, growth
+from trimtab.decide.rollout.gates import count_since, gate_count, side_of, sight_of
 from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates
 from trimtab.decide.rollout.measures import ERRORS, REQUESTS, TIMED
 from trimtab.decide.rollout.phases import Progress
@@ -152,26 +153,21 @@ def test_judging_returns_what_to_remember_and_changes_nothing() -> None:
     before = Memory()
     _, memory, _ = judge_gates(snapshot, a_trial(), before)
     assert before == Memory()
-    count = BadTotal(3.0, 30.0)
-    assert memory == Memory(
-        step=StepMemory(0, NOW, spread={"errors": (count,)}, last={"errors": count}, looked_at=NOW)
-    )
+    assert memory.step is not None
+    assert (memory.step.index, memory.step.started) == (0, NOW)
+    strata = memory.step.gates["errors"].strata
+    assert strata.compared() == (BadTotal(0.0, 10.0), BadTotal(3.0, 30.0))
 
 
-def test_a_look_sooner_than_the_next_scrape_adds_nothing() -> None:
+def test_a_look_without_a_new_round_adds_nothing() -> None:
     processes = both((10.0,), (30.0, 3.0))
     _, memory, _ = judge_gates(seen(ERRORS_GATE, processes=processes), a_trial(), Memory())
-    more = both((20.0,), (60.0, 6.0))
-    soon = seen(ERRORS_GATE, processes=more, now=NOW + seconds(0.5))
-    assert judge_gates(soon, a_trial(), memory)[1] == memory
-    later = seen(ERRORS_GATE, processes=more, now=NOW + seconds(1))
-    _, after, _ = judge_gates(later, a_trial(), memory)
-    assert after.step is not None
-    assert after.step.spread["errors"] == (BadTotal(3.0, 30.0), BadTotal(3.0, 30.0))
+    again = seen(ERRORS_GATE, processes=processes, now=NOW + seconds(5))
+    assert judge_gates(again, a_trial(), memory)[1] == memory
 
 
 def test_another_step_remembers_nothing_of_this_one() -> None:
-    memory = Memory(step=StepMemory(0, NOW, looked_at=NOW))
+    memory = Memory(step=StepMemory(0, NOW, gates={"errors": GateMemory()}))
     assert memory.of_step(0, NOW) is memory.step
     assert memory.of_step(1, NOW) == StepMemory(1, NOW)
     assert memory.of_step(0, NOW + seconds(1)) == StepMemory(0, NOW + seconds(1))

@@ -1,0 +1,279 @@
+"""What gates remember of rounds: counts of one moment, and how much pods differ by themselves.
+
+A gate's sums say how much was bad. Whether that is evidence depends on when the requests came and
+on which pods: the sums of two versions compare only where they are of the same moments, and errors
+that come in clusters on one pod are fewer than they look. Both are kept as few numbers, whatever
+the size of the Deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from trimtab.stats.counts import NOTHING, BadTotal, sum_of
+from trimtab.stats.sequential import gate_evidence, limit_evidence
+from trimtab.stats.spread import (
+    BlockSums,
+    Cells,
+    Spread,
+    block_sums,
+    clustered_evidence,
+    clustered_limit_evidence,
+    spread_of,
+)
+
+LENGTHS = (1, 6, 12, 60)
+"""Of blocks, in rounds."""
+LEARNT_FROM = timedelta(minutes=30)
+"""How far back stable's pods are looked at."""
+LEARNT_IN_PARTS = timedelta(minutes=5)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_PODS = 64
+"""Told apart; more are put together."""
+MOST_CELLS = 4096
+"""Of one length and side; what comes after them is in the sums alone."""
+STRATUM_REQUESTS = 50.0
+"""Of stable at least, in what is taken for one moment."""
+
+Counts = Mapping[str, BadTotal]
+"""By process."""
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Sums over moments of (candidate, stable): what `stats.spread.standardised` needs.
+
+    requests, bad: the candidate's. weighted: its requests times stable's share of that moment.
+    squares: its requests squared over stable's. open: a moment that is still too small.
+    """
+
+    requests: float = 0.0
+    bad: float = 0.0
+    weighted: float = 0.0
+    squares: float = 0.0
+    open: tuple[BadTotal, BadTotal] = (NOTHING, NOTHING)
+
+    def add(self, candidate: BadTotal, stable: BadTotal) -> Strata:
+        """Return the sums with what was counted between two rounds."""
+        ours, theirs = self.open[0] + candidate, self.open[1] + stable
+        if theirs.total < STRATUM_REQUESTS or ours.total <= 0:
+            return replace(self, open=(ours, theirs))
+        return self._closed(ours, theirs)
+
+    def _closed(self, ours: BadTotal, theirs: BadTotal) -> Strata:
+        return Strata(
+            requests=self.requests + ours.total,
+            bad=self.bad + ours.bad,
+            weighted=self.weighted + ours.total * theirs.share,
+            squares=self.squares + ours.total**2 / theirs.total,
+        )
+
+    def compared(self) -> tuple[BadTotal, BadTotal]:
+        """Return the candidate's counts, and stable's as if they had come at the same moments."""
+        ours, theirs = self.open
+        whole = self._closed(ours, theirs) if theirs.total > 0 else self
+        if whole.squares <= 0:
+            return ours, theirs
+        total = whole.requests**2 / whole.squares
+        share = min(1.0, whole.weighted / whole.requests)
+        return BadTotal(whole.bad, whole.requests), BadTotal(share * total, total)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of one length: the one under way by process, and what closed ones counted."""
+
+    began: datetime | None = None
+    open: Counts = field(default_factory=dict)
+    closed: Mapping[tuple[float, float], int] = field(default_factory=dict)
+    """(bad, total) of a process in a block to how often."""
+
+    def add(self, grown: Counts, now: datetime, lasts: timedelta) -> tuple[Blocks, Counts | None]:
+        """Return the blocks with what was counted, and the block that was over by now, if any."""
+        if self.began is not None and now - self.began < lasts:
+            return replace(self, open=_merged(self.open, grown)), None
+        closed = dict(self.closed)
+        for count in self.open.values():
+            cell = (count.bad, count.total)
+            if cell in closed or len(closed) < MOST_CELLS:
+                closed[cell] = closed.get(cell, 0) + 1
+        ended = self.open if self.began is not None else None
+        return Blocks(now, dict(grown), closed), ended
+
+    def cells(self) -> Cells:
+        """Return all cells, those of the block under way too."""
+        cells = dict(self.closed)
+        for count in self.open.values():
+            cell = (count.bad, count.total)
+            cells[cell] = cells.get(cell, 0) + 1
+        return Cells.of(cells)
+
+
+def _merged(left: Counts, right: Counts) -> dict[str, BadTotal]:
+    found = dict(left)
+    for process, count in right.items():
+        found[process] = found.get(process, NOTHING) + count
+    return found
+
+
+# --- how much stable's pods differ ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Habit:
+    """Of one gate: what stable's pods counted last, and how much they differed, by block length."""
+
+    last: Counts = field(default_factory=dict)
+    blocks: Mapping[int, Blocks] = field(default_factory=dict)
+    ended: Mapping[int, Mapping[datetime, BlockSums]] = field(default_factory=dict)
+    """By length: what the blocks showed that ended in the five minutes from a time on."""
+
+    def learn(self, counts: Counts, now: datetime, interval: timedelta) -> Habit:
+        """Return the habit with what the pods have counted by now."""
+        grown = grouped(grown_since(self.last, counts))
+        if not any(count.total > 0 for count in grown.values()):
+            return replace(self, last=counts)
+        blocks, ended = {}, {}
+        for length in LENGTHS:
+            known = self.blocks.get(length, Blocks())
+            known, over = known.add(grown, now, interval * (length - 0.5))
+            blocks[length] = replace(known, closed={})
+            kept = {
+                at: sums
+                for at, sums in self.ended.get(length, {}).items()
+                if now - at <= LEARNT_FROM
+            }
+            if over is not None:
+                part = now - (now - EPOCH) % LEARNT_IN_PARTS
+                kept[part] = kept.get(part, BlockSums()) + block_sums(tuple(over.values()))
+            ended[length] = kept
+        return Habit(counts, blocks, ended)
+
+    def spreads(self) -> dict[int, Spread]:
+        """Return the spread by block length, where there is one."""
+        found = {}
+        for length, parts in self.ended.items():
+            spread = spread_of(sum(parts.values(), start=BlockSums()))
+            if spread is not None:
+                found[length] = spread
+        return found
+
+
+def grown_since(last: Counts, counts: Counts) -> dict[str, BadTotal]:
+    """Return what known processes counted between two looks; new ones count from now on."""
+    return {
+        process: growth(last[process], count)
+        for process, count in counts.items()
+        if process in last
+    }
+
+
+def growth(before: BadTotal, now: BadTotal) -> BadTotal:
+    """Return what was counted between two looks."""
+    total = max(0.0, now.total - before.total)
+    return BadTotal(min(total, max(0.0, now.bad - before.bad)), total)
+
+
+def grouped(counts: Mapping[str, BadTotal]) -> dict[str, BadTotal]:
+    """Return the counts by process; of many, those of neighbours put together."""
+    if len(counts) <= MOST_PODS:
+        return dict(counts)
+    groups: dict[str, BadTotal] = {}
+    for number, process in enumerate(sorted(counts)):
+        name = f"group {number % MOST_PODS}"
+        groups[name] = groups.get(name, NOTHING) + counts[process]
+    return groups
+
+
+# --- one step -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GateMemory:
+    """Of one gate in one step."""
+
+    last: tuple[Counts, Counts] = field(default_factory=lambda: ({}, {}))
+    """What the processes of candidate and stable had counted since the step's origins."""
+    strata: Strata = field(default_factory=Strata)
+    candidate: Mapping[int, Blocks] = field(default_factory=dict)
+    stable: Mapping[int, Blocks] = field(default_factory=dict)
+
+    def look(
+        self, candidate: Counts, stable: Counts, now: datetime, interval: timedelta
+    ) -> GateMemory:
+        """Return the memory with what was counted since the last look.
+
+        candidate, stable: since the origins of the step.
+        """
+        ours, theirs = _new(self.last[0], candidate), _new(self.last[1], stable)
+        if not any(count.total > 0 for count in (*ours.values(), *theirs.values())):
+            return self
+        return GateMemory(
+            last=(candidate, stable),
+            strata=self.strata.add(sum_of(ours.values()), sum_of(theirs.values())),
+            candidate=_add_to_all(self.candidate, ours, now, interval),
+            stable=_add_to_all(self.stable, theirs, now, interval),
+        )
+
+
+def _new(last: Counts, counts: Counts) -> dict[str, BadTotal]:
+    return {p: growth(last.get(p, NOTHING), count) for p, count in counts.items()}
+
+
+def _add_to_all(
+    blocks: Mapping[int, Blocks], grown: Counts, now: datetime, interval: timedelta
+) -> dict[int, Blocks]:
+    by_group = grouped(grown)
+    return {
+        length: blocks.get(length, Blocks()).add(by_group, now, interval * (length - 0.5))[0]
+        for length in LENGTHS
+    }
+
+
+def evidence_of(
+    seen: GateMemory,
+    spreads: Mapping[int, Spread],
+    margin: float | None,
+    limit: float | None,
+) -> float:
+    """Return the evidence of one gate; margin or limit None: not compared with that.
+
+    The least that any length of block allows: whichever describes the traffic holds the promise.
+    """
+    ours, theirs = seen.strata.compared()
+    found = []
+    if margin is not None:
+        found.append(_against_stable(seen, spreads, ours, theirs, margin))
+    if limit is not None:
+        evidence = limit_evidence(ours, limit)
+        for length, spread in spreads.items():
+            if evidence > 1 and length in seen.candidate:
+                cells = seen.candidate[length].cells()
+                clustered = clustered_limit_evidence(cells, limit, spread.correlation)
+                evidence = min(evidence, clustered)
+        found.append(evidence)
+    return max(found, default=0.0)
+
+
+def _against_stable(
+    seen: GateMemory,
+    spreads: Mapping[int, Spread],
+    ours: BadTotal,
+    theirs: BadTotal,
+    margin: float,
+) -> float:
+    evidence = gate_evidence(ours, theirs, margin)
+    for length, spread in spreads.items():
+        if evidence <= 1:
+            break
+        if length in seen.candidate and length in seen.stable:
+            cells = seen.candidate[length].cells(), seen.stable[length].cells()
+            evidence = min(evidence, clustered_evidence(*cells, margin, spread.correlation))
+    return evidence
+
+
+def largest(spreads: Iterable[Spread]) -> float:
+    """Return how many times more counts vary than independent ones would; 1: no more."""
+    return max((spread.inflation for spread in spreads), default=1.0)

@@ -1,0 +1,209 @@
+"""Requests that are not independent: how much pods differ, and evidence that allows for it.
+
+The pods of one version differ by more than chance where errors come in clusters: one client, one
+bad node, retries, rows that are alike. How much is learnt from stable's own pods, in blocks of
+time, against what all of them show in the same block: what hits all of them at once is no spread.
+
+Counts of a pod's block are then beta-binomial, with the correlation of its length of block. The
+evidence is that of `sequential`, a mixture over the minimum of the null, with this likelihood.
+
+Source: Pearson's X2 for heterogeneity; correlation from the variance inflation 1 + rho (n - 1)
+(Williams, "Extra-binomial variation in logistic linear models", 1982).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betaln
+from scipy.stats import chi2
+
+from trimtab.stats.counts import BadTotal
+
+SIGNIFICANT = 0.01
+"""A spread that chance shows in more than this share of cases is not used."""
+LEAST_FREEDOM = 5.0
+"""Degrees of freedom below which nothing is learnt."""
+MOST_CORRELATED = 0.95
+_MIXTURE = np.sin(np.pi / 2 * (np.arange(96) + 0.5) / 96) ** 2
+"""Shares at the quantiles of Beta(1/2, 1/2): equal weights make the mixture of `sequential`."""
+_GRID = 40
+_ROUNDS = 3
+_LARGEST_LOG = 690.0
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSums:
+    """What blocks of one length show of a version; sums, which add up over blocks.
+
+    chi: Pearson's X2 of the pods' shares around their common one, freedom: its degrees of freedom.
+    around: the sum of squares that X2 divides, expected: what it is for independent requests.
+    bad, total, pods, blocks: counted. The last four are over blocks, of b bad among n in one:
+    b^2 / n, b^2, b n and n^2.
+    """
+
+    chi: float = 0.0
+    freedom: int = 0
+    around: float = 0.0
+    expected: float = 0.0
+    bad: float = 0.0
+    total: float = 0.0
+    pods: int = 0
+    blocks: int = 0
+    shares: float = 0.0
+    bad_bad: float = 0.0
+    bad_total: float = 0.0
+    total_total: float = 0.0
+
+    def __add__(self, other: BlockSums) -> BlockSums:
+        """Return the sums over the blocks of both."""
+        return BlockSums(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def over_time(self) -> BlockSums:
+        """Return the same with whole blocks in place of pods: how much blocks of time differ."""
+        share = self.bad / self.total if self.total else 0.0
+        if self.blocks < 2 or not 0 < share < 1:
+            return BlockSums()
+        weight = share * (1 - share)
+        return BlockSums(
+            chi=(self.shares - self.bad * share) / weight,
+            freedom=self.blocks - 1,
+            around=self.bad_bad - 2 * share * self.bad_total + share**2 * self.total_total,
+            expected=weight * (self.total - self.total_total / self.total),
+            bad=self.bad,
+            total=self.total,
+            pods=self.blocks,
+        )
+
+
+def block_sums(pods: Sequence[BadTotal]) -> BlockSums:
+    """Return what one block shows; `pods`: one count a pod."""
+    seen = [pod for pod in pods if pod.total > 0]
+    if not seen:
+        return BlockSums()
+    bad, total = sum(pod.bad for pod in seen), sum(pod.total for pod in seen)
+    sums = BlockSums(
+        bad=bad,
+        total=total,
+        pods=len(seen),
+        blocks=1,
+        shares=bad**2 / total,
+        bad_bad=bad**2,
+        bad_total=bad * total,
+        total_total=total**2,
+    )
+    share = bad / total
+    if len(seen) < 2 or not 0 < share < 1:
+        return sums
+    weight = share * (1 - share)
+    squares = [(pod.bad - pod.total * share) ** 2 for pod in seen]
+    return replace(
+        sums,
+        chi=sum(one / (pod.total * weight) for one, pod in zip(squares, seen, strict=True)),
+        freedom=len(seen) - 1,
+        around=sum(squares),
+        expected=weight * (total - sum(pod.total**2 for pod in seen) / total),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """inflation: variance of pods' counts over the binomial one, > 1. correlation: see above."""
+
+    inflation: float
+    correlation: float
+
+
+def spread_of(sums: BlockSums) -> Spread | None:
+    """Return the spread between pods within blocks of one length; None: none is shown.
+
+    Where never two pods were seen together, blocks of different times are compared instead: then
+    also common swings count, which is on the safe side.
+    """
+    if sums.pods <= sums.blocks:
+        sums = sums.over_time()
+    if sums.freedom < LEAST_FREEDOM or float(chi2.sf(sums.chi, sums.freedom)) > SIGNIFICANT:
+        return None
+    requests = sums.total / sums.pods
+    # The first is too small where bad requests are few, since a cluster raises its own block's
+    # share; the second where a few blocks have most of them, which need not be clustered.
+    inflation = max(sums.chi / sums.freedom, sums.around / sums.expected)
+    if requests <= 1 or inflation <= 1:
+        return None
+    return Spread(inflation, min(MOST_CORRELATED, (inflation - 1) / (requests - 1)))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Counts of pod blocks: bad and total, shape (k,), each with how often it occurs."""
+
+    bad: Floats
+    total: Floats
+    times: Floats
+
+    @staticmethod
+    def of(counts: Mapping[tuple[float, float], int]) -> Cells:
+        """Return the cells of (bad, total) -> how often."""
+        pairs = np.array([pair for pair in counts if pair[1] > 0], dtype=np.float64).reshape(-1, 2)
+        times = np.array([n for pair, n in counts.items() if pair[1] > 0], dtype=np.float64)
+        return Cells(pairs[:, 0], pairs[:, 1], times)
+
+    def share(self) -> float:
+        """Return bad / total over all; 0 when nothing was counted."""
+        total = float(self.total @ self.times)
+        return float(self.bad @ self.times) / total if total else 0.0
+
+    def log_likelihood(self, shares: Floats, correlated: float) -> Floats:
+        """Return the beta-binomial log likelihood at each mean share, without its constant."""
+        strength = (1 - correlated) / correlated
+        ours = np.clip(shares, 1e-9, 1 - 1e-9)[:, None] * strength
+        theirs = strength - ours
+        grown = betaln(self.bad + ours, self.total - self.bad + theirs) - betaln(ours, theirs)
+        found: Floats = (grown * self.times).sum(axis=1)
+        return found
+
+
+def clustered_evidence(candidate: Cells, stable: Cells, margin: float, correlated: float) -> float:
+    """Evidence that the candidate's mean share exceeds stable's by more than `margin`.
+
+    correlated in (0, 1): of two requests within a cell. Returns a finite float >= 0; exactly 1
+    while the candidate's share is at most stable's plus the margin.
+    """
+    if candidate.share() <= stable.share() + margin:
+        return 1.0
+    evidence = _mixed(candidate, correlated) + _mixed(stable, correlated)
+    low, high = 0.0, 1.0 - margin
+    best = -math.inf
+    for _ in range(_ROUNDS):
+        shares = np.linspace(math.sqrt(low), math.sqrt(high), _GRID) ** 2
+        likely = candidate.log_likelihood(shares + margin, correlated)
+        likely = likely + stable.log_likelihood(shares, correlated)
+        at = int(likely.argmax())
+        best = float(likely[at])
+        low, high = shares[max(0, at - 1)], shares[min(_GRID - 1, at + 1)]
+    return _bounded_exp(evidence - best)
+
+
+def clustered_limit_evidence(candidate: Cells, limit: float, correlated: float) -> float:
+    """Evidence that the candidate's mean share exceeds `limit` in [0, 1] (one-sided)."""
+    if candidate.share() <= limit:
+        return 1.0
+    at_limit = candidate.log_likelihood(np.array([limit]), correlated)
+    return _bounded_exp(_mixed(candidate, correlated) - float(at_limit[0]))
+
+
+def _mixed(cells: Cells, correlated: float) -> float:
+    """Return the log of the likelihood averaged over the mixture."""
+    likely = cells.log_likelihood(_MIXTURE, correlated)
+    largest = float(likely.max())
+    return largest + math.log(float(np.exp(likely - largest).mean()))
+
+
+def _bounded_exp(log_value: float) -> float:
+    return math.exp(min(max(log_value, -_LARGEST_LOG), _LARGEST_LOG))

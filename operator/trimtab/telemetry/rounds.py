@@ -1,0 +1,189 @@
+"""Rounds: the pods of one Deployment are read together, and gates see them as of one moment.
+
+A round is over when each process that it asked has answered or failed. What it showed holds for
+gates only if of every revision at least half of the processes were seen; otherwise all revisions
+stand still, so that no side is judged against a frozen one. What hits both at once then cancels.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from trimtab.contract.metrics import REQUEST_SECONDS, Series, SeriesKey
+from trimtab.stats.counts import merged
+
+SET_ASIDE_AFTER = 3
+"""Rounds after which a process that is unseen is no longer waited for."""
+MOST_OPEN = 16
+"""Rounds under way at once, where answers take longer than an interval; the oldest is closed."""
+
+
+@dataclass
+class Place:
+    """Where one process stands. `seen`: the last round that it counts in; None: in none yet."""
+
+    revision: str
+    settled: Series = field(default_factory=dict)
+    """What gates see of it."""
+    seen: int | None = None
+    unseen: int = 0
+    """Rounds in a row without an answer of it."""
+    is_gone: bool = False
+    warm: Series | None = None
+    """How long its requests had taken in the round that found it warm; None while it is cold."""
+    raw: Series = field(default_factory=dict)
+    """What it had counted by the last round that counts."""
+    left_out: dict[SeriesKey, float] = field(default_factory=dict)
+    """What it counted while it was set aside: no evidence for anybody."""
+
+
+@dataclass
+class _Round:
+    number: int
+    asked: set[str]
+    waiting: set[str]
+    shown: dict[str, Series] = field(default_factory=dict)
+    warm: set[str] = field(default_factory=set)
+
+
+class Rounds:
+    """The rounds of one Deployment."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, Place] = {}
+        self.settled = 0
+        """The number of the last round that holds for gates."""
+        self.ended = 0
+        """How many rounds ended, those that do not hold too."""
+        self._last = 0
+        self._open: deque[_Round] = deque()
+
+    def begin(self, processes: Iterable[str]) -> None:
+        """Ask these processes together."""
+        asked = set(processes)
+        for process in asked & self.places.keys():
+            self.places[process].is_gone = False
+        self._last += 1
+        self._open.append(_Round(self._last, asked, set(asked)))
+        if len(self._open) > MOST_OPEN:
+            self._open[0].waiting.clear()
+        self._settle()
+
+    def answered(
+        self, process: str, revision: str, counted: Series, *, is_warm: bool = True
+    ) -> None:
+        """Take what a process has counted; one that no round asked is taken as it comes.
+
+        is_warm: whether its first requests are over.
+        """
+        place = self.places.setdefault(process, Place(revision))
+        asking = [one for one in self._open if process in one.asked]
+        if not asking:
+            self._last += not self._open
+            self._show(place, counted, self._last, is_warm=is_warm)
+            self.settled = max(self.settled, self._last if not self._open else 0)
+            return
+        one = next((one for one in asking if process in one.waiting), asking[-1])
+        one.shown[process] = counted
+        if is_warm:
+            one.warm.add(process)
+        one.waiting.discard(process)
+        self._settle()
+
+    def failed(self, process: str) -> None:
+        """A process had no answer."""
+        for one in self._open:
+            if process in one.waiting:
+                one.waiting.discard(process)
+                break
+        self._settle()
+
+    def gone(self, process: str) -> None:
+        """Wait no more for a process that ended; what it showed stays."""
+        for one in self._open:
+            one.waiting.discard(process)
+            one.asked.discard(process)
+        if process in self.places:
+            self.places[process].is_gone = True
+        self._settle()
+
+    def forget(self, process: str) -> None:
+        """Drop a process that ended long ago."""
+        self.places.pop(process, None)
+
+    def shown(self, process: str) -> Series:
+        """Return what gates see of a process; nothing before its first round is over."""
+        place = self.places.get(process)
+        return place.settled if place is not None else {}
+
+    def restate(self, process: str, counted: Series) -> None:
+        """A part of what a process had counted turned out to be another's."""
+        place = self.places.get(process)
+        if place is not None:
+            place.raw = place.settled = counted
+
+    def warm(self, process: str) -> Series | None:
+        """Return what gates saw of a process when it was warm first; None while it is cold."""
+        place = self.places.get(process)
+        return place.warm if place is not None else None
+
+    def end(self) -> None:
+        """Close every round under way: nobody will answer any more."""
+        for one in self._open:
+            one.waiting.clear()
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._open and not self._open[0].waiting:
+            self.ended += 1
+            self._close(self._open.popleft())
+
+    def _close(self, one: _Round) -> None:
+        for process, place in self.places.items():
+            place.unseen = 0 if process in one.shown else place.unseen + 1
+        if not self._holds(one):
+            return
+        for process, counted in one.shown.items():
+            if process in self.places:
+                is_warm = process in one.warm
+                self._show(self.places[process], counted, one.number, is_warm=is_warm)
+        self.settled = one.number
+
+    def _holds(self, one: _Round) -> bool:
+        """Whether at least half of each revision's processes that should be seen were."""
+        seen: dict[str, list[bool]] = {}
+        aside: set[str] = set()
+        for process, place in self.places.items():
+            if place.is_gone:
+                continue
+            if place.unseen > SET_ASIDE_AFTER:
+                aside.add(place.revision)
+            else:
+                seen.setdefault(place.revision, []).append(process in one.shown)
+        if not aside <= seen.keys():
+            return False
+        return all(2 * sum(of_one) >= len(of_one) for of_one in seen.values())
+
+    def _show(self, place: Place, counted: Series, number: int, *, is_warm: bool) -> None:
+        before = self.settled if place.seen is None else place.seen
+        if before and number - before > SET_ASIDE_AFTER + 1:
+            place.left_out = _grown(place.left_out, place.raw, counted)
+        place.raw, place.seen = counted, number
+        place.settled = _without(counted, place.left_out) if place.left_out else counted
+        if is_warm and place.warm is None:
+            place.warm = {
+                series: value
+                for series, value in place.settled.items()
+                if series[0].startswith(REQUEST_SECONDS)
+            }
+
+
+def _grown(
+    left_out: Mapping[SeriesKey, float], before: Series, now: Series
+) -> dict[SeriesKey, float]:
+    grown = {key: value - before.get(key, 0.0) for key, value in now.items()}
+    return merged(left_out, {key: value for key, value in grown.items() if value})
+
+
+def _without(counted: Series, left_out: Mapping[SeriesKey, float]) -> Series:
+    return {key: value - left_out.get(key, 0.0) for key, value in counted.items()}

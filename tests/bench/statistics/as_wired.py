@@ -1,0 +1,93 @@
+"""Section 8: how often a healthy candidate is rolled back through the whole real path.
+
+Each run is a rollout of its own on a virtual clock (see `wired/world.py`): default gates and
+confidence unless said, 3 pods, steps of 25 % for 1 m and 50 % for 2 m, a scrape every 5 s, ten
+minutes of rest before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy.stats import beta
+from tests.bench.statistics.rows import Row, judged
+from tests.bench.statistics.wired.cases import FAULTS, HEALTHY
+from tests.bench.statistics.wired.world import End, play
+
+RUNS = 400
+FAULT_RUNS = 20
+MOST_FALSE = 0.01
+MOST_BOUND = 0.025
+SECTION = "8 as wired"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How the runs of one row ended."""
+
+    ends: tuple[End, ...]
+
+    def of(self, outcome: str) -> int:
+        """Return how many ended so."""
+        return sum(end.outcome == outcome for end in self.ends)
+
+
+def upper_bound(count: int, runs: int) -> float:
+    """Return the one-sided 95 % Clopper-Pearson bound of a share."""
+    return 1.0 if count == runs else float(beta.ppf(0.95, count + 1, runs - count))
+
+
+def run(case: str, seed: int) -> End:
+    """Play one run of a row."""
+    return play({**HEALTHY, **FAULTS}[case](), seed)
+
+
+def runs_of(case: str, runs: int, pool: ProcessPoolExecutor) -> Ends:
+    """Play all runs of a row."""
+    return Ends(tuple(pool.map(partial(run, case), range(runs), chunksize=4)))
+
+
+def healthy_row(case: str, ends: Ends) -> Row:
+    """Return the line about a healthy candidate."""
+    false, runs = ends.of("RolledBack"), len(ends.ends)
+    bound = upper_bound(false, runs)
+    others = Counter(end.outcome for end in ends.ends)
+    del others["RolledBack"]
+    told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(others.items()))
+    return judged(
+        SECTION,
+        f"healthy, {case}: rolled back",
+        f"{false} of {runs} ({told})",
+        "<= 1 %, bound <= 2.5 %",
+        false <= MOST_FALSE * runs and bound <= MOST_BOUND,
+    )
+
+
+def fault_row(case: str, ends: Ends) -> Row:
+    """Return the line about a fault that must be found."""
+    found = [end for end in ends.ends if end.outcome == "RolledBack"]
+    requests = float(np.median([end.requests for end in found])) if found else float("inf")
+    seconds = float(np.median([end.seconds for end in found])) if found else float("inf")
+    measured = f"{len(found)} of {len(ends.ends)}, {requests:.0f} requests, {seconds:.0f} s"
+    is_met = len(found) >= 0.95 * len(ends.ends) and requests <= 600
+    return judged(SECTION, f"fault, {case}: found", measured, ">= 95 %, <= 600 requests", is_met)
+
+
+def rows(runs: int = RUNS, fault_runs: int = FAULT_RUNS, only: str = "") -> list[Row]:
+    """Return all lines; `runs` a line."""
+    found = []
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for cases, count, line in (
+            (HEALTHY, runs, healthy_row),
+            (FAULTS, fault_runs, fault_row),
+        ):
+            for case in cases:
+                if only in case:
+                    found.append(line(case, runs_of(case, count, pool)))
+                    print(found[-1], flush=True)
+    return found

@@ -1,0 +1,286 @@
+"""One rollout as wired: the real schedule, counters, passes and decisions on a virtual clock.
+
+Simulated are the cluster, its pods and their users. Counters enter at the scraper, each scrape at
+its place in the real schedule; some are late, some fail. Time is the event loop's own and jumps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from tests.bench.statistics.wired.users import Users
+
+from trimtab.api.meta import API_VERSION
+from trimtab.cluster.port import DEPLOYMENTS, PODS, SERVICES, Json, Key
+from trimtab.reconcile.machine.world import Settings
+from trimtab.reconcile.reconcilers import RECONCILERS
+from trimtab.simulation.cluster import START, SimulatedCluster, is_pod_ready, ready_pods
+from trimtab.simulation.harness import Harness
+from trimtab.simulation.store import MemoryStore
+from trimtab.telemetry.exposition import Exposition
+from trimtab.telemetry.port import NoData, NoDataReason, Target
+from trimtab.telemetry.prometheus_answer import Sampled
+from trimtab.telemetry.scrape import Scraper
+from trimtab.telemetry.scraped import ScrapedTelemetry
+
+TICK_SECONDS = 0.25
+SETTLE_SECONDS = 1.0
+KEY = Key(DEPLOYMENTS, "shop", "churn")
+SETTINGS = Settings(serving_image="trimtab/serving", training_image="trimtab/training")
+STEPS = ({"weight": "25%", "for": "1m"}, {"weight": "50%", "for": "2m"})
+LONGEST_SECONDS = 3600.0
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """In place of waiting it lets the clock jump."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        found = super().select(0)
+        if not found and timeout:
+            self.now += timeout
+        return found
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is that of what is due next."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._jumping.now
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What happens to scrapes: shares of them, and seconds that a late one takes at most."""
+
+    lost: float = 0.005
+    late: float = 0.01
+    late_seconds: float = 2.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one rollout is like; `spec` is merged into the Deployment's."""
+
+    users: Callable[[np.random.Generator], Users]
+    replicas: int = 3
+    rest_seconds: float = 600.0
+    interval: str = "5s"
+    trouble: Trouble = field(default_factory=Trouble)
+    rollout: Mapping[str, Any] = field(default_factory=dict)
+    stable_dies: bool = False
+    """One of stable's pods is replaced in the middle of the rollout."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a rollout ended: outcome, seconds since it began, candidate requests until then."""
+
+    outcome: str
+    seconds: float
+    requests: int
+    message: str
+
+
+class VirtualScraper(Scraper):
+    """Answers as the simulated pods would, on the loop's time."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(now=world.unix)
+        self._world = world
+        self._draws = np.random.default_rng(world.seed + 1)
+
+    async def scrape(self, target: Target) -> Sampled | NoData:
+        """One scrape; it shows what the pod had counted at some time while it was under way."""
+        trouble, draws = self._world.trial.trouble, self._draws
+        if self._world.is_silent(target) or draws.random() < trouble.lost:
+            await asyncio.sleep(target.timeout_seconds)
+            return NoData(NoDataReason.BACKEND_DOWN, "no answer", is_silent=True)
+        takes = draws.uniform(0.005, 0.05)
+        if draws.random() < trouble.late:
+            takes = draws.uniform(0.0, trouble.late_seconds)
+        shown = takes * draws.random()
+        await asyncio.sleep(shown)
+        values = self._world.series_of(target)
+        await asyncio.sleep(takes - shown)
+        if values is None:
+            return NoData(NoDataReason.BACKEND_DOWN, "connection refused", is_silent=True)
+        return Sampled(self._world.unix(), values)
+
+
+class World:
+    """One Deployment with its users and one operator."""
+
+    def __init__(self, trial: Trial, seed: int) -> None:
+        self.trial, self.seed = trial, seed
+        self.cluster = SimulatedCluster()
+        self.draws = np.random.default_rng(seed)
+        self.users = trial.users(self.draws)
+        self.silent: Callable[[str], bool] = lambda _version: False
+        self._news = asyncio.Event()
+        self._ready: list[Json] = []
+        self._ready_at = self._settle_at = -1.0
+        self._loop = asyncio.get_running_loop()
+        # The phase of the schedule is a hash: another start is another place in it.
+        self._offset = float(self.draws.uniform(0, 60))
+        self.harness = Harness(
+            self.cluster,
+            RECONCILERS,
+            make_telemetry=self._new_telemetry,
+            make_store=MemoryStore,
+            settings=SETTINGS,
+        )
+
+    def unix(self) -> float:
+        """Return the time as Unix seconds."""
+        return START.timestamp() + self._loop.time()
+
+    def _new_telemetry(self) -> ScrapedTelemetry:
+        self.telemetry = ScrapedTelemetry(
+            self._on_sample, scraper=VirtualScraper(self), now=self.unix
+        )
+        return self.telemetry
+
+    def _on_sample(self, _key: str) -> None:
+        self.harness.queue.add(KEY)
+        self._news.set()
+
+    # --- what pods show
+
+    def is_silent(self, target: Target) -> bool:
+        """Whether the metrics port of a pod does not answer."""
+        pod = self._pod(target)
+        return pod is not None and self.silent(pod["metadata"]["labels"]["trimtab.dev/version"])
+
+    def _pod(self, target: Target) -> Json | None:
+        pods = self.cluster.views(PODS)
+        return next((pod for pod in pods if pod["metadata"]["name"] == target.pod), None)
+
+    def series_of(self, target: Target) -> Exposition | None:
+        """Return what a pod's metrics port shows now; None while it starts or is gone."""
+        pod = self._pod(target)
+        if pod is None or not (is_pod_ready(pod) or self.users.knows(pod)):
+            return None
+        self._send()
+        return self.users.exposition(pod)
+
+    # --- time
+
+    async def live(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let time go by; return whether `until` came true."""
+        end = self._loop.time() + seconds
+        while not until():
+            left = end - self._loop.time()
+            if left <= 0:
+                return False
+            try:
+                async with asyncio.timeout(min(left, TICK_SECONDS)):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            self._send()
+            if self._news.is_set() or self._loop.time() >= self._settle_at:
+                self._news.clear()
+                self._settle_at = self._loop.time() + SETTLE_SECONDS
+                await self.harness.settle()
+        return True
+
+    def _send(self) -> None:
+        """Send the requests since the last time, and bring the cluster to now."""
+        now = self._loop.time()
+        self.users.send(self, now)
+        self.cluster.time = START + timedelta(seconds=now)
+
+    def ready_pods(self) -> list[Json]:
+        """Return the pods that the Service selects."""
+        if self._ready_at != self.cluster.version:
+            self._ready_at = self.cluster.version
+            service = self.cluster.get(KEY._replace(resource=SERVICES))
+            self._ready = ready_pods(self.cluster, service) if service is not None else []
+        return self._ready
+
+    # --- the rollout
+
+    @property
+    def status(self) -> Json:
+        """The Deployment's status."""
+        status: Json = (self.cluster.get(KEY) or {}).get("status") or {}
+        return status
+
+    def want(self, version: str) -> None:
+        """Publish a version and ask for it."""
+        uri = f"s3://simulated/churn/{version}/"
+        digest = "sha256:" + f"{abs(hash(version)) % 16**8:08x}" * 8
+        self.cluster.user_apply(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "ModelVersion",
+                "metadata": {"name": f"churn-{version}", "namespace": KEY.namespace},
+                "spec": {
+                    "model": "churn",
+                    "version": version,
+                    "artifact": {"uri": uri, "digest": digest},
+                },
+            }
+        )
+        self.cluster.user_apply(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "Deployment",
+                "metadata": {"name": KEY.name, "namespace": KEY.namespace},
+                "spec": {
+                    "model": "churn",
+                    "version": version,
+                    "replicas": self.trial.replicas,
+                    "metrics": {"scrape": {"interval": self.trial.interval}},
+                    "rollout": {"steps": list(STEPS), **self.trial.rollout},
+                },
+            }
+        )
+        self.harness.queue.add(KEY)
+
+    async def run(self) -> End:
+        """Serve `v1`, rest, try `v2`; return how that ended."""
+        running = asyncio.create_task(self.telemetry.run())
+        try:
+            await asyncio.sleep(self._offset)
+            self._send()
+            self.want("v1")
+            assert await self.live(300, lambda: "stable" in self.status), self.status
+            await self.live(self.trial.rest_seconds)
+            began = self._loop.time()
+            self.want("v2")
+            self.users.begin(self, began)
+            ended = await self.live(LONGEST_SECONDS, self._is_over)
+            history = self.status.get("history") or [{}]
+            outcome = history[-1].get("outcome", "") if ended else "unfinished"
+            message = history[-1].get("message", "")
+            return End(outcome, self._loop.time() - began, self.users.answered["v2"], message)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def _is_over(self) -> bool:
+        return any(h["version"] == "v2" for h in self.status.get("history") or [])
+
+
+def play(trial: Trial, seed: int) -> End:
+    """Run one rollout on a clock of its own."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+
+        async def main() -> End:
+            return await World(trial, seed).run()
+
+        return runner.run(main())

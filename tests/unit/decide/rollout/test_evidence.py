@@ -1,0 +1,131 @@
+"""What gates remember: moments, blocks of pods, and how much stable's pods differ."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from trimtab.decide.rollout.evidence import (
+    LEARNT_FROM,
+    LENGTHS,
+    MOST_CELLS,
+    MOST_PODS,
+    Blocks,
+    GateMemory,
+    Habit,
+    Strata,
+    evidence_of,
+    grouped,
+)
+from trimtab.stats.counts import BadTotal
+from trimtab.stats.sequential import gate_evidence
+from trimtab.stats.spread import Spread
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+INTERVAL = timedelta(seconds=5)
+
+
+def test_equal_proportions_are_plain_sums() -> None:
+    strata = Strata()
+    for bad in (1.0, 0.0, 3.0):
+        strata = strata.add(BadTotal(bad, 20.0), BadTotal(2 * bad, 60.0))
+    ours, theirs = strata.compared()
+    assert ours == BadTotal(4.0, 60.0)
+    assert theirs.total == pytest.approx(180.0)
+    assert theirs.bad == pytest.approx(8.0)
+
+
+def test_a_bad_moment_while_the_share_grows_is_not_the_candidates() -> None:
+    quiet = (BadTotal(0.0, 20.0), BadTotal(0.0, 180.0))
+    bad = (BadTotal(18.0, 180.0), BadTotal(10.0, 100.0))
+    strata = Strata()
+    for ours, theirs in [quiet] * 10 + [bad] * 3:
+        strata = strata.add(ours, theirs)
+    ours, theirs = strata.compared()
+    assert theirs.share == pytest.approx(ours.share)
+    pooled = BadTotal(54.0, 740.0), BadTotal(30.0, 2100.0)
+    assert gate_evidence(*pooled, 0.005) > 1000
+    assert gate_evidence(ours, theirs, 0.005) == 1.0
+
+
+def test_a_moment_is_open_until_stable_has_enough() -> None:
+    strata = Strata().add(BadTotal(1.0, 10.0), BadTotal(0.0, 30.0))
+    assert strata.squares == 0
+    assert strata.compared() == (BadTotal(1.0, 10.0), BadTotal(0.0, 30.0))
+    closed = strata.add(BadTotal(0.0, 10.0), BadTotal(0.0, 30.0))
+    assert closed.requests == 20
+    assert Strata().compared()[0].total == 0
+
+
+def test_blocks_close_in_time_and_their_cells_are_counted() -> None:
+    blocks, over = Blocks().add({"a": BadTotal(1, 5)}, NOW, 2 * INTERVAL)
+    assert over is None
+    blocks, over = blocks.add(
+        {"a": BadTotal(0, 5), "b": BadTotal(0, 4)}, NOW + INTERVAL, 2 * INTERVAL
+    )
+    assert over is None
+    blocks, over = blocks.add({"a": BadTotal(0, 5)}, NOW + 2 * INTERVAL, 2 * INTERVAL)
+    assert over == {"a": BadTotal(1, 10), "b": BadTotal(0, 4)}
+    assert dict(blocks.closed) == {(1, 10): 1, (0, 4): 1}
+    assert blocks.cells().share() == pytest.approx(1 / 19)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    blocks = Blocks()
+    for number in range(MOST_CELLS + 10):
+        blocks, _ = blocks.add({"a": BadTotal(0, 1 + number)}, NOW + number * INTERVAL, INTERVAL)
+    assert len(blocks.closed) == MOST_CELLS
+    many = {f"p{number}": BadTotal(1, 10) for number in range(1000)}
+    groups = grouped(many)
+    assert len(groups) == MOST_PODS
+    assert sum(one.total for one in groups.values()) == 10_000
+
+
+def test_the_habit_is_that_of_the_last_half_hour() -> None:
+    draws = np.random.default_rng(1)
+    habit, counts, now = Habit(), dict.fromkeys("abc", BadTotal(0, 0)), NOW
+    for _ in range(200):
+        now += INTERVAL
+        for pod in counts:
+            burst = 10.0 * (draws.random() < 0.05)
+            counts[pod] = counts[pod] + BadTotal(burst, 50.0)
+        habit = habit.learn(dict(counts), now, INTERVAL)
+    assert set(habit.spreads()) >= {1, 6, 12}
+    assert habit.spreads()[1].inflation > 5
+    assert all(len(parts) <= 7 for parts in habit.ended.values())
+    quiet = habit
+    for step in (1, 2):
+        now += LEARNT_FROM
+        for pod in counts:
+            counts[pod] = counts[pod] + BadTotal(0, 50.0 * step)
+        quiet = quiet.learn(dict(counts), now, INTERVAL)
+    assert quiet.spreads() == {}
+
+
+def test_a_process_that_is_new_counts_from_its_second_look() -> None:
+    habit = Habit().learn({"a": BadTotal(5, 10)}, NOW, INTERVAL)
+    assert habit.blocks == {}
+    habit = habit.learn({"a": BadTotal(5, 12), "b": BadTotal(9, 9)}, NOW + INTERVAL, INTERVAL)
+    assert habit.blocks[LENGTHS[0]].open == {"a": BadTotal(0, 2)}
+
+
+def look(candidate: BadTotal, stable: BadTotal) -> GateMemory:
+    return GateMemory().look({"c": candidate}, {"s": stable}, NOW, INTERVAL)
+
+
+def test_the_least_of_all_lengths_is_the_evidence() -> None:
+    seen = look(BadTotal(30, 100), BadTotal(3, 300))
+    alone = evidence_of(seen, {}, 0.005, None)
+    assert alone == pytest.approx(gate_evidence(BadTotal(30, 100), BadTotal(3, 300), 0.005))
+    loose = evidence_of(seen, {1: Spread(1.2, 0.002)}, 0.005, None)
+    both = evidence_of(seen, {1: Spread(1.2, 0.002), 12: Spread(5.0, 0.04)}, 0.005, None)
+    assert both < loose < alone
+
+
+def test_limits_allow_for_spread_too() -> None:
+    seen = look(BadTotal(30, 100), BadTotal(0, 300))
+    alone = evidence_of(seen, {}, None, 0.05)
+    assert 1 < evidence_of(seen, {6: Spread(5.0, 0.04)}, None, 0.05) < alone
+    assert evidence_of(seen, {}, None, None) == 0.0

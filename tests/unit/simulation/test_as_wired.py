@@ -1,0 +1,30 @@
+"""A few rollouts through the whole path on a virtual clock; a bench plays hundreds."""
+
+from __future__ import annotations
+
+import pytest
+from tests.bench.statistics.wired.cases import FAULTS, HEALTHY
+from tests.bench.statistics.wired.world import play
+
+PLAYED = (
+    "both out for 10 s, 100/s",
+    "both out for 10 s, stable's metrics silent",
+    "10 % errors on both while the share grows, 9 replicas",
+    "correlation .05 by pod and minute, 100/s",
+    "bursts of 10 bad requests, 20/s",
+    "labelled rows alike, 64 a request",
+    "first 20 requests of a pod slow, 20/s",
+)
+
+
+@pytest.mark.parametrize("case", PLAYED)
+def test_a_healthy_candidate_is_promoted(case: str) -> None:
+    for seed in range(1000, 1003):
+        end = play(HEALTHY[case](), seed)
+        assert end.outcome == "Promoted", (seed, end)
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_bad_candidate_is_rolled_back(case: str) -> None:
+    end = play(FAULTS[case](), 1000)
+    assert end.outcome == "RolledBack", end

@@ -1,0 +1,118 @@
+"""How much pods differ, and evidence that allows for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import betaln, logsumexp
+
+from trimtab.stats.counts import BadTotal
+from trimtab.stats.sequential import gate_evidence, limit_evidence
+from trimtab.stats.spread import (
+    BlockSums,
+    Cells,
+    block_sums,
+    clustered_evidence,
+    clustered_limit_evidence,
+    spread_of,
+)
+
+
+def blocks(draws: np.random.Generator, correlated: float, count: int = 120) -> BlockSums:
+    """Blocks of three pods with 100 requests each, 2 % bad, beta-binomial."""
+    strength = (1 - correlated) / correlated if correlated else 0.0
+    found = BlockSums()
+    for _ in range(count):
+        shares = draws.beta(0.02 * strength, 0.98 * strength, 3) if strength else [0.02] * 3
+        found += block_sums([BadTotal(float(draws.binomial(100, s)), 100.0) for s in shares])
+    return found
+
+
+def test_a_block_by_hand() -> None:
+    block = block_sums([BadTotal(1, 10), BadTotal(3, 10), BadTotal(0, 0)])
+    assert (block.freedom, block.pods, block.bad, block.total) == (1, 2, 4, 20)
+    assert block.chi == pytest.approx(2 * 1 / (10 * 0.2 * 0.8))
+    assert block_sums([BadTotal(0, 10), BadTotal(0, 10)]).freedom == 0
+
+
+def test_independent_requests_show_no_spread() -> None:
+    draws = np.random.default_rng(1)
+    shown = sum(spread_of(blocks(draws, 0.0)) is not None for _ in range(100))
+    assert shown <= 5
+
+
+def test_the_correlation_is_found() -> None:
+    draws = np.random.default_rng(2)
+    spread = spread_of(blocks(draws, 0.05, 400))
+    assert spread is not None
+    assert spread.correlation == pytest.approx(0.05, rel=0.35)
+    assert spread.inflation == pytest.approx(1 + 99 * spread.correlation)
+
+
+def test_what_hits_all_pods_at_once_is_no_spread() -> None:
+    draws = np.random.default_rng(3)
+    found = [
+        block_sums([BadTotal(float(draws.binomial(100, share)), 100.0) for _ in range(3)])
+        for share in draws.choice([0.001, 0.9], 120)
+    ]
+    assert spread_of(sum(found, start=BlockSums())) is None
+
+
+def test_a_single_pod_is_compared_with_itself_over_time() -> None:
+    draws = np.random.default_rng(4)
+    shares = draws.beta(0.02 * 19, 0.98 * 19, 200)
+    one = [block_sums([BadTotal(float(draws.binomial(100, share)), 100.0)]) for share in shares]
+    spread = spread_of(sum(one, start=BlockSums()))
+    assert spread is not None
+    assert spread.correlation > 0.01
+
+
+def test_over_time_is_what_the_blocks_as_pods_of_one_block_are() -> None:
+    counts = [BadTotal(1, 10), BadTotal(5, 30), BadTotal(0, 20)]
+    over_time = sum((block_sums([count]) for count in counts), start=BlockSums()).over_time()
+    at_once = block_sums(counts)
+    for name in ("chi", "freedom", "around", "expected", "bad", "total", "pods"):
+        assert getattr(over_time, name) == pytest.approx(getattr(at_once, name))
+
+
+def test_too_little_says_nothing() -> None:
+    assert spread_of(BlockSums()) is None
+    assert spread_of(block_sums([BadTotal(0, 50), BadTotal(30, 50)])) is None
+
+
+def cells(*counts: tuple[float, float]) -> Cells:
+    return Cells.of({count: counts.count(count) for count in counts})
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.01])
+def test_almost_no_correlation_is_the_independent_test(margin: float) -> None:
+    ours, theirs = BadTotal(12, 100), BadTotal(3, 300)
+    clustered = clustered_evidence(cells((12, 100)), cells((3, 300)), margin, 1e-6)
+    assert clustered == pytest.approx(gate_evidence(ours, theirs, margin), rel=0.03)
+    limit = clustered_limit_evidence(cells((12, 100)), 0.02, 1e-6)
+    assert limit == pytest.approx(limit_evidence(ours, 0.02), rel=0.03)
+
+
+def test_the_likelihood_is_the_beta_binomial() -> None:
+    share, correlated = 0.1, 0.2
+    a, b = share * 4, (1 - share) * 4
+    expected = 2 * (betaln(3 + a, 7 + b) - betaln(a, b)) + betaln(a, 5 + b) - betaln(a, b)
+    found = cells((3, 10), (3, 10), (0, 5)).log_likelihood(np.array([share]), correlated)
+    assert found == pytest.approx([expected])
+    everything = [
+        cells((float(bad), 6.0)).log_likelihood(np.array([share]), correlated)[0]
+        + float(-betaln(bad + 1, 7 - bad) - np.log(7))
+        for bad in range(7)
+    ]
+    assert logsumexp(everything) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_clusters_weigh_less() -> None:
+    loose = clustered_evidence(cells((60, 100)), cells((3, 300)), 0.01, 0.001)
+    tight = clustered_evidence(cells((60, 100)), cells((3, 300)), 0.01, 0.05)
+    assert 1 < tight < loose
+
+
+def test_no_more_than_allowed_is_no_evidence() -> None:
+    assert clustered_evidence(cells((2, 100)), cells((3, 300)), 0.01, 0.1) == 1.0
+    assert clustered_limit_evidence(cells((2, 100)), 0.02, 0.1) == 1.0
