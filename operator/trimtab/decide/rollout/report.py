@@ -248,19 +248,22 @@ def _gate_without_data(
 ) -> GateStatus | None:
     """Return the first gate without data; what steps and pods begin with is not told at once."""
     expected: frozenset[str] = frozenset()
-    if snapshot.now - progress.step.started < QUIET_START:
+    if snapshot.now - progress.step.started < _quiet(snapshot) or _has_new_pod(snapshot, status):
         expected = _BEGINNING
-    elif _has_new_pod(snapshot, status):
-        expected = frozenset({Reason.WAITING})
     return next(
         (g for g in status.gates if g.verdict == "NoData" and g.reason not in expected), None
     )
 
 
+def _quiet(snapshot: Snapshot) -> timedelta:
+    """Return how long it may take until a pod is warm, and a round has shown it."""
+    return QUIET_START + 3 * snapshot.deployment.spec.metrics.interval
+
+
 def _has_new_pod(snapshot: Snapshot, status: DeploymentStatus) -> bool:
-    """Return whether a pod has just become Ready: its first scrape may be still to come."""
+    """Return whether a pod has just become Ready: its first rounds may be still to come."""
     return any(
-        pod.ready and pod.ready_seconds < QUIET_START.total_seconds()
+        pod.ready and pod.ready_seconds < _quiet(snapshot).total_seconds()
         for tried in (status.stable, status.candidate)
         if tried is not None
         for pod in snapshot.pods_of(tried.revision)
