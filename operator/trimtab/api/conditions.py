@@ -137,6 +137,17 @@ class Reason(StrEnum):
 
     Raise `spec.replicas`, or accept the larger share with `spec.rollout.allowCoarse: true`.
     """
+    SHARE_NOT_REACHED = "ShareNotReached"
+    """Progressing: the time of the step is over, but the candidate gets far too few requests.
+
+    The message has both shares. Clients that keep their connections, or a mesh of its own routing,
+    are usual causes.
+    """
+    WAITING_FOR_SAMPLES = "WaitingForSamples"
+    """Progressing: the last step's time is over, but the candidate answered too few requests.
+
+    The message has both numbers; `spec.rollout.minSamples` is the one to reach.
+    """
     PAUSED_BY_STEP = "PausedByStep"
     """Progressing, Paused: the step says `pause` and waits for a person.
 

@@ -62,6 +62,8 @@ class Kubelet:
         self.cluster = cluster
         self.behave = behave
         self._pods_made = 0
+        self._hashes: dict[tuple[str, int], str] = {}
+        """By uid and generation of a workload."""
         self._done: tuple[int, datetime, Behave] | None = None
 
     def step(self) -> None:
@@ -82,6 +84,13 @@ class Kubelet:
         times = [t for pod in self.cluster.views(PODS) for t in self._changes(pod)]
         return min((t for t in times if t > self.cluster.time), default=None)
 
+    def _template_hash(self, workload: Json) -> str:
+        metadata = workload["metadata"]
+        at = metadata["uid"], metadata["generation"]
+        if at not in self._hashes:
+            self._hashes[at] = template_hash(workload["spec"]["template"])
+        return self._hashes[at]
+
     # --- pods -------------------------------------------------------------------------------
 
     def _pods_of(self, workload: Json) -> list[Json]:
@@ -94,7 +103,7 @@ class Kubelet:
 
     def _scale(self, workload: Json) -> None:
         wanted = workload["spec"].get("replicas", 1)
-        current = template_hash(workload["spec"]["template"])
+        current = self._template_hash(workload)
         pods = self._pods_of(workload)
         mine = [p for p in pods if p["metadata"]["labels"][TEMPLATE_HASH_LABEL] == current]
         for _ in range(len(mine), wanted):
@@ -107,7 +116,7 @@ class Kubelet:
     def _roll(self, workload: Json) -> None:
         """Remove pods of older templates as far as enough ready ones are left."""
         wanted = workload["spec"].get("replicas", 1)
-        current = template_hash(workload["spec"]["template"])
+        current = self._template_hash(workload)
         pods = self._pods_of(workload)
         ready = sum(is_pod_ready(pod) for pod in pods)
         old = [p for p in pods if p["metadata"]["labels"][TEMPLATE_HASH_LABEL] != current]
@@ -193,7 +202,7 @@ class Kubelet:
 
     def _report(self, workload: Json) -> None:
         pods = self._pods_of(workload)
-        current = template_hash(workload["spec"]["template"])
+        current = self._template_hash(workload)
         ready = sum(is_pod_ready(pod) for pod in pods)
         wanted = workload["spec"].get("replicas", 1)
         status: Json = {

@@ -14,8 +14,9 @@ Source: Pearson's X2 for heterogeneity; correlation from the variance inflation 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,7 @@ class BlockSums:
 
     def __add__(self, other: BlockSums) -> BlockSums:
         """Return the sums over the blocks of both."""
-        return BlockSums(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return BlockSums(*map(operator.add, _values(self), _values(other)))
 
     def over_time(self) -> BlockSums:
         """Return the same with whole blocks in place of pods: how much blocks of time differ."""
@@ -80,6 +81,9 @@ class BlockSums:
             total=self.total,
             pods=self.blocks,
         )
+
+
+_values = operator.attrgetter(*(field.name for field in fields(BlockSums)))
 
 
 def block_sums(pods: Sequence[BadTotal]) -> BlockSums:

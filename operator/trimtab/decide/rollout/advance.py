@@ -12,9 +12,9 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
-from trimtab.decide.rollout.gates import origins_of, side_of
+from trimtab.decide.rollout.gates import origins_of
 from trimtab.decide.rollout.health import infrastructure_fault, pod_messages
-from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates
+from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
     Phase,
     Progress,
@@ -26,12 +26,14 @@ from trimtab.decide.rollout.phases import (
 )
 from trimtab.decide.rollout.steps import (
     begin_step,
+    ends_at,
     follow_data,
-    is_share_missed,
+    is_last,
     is_waiting_for_share,
     requests_of_candidate,
     start_clock,
     step_share,
+    why_step_goes_on,
 )
 from trimtab.decide.rollout.strategies import strategy_of
 
@@ -106,13 +108,7 @@ def _enter_step(
 
 
 def _trial(draft: Draft, phase: Stepping | Promoting, progress: Progress) -> Trial:
-    stable = draft.status.stable
-    return Trial(
-        candidate=side_of(phase.candidate),
-        stable=side_of(stable) if stable is not None else None,
-        progress=progress,
-        began=phase.started,
-    )
+    return trial_of(draft.status.stable, phase, progress)
 
 
 def _judge(draft: Draft, trial: Trial) -> Judgement:
@@ -140,9 +136,7 @@ def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
         draft.snapshot, _trial(draft, phase, phase.progress), draft.memory
     )
     phase = draft.enter(replace(phase, progress=progress))
-    if progress.step.first_request is None or judgement.holding is not None:
-        return phase
-    return _end_step(draft, phase, progress.step.first_request)
+    return phase if judgement.holding is not None else _end_step(draft, phase)
 
 
 def _follow_data(draft: Draft, phase: Stepping, judgement: Judgement) -> Stepping:
@@ -154,25 +148,22 @@ def _follow_data(draft: Draft, phase: Stepping, judgement: Judgement) -> Steppin
     return draft.enter(replace(phase, progress=progress))
 
 
-def _end_step(draft: Draft, phase: Stepping, began: datetime) -> Stepping | Promoting:
-    """Go to the next step when this one's time is over; `began`: its first request."""
-    trial = _trial(draft, phase, phase.progress)
-    if is_share_missed(draft.snapshot, trial):
+def _end_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
+    """Go to the next step when this one's time is over."""
+    rollout, step = draft.spec.rollout, phase.progress.step
+    ends = ends_at(rollout, step)
+    if ends is None:
         return phase
-    step, rollout = phase.progress.step, draft.spec.rollout
-    steps = strategy_of(rollout).steps(rollout)
-    lasts = steps[step.index].for_ if step.index < len(steps) else None
-    ends = began + (lasts or timedelta(0))
     if draft.now < ends:
         draft.wake_by(ends)
         return phase
-    requests = requests_of_candidate(trial, draft.snapshot.processes)
-    following = step.index + 1
-    if following < min(step.of, len(steps)):
-        return _enter_step(draft, phase, following, phase.progress, requests_before=requests)
-    if requests >= rollout.min_samples:
+    trial = _trial(draft, phase, phase.progress)
+    if why_step_goes_on(draft.snapshot, trial) is not None:
+        return phase
+    if is_last(rollout, step):
         return draft.enter(promoting(phase))
-    return phase
+    requests = requests_of_candidate(trial, draft.snapshot.processes)
+    return _enter_step(draft, phase, step.index + 1, phase.progress, requests_before=requests)
 
 
 # --- towards the end -----------------------------------------------------------------------------

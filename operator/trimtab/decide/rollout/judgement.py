@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from trimtab.api.deployment import Gate, GateStatus
+from trimtab.api.deployment import Gate, GateStatus, Tried
 from trimtab.decide.rollout.evidence import GateMemory, Habit
 from trimtab.decide.rollout.gates import (
     BLIND_REASONS,
@@ -17,7 +17,7 @@ from trimtab.decide.rollout.gates import (
     side_of,
     sight_of,
 )
-from trimtab.decide.rollout.phases import Progress
+from trimtab.decide.rollout.phases import Phase, Progress
 from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.sequential import failure_threshold
@@ -35,6 +35,16 @@ class Trial:
     progress: Progress
     began: datetime
     """Processes that are older count from their first scrape."""
+
+
+def trial_of(stable: Tried | None, phase: Phase, progress: Progress) -> Trial:
+    """Return the candidate of a phase beside stable."""
+    return Trial(
+        candidate=side_of(phase.candidate),
+        stable=side_of(stable) if stable is not None else None,
+        progress=progress,
+        began=phase.started,
+    )
 
 
 @dataclass(frozen=True)

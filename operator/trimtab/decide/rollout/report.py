@@ -12,6 +12,7 @@ from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import is_flapping
 from trimtab.decide.rollout.health import pod_messages
+from trimtab.decide.rollout.judgement import trial_of
 from trimtab.decide.rollout.phases import (
     Pause,
     Phase,
@@ -23,7 +24,12 @@ from trimtab.decide.rollout.phases import (
     progress_in,
 )
 from trimtab.decide.rollout.snapshot import Snapshot
-from trimtab.decide.rollout.steps import is_waiting_for_share, step_share
+from trimtab.decide.rollout.steps import (
+    ends_at,
+    is_waiting_for_share,
+    step_share,
+    why_step_goes_on,
+)
 from trimtab.decide.rollout.wanted import Wanted
 
 QUIET_START = timedelta(seconds=10)
@@ -160,6 +166,11 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
     if waiting is not None:
         return Stand(True, Reason.WAITING_FOR_DATA, f"gate {waiting.name}: {waiting.reason}")
     step = phase.progress.step
+    ends = ends_at(snapshot.deployment.spec.rollout, step)
+    if ends is not None and snapshot.now >= ends:
+        held = why_step_goes_on(snapshot, trial_of(status.stable, phase, phase.progress))
+        if held is not None:
+            return Stand(True, *held)
     return Stand(True, Reason.STEP_RUNNING, f"{version} at step {step.index + 1}/{step.of}")
 
 

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trimtab.api.conditions import EventReason
+from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import (
     DeploymentSpec,
     DeploymentStatus,
     GateStatus,
     Origin,
+    Rollout,
     StepStatus,
 )
 from trimtab.decide.outcome import Note
@@ -106,15 +107,47 @@ def start_clock(snapshot: Snapshot, trial: Trial, memory: Memory) -> tuple[Progr
     return replace(progress, step=step.model_copy(update={"first_request": first})), memory
 
 
-def is_share_missed(snapshot: Snapshot, trial: Trial) -> bool:
+def ends_at(rollout: Rollout, step: StepStatus) -> datetime | None:
+    """Return when the time of a step is over; None before its first request."""
+    if step.first_request is None:
+        return None
+    steps = strategy_of(rollout).steps(rollout)
+    lasts = steps[step.index].for_ if step.index < len(steps) else None
+    return step.first_request + (lasts or timedelta(0))
+
+
+def is_last(rollout: Rollout, step: StepStatus) -> bool:
+    """Return whether no step follows."""
+    return step.index + 1 >= min(step.of, len(strategy_of(rollout).steps(rollout)))
+
+
+def why_step_goes_on(snapshot: Snapshot, trial: Trial) -> tuple[Reason, str] | None:
+    """Return why a step whose time is over cannot end, with its figures; None if it can."""
+    rollout = snapshot.deployment.spec.rollout
+    missed = _missed_share(snapshot, trial)
+    if missed is not None:
+        return Reason.SHARE_NOT_REACHED, missed
+    requests = requests_of_candidate(trial, snapshot.processes)
+    if is_last(rollout, trial.progress.step) and requests < rollout.min_samples:
+        message = f"{requests:.0f} of {rollout.min_samples} requests (rollout.minSamples)"
+        return Reason.WAITING_FOR_SAMPLES, message
+    return None
+
+
+def _missed_share(snapshot: Snapshot, trial: Trial) -> str | None:
     """After 100 requests: is the measured share zero or below a third of the wanted one?"""
     if trial.stable is None:
-        return False
+        return None
     processes, origins = snapshot.processes, trial.progress.step.origins
     own = requests_in_step(trial, processes)
     both = own + request_count(trial.stable.revision, processes, origins, trial.began)
     share = step_share(snapshot.deployment.spec, trial.progress.step)
-    return both >= SHARE_CHECK_REQUESTS and own / both < share.value / 3
+    if both < SHARE_CHECK_REQUESTS or own / both >= share.value / 3:
+        return None
+    return (
+        f"the candidate got {own / both * 100:.1f}% of {both:.0f} requests, "
+        f"and {share.value * 100:.0f}% are wanted"
+    )
 
 
 # --- missing data --------------------------------------------------------------------------------

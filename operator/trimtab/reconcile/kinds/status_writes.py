@@ -9,13 +9,16 @@ from __future__ import annotations
 import copy
 from datetime import datetime, timedelta
 
-from trimtab.api.conditions import ConditionType
+from trimtab.api.conditions import ConditionType, Reason
 from trimtab.cluster.port import Json
 
 DURING_ROLLOUT = timedelta(seconds=30)
 AT_REST = timedelta(minutes=5)
 _EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable")
 """Reasons of gates that come and go at the beginning of every step."""
+
+_COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES)
+"""Reasons whose messages have figures."""
 
 
 def significant(status: Json) -> Json:
@@ -35,7 +38,8 @@ def significant(status: Json) -> Json:
     if step is not None:
         step.pop("firstRequest", None)
     for condition in kept.get("conditions", []):
-        if condition["type"] == ConditionType.DATA_AVAILABLE:
+        is_counting = condition.get("reason") in _COUNTING
+        if condition["type"] == ConditionType.DATA_AVAILABLE or is_counting:
             condition.pop("message", None)
     return kept
 

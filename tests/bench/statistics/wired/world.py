@@ -7,6 +7,7 @@ its place in the real schedule; some are late, some fail. Time is the event loop
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import selectors
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from trimtab.telemetry.scraped import ScrapedTelemetry
 
 TICK_SECONDS = 0.25
 SETTLE_SECONDS = 1.0
+REST_SETTLE_SECONDS = 5.0
+"""While nothing changes in the cluster."""
 KEY = Key(DEPLOYMENTS, "shop", "churn")
 SETTINGS = Settings(serving_image="trimtab/serving", training_image="trimtab/training")
 STEPS = ({"weight": "25%", "for": "1m"}, {"weight": "50%", "for": "2m"})
@@ -178,7 +181,12 @@ class World:
 
     # --- time
 
-    async def live(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+    async def live(
+        self,
+        seconds: float,
+        until: Callable[[], bool] = lambda: False,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> bool:
         """Let time go by; return whether `until` came true."""
         end = self._loop.time() + seconds
         while not until():
@@ -193,7 +201,7 @@ class World:
             self._send()
             if self._news.is_set() or self._loop.time() >= self._settle_at:
                 self._news.clear()
-                self._settle_at = self._loop.time() + SETTLE_SECONDS
+                self._settle_at = self._loop.time() + settle_seconds
                 await self.harness.settle()
         return True
 
@@ -216,13 +224,14 @@ class World:
     @property
     def status(self) -> Json:
         """The Deployment's status."""
-        status: Json = (self.cluster.get(KEY) or {}).get("status") or {}
+        found = next(iter(self.cluster.views(DEPLOYMENTS)), {})
+        status: Json = found.get("status") or {}
         return status
 
     def want(self, version: str) -> None:
         """Publish a version and ask for it."""
         uri = f"s3://simulated/churn/{version}/"
-        digest = "sha256:" + f"{abs(hash(version)) % 16**8:08x}" * 8
+        digest = "sha256:" + hashlib.sha256(version.encode()).hexdigest()
         self.cluster.user_apply(
             {
                 "apiVersion": API_VERSION,
@@ -259,7 +268,7 @@ class World:
             self._send()
             self.want("v1")
             assert await self.live(300, lambda: "stable" in self.status), self.status
-            await self.live(self.trial.rest_seconds)
+            await self.live(self.trial.rest_seconds, settle_seconds=REST_SETTLE_SECONDS)
             began = self._loop.time()
             self.want("v2")
             self.users.begin(self, began)

@@ -99,9 +99,14 @@ PROGRESSING: dict[str, tuple[Phase | None, dict[str, Any], tuple[str, str, str]]
         ("True", "StepRunning", "v2 at step 1/2"),
     ),
     "without_traffic_later": (
-        a_stepping(a_step(started=NOW - seconds(10))),
+        a_stepping(a_step(started=NOW - seconds(25))),
         {"gates": [NO_TRAFFIC]},
         ("True", "WaitingForData", "gate errors: NoTraffic"),
+    ),
+    "its_time_over_with_too_few_requests": (
+        a_stepping(a_step(0.5, index=1, first_request=NOW - timedelta(minutes=30))),
+        {},
+        ("True", "WaitingForSamples", "0 of 50 requests (rollout.minSamples)"),
     ),
     "paused": (
         a_stepping(pause=paused_by_step(NOW)),

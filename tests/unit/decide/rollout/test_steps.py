@@ -41,9 +41,9 @@ from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
 from trimtab.decide.rollout.steps import (
     begin_step,
     follow_data,
-    is_share_missed,
     is_waiting_for_share,
     start_clock,
+    why_step_goes_on,
 )
 
 STARTING = Starting(candidate=a_tried("v2"), started=NOW)
@@ -194,9 +194,23 @@ MEASURED = {
 
 @pytest.mark.parametrize(("own", "others", "missed"), MEASURED.values(), ids=MEASURED.keys())
 def test_a_share_that_is_not_reached(own: float, others: float, missed: bool) -> None:
-    snapshot = in_phase(a_stepping(), processes=users(own, others))
-    assert is_share_missed(snapshot, a_trial()) is missed
-    assert not is_share_missed(snapshot, a_trial(stable=None))
+    rollout = {"minSamples": 0}
+    snapshot = in_phase(a_stepping(), processes=users(own, others), rollout=rollout)
+    told = why_step_goes_on(snapshot, a_trial())
+    figures = f"the candidate got {own:.1f}% of 100 requests, and 25% are wanted"
+    assert told == (("ShareNotReached", figures) if missed else None)
+    assert why_step_goes_on(snapshot, a_trial(stable=None)) is None
+
+
+def test_too_few_requests_hold_the_last_step_alone() -> None:
+    rollout = {"minSamples": 50, "steps": [{"weight": "25%"}, {"weight": "50%"}]}
+    snapshot = in_phase(a_stepping(), processes=users(20.0, 60.0), rollout=rollout)
+    last = Progress(a_step(index=1, of=2), requests_before=10.0)
+    assert why_step_goes_on(snapshot, a_trial(last)) == (
+        "WaitingForSamples", "30 of 50 requests (rollout.minSamples)",
+    )  # fmt: skip
+    first = Progress(a_step(index=0, of=2))
+    assert why_step_goes_on(snapshot, a_trial(first)) is None
 
 
 # --- the clock ------------------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import pytest
 from tests.unit.decide.rollout.builders import a_deployment, a_spec, a_step, revision
 from tests.unit.decide.rollout.model import Cluster, Observation, Pass
 
-from trimtab.api.deployment import Deployment, Gate, GateStatus, Rollout, Step, StepStatus
+from trimtab.api.deployment import Count, Deployment, Gate, GateStatus, Rollout, Step, StepStatus
 from trimtab.decide.rollout import strategies
 from trimtab.decide.rollout.children import Remove, Size
 from trimtab.decide.rollout.strategies import STRATEGIES, strategy_of
@@ -70,6 +70,29 @@ SEEN = {
 def test_canary_says_what_it_could_have_seen(shares: list[float | None], seen: str) -> None:
     message = Canary().promotion("v2", 119.6, [gate_with(share) for share in shares])
     assert message == f"v2 promoted after 120 requests: {seen}"
+
+
+def a_gate(name: str, **fields: Any) -> GateStatus:
+    both = {"candidate": Count(bad=0, total=5), "stable": Count(bad=0, total=15)}
+    return GateStatus(name=name, **{"verdict": "Pass", **both, **fields})
+
+
+UNABLE = [
+    a_gate("outcomes", verdict="NoData", reason="NoTraffic"),
+    a_gate("slow"),
+    a_gate("absolute", stable=None),
+]
+
+
+def test_canary_names_every_gate_that_could_not_judge() -> None:
+    said = "could not judge: outcomes (NoTraffic), slow (TooFewRequests)"
+    message = Canary().promotion("v2", 120, [gate_with(0.045), *UNABLE])
+    assert message == (
+        "v2 promoted after 120 requests: would have caught a fault of 4.5% or more in this step; "
+        + said
+    )
+    message = Canary().promotion("v2", 120, UNABLE)
+    assert message == f"v2 promoted after 120 requests: could not have caught a fault; {said}"
 
 
 # --- a further strategy ---------------------------------------------------------------------------

@@ -44,4 +44,16 @@ class Canary:
             least_telling = max(telling, key=lambda gate: gate.smallest_fault_share or 0.0)
             seen = f"would have caught a fault of {least_telling.smallest_fault} or more"
             seen += " in this step"
-        return f"{version} promoted after {requests:.0f} requests: {seen}"
+        blind = [_unable(gate) for gate in gates if not gate.smallest_fault and _is_compared(gate)]
+        named = f"; could not judge: {', '.join(blind)}" if blind else ""
+        return f"{version} promoted after {requests:.0f} requests: {seen}{named}"
+
+
+def _is_compared(gate: GateStatus) -> bool:
+    """Whether a gate had to tell a fault: one with a limit alone, that saw requests, did."""
+    return gate.verdict == "NoData" or gate.stable is not None
+
+
+def _unable(gate: GateStatus) -> str:
+    why = gate.reason if gate.verdict == "NoData" else "TooFewRequests"
+    return f"{gate.name} ({why})"
