@@ -29,6 +29,8 @@ class DetectorState:
 
     evidences: R for each of LIFTS. looks: closed so far. pending: counts of the open look.
     pending_seconds: age of the open look. arl: run length of the last update, looks; inf at first.
+    runs: for each of LIFTS the looks since it was likeliest that nothing had changed, which are
+    those of the change: log evidence (that of CUSUM) and counts.
     """
 
     evidences: tuple[float, ...] = (0.0,) * len(LIFTS)
@@ -36,6 +38,13 @@ class DetectorState:
     pending: BadTotal = NOTHING
     pending_seconds: float = 0.0
     arl: float = math.inf
+    runs: tuple[tuple[float, BadTotal], ...] = ((0.0, NOTHING),) * len(LIFTS)
+
+    @property
+    def changed(self) -> BadTotal:
+        """What was counted since the change, as the lift sees it that alarms most."""
+        most = max(range(len(LIFTS)), key=lambda index: self.evidences[index])
+        return self.runs[most][1]
 
     @property
     def evidence(self) -> float:
@@ -54,6 +63,7 @@ class DetectorState:
             "pendingTotal": self.pending.total,
             "pendingSeconds": self.pending_seconds,
             "arl": None if math.isinf(self.arl) else self.arl,
+            "runs": [[log, counted.bad, counted.total] for log, counted in self.runs],
         }
 
     @classmethod
@@ -63,12 +73,19 @@ class DetectorState:
         if len(evidences) != len(LIFTS):
             raise ValueError(f"expected {len(LIFTS)} evidences, found {len(evidences)}")
         arl = data["arl"]
+        runs = tuple(
+            (float(log), BadTotal(float(bad), float(total)))
+            for log, bad, total in data.get("runs") or [[0, 0, 0]] * len(LIFTS)
+        )
+        if len(runs) != len(LIFTS):
+            raise ValueError(f"expected {len(LIFTS)} runs, found {len(runs)}")
         return cls(
             evidences,
             int(data["looks"]),
             BadTotal(float(data["pendingBad"]), float(data["pendingTotal"])),
             float(data["pendingSeconds"]),
             math.inf if arl is None else float(arl),
+            runs,
         )
 
 
@@ -78,11 +95,13 @@ def update(
     elapsed_seconds: float,
     reference_share: float,
     arl: float,
+    spread: float = 1.0,
 ) -> DetectorState:
     """The state after one scrape.
 
     batch: counted since the last scrape; elapsed_seconds since then (>= 0). reference_share: p0 in
-    [0, 1], from `reference_upper_bound`. arl: average run length in looks, > 1. A look closes when
+    [0, 1], from `reference_upper_bound`. arl: average run length in looks, > 1. spread: how many
+    times more counts vary than independent ones would, >= 1. A look closes when
     50 requests or 60 s with at least one are pending; empty looks are skipped, else the detector
     would alarm on silence after `arl` of them.
     """
@@ -93,11 +112,13 @@ def update(
         return replace(state, pending=pending, pending_seconds=seconds, arl=arl)
     if pending.total == 0:
         return replace(state, pending=NOTHING, pending_seconds=0.0, arl=arl)
-    evidences = tuple(
-        _next_evidence(before, pending, reference_share, lift)
-        for before, lift in zip(state.evidences, LIFTS, strict=True)
-    )
-    return DetectorState(evidences, state.looks + 1, NOTHING, 0.0, arl)
+    look = pending.divided(spread)
+    evidences, runs = [], []
+    for before, run, lift in zip(state.evidences, state.runs, LIFTS, strict=True):
+        log_ratio = _log_ratio(look, reference_share, lift)
+        evidences.append(_next_evidence(before, log_ratio))
+        runs.append(_next_run(run, log_ratio, pending))
+    return DetectorState(tuple(evidences), state.looks + 1, NOTHING, 0.0, arl, tuple(runs))
 
 
 def reference_upper_bound(reference: BadTotal, margin: float, confidence: float = 0.95) -> float:
@@ -125,11 +146,24 @@ def guard_run_length(
     return max(2.0, max(1, gates) * watched / look_seconds)
 
 
-def _next_evidence(before: float, look: BadTotal, p0: float, lift: float) -> float:
+def _log_ratio(look: BadTotal, p0: float, lift: float) -> float | None:
+    """Return the log likelihood ratio of one look; None where it says nothing; inf: conclusive."""
     p1 = min(_HIGHEST_SHARE, p0 * lift)
     if not 0 < p0 < p1:
         # Nothing can be worse than p0 = .99; at p0 = 0 one bad request is conclusive.
-        return _LARGEST_EVIDENCE if p0 <= 0 < look.bad else before
-    log_ratio = look.bad * math.log(p1 / p0) + look.good * math.log((1 - p1) / (1 - p0))
-    log_next = math.log1p(before) + log_ratio
-    return math.exp(min(log_next, math.log(_LARGEST_EVIDENCE)))
+        return math.inf if p0 <= 0 < look.bad else None
+    return look.bad * math.log(p1 / p0) + look.good * math.log((1 - p1) / (1 - p0))
+
+
+def _next_evidence(before: float, log_ratio: float | None) -> float:
+    if log_ratio is None:
+        return before
+    return math.exp(min(math.log1p(before) + log_ratio, math.log(_LARGEST_EVIDENCE)))
+
+
+def _next_run(
+    run: tuple[float, BadTotal], log_ratio: float | None, look: BadTotal
+) -> tuple[float, BadTotal]:
+    log, counted = run
+    log = min(log + (log_ratio or 0.0), math.log(_LARGEST_EVIDENCE))
+    return (log, counted + look) if log > 0 else (0.0, NOTHING)

@@ -91,7 +91,7 @@ def promote(draft: Draft, phase: Promoting, message: str) -> None:
         changes["retiring"] = Retiring(revision=old.revision, until=until)
         changes["last_good"] = old
     draft.set(**changes)
-    draft.memory = draft.memory.of_traffic()
+    draft.memory = draft.memory.of_new_stable()
     draft.record(candidate, Reason.PROMOTED, message, by=by)
     draft.tell(EventReason.PROMOTED, message)
 
@@ -118,7 +118,7 @@ def complete_return(draft: Draft, phase: Returning) -> None:
         guard=None,
         gates=[],
     )
-    draft.memory = draft.memory.of_traffic()
+    draft.memory = draft.memory.of_new_stable()
 
 
 def roll_back(
@@ -207,12 +207,15 @@ def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str =
         return False
     if any(entry.revision == good.revision for entry in status.rejected):
         return False
+    phase = draft.phase
+    if phase is not None:
+        supersede(draft, phase.candidate, f"{phase.candidate.version} dropped: {message}"[:1024])
     quarantine(draft, stable, reason, message, by=by)
     draft.record(stable, Reason.ROLLED_BACK, message, by=by)
     back = good.model_copy(update={"since": draft.now})
     draft.enter(Returning(candidate=back, started=draft.now))
     draft.set(guard=None, retiring=None, back_off=None)
-    draft.memory = draft.memory.of_traffic()
+    draft.memory = draft.memory.of_new_stable()
     draft.tell(
         EventReason.ROLLED_BACK,
         f"{stable.version} rolled back after promotion, returning to {good.version}: {message}",
@@ -257,7 +260,6 @@ def act_on_breach(draft: Draft, guard: GuardStatus, stable: Tried, breach: Breac
     Wrong outcomes return at any time, and so does all else with `action: rollback`.
     """
     figures = breach.figures
-    early = draft.now - guard.since <= draft.spec.guard.rollback_within
     insists = breach.gate.bad == "outcomes" or draft.spec.guard.action == "rollback"
     draft.tell(
         EventReason.GUARD_BREACHED, figures, warning=True, inputs={"guard": dict(breach.inputs)}
@@ -269,12 +271,22 @@ def act_on_breach(draft: Draft, guard: GuardStatus, stable: Tried, breach: Breac
         draft.tell(EventReason.FIRST_VERSION_FAILED, f"{reason}: {figures}", warning=True)
         return
     reason = Reason.GUARD_BREACHED
-    if (early or insists) and not is_flapping(draft.status.history, draft.now):
+    if (_is_early(draft, guard) or insists) and not is_flapping(draft.status.history, draft.now):
         if return_to_last_good(draft, Reason.GUARD_BREACHED, figures):
             return
         reason = Reason.NO_WAY_BACK
         figures = f"{reason}: {figures}"
     draft.set(guard=breached(guard, reason, figures))
+
+
+def act_on_crash(draft: Draft, guard: GuardStatus, why: str) -> None:
+    """Within `rollbackWithin` leave a version of which no pod lives; later only wait for it."""
+    if _is_early(draft, guard) and not is_flapping(draft.status.history, draft.now):
+        return_to_last_good(draft, Reason.GUARD_BREACHED, why)
+
+
+def _is_early(draft: Draft, guard: GuardStatus) -> bool:
+    return draft.now - guard.since <= draft.spec.guard.rollback_within
 
 
 def is_flapping(history: Sequence[HistoryEntry], now: datetime) -> bool:

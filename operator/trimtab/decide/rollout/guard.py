@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Gate, GuardStatus
-from trimtab.decide.rollout.evidence import growth
+from trimtab.decide.rollout.evidence import growth, largest
 from trimtab.decide.rollout.gates import Side, gate_count
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
@@ -54,11 +54,13 @@ def watch(
         batch = growth(last.get(name, NOTHING), total)
         last[name] = total
         state = detectors.get(name, DetectorState())
-        detectors[name] = update(state, batch, elapsed, share, run_length)
+        spread = _spread(memory, name)
+        detectors[name] = update(state, batch, elapsed, share, run_length, spread)
         if breach is None and detectors[name].is_alarm:
+            changed = detectors[name].changed
             figures = (
-                f"{gate.name}: {total.bad:.0f} of {total.total:.0f} since promotion, "
-                f"more than {share * 100:.2f}% allowed"
+                f"{gate.name}: {changed.bad:.0f} of {changed.total:.0f} since it changed "
+                f"({changed.share * 100:.2f}%), more than {share * 100:.2f}% allowed"
             )
             inputs = {
                 "gate": name,
@@ -67,10 +69,17 @@ def watch(
                 "elapsed": elapsed,
                 "share": share,
                 "runLength": run_length,
+                "spread": spread,
                 "sincePromotion": [total.bad, total.total],
             }
             breach = Breach(gate, figures, inputs)
     return breach, replace(memory, guard=GuardMemory(guard.revision, detectors, last, now))
+
+
+def _spread(memory: Memory, gate: str) -> float:
+    """Return how many times more the counts of pods vary than independent ones would."""
+    habit = memory.habits.get(gate)
+    return largest(habit.spreads().values()) if habit is not None else 1.0
 
 
 def _references(spec: DeploymentSpec, guard: GuardStatus) -> dict[str, tuple[Gate, float]]:
@@ -90,8 +99,9 @@ def _references(spec: DeploymentSpec, guard: GuardStatus) -> dict[str, tuple[Gat
 
 def _restored(memory: Memory, guard: GuardStatus) -> GuardMemory:
     """Return the memory of this guard: kept from the last pass, or as status recorded it."""
-    if memory.guard is not None and memory.guard.revision == guard.revision:
-        return memory.guard
+    known = memory.guard
+    if known is not None and known.revision == guard.revision:
+        return known
     try:
         return _read_detectors(guard)
     except (KeyError, ValueError, TypeError, AttributeError):

@@ -50,6 +50,23 @@ def _is_excused_kill(snapshot: Snapshot, pod: PodView) -> bool:
     return pod.killed and pod.restarts == 1 and (pod.ready or _is_stable_shaken(snapshot))
 
 
+def why_all_crashed(snapshot: Snapshot, revision: str) -> str | None:
+    """Return how the pods of a version ended, if all of them did and none lives."""
+    own = [pod for pod in snapshot.pods_of(revision) if not pod.disrupted]
+    if not own or not all(_is_dead(pod) for pod in own):
+        return None
+    worst = max(own, key=lambda pod: pod.restarts)
+    return (
+        f"all {len(own)} pods crashed: pod {worst.name} (restarts: {worst.restarts})"
+        f"{_behind(worst.message)}"
+    )
+
+
+def _is_dead(pod: PodView) -> bool:
+    """Return whether a pod ended; a first end by the kubelet may be the node's fault."""
+    return pod.crashed and not pod.ready and not (pod.killed and pod.restarts < CRASHES_BEFORE_DOWN)
+
+
 def _fell_silent(snapshot: Snapshot, pod: PodView) -> bool:
     """Return whether a pod is not Ready, and its port silent too, which had answered scrapes.
 

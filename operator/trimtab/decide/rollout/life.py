@@ -23,6 +23,7 @@ from trimtab.decide.rollout.children import ChildAction, order_actions, plan_chi
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import (
     act_on_breach,
+    act_on_crash,
     begin,
     begin_again,
     complete_return,
@@ -36,7 +37,7 @@ from trimtab.decide.rollout.ends import (
 )
 from trimtab.decide.rollout.gates import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
-from trimtab.decide.rollout.health import pod_messages, why_down
+from trimtab.decide.rollout.health import pod_messages, why_all_crashed, why_down
 from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.judgement import learn_spread
 from trimtab.decide.rollout.phases import Phase, Returning
@@ -118,7 +119,10 @@ def _act_on_policy(draft: Draft) -> None:
 
 
 def _watch_guard(draft: Draft) -> None:
-    """Look at the counters since the last look; act on a breach; end the guard in time."""
+    """Look at the counters since the last look; act on a breach; end the guard in time.
+
+    It goes on while a newer version is tried.
+    """
     guard, stable = draft.status.guard, draft.status.stable
     if guard is None or stable is None or guard.revision != stable.revision:
         return
@@ -128,6 +132,10 @@ def _watch_guard(draft: Draft) -> None:
         end_guard(draft, stable)
         return
     draft.wake_by(guard.until)
+    crashed = why_all_crashed(draft.snapshot, stable.revision)
+    if crashed is not None:
+        act_on_crash(draft, guard, crashed)
+        return
     breach, draft.memory = watch(draft.snapshot, guard, side_of(stable), draft.memory)
     if breach is not None:
         act_on_breach(draft, guard, stable, breach)
@@ -175,6 +183,9 @@ def _is_flapping(draft: Draft) -> bool:
 def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
     """Go on with the rollout under way."""
     if isinstance(phase, Returning) or _is_superseded(draft, phase, wanted):
+        return
+    _watch_guard(draft)
+    if draft.phase != phase:
         return
     down = why_down(draft.snapshot, phase)
     if down is not None:

@@ -123,7 +123,11 @@ class Memory:
     """Per gate, how much stable's pods differ; it outlives rollouts."""
 
     def of_traffic(self) -> Memory:
-        """Return what outlives a rollout."""
+        """Return what outlives a rollout that leaves stable as it is."""
+        return Memory(habits=self.habits, guard=self.guard)
+
+    def of_new_stable(self) -> Memory:
+        """Return what outlives a change of stable."""
         return Memory(habits=self.habits)
 
     def of_step(self, index: int, started: datetime) -> StepMemory:

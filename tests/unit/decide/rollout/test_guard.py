@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +12,14 @@ from tests.unit.decide.rollout.builders import (
     NOW,
     a_deployment,
     a_guard,
+    a_pod,
     a_process,
     a_rejection,
     a_snapshot,
     a_status,
+    a_stepping,
     a_tried,
+    a_version,
     an_end,
     digest_of,
     pods,
@@ -26,10 +30,11 @@ from tests.unit.decide.rollout.builders import (
 from trimtab.api.deployment import Count, DeploymentStatus
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction
+from trimtab.decide.rollout.evidence import Habit
 from trimtab.decide.rollout.gates import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.life import decide_deployment
-from trimtab.decide.rollout.phases import Returning, phase_of
+from trimtab.decide.rollout.phases import Phase, Returning, paused_by_step, phase_of
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 from trimtab.stats.counts import BadTotal
 
@@ -37,7 +42,7 @@ SHOWN = {"errors": Count(bad=2.0, total=1000.0)}
 GOOD = a_tried("v1")
 BAD = (a_process("v2", 1000.0, 400.0, born=NOW),)
 FINE = (a_process("v2", 1000.0, 2.0, born=NOW),)
-FIGURES = "errors: 400 of 1000 since promotion, more than 1.63% allowed"
+FIGURES = "errors: 400 of 1000 since it changed (40.00%), more than 1.63% allowed"
 
 
 def guarded(
@@ -47,13 +52,15 @@ def guarded(
     rollout: Any = None,
     action: str = "notify",
     memory: Memory | None = None,
+    phase: Phase | None = None,
+    version: str = "v2",
     **status: Any,
 ) -> Snapshot:
-    """Return v2 under guard since NOW, which came after v1."""
+    """Return v2 under guard since NOW, which came after v1; `version` is wanted."""
     fields = {"last_good": GOOD, "guard": a_guard("v2", references=SHOWN), **status}
     deployment = a_deployment(
-        "v2",
-        status=a_status(stable="v2", **fields),
+        version,
+        status=a_status(phase, stable="v2", **fields),
         rollout=rollout or {"gates": [ERRORS_GATE]},
         guard={"action": action},
     )
@@ -61,6 +68,7 @@ def guarded(
         deployment,
         now=NOW + timedelta(minutes=minutes),
         pods=pods("v2", 3),
+        versions=tuple(a_version(name) for name in ("v1", "v2", "v3")),
         processes=processes,
         memory=memory or Memory(),
     )
@@ -235,3 +243,87 @@ def test_a_look_counts_what_came_since_the_last_one() -> None:
     assert memory.guard is not None
     assert again.guard.detectors["errors"].looks == memory.guard.detectors["errors"].looks == 1
     assert later.now - NOW == seconds(120)
+
+
+def test_figures_are_those_of_the_change() -> None:
+    """A long good time before does not make 40 % look like 5 %."""
+    side, guard, memory = side_of(a_tried("v2")), a_guard("v2", references=SHOWN), Memory()
+    good = (a_process("v2", 100_000.0, 200.0, born=NOW),)
+    _, memory = watch(guarded(good), guard, side, memory)
+    bad = (a_process("v2", 100_500.0, 400.0, born=NOW),)
+    breach, _ = watch(guarded(bad, minutes=2.0), guard, side, memory)
+    assert breach is not None
+    assert breach.figures == (
+        "errors: 200 of 500 since it changed (40.00%), more than 1.63% allowed"
+    )
+
+
+def test_counts_of_pods_that_differ_weigh_less() -> None:
+    side, guard = side_of(a_tried("v2")), a_guard("v2", references=SHOWN)
+    some = (a_process("v2", 1000.0, 60.0, born=NOW),)
+    breach, _ = watch(guarded(some), guard, side, Memory())
+    assert breach is not None
+    clustered = a_habit([((0, 500), (20, 500), (0, 500))] * 20)
+    assert min(spread.inflation for spread in clustered.spreads().values()) > 10
+    breach, _ = watch(guarded(some), guard, side, Memory(habits={"errors": clustered}))
+    assert breach is None
+
+
+def a_habit(blocks: Any) -> Habit:
+    """Return what was learnt of three pods from what they counted in each minute."""
+    habit, counted = Habit(), [BadTotal(0, 0)] * 3
+    for number, block in enumerate(blocks):
+        counted = [known + BadTotal(*new) for known, new in zip(counted, block, strict=True)]
+        by_pod = {f"p{pod}": count for pod, count in enumerate(counted)}
+        habit = habit.learn(by_pod, NOW + timedelta(minutes=number), timedelta(seconds=5))
+    return habit
+
+
+# --- while a newer version is tried ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pause", [None, paused_by_step(NOW)], ids=["stepping", "paused"])
+def test_the_guard_goes_on_while_a_newer_version_is_tried(pause: Any) -> None:
+    phase = a_stepping(pause=pause, candidate=a_tried("v3"))
+    snapshot = guarded(BAD, phase=phase, version="v3")
+    outcome = decided(snapshot)
+    reasons = [note.reason.value for note in outcome.notes]
+    assert reasons[:3] == ["GuardBreached", "Superseded", "RolledBack"]
+    after = phase_of(outcome.status)
+    assert isinstance(after, Returning)
+    assert after.candidate.version == "v1"
+    assert [entry.version for entry in outcome.status.rejected] == ["v2"]
+
+
+def test_a_rollout_goes_on_beside_a_guard_that_is_content() -> None:
+    phase = a_stepping(candidate=a_tried("v3"))
+    outcome = decided(guarded(FINE, phase=phase, version="v3"))
+    assert outcome.status.guard is not None
+    assert phase_of(outcome.status) is not None
+
+
+# --- crashes --------------------------------------------------------------------------------------
+
+DEAD = {"ready": False, "crashed": True, "restarts": 2, "message": "exit code 1"}
+CRASHED: dict[str, tuple[Any, float, bool]] = {
+    "all": (pods("v2", 3, **DEAD), 10.0, True),
+    "one_lives": ((*pods("v2", 2, **DEAD), a_pod("v2", 2)), 10.0, False),
+    "late": (pods("v2", 3, **DEAD), 61.0, False),
+    "ended_once_by_a_probe": (
+        pods("v2", 3, **{**DEAD, "killed": True, "restarts": 1}), 10.0, False,
+    ),
+    "starting": (pods("v2", 3, ready=False, was_ready=False), 10.0, False),
+    "none": ((), 10.0, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("alive", "minutes", "returns"), CRASHED.values(), ids=CRASHED.keys())
+def test_a_promoted_version_whose_pods_all_crash_is_left(
+    alive: Any, minutes: float, returns: bool
+) -> None:
+    outcome = decided(replace(guarded(FINE, minutes=minutes), pods=alive))
+    assert isinstance(phase_of(outcome.status), Returning) is returns
+    if returns:
+        assert outcome.status.rejected[0].evidence == (
+            "all 3 pods crashed: pod digits-v2-0 (restarts: 2): exit code 1"
+        )
