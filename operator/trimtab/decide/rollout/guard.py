@@ -39,7 +39,7 @@ def watch(
     """
     spec, now = snapshot.deployment.spec, snapshot.now
     remembered = _restored(memory, guard)
-    watched = _references(spec, guard)
+    watched = _references(spec, guard, memory)
     run_length = guard_run_length(
         spec.guard.for_.total_seconds(),
         spec.metrics.interval.total_seconds(),
@@ -82,14 +82,17 @@ def _spread(memory: Memory, gate: str) -> float:
     return largest(habit.spreads().values()) if habit is not None else 1.0
 
 
-def _references(spec: DeploymentSpec, guard: GuardStatus) -> dict[str, tuple[Gate, float]]:
+def _references(
+    spec: DeploymentSpec, guard: GuardStatus, memory: Memory
+) -> dict[str, tuple[Gate, float]]:
     """Return the gates that can be watched, with the share that must not be passed."""
     watched: dict[str, tuple[Gate, float]] = {}
     for gate in strategy_of(spec.rollout).gates(spec.rollout):
         shown = guard.references.get(gate.name)
         bounds = []
         if shown is not None and gate.against == "stable":
-            bounds.append(reference_upper_bound(BadTotal(shown.bad, shown.total), gate.margin))
+            reference = BadTotal(shown.bad, shown.total).divided(_spread(memory, gate.name))
+            bounds.append(reference_upper_bound(reference, gate.margin))
         if gate.limit is not None:
             bounds.append(gate.limit)
         if bounds:
