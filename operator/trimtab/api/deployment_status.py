@@ -86,6 +86,15 @@ class GateStatus(Model):
     )
 
 
+class PodSpread(Model):
+    """How much the pods of stable differ from each other, as one gate counts."""
+
+    gate: Name = Field(description="Name of the gate.")
+    rounds: int = Field(description="Length of the blocks of time, in rounds of scrapes.")
+    inflation: float = Field(description="Variance of the counts over that of independent ones.")
+    correlation: float = Field(description="Of two requests of one pod within a block.")
+
+
 class Origin(Model):
     """Counter values of one process when the step started; evidence counts from there."""
 
@@ -224,6 +233,12 @@ class DeploymentStatus(Status):
     rollout: RolloutStatus | None = Field(default=None, description="The rollout under way.")
     gates: Annotated[list[GateStatus], Field(max_length=16, json_schema_extra=map_list("name"))] = (
         Field(default_factory=list, description="What each gate saw last.")
+    )
+    spread: list[PodSpread] = Field(
+        default_factory=list,
+        max_length=64,
+        description="How much pods differ, as learnt by the last rollout or guard; a new process "
+        "of the operator begins with it.",
     )
     retiring: Retiring | None = Field(
         default=None, description="The old stable, kept ready for a while after promotion."

@@ -28,6 +28,8 @@ LENGTHS = (1, 6, 12, 60)
 """Of blocks, in rounds."""
 LEARNT_FROM = timedelta(minutes=30)
 """How far back stable's pods are looked at."""
+LEARNT_ENOUGH = timedelta(minutes=10)
+"""Before that a new process of the operator goes by what the one before had learnt, too."""
 LEARNT_IN_PARTS = timedelta(minutes=5)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_PODS = 64
@@ -129,6 +131,8 @@ class Habit:
     blocks: Mapping[int, Blocks] = field(default_factory=dict)
     ended: Mapping[int, Mapping[datetime, BlockSums]] = field(default_factory=dict)
     """By length: what the blocks showed that ended in the five minutes from a time on."""
+    since: datetime | None = None
+    """When it began to learn."""
 
     def learn(self, counts: Counts, now: datetime, interval: timedelta) -> Habit:
         """Return the habit with what the pods have counted by now."""
@@ -149,7 +153,7 @@ class Habit:
                 part = now - (now - EPOCH) % LEARNT_IN_PARTS
                 kept[part] = kept.get(part, BlockSums()) + block_sums(tuple(over.values()))
             ended[length] = kept
-        return Habit(counts, blocks, ended)
+        return Habit(counts, blocks, ended, self.since or now)
 
     def spreads(self) -> dict[int, Spread]:
         """Return the spread by block length, where there is one."""
@@ -159,6 +163,18 @@ class Habit:
             if spread is not None:
                 found[length] = spread
         return found
+
+
+def with_earlier(habit: Habit, earlier: Mapping[int, Spread], now: datetime) -> dict[int, Spread]:
+    """Return the spread by block length; `earlier`: of the process before, while this is young."""
+    found = habit.spreads()
+    if habit.since is not None and now - habit.since >= LEARNT_ENOUGH:
+        return found
+    for length, spread in earlier.items():
+        known = found.get(length)
+        if known is None or known.correlation < spread.correlation:
+            found[length] = spread
+    return found
 
 
 def grown_since(last: Counts, counts: Counts) -> dict[str, BadTotal]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Gate, GuardStatus
+from trimtab.api.deployment import DeploymentStatus, Gate, GuardStatus
 from trimtab.decide.rollout.evidence import growth, largest
 from trimtab.decide.rollout.gates import Side, gate_count
+from trimtab.decide.rollout.judgement import spreads_of
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
@@ -39,7 +40,7 @@ def watch(
     """
     spec, now = snapshot.deployment.spec, snapshot.now
     remembered = _restored(memory, guard)
-    watched = _references(spec, guard, memory)
+    watched = _references(snapshot, guard, memory)
     run_length = guard_run_length(
         spec.guard.for_.total_seconds(),
         spec.metrics.interval.total_seconds(),
@@ -54,7 +55,7 @@ def watch(
         batch = growth(last.get(name, NOTHING), total)
         last[name] = total
         state = detectors.get(name, DetectorState())
-        spread = _spread(memory, name)
+        spread = _spread(snapshot, memory, name)
         detectors[name] = update(state, batch, elapsed, share, run_length, spread)
         if breach is None and detectors[name].is_alarm:
             changed = detectors[name].changed
@@ -76,22 +77,24 @@ def watch(
     return breach, replace(memory, guard=GuardMemory(guard.revision, detectors, last, now))
 
 
-def _spread(memory: Memory, gate: str) -> float:
+def _spread(snapshot: Snapshot, memory: Memory, gate: str) -> float:
     """Return how many times more the counts of pods vary than independent ones would."""
-    habit = memory.habits.get(gate)
-    return largest(habit.spreads().values()) if habit is not None else 1.0
+    return largest(spreads_of(snapshot, memory, gate).values())
 
 
 def _references(
-    spec: DeploymentSpec, guard: GuardStatus, memory: Memory
+    snapshot: Snapshot, guard: GuardStatus, memory: Memory
 ) -> dict[str, tuple[Gate, float]]:
     """Return the gates that can be watched, with the share that must not be passed."""
+    spec = snapshot.deployment.spec
     watched: dict[str, tuple[Gate, float]] = {}
     for gate in strategy_of(spec.rollout).gates(spec.rollout):
         shown = guard.references.get(gate.name)
         bounds = []
         if shown is not None and gate.against == "stable":
-            reference = BadTotal(shown.bad, shown.total).divided(_spread(memory, gate.name))
+            reference = BadTotal(shown.bad, shown.total).divided(
+                _spread(snapshot, memory, gate.name)
+            )
             bounds.append(reference_upper_bound(reference, gate.margin))
         if gate.limit is not None:
             bounds.append(gate.limit)

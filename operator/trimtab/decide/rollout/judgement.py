@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from trimtab.api.deployment import Gate, GateStatus, Tried
-from trimtab.decide.rollout.evidence import GateMemory, Habit
+from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, PodSpread, Tried
+from trimtab.decide.rollout.evidence import GateMemory, Habit, with_earlier
 from trimtab.decide.rollout.gates import (
     BLIND_REASONS,
     Look,
@@ -21,6 +21,7 @@ from trimtab.decide.rollout.phases import Phase, Progress
 from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.sequential import failure_threshold
+from trimtab.stats.spread import Spread
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 """Before every process: what it counted in all its life."""
@@ -83,7 +84,7 @@ def judge_gates(
         stable_sight=sight_of(stable.revision, processes, now) if stable is not None else None,
         threshold=failure_threshold(rollout.confidence, len(gates), len(strategy.steps(rollout))),
         seen=step.gates,
-        spreads={name: habit.spreads() for name, habit in memory.habits.items()},
+        spreads={gate.name: spreads_of(snapshot, memory, gate.name) for gate in gates},
     )
     verdicts = tuple(judge(gate, look) for gate in gates)
     by_name = {gate.name: gate for gate in gates}
@@ -145,6 +146,33 @@ def interval_of(snapshot: Snapshot) -> timedelta:
     """Return the time between two rounds."""
     metrics = snapshot.deployment.spec.metrics
     return metrics.interval if metrics.prometheus is None else metrics.prometheus.interval
+
+
+def spreads_of(snapshot: Snapshot, memory: Memory, gate: str) -> dict[int, Spread]:
+    """Return how much stable's pods differ, by block length."""
+    earlier = {
+        one.rounds: Spread(one.inflation, one.correlation)
+        for one in snapshot.deployment.status.spread
+        if one.gate == gate
+    }
+    return with_earlier(memory.habits.get(gate, Habit()), earlier, snapshot.now)
+
+
+def with_spread(status: DeploymentStatus, snapshot: Snapshot, memory: Memory) -> DeploymentStatus:
+    """Return the status with the spread for a restart, while something is judged by it."""
+    if status.rollout is None and status.guard is None:
+        return status
+    told = [
+        PodSpread(
+            gate=gate,
+            rounds=rounds,
+            inflation=round(spread.inflation, 4),
+            correlation=round(spread.correlation, 6),
+        )
+        for gate in sorted(memory.habits)
+        for rounds, spread in sorted(spreads_of(snapshot, memory, gate).items())
+    ]
+    return status.model_copy(update={"spread": told})
 
 
 def learn_spread(snapshot: Snapshot, memory: Memory) -> Memory:

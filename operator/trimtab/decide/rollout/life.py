@@ -39,7 +39,7 @@ from trimtab.decide.rollout.gates import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.health import pod_messages, why_all_crashed, why_down
 from trimtab.decide.rollout.inputs import inputs_of
-from trimtab.decide.rollout.judgement import learn_spread
+from trimtab.decide.rollout.judgement import learn_spread, with_spread
 from trimtab.decide.rollout.phases import Phase, Returning
 from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
@@ -59,7 +59,7 @@ def decide_deployment(
     status, flips = report(draft.seen, decide_wanted(draft.seen))
     notes = (*draft.notes, *flips)
     outcome = Outcome(
-        status=with_detectors(status, draft.memory),
+        status=with_spread(with_detectors(status, draft.memory), snapshot, draft.memory),
         notes=notes,
         actions=tuple(order_actions(snapshot, plan_children(draft.spec, status, draft.now))),
         wake_at=draft.wake_at,

@@ -24,6 +24,7 @@ _COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES)
 def significant(status: Json) -> Json:
     """Return the status without the numbers that move at every scrape."""
     kept = copy.deepcopy(status)
+    kept.pop("spread", None)
     kept["record"] = kept.get("record", {}).get("seq")  # up to where it is told is no news
     kept["gates"] = [told for gate in kept.get("gates", []) if (told := _telling(gate))]
     for field in ("stable", "candidate", "lastGood"):

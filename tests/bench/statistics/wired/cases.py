@@ -127,6 +127,12 @@ LONG = {
     "steps": [{"weight": "25%", "for": "5m"}, {"weight": "50%", "for": "10m"}],
 }
 
+DEATHS = tuple(
+    (after, partial(World.lose_pod, version=version))
+    for after, version in ((20, "v1"), (50, "v2"), (90, "v1"), (130, "v2"), (160, "v1"))
+)
+RESTARTS = ((40, World.restart_operator), (130, World.restart_operator))
+
 HEALTHY: dict[str, Callable[[], Trial]] = {
     "independent, 20/s": lambda: trial(lambda d: Independent(d, BASE), 20),
     "independent, 100/s": lambda: trial(lambda d: Independent(d, BASE), 100),
@@ -161,6 +167,18 @@ HEALTHY: dict[str, Callable[[], Trial]] = {
     ),
     "1 % -> 10 % on both in a step, 100/s": lambda: trial(lambda d: Independent(d, _moving), 100),
     "x3 by the hour on both, 100/s": lambda: trial(lambda d: Independent(d, _hourly), 100),
+    "pods of both die in turn, correlation .05, 20/s": lambda: trial(
+        lambda d: ByMinute(d, BASE, 0.05), 20, events=DEATHS
+    ),
+    "pods of both die in turn, first 20 requests slow, 200/s": lambda: trial(
+        lambda d: Cold(d, 0.001), 200, users={"measure": "slow"}, rollout=SLOW, events=DEATHS
+    ),
+    "operator restarts twice, correlation .05, 20/s": lambda: trial(
+        lambda d: ByMinute(d, BASE, 0.05), 20, events=RESTARTS
+    ),
+    "operator restarts twice, 1 % -> 10 % on both, 100/s": lambda: trial(
+        lambda d: Independent(d, _moving), 100, events=RESTARTS
+    ),
     "pods unlike each other, 0.5 to 1.5 %, 100/s": lambda: trial(
         lambda d: Unlike(d, 0.005, 0.015), 100
     ),

@@ -83,8 +83,8 @@ class Trial:
     interval: str = "5s"
     trouble: Trouble = field(default_factory=Trouble)
     rollout: Mapping[str, Any] = field(default_factory=dict)
-    stable_dies: bool = False
-    """One of stable's pods is replaced in the middle of the rollout."""
+    events: tuple[tuple[float, Callable[[World], None]], ...] = ()
+    """What happens so many seconds after the rollout began, in order."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ class VirtualScraper(Scraper):
 class World:
     """One Deployment with its users and one operator."""
 
+    _running: asyncio.Task[None]
+
     def __init__(self, trial: Trial, seed: int) -> None:
         self.trial, self.seed = trial, seed
         self.cluster = SimulatedCluster()
@@ -133,6 +135,7 @@ class World:
         self.users = trial.users(self.draws)
         self.silent: Callable[[str], bool] = lambda _version: False
         self._news = asyncio.Event()
+        self._events: list[tuple[float, Callable[[World], None]]] = []
         self._ready: list[Json] = []
         self._ready_at = self._settle_at = -1.0
         self._loop = asyncio.get_running_loop()
@@ -179,6 +182,21 @@ class World:
         self._send()
         return self.users.exposition(pod)
 
+    # --- what happens to them
+
+    def lose_pod(self, version: str) -> None:
+        """One Ready pod of a version is deleted, and replaced."""
+        for pod in self.ready_pods():
+            if pod["metadata"]["labels"]["trimtab.dev/version"] == version:
+                self.cluster.user_delete(Key(PODS, KEY.namespace, pod["metadata"]["name"]))
+                return
+
+    def restart_operator(self) -> None:
+        """A new operator process begins with nothing but what the cluster keeps."""
+        self._running.cancel()
+        self.harness.restart()
+        self._running = asyncio.create_task(self.telemetry.run())
+
     # --- time
 
     async def live(
@@ -199,6 +217,8 @@ class World:
             except TimeoutError:
                 pass
             self._send()
+            while self._events and self._events[0][0] <= self._loop.time():
+                self._events.pop(0)[1](self)
             if self._news.is_set() or self._loop.time() >= self._settle_at:
                 self._news.clear()
                 self._settle_at = self._loop.time() + settle_seconds
@@ -262,7 +282,7 @@ class World:
 
     async def run(self) -> End:
         """Serve `v1`, rest, try `v2`; return how that ended."""
-        running = asyncio.create_task(self.telemetry.run())
+        self._running = asyncio.create_task(self.telemetry.run())
         try:
             await asyncio.sleep(self._offset)
             self._send()
@@ -272,14 +292,15 @@ class World:
             began = self._loop.time()
             self.want("v2")
             self.users.begin(self, began)
+            self._events = [(began + after, happens) for after, happens in self.trial.events]
             ended = await self.live(LONGEST_SECONDS, self._is_over)
             history = self.status.get("history") or [{}]
             outcome = history[-1].get("outcome", "") if ended else "unfinished"
             message = history[-1].get("message", "")
             return End(outcome, self._loop.time() - began, self.users.answered["v2"], message)
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
 
     def _is_over(self) -> bool:
         return any(h["version"] == "v2" for h in self.status.get("history") or [])

@@ -18,6 +18,7 @@ from trimtab.decide.rollout.evidence import (
     Strata,
     evidence_of,
     grouped,
+    with_earlier,
 )
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.sequential import gate_evidence
@@ -129,3 +130,11 @@ def test_limits_allow_for_spread_too() -> None:
     alone = evidence_of(seen, {}, None, 0.05)
     assert 1 < evidence_of(seen, {6: Spread(5.0, 0.04)}, None, 0.05) < alone
     assert evidence_of(seen, {}, None, None) == 0.0
+
+
+def test_what_the_process_before_had_learnt_holds_while_this_one_is_young() -> None:
+    earlier = {6: Spread(4.0, 0.05)}
+    young = Habit(since=NOW)
+    assert with_earlier(Habit(), earlier, NOW) == earlier
+    assert with_earlier(young, earlier, NOW + timedelta(minutes=9)) == earlier
+    assert with_earlier(young, earlier, NOW + timedelta(minutes=10)) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,14 +24,21 @@ from tests.unit.decide.rollout.builders import (
 )
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import Origin
-from trimtab.decide.rollout.evidence import GateMemory, growth
+from trimtab.api.deployment import Origin, PodSpread
+from trimtab.decide.rollout.evidence import GateMemory, Habit, growth
 from trimtab.decide.rollout.gates import count_since, gate_count, side_of, sight_of
-from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates
+from trimtab.decide.rollout.judgement import (
+    Judgement,
+    Trial,
+    judge_gates,
+    spreads_of,
+    with_spread,
+)
 from trimtab.decide.rollout.measures import ERRORS, REQUESTS, TIMED
 from trimtab.decide.rollout.phases import Progress
 from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
 from trimtab.stats.counts import BadTotal
+from trimtab.stats.spread import Spread
 
 FAILS = {**ERRORS_GATE, "onNoData": "fail", "failAfter": "30s"}
 LIMIT = {"name": "limit", "bad": "errors", "limit": "5%"}
@@ -217,3 +225,24 @@ def test_a_revision_is_seen_as_well_as_its_worst_pod() -> None:
     assert sight_of(revision("v2"), [fine, gone], NOW).problem is None
     sight = sight_of(revision("v2"), [fine, old, gone], NOW)
     assert (sight.problem, sight.detail, sight.age) == (Reason.STALE, "b: old", seconds(9))
+
+
+# --- how much pods differ -------------------------------------------------------------------------
+
+LEARNT = PodSpread(gate="errors", rounds=12, inflation=7.5, correlation=0.04)
+
+
+def test_a_young_process_judges_by_the_spread_that_status_has() -> None:
+    snapshot = seen(ERRORS_GATE)
+    status = snapshot.deployment.status.model_copy(update={"spread": [LEARNT]})
+    snapshot = replace(
+        snapshot, deployment=snapshot.deployment.model_copy(update={"status": status})
+    )
+    assert spreads_of(snapshot, Memory(), "errors") == {12: Spread(7.5, 0.04)}
+    assert spreads_of(snapshot, Memory(), "slow") == {}
+    memory = Memory(habits={"errors": Habit(since=NOW)})
+    assert with_spread(status, snapshot, memory).spread == [LEARNT]
+    old = Memory(habits={"errors": Habit(since=NOW - timedelta(hours=1))})
+    assert with_spread(status, snapshot, old).spread == []
+    at_rest = status.model_copy(update={"rollout": None})
+    assert with_spread(at_rest, snapshot, old).spread == [LEARNT]

@@ -70,16 +70,18 @@ async def test_a_promotion_writes_the_same_on_a_slow_machine(ready_after: float)
     assert shop.outcomes == ["v1 Promoted", "v2 Promoted"]
 
 
-async def test_a_new_pod_that_is_not_scraped_for_ten_seconds_is_told() -> None:
+async def test_a_new_pod_that_stays_unscraped_is_told_after_some_rounds() -> None:
     shop = Shop(scrape=20.0)
-    await shop.serve("v1", rollout=ROLLOUT, metrics={"scrape": {"interval": "20s"}})
+    await shop.serve("v1", rollout=ROLLOUT, metrics={"scrape": {"interval": "1s"}})
     start_slowly(shop, "v2", 1.0)
     shop.publish("v2")
     shop.want("v2")
     await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
-    await shop.harness.advance(9)
-    assert shop.condition("DataAvailable") == "True"
+    shop.harness.tickers = []
+    await shop.harness.advance(12)
     shop.harness.queue.add(KEY)
+    await shop.harness.settle()
+    assert shop.condition("DataAvailable") == "True"
     await shop.harness.advance(2)
     shop.harness.queue.add(KEY)
     await shop.harness.settle()
