@@ -13,7 +13,7 @@ from trimtab.api.deployment import DeploymentSpec
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
 from trimtab.decide.rollout.gates import origins_of
-from trimtab.decide.rollout.health import infrastructure_fault, pod_messages
+from trimtab.decide.rollout.health import infrastructure_fault, is_starting, pod_messages
 from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
     Phase,
@@ -61,15 +61,26 @@ def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoti
     ready = draft.snapshot.ready_of(phase.candidate.revision)
     if is_waiting_for_share(spec, draft.status, phase) or ready < step_share(spec, None).candidate:
         return phase
-    if not _can_stable_carry(draft):
+    if _is_stable_starting(draft, phase):
         return phase
     return _enter_step(draft, phase, 0, None, requests_before=0.0)
 
 
-def _can_stable_carry(draft: Draft) -> bool:
-    """Return whether at least half of stable is Ready: else the candidate would get far more."""
-    stable = draft.status.stable
-    return stable is None or 2 * draft.snapshot.ready_of(stable.revision) >= draft.spec.replicas
+def _is_stable_starting(draft: Draft, phase: Starting) -> bool:
+    """Return whether most of stable is still to come, and the candidate would carry its requests.
+
+    Whoever crashed, or has no place, is not waited for: then a new version is the way out. Nor is
+    anybody after half of the deadline.
+    """
+    stable, spec = draft.status.stable, draft.spec
+    if stable is None or 2 * draft.snapshot.ready_of(stable.revision) >= spec.replicas:
+        return False
+    latest = phase.started + spec.rollout.deadline / 2
+    own = draft.snapshot.pods_of(stable.revision)
+    if draft.now >= latest or (own and not any(is_starting(pod) for pod in own)):
+        return False
+    draft.wake_by(latest)
+    return True
 
 
 def _enter_step(

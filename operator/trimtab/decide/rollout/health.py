@@ -98,6 +98,12 @@ def _is_stable_shaken(snapshot: Snapshot) -> bool:
     )
 
 
+def is_starting(pod: PodView) -> bool:
+    """Return whether a pod may become Ready for the first time."""
+    has_place = not (pod.unschedulable or pod.image_missing)
+    return has_place and not (pod.ready or pod.was_ready or pod.crashed or pod.disrupted)
+
+
 def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
     """Return what kept the candidate from starting that is not its own fault."""
     stalled = find_condition(snapshot.deployment.status.conditions, ConditionType.STALLED)

@@ -458,13 +458,26 @@ def test_one_crash_while_it_starts_is_forgiven_for_good(
     assert phase_of(decided(in_phase(phase, stable=stable, pods=(again,))).status) is None
 
 
-def test_no_step_begins_while_most_of_stable_is_not_ready() -> None:
-    down = pods("v1", 3, ready=False, was_ready=False)
-    snapshot = in_phase(STARTING, pods=pods("v2", 3))
-    for few, begins in ((0, False), (1, False), (2, True)):
-        alive = tuple(a_pod("v1", n) for n in range(few)) + down[few:]
-        decision = decided(replace(snapshot, pods=(*pods("v2", 3), *alive)))
-        assert isinstance(phase_of(decision.status), Stepping) is begins
+COMING = pods("v1", 3, ready=False, was_ready=False)
+BEGINS: dict[str, tuple[tuple[PodView, ...], float, bool]] = {
+    "it_starts": (COMING, 0.0, False),
+    "its_pods_are_still_to_be_made": ((), 0.0, False),
+    "one_is_ready": ((a_pod("v1"), *COMING[1:]), 0.0, False),
+    "two_are_ready": ((*pods("v1", 2), *COMING[2:]), 0.0, True),
+    "it_crashes": (pods("v1", 3, ready=False, crashed=True, restarts=4), 0.0, True),
+    "it_has_no_place": (pods("v1", 3, ready=False, was_ready=False, unschedulable=True), 0.0, True),
+    "it_was_ready": (pods("v1", 3, ready=False), 0.0, True),
+    "it_never_comes": (COMING, 7.5, True),
+}
+
+
+@pytest.mark.parametrize(("stable", "minutes", "begins"), BEGINS.values(), ids=BEGINS.keys())
+def test_no_step_begins_while_most_of_stable_is_still_to_come(
+    stable: tuple[PodView, ...], minutes: float, begins: bool
+) -> None:
+    snapshot = in_phase(STARTING, now=NOW + timedelta(minutes=minutes))
+    decision = decided(replace(snapshot, pods=(*pods("v2", 3), *stable)))
+    assert isinstance(phase_of(decision.status), Stepping) is begins
 
 
 def test_a_canary_made_rolling_in_a_step_without_traffic_goes_on() -> None:
