@@ -130,7 +130,7 @@ def documents_in(text: str, path: Path) -> list[Json]:
     """Return the objects of YAML; SpecError, which names `path`, if it is none."""
     try:
         documents = list(yaml.load_all(text, _JsonLoader))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number that is none after all
         raise SpecError(f"{path}: cannot be read: {_fault(error)}") from error
     except RecursionError as error:
         raise SpecError(f"{path}: it is nested too deeply to be read") from error
@@ -155,7 +155,7 @@ def _items(document: object) -> list[Any]:
     return [document]
 
 
-def _fault(error: yaml.YAMLError) -> str:
+def _fault(error: Exception) -> str:
     """Return in one line where YAML is wrong, and how."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark

@@ -17,6 +17,7 @@ from trimtab.cli.lint import lint as lint_files
 from trimtab.cli.lint_facts import Stated, objects_of
 from trimtab.cli.main import main
 from trimtab.contract import location
+from trimtab.errors import SpecError
 from trimtab.simulation.manifests import documents_in
 
 POLICY = """\
@@ -188,6 +189,12 @@ def test_scalars_are_those_of_kubectl(given: str, written_so: object) -> None:
     (document,) = documents_in(f"value: {given}", Path("x.yaml"))
     assert document["value"] == written_so
     assert type(document["value"]) is type(written_so)
+
+
+@pytest.mark.parametrize("given", ["0b_", "0o_", "._", "1" * 5000])
+def test_a_number_that_cannot_be_read_is_one_sentence(given: str) -> None:
+    with pytest.raises(SpecError, match=r"x\.yaml: cannot be read: "):
+        documents_in(f"value: {given}", Path("x.yaml"))
 
 
 def test_a_key_that_kubectl_reads_as_a_truth_value_is_an_error(
