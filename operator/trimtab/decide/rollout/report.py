@@ -167,7 +167,7 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
         return Stand(True, Reason.WAITING_FOR_DATA, f"gate {waiting.name}: {waiting.reason}")
     step = phase.progress.step
     ends = ends_at(snapshot.deployment.spec.rollout, step)
-    if ends is not None and snapshot.now >= ends:
+    if ends is not None and snapshot.now >= ends + QUIET_START:
         held = why_step_goes_on(snapshot, trial_of(status.stable, phase, phase.progress))
         if held is not None:
             return Stand(True, *held)

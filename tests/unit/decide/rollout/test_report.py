@@ -108,6 +108,11 @@ PROGRESSING: dict[str, tuple[Phase | None, dict[str, Any], tuple[str, str, str]]
         {},
         ("True", "WaitingForSamples", "0 of 50 requests (rollout.minSamples)"),
     ),
+    "its_time_just_over": (
+        a_stepping(a_step(0.5, index=1, first_request=NOW - timedelta(minutes=2, seconds=9))),
+        {},
+        ("True", "StepRunning", "v2 at step 2/2"),
+    ),
     "paused": (
         a_stepping(pause=paused_by_step(NOW)),
         {},
