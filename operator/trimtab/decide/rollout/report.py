@@ -33,6 +33,8 @@ from trimtab.decide.rollout.steps import (
 from trimtab.decide.rollout.wanted import Wanted
 
 QUIET_START = timedelta(seconds=10)
+WARM_WITHIN = timedelta(seconds=60)
+"""Pods of little traffic need so long until their speed is evidence."""
 READY_WITHIN = timedelta(seconds=60)
 _BEGINNING = frozenset({Reason.NO_TRAFFIC, Reason.WAITING})
 
@@ -261,8 +263,17 @@ def _gate_without_data(
     expected: frozenset[str] = frozenset()
     if snapshot.now - progress.step.started < _quiet(snapshot) or _has_new_pod(snapshot, status):
         expected = _BEGINNING
+    slow = {gate.name for gate in snapshot.deployment.spec.rollout.gates if gate.bad == "slow"}
+    is_warming = snapshot.now - progress.step.started < WARM_WITHIN
     return next(
-        (g for g in status.gates if g.verdict == "NoData" and g.reason not in expected), None
+        (
+            gate
+            for gate in status.gates
+            if gate.verdict == "NoData"
+            and gate.reason not in expected
+            and not (is_warming and gate.name in slow and gate.reason == Reason.NO_TRAFFIC)
+        ),
+        None,
     )
 
 

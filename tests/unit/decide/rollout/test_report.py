@@ -108,6 +108,16 @@ PROGRESSING: dict[str, tuple[Phase | None, dict[str, Any], tuple[str, str, str]]
         {},
         ("True", "WaitingForSamples", "0 of 50 requests (rollout.minSamples)"),
     ),
+    "while_its_pods_warm_up": (
+        a_stepping(a_step(started=NOW - seconds(59))),
+        {"gates": [NO_TRAFFIC.model_copy(update={"name": "slow"})]},
+        ("True", "StepRunning", "v2 at step 1/2"),
+    ),
+    "without_traffic_after_that": (
+        a_stepping(a_step(started=NOW - seconds(60))),
+        {"gates": [NO_TRAFFIC.model_copy(update={"name": "slow"})]},
+        ("True", "WaitingForData", "gate slow: NoTraffic"),
+    ),
     "its_time_just_over": (
         a_stepping(a_step(0.5, index=1, first_request=NOW - timedelta(minutes=2, seconds=9))),
         {},
