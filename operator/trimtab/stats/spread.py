@@ -20,8 +20,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln
-from scipy.stats import chi2
+from scipy.special import betaln, chdtrc
 
 from trimtab.stats.counts import BadTotal
 
@@ -132,7 +131,7 @@ def spread_of(sums: BlockSums) -> Spread | None:
     """
     if sums.pods <= sums.blocks:
         sums = sums.over_time()
-    if sums.freedom < LEAST_FREEDOM or float(chi2.sf(sums.chi, sums.freedom)) > SIGNIFICANT:
+    if sums.freedom < LEAST_FREEDOM or float(chdtrc(sums.freedom, sums.chi)) > SIGNIFICANT:
         return None
     requests = sums.total / sums.pods
     # The first is too small where bad requests are few, since a cluster raises its own block's

@@ -127,6 +127,7 @@ class _Process:
             series=self.cumulated(),
             settled=rounds.shown(name),
             warm=rounds.warm(name),
+            lags=rounds.lags(name),
             first=self.first,
             process_start=None if self.reading is None else self.reading.process_start,
             sampled_at=self.sampled_at,
@@ -190,7 +191,7 @@ class CounterStore:
         A sample without any series of ours, or with a counter that fell although the process did
         not restart, is not believed: the last one stays and the process has a problem. A process
         that is older than our watch counts from this sample on, but for counters by hour.
-        is_late: the process may have ended since.
+        is_late: a backend has read it some time ago, and the process may have ended since.
         """
         found = self._find(key, process, with_gone=is_late)
         if found is None:
@@ -226,7 +227,9 @@ class CounterStore:
         deployment.changes += bool(grown)
         counted = own.cumulated()
         is_warm = _is_warm(counted, sample.process_start, now)
-        deployment.rounds.answered(process, own.target.revision, counted, is_warm=is_warm)
+        # A backend reads each pod at a moment of its own: there is no better one to wait for.
+        at = None if is_late else now
+        deployment.rounds.answered(process, own.target.revision, counted, at, is_warm=is_warm)
         return grown
 
     def since(self, key: str, process: str) -> float | None:
@@ -313,7 +316,11 @@ class CounterStore:
         """Ask these processes together: gates see what they show as of one moment."""
         deployment = self._deployments.get(key)
         if deployment is not None:
-            deployment.rounds.begin(processes)
+            known = deployment.processes
+            asked = list(processes)
+            intervals = [known[p].target.interval_seconds for p in asked if p in known]
+            interval = max(intervals, default=0.0)
+            deployment.rounds.begin(asked, interval)
 
     def end_round(self, key: str, process: str | None = None) -> None:
         """Wait no more for an answer of this process, or of any."""

@@ -3,17 +3,30 @@
 A round is over when each process that it asked has answered or failed. What it showed holds for
 gates only if of every revision at least half of the processes were seen; otherwise all revisions
 stand still, so that no side is judged against a frozen one. What hits both at once then cancels.
+
+An answer that is later than the others shows a later moment: what went wrong for everybody between
+the two would be held against its side alone. Such an answer waits for the next round, and so does
+all of a round in which one revision was seen later than another.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean, median_low
 
 from trimtab.contract.metrics import REQUEST_SECONDS, Series, SeriesKey
 from trimtab.stats.counts import merged
 
 SET_ASIDE_AFTER = 3
 """Rounds after which a process that is unseen is no longer waited for."""
+LATE_SECONDS = 0.5
+"""An answer is late that is further from most others."""
+APART_SECONDS = 0.1
+APART_OF_INTERVAL = 0.02
+"""Revisions are seen as of one moment if they are no further apart than the larger of both: that
+much of a round with nothing but errors is about what margins allow."""
+MOST_LATE = 3
+"""Rounds in a row that wait for better ones; then answers are taken as they are."""
 MOST_OPEN = 16
 """Rounds under way at once, where answers take longer than an interval; the oldest is closed."""
 
@@ -28,6 +41,8 @@ class Place:
     seen: int | None = None
     unseen: int = 0
     """Rounds in a row without an answer of it."""
+    late: int = 0
+    """Rounds in a row that hold, and whose moment its answers missed."""
     is_gone: bool = False
     warm: Series | None = None
     """How long its requests had taken in the round that found it warm; None while it is cold."""
@@ -42,8 +57,18 @@ class _Round:
     number: int
     asked: set[str]
     waiting: set[str]
+    interval: float
     shown: dict[str, Series] = field(default_factory=dict)
     warm: set[str] = field(default_factory=set)
+    times: dict[str, float] = field(default_factory=dict)
+    """When answers came, in Unix seconds."""
+
+    def late(self) -> set[str]:
+        """Return who shows another moment than most."""
+        if not self.times:
+            return set()
+        moment = median_low(self.times.values())
+        return {process for process, at in self.times.items() if abs(at - moment) > LATE_SECONDS}
 
 
 class Rounds:
@@ -56,25 +81,33 @@ class Rounds:
         self.ended = 0
         """How many rounds ended, those that do not hold too."""
         self._last = 0
+        self._late = 0
+        """Rounds in a row that would hold, but for late answers."""
         self._open: deque[_Round] = deque()
 
-    def begin(self, processes: Iterable[str]) -> None:
-        """Ask these processes together."""
+    def begin(self, processes: Iterable[str], interval: float = 0.0) -> None:
+        """Ask these processes together, every `interval` seconds."""
         asked = set(processes)
         for process in asked & self.places.keys():
             self.places[process].is_gone = False
         self._last += 1
-        self._open.append(_Round(self._last, asked, set(asked)))
+        self._open.append(_Round(self._last, asked, set(asked), interval))
         if len(self._open) > MOST_OPEN:
             self._open[0].waiting.clear()
         self._settle()
 
     def answered(
-        self, process: str, revision: str, counted: Series, *, is_warm: bool = True
+        self,
+        process: str,
+        revision: str,
+        counted: Series,
+        at: float | None = None,
+        *,
+        is_warm: bool = True,
     ) -> None:
         """Take what a process has counted; one that no round asked is taken as it comes.
 
-        is_warm: whether its first requests are over.
+        at: Unix seconds; None: of the round's moment. is_warm: whether its first requests are over.
         """
         place = self.places.setdefault(process, Place(revision))
         asking = [one for one in self._open if process in one.asked]
@@ -85,6 +118,8 @@ class Rounds:
             return
         one = next((one for one in asking if process in one.waiting), asking[-1])
         one.shown[process] = counted
+        if at is not None:
+            one.times[process] = at
         if is_warm:
             one.warm.add(process)
         one.waiting.discard(process)
@@ -116,6 +151,13 @@ class Rounds:
         place = self.places.get(process)
         return place.settled if place is not None else {}
 
+    def lags(self, process: str) -> bool:
+        """Whether gates see it as of an earlier moment than others, and later more of it."""
+        place = self.places.get(process)
+        if place is None or place.is_gone or place.seen is None:
+            return False
+        return place.seen < self.settled <= place.seen + SET_ASIDE_AFTER + 1
+
     def restate(self, process: str, counted: Series) -> None:
         """A part of what a process had counted turned out to be another's."""
         place = self.places.get(process)
@@ -141,15 +183,31 @@ class Rounds:
     def _close(self, one: _Round) -> None:
         for process, place in self.places.items():
             place.unseen = 0 if process in one.shown else place.unseen + 1
-        if not self._holds(one):
+        shown = one.shown.keys() & self.places.keys()
+        in_time = shown if self._late >= MOST_LATE else self._in_time(one, shown)
+        if not self._holds(in_time):
+            self._late += self._holds(shown)
             return
-        for process, counted in one.shown.items():
-            if process in self.places:
-                is_warm = process in one.warm
-                self._show(self.places[process], counted, one.number, is_warm=is_warm)
+        self._late = 0
+        for process in shown:
+            place = self.places[process]
+            place.late = 0 if process in in_time else place.late + 1
+            if process in in_time:
+                self._show(place, one.shown[process], one.number, is_warm=process in one.warm)
         self.settled = one.number
 
-    def _holds(self, one: _Round) -> bool:
+    def _in_time(self, one: _Round, shown: Collection[str]) -> set[str]:
+        """Return who was seen as of one moment; nobody, if it is not that of all revisions."""
+        late = one.late()
+        found = {p for p in shown if p not in late or self.places[p].late >= MOST_LATE}
+        times: dict[str, list[float]] = {}
+        for process in found & one.times.keys():
+            times.setdefault(self.places[process].revision, []).append(one.times[process])
+        moments = [fmean(of_one) for of_one in times.values()]
+        apart = max(APART_SECONDS, APART_OF_INTERVAL * one.interval)
+        return found if not moments or max(moments) - min(moments) <= apart else set()
+
+    def _holds(self, shown: Container[str]) -> bool:
         """Whether at least half of each revision's processes that should be seen were."""
         seen: dict[str, list[bool]] = {}
         aside: set[str] = set()
@@ -159,7 +217,7 @@ class Rounds:
             if place.unseen > SET_ASIDE_AFTER:
                 aside.add(place.revision)
             else:
-                seen.setdefault(place.revision, []).append(process in one.shown)
+                seen.setdefault(place.revision, []).append(process in shown)
         if not aside <= seen.keys():
             return False
         return all(2 * sum(of_one) >= len(of_one) for of_one in seen.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trimtab.contract.metrics import SeriesKey
-from trimtab.telemetry.rounds import SET_ASIDE_AFTER, Rounds
+from trimtab.telemetry.rounds import MOST_LATE, SET_ASIDE_AFTER, Rounds
 
 REQUESTS: SeriesKey = ("trimtab_requests_total", frozenset())
 SIDES = {"c": "new", "s1": "old", "s2": "old"}
@@ -131,3 +131,72 @@ def test_an_end_closes_what_is_open() -> None:
     rounds.answered("c", "new", {REQUESTS: 1.0})
     rounds.end()
     assert seen(rounds) == {"c": 1}
+
+
+def play_at(
+    rounds: Rounds, count: float, times: Mapping[str, float], asked: Mapping[str, str] = SIDES
+) -> None:
+    """One round in which every process has counted so much, and answers at its own time."""
+    rounds.begin(asked, 5.0)
+    for process, at in times.items():
+        rounds.answered(process, asked[process], {REQUESTS: count}, at)
+
+
+AT_ONCE = {"c": 0.01, "s1": 0.02, "s2": 0.04}
+
+
+def test_a_candidate_that_answers_later_than_stable_waits_for_the_next_round() -> None:
+    rounds = Rounds()
+    play_at(rounds, 1, AT_ONCE)
+    play_at(rounds, 2, {"s1": 0.02, "s2": 0.04, "c": 1.8})
+    assert seen(rounds) == {"c": 1, "s1": 1, "s2": 1}
+    play_at(rounds, 3, {"s1": 0.02, "s2": 0.04, "c": 0.2})  # no outlier, and yet another moment
+    assert seen(rounds) == {"c": 1, "s1": 1, "s2": 1}
+    play_at(rounds, 4, AT_ONCE)
+    assert seen(rounds) == {"c": 4, "s1": 4, "s2": 4}
+
+
+def test_where_every_round_is_crooked_one_of_four_is_taken_as_it_is() -> None:
+    rounds = Rounds()
+    play_at(rounds, 1, AT_ONCE)
+    held = []
+    for number in range(2, 11):
+        play_at(rounds, number, {"s1": 0.02, "s2": 0.04, "c": 1.8})
+        held.append(rounds.settled)
+    assert held == [1, 1, 1, 5, 5, 5, 5, 9, 9]
+    assert MOST_LATE == 3
+
+
+def test_a_late_pod_of_many_holds_up_nobody_and_shows_later_what_it_counted() -> None:
+    rounds = Rounds()
+    many = {"c": "new", **{f"s{n}": "old" for n in range(9)}}
+    play_at(rounds, 1, dict.fromkeys(many, 0.01), many)
+    late = {**dict.fromkeys(many, 0.01), "s0": 1.8}
+    play_at(rounds, 2, late, many)
+    assert (seen(rounds)["s0"], seen(rounds)["c"]) == (1, 2)
+    assert [p for p in many if rounds.lags(p)] == ["s0"]
+    play_at(rounds, 3, dict.fromkeys(many, 0.01), many)
+    assert (seen(rounds)["s0"], seen(rounds)["c"]) == (3, 3)
+    assert not any(rounds.lags(p) for p in many)
+
+
+def test_a_pod_that_is_late_each_time_counts_at_last() -> None:
+    rounds = Rounds()
+    many = {"c": "new", **{f"s{n}": "old" for n in range(39)}}
+    play_at(rounds, 1, dict.fromkeys(many, 0.01), many)
+    for number in range(2, 3 + MOST_LATE):
+        play_at(rounds, number, {**dict.fromkeys(many, 0.01), "s0": 0.9}, many)
+    assert seen(rounds)["s0"] == 2 + MOST_LATE
+
+
+def test_who_has_ended_or_was_set_aside_lags_no_more() -> None:
+    rounds = Rounds()
+    play(rounds, {"c": 1, "s1": 2, "s2": 3}, {"c": 10, "s1": 20})
+    assert rounds.lags("s2")
+    play(rounds, *({"c": 10.0 + n, "s1": 20.0 + n} for n in range(SET_ASIDE_AFTER + 1)))
+    assert not rounds.lags("s2")
+    play(rounds, {"c": 40, "s1": 40, "s2": 3}, {"c": 50, "s1": 50})
+    assert rounds.lags("s2")
+    rounds.gone("s2")
+    assert not rounds.lags("s2")
+    assert not rounds.lags("unknown")

@@ -8,7 +8,7 @@ the size of the Deployment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -38,6 +38,8 @@ MOST_CELLS = 4096
 """Of one length and side; what comes after them is in the sums alone."""
 STRATUM_REQUESTS = 50.0
 """Of stable at least, in what is taken for one moment."""
+MOST_LOOKS = 4
+"""That a moment waits for processes which other rounds have shown, but not the last one."""
 
 Counts = Mapping[str, BadTotal]
 """By process."""
@@ -56,12 +58,18 @@ class Strata:
     weighted: float = 0.0
     squares: float = 0.0
     open: tuple[BadTotal, BadTotal] = (NOTHING, NOTHING)
+    looks: int = 0
+    """How often the open moment has waited for a process."""
 
-    def add(self, candidate: BadTotal, stable: BadTotal) -> Strata:
-        """Return the sums with what was counted between two rounds."""
+    def add(self, candidate: BadTotal, stable: BadTotal, *, is_whole: bool = True) -> Strata:
+        """Return the sums with what was counted between two rounds.
+
+        is_whole: nobody will show later what it counted now.
+        """
         ours, theirs = self.open[0] + candidate, self.open[1] + stable
-        if theirs.total < STRATUM_REQUESTS or ours.total <= 0:
-            return replace(self, open=(ours, theirs))
+        looks = 0 if is_whole else self.looks + 1
+        if theirs.total < STRATUM_REQUESTS or ours.total <= 0 or 0 < looks < MOST_LOOKS:
+            return replace(self, open=(ours, theirs), looks=looks)
         return self._closed(ours, theirs)
 
     def _closed(self, ours: BadTotal, theirs: BadTotal) -> Strata:
@@ -207,6 +215,38 @@ def grouped(counts: Mapping[str, BadTotal]) -> dict[str, BadTotal]:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What one look shares: its time, and the time between two rounds.
+
+    is_whole: no process will show later what it counted by now.
+    """
+
+    now: datetime
+    interval: timedelta
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the processes of one side have counted since the origins of the step.
+
+    served: those that had counted something before.
+    """
+
+    counts: Counts = field(default_factory=dict)
+    served: Set[str] = frozenset()
+
+    def since(self, last: Counts) -> Counted:
+        """Return what was counted since the last look, of those that counted something."""
+        grown = {p: growth(last.get(p, NOTHING), count) for p, count in self.counts.items()}
+        return Counted(_served(grown), self.served | _served(last).keys())
+
+    def known(self) -> dict[str, BadTotal]:
+        """Return the counts of those that had counted something before."""
+        return {p: count for p, count in self.counts.items() if p in self.served}
+
+
+@dataclass(frozen=True)
 class GateMemory:
     """Of one gate in one step."""
 
@@ -216,34 +256,58 @@ class GateMemory:
     candidate: Mapping[int, Blocks] = field(default_factory=dict)
     stable: Mapping[int, Blocks] = field(default_factory=dict)
 
-    def look(
-        self, candidate: Counts, stable: Counts, now: datetime, interval: timedelta
-    ) -> GateMemory:
-        """Return the memory with what was counted since the last look.
-
-        candidate, stable: since the origins of the step.
-        """
-        ours, theirs = _new(self.last[0], candidate), _new(self.last[1], stable)
-        if not any(count.total > 0 for count in (*ours.values(), *theirs.values())):
+    def look(self, candidate: Counted, stable: Counted, at: Moment) -> GateMemory:
+        """Return the memory with what was counted since the last look."""
+        ours, theirs = candidate.since(self.last[0]), stable.since(self.last[1])
+        if not ours.counts and not theirs.counts:
             return self
+        strata = self.strata
+        if ours.counts or strata != Strata():  # no moment begins before the candidate serves
+            strata = strata.add(*_at_once(ours, theirs), is_whole=at.is_whole)
         return GateMemory(
-            last=(candidate, stable),
-            strata=self.strata.add(sum_of(ours.values()), sum_of(theirs.values())),
-            candidate=_add_to_all(self.candidate, ours, now, interval),
-            stable=_add_to_all(self.stable, theirs, now, interval),
+            last=(candidate.counts, stable.counts),
+            strata=strata,
+            candidate=_add_to_all(self.candidate, ours.counts, at),
+            stable=_add_to_all(self.stable, theirs.counts, at),
         )
 
 
-def _new(last: Counts, counts: Counts) -> dict[str, BadTotal]:
-    return {p: growth(last.get(p, NOTHING), count) for p, count in counts.items()}
+def _served(counts: Counts) -> dict[str, BadTotal]:
+    return {p: count for p, count in counts.items() if count.total > 0}
 
 
-def _add_to_all(
-    blocks: Mapping[int, Blocks], grown: Counts, now: datetime, interval: timedelta
-) -> dict[int, Blocks]:
+def _at_once(ours: Counted, theirs: Counted) -> tuple[BadTotal, BadTotal]:
+    """Return candidate and stable, stable as if it had been there as long as the candidate.
+
+    A process has served for a part of the time only when it shows its first requests. Such a one of
+    stable is left out. While one of the candidate's served, all of stable's errors may have come,
+    but only a part of its requests: as many as its pods serve while one of the candidate's serves
+    what it did.
+    """
+    known = ours.known()
+    seen = theirs.known()
+    if theirs.counts and not seen:
+        if known:
+            return NOTHING, NOTHING
+        return sum_of(ours.counts.values()), sum_of(theirs.counts.values())
+    candidate, stable = sum_of(ours.counts.values()), sum_of(seen.values())
+    new = [count for p, count in ours.counts.items() if p not in known]
+    if not new or stable.bad <= 0:
+        return candidate, stable
+    served = sum_of(new).total
+    each = stable.total / len(seen)
+    part = min(1.0, served / len(new) / each)
+    share = (
+        (candidate.total - served) * stable.share + served * min(1.0, stable.share / part)
+    ) / candidate.total
+    total = stable.total * (1 - served / candidate.total * (1 - part))
+    return candidate, BadTotal(min(total, share * total), total)
+
+
+def _add_to_all(blocks: Mapping[int, Blocks], grown: Counts, at: Moment) -> dict[int, Blocks]:
     by_group = grouped(grown)
     return {
-        length: blocks.get(length, Blocks()).add(by_group, now, interval * (length - 0.5))[0]
+        length: blocks.get(length, Blocks()).add(by_group, at.now, at.interval * (length - 0.5))[0]
         for length in LENGTHS
     }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, PodSpread, Tried
-from trimtab.decide.rollout.evidence import GateMemory, Habit, with_earlier
+from trimtab.decide.rollout.evidence import Counted, GateMemory, Habit, Moment, with_earlier
 from trimtab.decide.rollout.gates import (
     BLIND_REASONS,
     Look,
@@ -17,6 +17,7 @@ from trimtab.decide.rollout.gates import (
     side_of,
     sight_of,
 )
+from trimtab.decide.rollout.measures import gate_measures
 from trimtab.decide.rollout.phases import Phase, Progress
 from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
 from trimtab.decide.rollout.strategies import strategy_of
@@ -130,16 +131,27 @@ def _look(snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memor
     step = trial.progress.step
     before = memory.of_step(step.index, step.started)
     seen = dict(before.gates)
+    at = Moment(
+        now=snapshot.now,
+        interval=interval_of(snapshot),
+        is_whole=not any(process.lags for process in snapshot.processes),
+    )
     for gate in gates:
-        sides = [
-            gate_counts(gate, side, snapshot.processes, step.origins, trial.began)
-            if side is not None
-            else {}
+        candidate, stable = (
+            _counted(gate, side, snapshot, trial) if side is not None else Counted()
             for side in (trial.candidate, trial.stable)
-        ]
-        known = seen.get(gate.name, GateMemory())
-        seen[gate.name] = known.look(sides[0], sides[1], snapshot.now, interval_of(snapshot))
+        )
+        seen[gate.name] = seen.get(gate.name, GateMemory()).look(candidate, stable, at)
     return replace(before, gates=seen)
+
+
+def _counted(gate: Gate, side: Side, snapshot: Snapshot, trial: Trial) -> Counted:
+    origins = trial.progress.step.origins
+    total = gate_measures(gate, side.digest)[1]
+    return Counted(
+        counts=gate_counts(gate, side, snapshot.processes, origins, trial.began),
+        served={one.process for one in origins if one.values.get(total, 0.0) > 0},
+    )
 
 
 def interval_of(snapshot: Snapshot) -> timedelta:

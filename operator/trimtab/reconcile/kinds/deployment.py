@@ -202,7 +202,7 @@ def _processes(
     now = world.now().timestamp()
     views = []
     for process in world.telemetry.processes(telemetry_key(key)):
-        problem = process.no_data(now)
+        found = problem = process.no_data(now)
         if problem is not None and _is_young(process, ready.get(process.pod, 0.0)):
             problem = NOT_SCRAPED_YET
         views.append(
@@ -213,11 +213,12 @@ def _processes(
                 sampled_at=_moment(process.sampled_at),
                 problem=None if problem is None else Reason(problem.reason.value),
                 detail="" if problem is None else f"{process.pod}: {problem.detail}",
-                fell_silent=process.fell_silent(now),
+                fell_silent=process.fell_silent(found),
                 pod_ready=process.pod in ready and not process.is_gone,
                 born=_moment(process.process_start),
                 first=measures_of(process.first, digests),
                 warm=None if process.warm is None else measures_of(process.warm, digests),
+                lags=process.lags,
             )
         )
     return tuple(views)

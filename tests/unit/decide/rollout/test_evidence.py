@@ -11,10 +11,13 @@ from trimtab.decide.rollout.evidence import (
     LEARNT_FROM,
     LENGTHS,
     MOST_CELLS,
+    MOST_LOOKS,
     MOST_PODS,
     Blocks,
+    Counted,
     GateMemory,
     Habit,
+    Moment,
     Strata,
     evidence_of,
     grouped,
@@ -26,6 +29,7 @@ from trimtab.stats.spread import Spread
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INTERVAL = timedelta(seconds=5)
+AT = Moment(NOW, INTERVAL)
 
 
 def test_equal_proportions_are_plain_sums() -> None:
@@ -58,6 +62,72 @@ def test_a_moment_is_open_until_stable_has_enough() -> None:
     closed = strata.add(BadTotal(0.0, 10.0), BadTotal(0.0, 30.0))
     assert closed.requests == 20
     assert Strata().compared()[0].total == 0
+
+
+def test_a_moment_waits_for_those_who_will_show_later_what_they_counted() -> None:
+    """A bad moment of both, in which one of the candidate's two pods was not seen."""
+    looks = [
+        (BadTotal(50, 50), BadTotal(300, 300)),
+        (BadTotal(50, 150), BadTotal(0, 300)),  # with what the unseen pod had counted before
+    ]
+    waited = Strata().add(*looks[0], is_whole=False).add(*looks[1])
+    assert gate_evidence(*waited.compared(), 0.005) == 1.0
+    assert waited.open == Strata().open
+    apart = Strata().add(*looks[0]).add(*looks[1])
+    assert gate_evidence(*apart.compared(), 0.005) > 1000
+
+
+def test_a_moment_does_not_wait_for_ever() -> None:
+    strata = Strata()
+    for _ in range(MOST_LOOKS):
+        assert strata.requests == 0
+        strata = strata.add(BadTotal(1, 100), BadTotal(3, 300), is_whole=False)
+    assert strata.requests == 100 * MOST_LOOKS
+
+
+OLD = frozenset({"s1", "s2"})
+
+
+def stable_of(*counts: BadTotal, served: frozenset[str] = OLD) -> Counted:
+    return Counted({f"s{number}": one for number, one in enumerate(counts, 1)}, served)
+
+
+def test_who_came_in_the_midst_of_an_outage_is_compared_with_its_own_time() -> None:
+    """Both are out; stable was there before, too."""
+    out = stable_of(BadTotal(250, 400), BadTotal(250, 400))
+    for served in (BadTotal(108, 108), BadTotal(50, 108)):
+        seen = GateMemory().look(Counted({"c": served}), out, AT)
+        assert evidence_of(seen, {}, 0.005, None) == 1.0
+    known = Counted({"c": BadTotal(108, 108)}, frozenset({"c"}))
+    assert evidence_of(GateMemory().look(known, out, AT), {}, 0.005, None) > 1e6
+
+
+def test_who_fails_from_its_first_request_on_is_found_at_once() -> None:
+    for bad in (0, 1, 2):  # of stable's 160: the base rate
+        stable = stable_of(BadTotal(bad, 80), BadTotal(0, 80))
+        seen = GateMemory().look(Counted({"c": BadTotal(12, 12)}), stable, AT)
+        assert evidence_of(seen, {}, 0.005, None) > 1000
+
+
+def test_what_stable_did_before_the_candidate_served_is_of_no_moment() -> None:
+    waiting = GateMemory().look(
+        Counted({"c": BadTotal(0, 0)}), stable_of(BadTotal(0, 300), BadTotal(0, 300)), AT
+    )
+    assert waiting.strata == Strata()
+    out = stable_of(BadTotal(100, 400), BadTotal(100, 400))
+    seen = waiting.look(Counted({"c": BadTotal(100, 100)}), out, AT)
+    assert evidence_of(seen, {}, 0.005, None) == 1.0
+
+
+def test_a_new_pod_of_stable_has_not_seen_the_whole_moment() -> None:
+    """The outage was over when it came."""
+    ours = Counted({"c": BadTotal(40, 100)}, frozenset({"c"}))
+    old = stable_of(BadTotal(40, 100), BadTotal(40, 100), BadTotal(0, 60))
+    assert evidence_of(GateMemory().look(ours, old, AT), {}, 0.005, None) == 1.0
+    only_new = stable_of(BadTotal(0, 60), served=frozenset())
+    assert GateMemory().look(ours, only_new, AT).strata == Strata()
+    both_new = GateMemory().look(Counted({"c": BadTotal(40, 100)}), only_new, AT)
+    assert both_new.strata.compared()[1] == BadTotal(0, 60)
 
 
 def test_blocks_close_in_time_and_their_cells_are_counted() -> None:
@@ -113,7 +183,7 @@ def test_a_process_that_is_new_counts_from_its_second_look() -> None:
 
 
 def look(candidate: BadTotal, stable: BadTotal) -> GateMemory:
-    return GateMemory().look({"c": candidate}, {"s": stable}, NOW, INTERVAL)
+    return GateMemory().look(Counted({"c": candidate}), Counted({"s": stable}), AT)
 
 
 def test_the_least_of_all_lengths_is_the_evidence() -> None:
