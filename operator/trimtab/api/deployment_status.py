@@ -181,6 +181,14 @@ class GuardStatus(Model):
         max_length=16,
         description="Per gate: what stable showed during the rollout.",
     )
+    hours: dict[str, Annotated[list[Count], Field(max_length=24)]] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Per gate: what stable showed in the 24 hours before, by hour of day (UTC).",
+    )
+    control_since: Time | None = Field(
+        default=None, description="Since when a pod of the last good version serves beside it."
+    )
     detectors: AnyObject = Field(default_factory=dict, description="State of the change detector.")
     origins: Origins = Field(
         default_factory=list, description="Counter values of each process when the watch started."

@@ -254,3 +254,11 @@ class Guard(Model):
     action: Literal["notify", "rollback"] = Field(
         default="notify", description="What a breach after rollbackWithin does."
     )
+    control: int | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How many pods of the last good version stay beside the new one, with "
+        "requests, until rollbackWithin has passed: what happens to both is not held against the "
+        "new one. Default: 1 from four replicas on, else 0.",
+    )

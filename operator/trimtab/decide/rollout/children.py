@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Tried
+from trimtab.decide.rollout.control import wanted_control
 from trimtab.decide.rollout.phases import Starting, Stepping, phase_of, progress_in
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.steps import step_share
@@ -67,7 +68,10 @@ def wanted_replicas(
         return _candidate_replicas(spec, status)
     retiring = status.retiring
     is_kept = retiring is not None and tried.revision == retiring.revision and now < retiring.until
-    return spec.replicas if is_kept else 0
+    if is_kept:
+        return spec.replicas
+    control = wanted_control(spec, status, now)
+    return 1 if control is not None and control.revision == tried.revision else 0
 
 
 def _candidate_replicas(spec: DeploymentSpec, status: DeploymentStatus) -> int:

@@ -16,6 +16,7 @@ from trimtab.api.deployment import (
     Tried,
 )
 from trimtab.api.model_version import ModelVersion
+from trimtab.decide.rollout.control import without_control
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.gates import origins_of
 from trimtab.decide.rollout.guard import Breach
@@ -35,10 +36,18 @@ def begin(draft: Draft, version: ModelVersion, revision: str) -> None:
     draft.set(
         gates=[],
         retiring=None,
-        guard=None if draft.status.stable is None else draft.status.guard,
+        guard=_kept_guard(draft),
     )
     beside = f"beside {draft.status.stable.version}" if draft.status.stable else "as the first"
     draft.tell(EventReason.ROLLOUT_STARTED, f"trying {tried.version} {beside} ({revision})")
+
+
+def _kept_guard(draft: Draft) -> GuardStatus | None:
+    """Return the guard over stable, which goes on; its control makes room for the candidate."""
+    guard = draft.status.guard
+    if draft.status.stable is None or guard is None or guard.control_since is None:
+        return guard if draft.status.stable is not None else None
+    return without_control(guard, draft.memory)
 
 
 def begin_again(draft: Draft, candidate: Tried) -> None:
@@ -103,6 +112,11 @@ def guard_over(draft: Draft, tried: Tried, references: dict[str, Count]) -> Guar
         since=draft.now,
         until=draft.now + draft.spec.guard.for_,
         references=references,
+        hours={
+            gate: [Count(bad=hour.bad, total=hour.total) for hour in habit.by_hour_of_day()]
+            for gate, habit in draft.memory.habits.items()
+            if habit.hours
+        },
         origins=origins_of(draft.snapshot.processes),
     )
 

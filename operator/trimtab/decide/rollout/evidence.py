@@ -32,6 +32,8 @@ LEARNT_ENOUGH = timedelta(minutes=10)
 """Before that a new process of the operator goes by what the one before had learnt, too."""
 LEARNT_IN_PARTS = timedelta(minutes=5)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+HOURS_OF_DAY = 24
 MOST_PODS = 64
 """Told apart; more are put together."""
 MOST_CELLS = 4096
@@ -141,6 +143,8 @@ class Habit:
     """By length: what the blocks showed that ended in the five minutes from a time on."""
     since: datetime | None = None
     """When it began to learn."""
+    hours: Mapping[int, BadTotal] = field(default_factory=dict)
+    """What was counted in the last 24 hours, by hour since 1970."""
 
     def learn(self, counts: Counts, now: datetime, interval: timedelta) -> Habit:
         """Return the habit with what the pods have counted by now."""
@@ -161,7 +165,20 @@ class Habit:
                 part = now - (now - EPOCH) % LEARNT_IN_PARTS
                 kept[part] = kept.get(part, BlockSums()) + block_sums(tuple(over.values()))
             ended[length] = kept
-        return Habit(counts, blocks, ended, self.since or now)
+        return Habit(counts, blocks, ended, self.since or now, self._with_hour(grown, now))
+
+    def _with_hour(self, grown: Counts, now: datetime) -> dict[int, BadTotal]:
+        hour = (now - EPOCH) // HOUR
+        hours = {at: sums for at, sums in self.hours.items() if hour - at < HOURS_OF_DAY}
+        hours[hour] = hours.get(hour, NOTHING) + sum_of(grown.values())
+        return hours
+
+    def by_hour_of_day(self) -> list[BadTotal]:
+        """Return what was counted in the last 24 hours, by hour of the day (UTC)."""
+        found = [NOTHING] * HOURS_OF_DAY
+        for at, sums in self.hours.items():
+            found[at % HOURS_OF_DAY] = sums
+        return found
 
     def spreads(self) -> dict[int, Spread]:
         """Return the spread by block length, where there is one."""

@@ -20,6 +20,7 @@ from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, full_size
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
+from trimtab.decide.rollout.control import follow_control
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import (
     act_on_breach,
@@ -70,6 +71,7 @@ def decide_deployment(
 
 def _decide(draft: Draft, wanted: Wanted) -> None:
     _watch_retiring(draft)
+    follow_control(draft)
     phase = draft.phase
     if draft.spec.replicas == 0:
         _stand_still(draft)

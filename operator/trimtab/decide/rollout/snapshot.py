@@ -112,6 +112,12 @@ class GuardMemory:
     """Per gate, the change detector."""
     last: Mapping[str, BadTotal] = field(default_factory=dict)
     """Per gate, the totals at the last look."""
+    beside: Mapping[str, GateMemory] = field(default_factory=dict)
+    """Per gate, what the version and its control showed in the same moments."""
+    beside_since: datetime | None = None
+    """When that began; a new test begins every ten minutes."""
+    control: Mapping[str, BadTotal] = field(default_factory=dict)
+    """Per gate, what the control has counted in all of its time."""
     looked_at: datetime | None = None
 
 

@@ -208,3 +208,18 @@ def test_what_the_process_before_had_learnt_holds_while_this_one_is_young() -> N
     assert with_earlier(Habit(), earlier, NOW) == earlier
     assert with_earlier(young, earlier, NOW + timedelta(minutes=9)) == earlier
     assert with_earlier(young, earlier, NOW + timedelta(minutes=10)) == {}
+
+
+def test_a_habit_remembers_a_day_by_its_hours() -> None:
+    habit, counted = Habit(), BadTotal(0, 0)
+    for hour in range(30):  # ten errors more in each hour
+        for minute in (0, 30):
+            counted = counted + BadTotal(5.0 * hour, 1000)
+            at = NOW + timedelta(hours=hour, minutes=minute)
+            habit = habit.learn({"a": counted}, at, INTERVAL)
+    day = habit.by_hour_of_day()
+    assert len(day) == 24
+    assert day[7] == BadTotal(10 * 7, 2000)  # of today
+    assert day[5] == BadTotal(10 * 29, 2000)
+    assert day[6] == BadTotal(10 * 6, 2000)
+    assert Habit().by_hour_of_day() == [BadTotal(0, 0)] * 24

@@ -258,6 +258,35 @@ def test_figures_are_those_of_the_change() -> None:
     )
 
 
+def a_day(**hours: tuple[float, float]) -> Any:
+    """Return the hours of a day; h7=(bad, total) is that from seven on."""
+    day = [Count(bad=2.0, total=1000.0)] * 24
+    for name, (bad, total) in hours.items():
+        day[int(name[1:])] = Count(bad=bad, total=total)
+    return {"errors": day}
+
+
+SAME_HOUR: dict[str, tuple[dict[str, tuple[float, float]], bool]] = {
+    "as_quiet_yesterday": ({}, True),
+    "as_bad_in_this_hour": ({"h12": (60, 1000)}, False),
+    "as_bad_in_the_hour_before": ({"h11": (60, 1000)}, False),
+    "as_bad_in_the_hour_after": ({"h13": (60, 1000)}, False),
+    "as_bad_in_the_evening": ({"h20": (60, 1000)}, True),
+    "too_few_requests_to_go_by": ({"h12": (60, 999)}, True),
+}
+
+
+@pytest.mark.parametrize(("hours", "alarms"), SAME_HOUR.values(), ids=SAME_HOUR.keys())
+def test_the_same_hour_of_the_day_before_is_a_reference(
+    hours: dict[str, tuple[float, float]], alarms: bool
+) -> None:
+    assert NOW.hour == 12
+    guard = a_guard("v2", references=SHOWN, hours=a_day(**hours))
+    some = (a_process("v2", 1000.0, 60.0, born=NOW),)
+    breach, _ = watch(guarded(some), guard, side_of(a_tried("v2")), Memory())
+    assert (breach is not None) is alarms
+
+
 def test_counts_of_pods_that_differ_weigh_less() -> None:
     side, guard = side_of(a_tried("v2")), a_guard("v2", references=SHOWN)
     some = (a_process("v2", 1000.0, 60.0, born=NOW),)

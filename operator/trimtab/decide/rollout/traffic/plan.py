@@ -34,6 +34,18 @@ def plan_traffic(spec: DeploymentSpec, status: DeploymentStatus) -> Traffic:
     progress, weight = progress_in(phase), None
     if progress is not None and not progress.withdrawn:
         weight = strategy_of(spec.rollout).weight(progress.step)
+    control = status.last_good
+    if phase is None and control is not None and _has_control(status):
+        pods = spec.replicas + 1
+        return Traffic(
+            ((stable.revision, spec.replicas / pods), (control.revision, 1 / pods)),
+        )
     if phase is None or weight is None:
         return Traffic(((stable.revision, 1.0),))
     return Traffic(((stable.revision, 1 - weight), (phase.candidate.revision, weight)))
+
+
+def _has_control(status: DeploymentStatus) -> bool:
+    """Return whether a pod of the last good version serves beside the guarded one."""
+    guard = status.guard
+    return guard is not None and guard.control_since is not None and status.candidate is None

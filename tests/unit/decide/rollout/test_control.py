@@ -1,0 +1,245 @@
+"""The control: a pod of the last good version that serves beside the promoted one for a while."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.decide.rollout.builders import (
+    ERRORS_GATE,
+    NOW,
+    a_deployment,
+    a_guard,
+    a_process,
+    a_rejection,
+    a_snapshot,
+    a_status,
+    a_tried,
+    a_version,
+    a_workload,
+    pods,
+    revision,
+)
+
+from trimtab.api.deployment import BackOff, Count, DeploymentStatus, Retiring
+from trimtab.decide.outcome import Outcome
+from trimtab.decide.rollout.children import ChildAction, Size
+from trimtab.decide.rollout.control import follow_control, wanted_control
+from trimtab.decide.rollout.draft import Draft
+from trimtab.decide.rollout.gates import side_of
+from trimtab.decide.rollout.guard import TEST_LASTS, watch
+from trimtab.decide.rollout.life import decide_deployment
+from trimtab.decide.rollout.phases import Returning, phase_of
+from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
+from trimtab.decide.rollout.traffic.replicas import Route
+from trimtab.stats.counts import BadTotal
+
+SHOWN = {"errors": Count(bad=2.0, total=1000.0)}
+GOOD = a_tried("v1")
+LONG_AGO = Retiring(revision=revision("v1"), until=NOW)
+SERVES = a_guard("v2", references=SHOWN, control_since=NOW)
+
+
+def guarded(
+    *,
+    minutes: float = 1.0,
+    replicas: int = 4,
+    asked: Any = None,
+    processes: Any = (),
+    controls: int = 1,
+    wanted: str = "v2",
+    memory: Memory | None = None,
+    rollout: Any = None,
+    **status: Any,
+) -> Snapshot:
+    """Return v2 since NOW under its guard, and so many pods of v1; asked: `spec.guard`."""
+    fields: dict[str, Any] = {
+        "last_good": GOOD,
+        "guard": a_guard("v2", references=SHOWN),
+        "retiring": LONG_AGO,
+        **status,
+    }
+    return a_snapshot(
+        a_deployment(
+            wanted,
+            status=a_status(stable="v2", **fields),
+            replicas=replicas,
+            rollout=rollout or {"gates": [ERRORS_GATE]},
+            guard=asked or {},
+        ),
+        now=NOW + timedelta(minutes=minutes),
+        pods=(*pods("v2", replicas), *pods("v1", controls)),
+        versions=tuple(a_version(name) for name in ("v1", "v2", "v3")),
+        processes=processes,
+        workloads=(a_workload("v1", controls), a_workload("v2", replicas)),
+        memory=memory or Memory(),
+    )
+
+
+def decided(snapshot: Snapshot) -> Outcome[DeploymentStatus, ChildAction]:
+    outcome, _ = decide_deployment(snapshot)
+    return outcome
+
+
+def size_of(outcome: Outcome[DeploymentStatus, ChildAction], version: str) -> int:
+    (size,) = (
+        one
+        for one in outcome.actions
+        if isinstance(one, Size) and one.tried.revision == revision(version)
+    )
+    return size.replicas
+
+
+def route_of(outcome: Outcome[DeploymentStatus, ChildAction]) -> str | None:
+    (route,) = (one for one in outcome.actions if isinstance(one, Route))
+    return route.revision
+
+
+# --- whether there is one ------------------------------------------------------------------------
+
+LIMIT = {"name": "limit", "bad": "errors", "limit": "5%"}
+UNDECIDED = {
+    "candidate": a_tried("v3"),
+    "back_off": BackOff(revision=revision("v3"), attempts=1, not_before=NOW + timedelta(hours=9)),
+}
+ASKED: dict[str, tuple[dict[str, Any], bool]] = {
+    "four_replicas": ({}, True),
+    "three_replicas": ({"replicas": 3}, False),
+    "three_and_asked_for": ({"replicas": 3, "asked": {"control": 1}}, True),
+    "four_and_not_wanted": ({"asked": {"control": 0}}, False),
+    "none_is_left_to_serve": ({"replicas": 0, "asked": {"control": 1}}, False),
+    "the_hour_is_over": ({"minutes": 60.0}, False),
+    "a_longer_hour": ({"minutes": 60.0, "asked": {"rollbackWithin": "2h"}}, True),
+    "a_first_version": ({"last_good": a_tried("v2")}, False),
+    "nothing_before": ({"last_good": None}, False),
+    "the_last_good_is_rejected": ({"rejected": [a_rejection("v1")]}, False),
+    "a_candidate_waits": (UNDECIDED, False),
+    "breached": ({"guard": a_guard("v2", breached="errors")}, False),
+    "of_another_version": ({"guard": a_guard("v1")}, False),
+    "no_guard": ({"guard": None}, False),
+    "no_gates": ({"rollout": {"strategy": "rolling"}}, False),
+    "limits_only": ({"rollout": {"gates": [LIMIT]}}, False),
+}
+
+
+@pytest.mark.parametrize(("how", "is_there"), ASKED.values(), ids=ASKED.keys())
+def test_when_there_is_a_control(how: dict[str, Any], is_there: bool) -> None:
+    snapshot = guarded(**how)
+    deployment = snapshot.deployment
+    found = wanted_control(deployment.spec, deployment.status, snapshot.now)
+    assert (found == GOOD) is is_there
+
+
+# --- its life ------------------------------------------------------------------------------------
+
+
+def test_all_pods_are_kept_first_then_one_is_and_then_it_serves() -> None:
+    retiring = Retiring(revision=revision("v1"), until=NOW + timedelta(minutes=5))
+    kept = decided(guarded(retiring=retiring, controls=4))
+    assert (size_of(kept, "v1"), route_of(kept)) == (4, revision("v2"))
+    shrinking = decided(guarded(minutes=5, retiring=retiring, controls=4))
+    assert (size_of(shrinking, "v1"), route_of(shrinking)) == (1, revision("v2"))
+    assert shrinking.status.guard is not None
+    assert shrinking.status.guard.control_since is None
+    serving = decided(guarded(minutes=5, retiring=retiring))
+    assert (size_of(serving, "v1"), route_of(serving)) == (1, None)
+    assert serving.status.guard is not None
+    assert serving.status.guard.control_since == NOW + timedelta(minutes=5)
+
+
+def test_it_ends_with_the_time_in_which_a_breach_goes_back() -> None:
+    outcome = decided(guarded(minutes=60, guard=SERVES))
+    assert (size_of(outcome, "v1"), route_of(outcome)) == (0, revision("v2"))
+    assert outcome.status.guard is not None
+    assert outcome.status.guard.control_since is None
+
+
+def test_it_makes_room_for_a_newer_version() -> None:
+    outcome = decided(guarded(guard=SERVES, wanted="v3"))
+    assert outcome.status.candidate is not None
+    assert (size_of(outcome, "v1"), route_of(outcome)) == (0, revision("v2"))
+    assert outcome.status.guard is not None
+    assert outcome.status.guard.control_since is None
+
+
+def test_what_it_showed_is_the_reference_after_it() -> None:
+    for shown, reference in ((50.0, Count(bad=50, total=1000)), (1.0, SHOWN["errors"])):
+        remembered = GuardMemory(revision("v2"), control={"errors": BadTotal(shown, 1000)})
+        snapshot = guarded(minutes=60, guard=SERVES, memory=Memory(guard=remembered))
+        draft = Draft(snapshot, snapshot.deployment.status, snapshot.memory)
+        follow_control(draft)
+        assert draft.status.guard is not None
+        assert draft.status.guard.references == {"errors": reference}
+
+
+# --- what it shows -------------------------------------------------------------------------------
+
+
+def both(ours: tuple[float, float], theirs: tuple[float, float]) -> Any:
+    """Return the processes of both, with (requests, errors) since their start."""
+    return (a_process("v2", *ours, born=NOW), a_process("v1", *theirs, born=NOW))
+
+
+def looks(*counts: tuple[tuple[float, float], tuple[float, float]], every: float = 0.1) -> Any:
+    """Watch v2 beside its control look by look; return the last breach and what is remembered."""
+    breach, memory = None, Memory()
+    for number, one in enumerate(counts, 1):
+        snapshot = guarded(minutes=number * every, guard=SERVES, processes=both(*one))
+        breach, memory = watch(snapshot, SERVES, side_of(a_tried("v2")), memory)
+        if breach is not None:
+            break
+    return breach, memory.guard
+
+
+REST = [((400.0 * n, 4.0 * n), (100.0 * n, 1.0 * n)) for n in range(1, 11)]
+
+
+def test_what_happens_to_both_is_nobody_s_fault() -> None:
+    hard = [((4000 + 400.0 * n, 40 + 80.0 * n), (1000 + 100.0 * n, 10 + 20.0 * n)) for n in (1, 2)]
+    breach, remembered = looks(*REST, *hard)
+    assert breach is None
+    assert remembered.control["errors"] == BadTotal(49, 1100)
+
+
+def test_what_happens_to_the_version_alone_is_a_breach() -> None:
+    bad = [((4000 + 400.0 * n, 40 + 80.0 * n), (1000 + 100.0 * n, 10 + n)) for n in range(1, 9)]
+    breach, _ = looks(*REST, *bad)
+    assert breach is not None
+    assert breach.figures.startswith("errors: 276 of 4800 (5.75%), 1.00% of v1 beside it, ")
+    assert breach.inputs["evidence"] >= breach.inputs["threshold"] == pytest.approx(600)
+
+
+def test_a_late_fault_is_not_thinned_out_by_a_good_time_before() -> None:
+    """Ten minutes on, the comparison begins anew."""
+    good = [((40_000.0 * n, 40.0 * n), (10_000.0 * n, 10.0 * n)) for n in range(1, 11)]
+    bad = ((401_000.0, 500.0), (100_250.0, 100.0))  # 10 % of the last thousand
+    breach, remembered = looks(*good, bad, every=TEST_LASTS / timedelta(minutes=10))
+    assert breach is not None
+    assert remembered.beside_since == NOW + timedelta(minutes=11)
+
+
+def test_what_came_before_the_control_served_is_of_no_moment() -> None:
+    breach, remembered = looks(((1000.0, 500.0), (0.0, 0.0)), ((1100.0, 500.0), (30.0, 0.0)))
+    assert breach is None
+    assert remembered.beside["errors"].strata.requests == 0
+
+
+def test_it_is_left_at_once_while_it_serves() -> None:
+    remembered = looks(*REST)[1]
+    bad = both((4400.0, 240.0), (1100.0, 11.0))
+    snapshot = guarded(guard=SERVES, processes=bad, memory=Memory(guard=remembered))
+    outcome = decided(snapshot)
+    assert isinstance(phase_of(outcome.status), Returning)
+    assert route_of(outcome) == revision("v2")
+    assert size_of(outcome, "v1") == 4
+
+
+def test_a_limit_holds_beside_a_control_too() -> None:
+    snapshot = guarded(guard=SERVES, processes=both((1000.0, 400.0), (250.0, 100.0)))
+    gates = {"gates": [{**ERRORS_GATE, "limit": "5%"}]}
+    deployment = a_deployment("v2", status=snapshot.deployment.status, replicas=4, rollout=gates)
+    limited = a_snapshot(deployment, now=snapshot.now, processes=snapshot.processes)
+    breach, _ = watch(limited, SERVES, side_of(a_tried("v2")), Memory())
+    assert breach is not None
+    assert breach.figures.endswith("more than 5.00% allowed")
