@@ -6,15 +6,22 @@ as a candidate and stable are: over the same moments, with what pods differ by.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from trimtab.api.deployment import Count, DeploymentSpec, DeploymentStatus, GuardStatus, Tried
 from trimtab.decide.rollout.draft import Draft
-from trimtab.decide.rollout.snapshot import Memory
+from trimtab.decide.rollout.snapshot import Memory, Stretch
 from trimtab.decide.rollout.strategies import strategy_of
+from trimtab.stats.counts import NOTHING, BadTotal
 
 LEAST_REPLICAS = 4
 """From so many on there is a control unless the spec says otherwise: it costs a fifth at most."""
+
+
+STRETCH = timedelta(minutes=10)
+"""Of the control's time; the hardest is the reference after it."""
 
 
 def wanted_control(spec: DeploymentSpec, status: DeploymentStatus, now: datetime) -> Tried | None:
@@ -50,7 +57,8 @@ def follow_control(draft: Draft) -> None:
     good = wanted_control(draft.spec, draft.status, draft.now)
     if good is None:
         if guard.control_since is not None:
-            draft.set(guard=without_control(guard, draft.memory))
+            guard, draft.memory = without_control(guard, draft.memory)
+            draft.set(guard=guard)
         return
     draft.wake_by(guard.since + draft.spec.guard.rollback_within)
     if guard.control_since is not None or _is_kept(draft.status, good, draft.now):
@@ -60,14 +68,37 @@ def follow_control(draft: Draft) -> None:
         draft.set(guard=guard.model_copy(update={"control_since": draft.now}))
 
 
-def without_control(guard: GuardStatus, memory: Memory) -> GuardStatus:
-    """Return the guard on its own again, with what the control showed as the reference."""
+def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Memory]:
+    """Return the guard on its own again, with what the control showed as the reference.
+
+    Its detectors begin anew: what they held against the old reference may have been of both.
+    """
     references = dict(guard.references)
-    for gate, shown in (memory.guard.control if memory.guard is not None else {}).items():
+    remembered = memory.guard
+    stretch = remembered.stretch if remembered is not None else None
+    for gate, shown in (stretch.all_in_all() if stretch is not None else {}).items():
         before = references.get(gate)
         if before is None or _share(before) < shown.share:
             references[gate] = Count(bad=shown.bad, total=shown.total)
-    return guard.model_copy(update={"control_since": None, "references": references})
+    guard = guard.model_copy(
+        update={"control_since": None, "references": references, "detectors": {}}
+    )
+    if remembered is not None:
+        memory = replace(memory, guard=replace(remembered, detectors={}, beside={}, stretch=None))
+    return guard, memory
+
+
+def follow_stretch(
+    stretch: Stretch | None, grown: Mapping[str, BadTotal], now: datetime
+) -> Stretch:
+    """Return the stretch with what the control counted since the last look."""
+    if stretch is None or now - stretch.since >= STRETCH:
+        hardest = stretch.all_in_all() if stretch is not None else {}
+        stretch = Stretch(now, {}, hardest)
+    counted = dict(stretch.counted)
+    for gate, count in grown.items():
+        counted[gate] = counted.get(gate, NOTHING) + count
+    return replace(stretch, counted=counted)
 
 
 def _share(count: Count) -> float:

@@ -45,9 +45,11 @@ def begin(draft: Draft, version: ModelVersion, revision: str) -> None:
 def _kept_guard(draft: Draft) -> GuardStatus | None:
     """Return the guard over stable, which goes on; its control makes room for the candidate."""
     guard = draft.status.guard
-    if draft.status.stable is None or guard is None or guard.control_since is None:
-        return guard if draft.status.stable is not None else None
-    return without_control(guard, draft.memory)
+    if draft.status.stable is None or guard is None:
+        return None
+    if guard.control_since is not None:
+        guard, draft.memory = without_control(guard, draft.memory)
+    return guard
 
 
 def begin_again(draft: Draft, candidate: Tried) -> None:

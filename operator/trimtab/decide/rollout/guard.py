@@ -1,33 +1,33 @@
 """The watch over a promoted version: the gates go on against what stable showed before.
 
-While a pod of the last good version serves beside it, the two are compared as in a rollout. Without
-one the test is a change detector against the upper bound of the share that the old stable showed:
-at the same time as the candidate, or in the same hour of the day before, whichever is more. What
-follows from a breach is decided in `ends`.
+The test is a change detector against the upper bound of the share that the old stable showed: at
+the same time as the candidate, or in the same hour of the day before, whichever is more. While a
+pod of the last good version serves beside it, a change that this control shows as well is nobody's
+fault: the two are compared as in a rollout, from the change on. What follows from a breach is
+decided in `ends`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Tried
+from trimtab.decide.rollout.control import follow_stretch
 from trimtab.decide.rollout.evidence import (
     EPOCH,
     HOUR,
     Counted,
     Counts,
     GateMemory,
-    Moment,
     evidence_of,
     growth,
     largest,
 )
 from trimtab.decide.rollout.gates import Side, gate_counts, side_of
-from trimtab.decide.rollout.judgement import interval_of, spreads_of
+from trimtab.decide.rollout.judgement import moment_of, spreads_of
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
@@ -35,8 +35,6 @@ from trimtab.stats.counts import NOTHING, BadTotal, sum_of
 from trimtab.stats.sequential import failure_threshold
 from trimtab.stats.spread import Spread
 
-TEST_LASTS = timedelta(minutes=10)
-"""With a control: then the comparison begins anew, so that a late fault is not thinned out."""
 LEAST_OF_HOUR = 1000.0
 """Requests of an hour of the day before, so that it is a reference."""
 
@@ -60,7 +58,15 @@ class _Watched:
     spreads: Mapping[int, Spread]
     share: float | None
     is_beside: bool
-    """Whether it is compared with the control."""
+    """Whether it is compared with the control, too."""
+
+    @property
+    def needs_both(self) -> bool:
+        """Whether a change is a breach only if the control does not show it.
+
+        An absolute limit asks for no control.
+        """
+        return self.is_beside and self.share is not None and self.gate.limit is None
 
     @property
     def total(self) -> BadTotal:
@@ -77,21 +83,32 @@ def watch(
     """
     watched = _watched(snapshot, guard, side, memory)
     remembered = _restored(memory, guard)
-    alarm, remembered = _feed_detectors(snapshot, watched, remembered)
-    worse, remembered = _compare(snapshot, guard, watched, remembered)
-    return alarm or worse, replace(memory, guard=replace(remembered, looked_at=snapshot.now))
+    changed, remembered = _feed_detectors(snapshot, watched, remembered)
+    beside, remembered = _look_beside(snapshot, guard, watched, remembered)
+    found = (_breach_of(one, changed, beside) for one in watched)
+    breach = next((one for one in found if one is not None), None)
+    return breach, replace(memory, guard=replace(remembered, looked_at=snapshot.now))
+
+
+def _breach_of(
+    one: _Watched, changed: Mapping[str, Breach], beside: Mapping[str, Breach]
+) -> Breach | None:
+    """Return the breach of one gate: a change that the control, if there is one, does not share."""
+    alone, compared = changed.get(one.gate.name), beside.get(one.gate.name)
+    if not one.is_beside:
+        return alone
+    if one.needs_both:
+        return compared if alone is not None else None
+    return alone or compared
 
 
 def _watched(snapshot: Snapshot, guard: GuardStatus, side: Side, memory: Memory) -> list[_Watched]:
     """Return the gates that can be watched."""
     rollout, found = snapshot.deployment.spec.rollout, []
-    control = _control(snapshot, guard)
     for gate in strategy_of(rollout).gates(rollout):
         spreads = spreads_of(snapshot, memory, gate.name)
-        is_beside = control is not None and gate.against == "stable"
-        share = None
-        if gate.limit is not None or not is_beside:
-            share = _bound(gate, guard, largest(spreads.values()), snapshot.now, is_beside)
+        is_beside = guard.control_since is not None and gate.against == "stable"
+        share = _bound(gate, guard, largest(spreads.values()), snapshot.now, is_beside)
         if share is not None or is_beside:
             counts = gate_counts(gate, side, snapshot.processes, guard.origins, guard.since)
             found.append(_Watched(gate, counts, spreads, share, is_beside))
@@ -101,19 +118,18 @@ def _watched(snapshot: Snapshot, guard: GuardStatus, side: Side, memory: Memory)
 def _bound(
     gate: Gate, guard: GuardStatus, spread: float, now: datetime, is_beside: bool
 ) -> float | None:
-    """Return the share that must not be passed; None: there is nothing to go by."""
-    bounds = []
+    """Return the share that must not be passed; None: there is nothing to go by.
+
+    A gate with both a limit and a control has the limit alone: the control is the better reference.
+    """
+    if gate.limit is not None and is_beside:
+        return gate.limit
+    bounds = [] if gate.limit is None else [gate.limit]
     shown = guard.references.get(gate.name)
-    if shown is not None and gate.against == "stable" and not is_beside:
+    if shown is not None and gate.against == "stable":
         references = [shown, *_same_hours(guard.hours.get(gate.name, []), now)]
-        bounds.append(
-            max(
-                reference_upper_bound(BadTotal(one.bad, one.total).divided(spread), gate.margin)
-                for one in references
-            )
-        )
-    if gate.limit is not None:
-        bounds.append(gate.limit)
+        counts = (BadTotal(one.bad, one.total).divided(spread) for one in references)
+        bounds.append(max(reference_upper_bound(count, gate.margin) for count in counts))
     return min(bounds, default=None)
 
 
@@ -126,15 +142,10 @@ def _same_hours(hours: list[Count], now: datetime) -> list[Count]:
     return [hour for hour in around if hour.total >= LEAST_OF_HOUR]
 
 
-def _control(snapshot: Snapshot, guard: GuardStatus) -> Tried | None:
-    good = snapshot.deployment.status.last_good
-    return good if guard.control_since is not None else None
-
-
 def _feed_detectors(
     snapshot: Snapshot, watched: list[_Watched], remembered: GuardMemory
-) -> tuple[Breach | None, GuardMemory]:
-    """Return the first gate whose change detector alarms, and what to remember."""
+) -> tuple[dict[str, Breach], GuardMemory]:
+    """Return the gates whose change detectors alarm, and what to remember."""
     spec, now = snapshot.deployment.spec, snapshot.now
     run_length = guard_run_length(
         spec.guard.for_.total_seconds(),
@@ -144,7 +155,7 @@ def _feed_detectors(
     )
     elapsed = (now - (remembered.looked_at or now)).total_seconds()
     detectors, last = dict(remembered.detectors), dict(remembered.last)
-    breach: Breach | None = None
+    found: dict[str, Breach] = {}
     for one in watched:
         name, total = one.gate.name, one.total
         batch = growth(last.get(name, NOTHING), total)
@@ -154,7 +165,7 @@ def _feed_detectors(
             continue
         spread = largest(one.spreads.values())
         detectors[name] = update(state, batch, elapsed, one.share, run_length, spread)
-        if breach is None and detectors[name].is_alarm:
+        if detectors[name].is_alarm:
             changed = detectors[name].changed
             figures = (
                 f"{name}: {changed.bad:.0f} of {changed.total:.0f} since it changed "
@@ -170,35 +181,27 @@ def _feed_detectors(
                 "spread": spread,
                 "sincePromotion": [total.bad, total.total],
             }
-            breach = Breach(one.gate, figures, inputs)
-    return breach, replace(remembered, detectors=detectors, last=last)
+            found[name] = Breach(one.gate, figures, inputs)
+    return found, replace(remembered, detectors=detectors, last=last)
 
 
 # --- beside a control -----------------------------------------------------------------------------
 
 
-def _compare(
+def _look_beside(
     snapshot: Snapshot, guard: GuardStatus, watched: list[_Watched], remembered: GuardMemory
-) -> tuple[Breach | None, GuardMemory]:
-    """Return the first gate in which the version is worse than its control, and what to remember.
+) -> tuple[dict[str, Breach], GuardMemory]:
+    """Return the gates in which the version is worse than its control, and what to remember.
 
-    Each stretch of ten minutes is a test of its own, with its part of the error rate.
+    Compared is what came since the change that the detector sees, if it sees one.
     """
-    control, now = _control(snapshot, guard), snapshot.now
-    if control is None:
-        return None, replace(remembered, beside={}, beside_since=None)
+    control = snapshot.deployment.status.last_good
+    if control is None or guard.control_since is None:
+        return {}, replace(remembered, beside={}, stretch=None)
     rollout = snapshot.deployment.spec.rollout
-    tests = math.ceil(snapshot.deployment.spec.guard.rollback_within / TEST_LASTS)
     gates = len(strategy_of(rollout).gates(rollout))
-    threshold = failure_threshold(rollout.confidence, gates, tests)
-    since = remembered.beside_since
-    is_new = since is None or now - since >= TEST_LASTS
-    at = Moment(
-        now=now,
-        interval=interval_of(snapshot),
-        is_whole=not any(process.lags for process in snapshot.processes),
-    )
-    breach, beside, all_of_control = None, {}, dict(remembered.control)
+    threshold = failure_threshold(rollout.confidence, gates, 1)
+    found, beside, grown = {}, {}, {}
     for one in watched:
         if not one.is_beside:
             continue
@@ -206,22 +209,18 @@ def _compare(
         theirs = gate_counts(
             one.gate, side_of(control), snapshot.processes, guard.origins, guard.since
         )
-        before = remembered.beside.get(name)
-        if before is None:  # what came before the control served is of no moment
-            before = GateMemory(last=(one.counts, theirs))
-        elif is_new:
-            before = GateMemory(last=before.last)
-        seen = before.look(Counted(one.counts), Counted(theirs), at)
-        grown = growth(sum_of(before.last[1].values()), sum_of(seen.last[1].values()))
-        all_of_control[name] = all_of_control.get(name, NOTHING) + grown
-        beside[name] = seen
+        # What came before the control served is of no moment.
+        before = remembered.beside.get(name) or GateMemory(last=(one.counts, theirs))
+        seen = before.look(Counted(one.counts), Counted(theirs), moment_of(snapshot))
+        grown[name] = growth(sum_of(before.last[1].values()), sum_of(seen.last[1].values()))
         evidence = evidence_of(seen, one.spreads, one.gate.margin, None)
-        if breach is None and evidence >= threshold:
-            breach = _worse(one.gate, seen, control, evidence, threshold)
-    remembered = replace(
-        remembered, beside=beside, beside_since=now if is_new else since, control=all_of_control
-    )
-    return breach, remembered
+        if evidence >= threshold:
+            found[name] = _worse(one.gate, seen, control, evidence, threshold)
+        state = remembered.detectors.get(name)
+        has_changed = state is None or state.changed.total > 0
+        beside[name] = seen if has_changed or not one.needs_both else GateMemory(last=seen.last)
+    stretch = follow_stretch(remembered.stretch, grown, snapshot.now)
+    return found, replace(remembered, beside=beside, stretch=stretch)
 
 
 def _worse(

@@ -131,11 +131,7 @@ def _look(snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memor
     step = trial.progress.step
     before = memory.of_step(step.index, step.started)
     seen = dict(before.gates)
-    at = Moment(
-        now=snapshot.now,
-        interval=interval_of(snapshot),
-        is_whole=not any(process.lags for process in snapshot.processes),
-    )
+    at = moment_of(snapshot)
     for gate in gates:
         candidate, stable = (
             _counted(gate, side, snapshot, trial) if side is not None else Counted()
@@ -151,6 +147,15 @@ def _counted(gate: Gate, side: Side, snapshot: Snapshot, trial: Trial) -> Counte
     return Counted(
         counts=gate_counts(gate, side, snapshot.processes, origins, trial.began),
         served={one.process for one in origins if one.values.get(total, 0.0) > 0},
+    )
+
+
+def moment_of(snapshot: Snapshot) -> Moment:
+    """Return what one look shares."""
+    return Moment(
+        now=snapshot.now,
+        interval=interval_of(snapshot),
+        is_whole=not any(process.lags for process in snapshot.processes),
     )
 
 

@@ -25,13 +25,13 @@ from tests.unit.decide.rollout.builders import (
 from trimtab.api.deployment import BackOff, Count, DeploymentStatus, Retiring
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction, Size
-from trimtab.decide.rollout.control import follow_control, wanted_control
+from trimtab.decide.rollout.control import STRETCH, follow_control, follow_stretch, wanted_control
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.gates import side_of
-from trimtab.decide.rollout.guard import TEST_LASTS, watch
+from trimtab.decide.rollout.guard import watch
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Returning, phase_of
-from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
+from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot, Stretch
 from trimtab.decide.rollout.traffic.replicas import Route
 from trimtab.stats.counts import BadTotal
 
@@ -165,7 +165,8 @@ def test_it_makes_room_for_a_newer_version() -> None:
 
 def test_what_it_showed_is_the_reference_after_it() -> None:
     for shown, reference in ((50.0, Count(bad=50, total=1000)), (1.0, SHOWN["errors"])):
-        remembered = GuardMemory(revision("v2"), control={"errors": BadTotal(shown, 1000)})
+        stretch = Stretch(NOW, {"errors": BadTotal(shown, 1000)})
+        remembered = GuardMemory(revision("v2"), stretch=stretch)
         snapshot = guarded(minutes=60, guard=SERVES, memory=Memory(guard=remembered))
         draft = Draft(snapshot, snapshot.deployment.status, snapshot.memory)
         follow_control(draft)
@@ -199,24 +200,34 @@ def test_what_happens_to_both_is_nobody_s_fault() -> None:
     hard = [((4000 + 400.0 * n, 40 + 80.0 * n), (1000 + 100.0 * n, 10 + 20.0 * n)) for n in (1, 2)]
     breach, remembered = looks(*REST, *hard)
     assert breach is None
-    assert remembered.control["errors"] == BadTotal(49, 1100)
+    assert remembered.stretch.counted["errors"] == BadTotal(49, 1100)
+    assert remembered.detectors["errors"].is_alarm
 
 
 def test_what_happens_to_the_version_alone_is_a_breach() -> None:
     bad = [((4000 + 400.0 * n, 40 + 80.0 * n), (1000 + 100.0 * n, 10 + n)) for n in range(1, 9)]
     breach, _ = looks(*REST, *bad)
     assert breach is not None
-    assert breach.figures.startswith("errors: 276 of 4800 (5.75%), 1.00% of v1 beside it, ")
-    assert breach.inputs["evidence"] >= breach.inputs["threshold"] == pytest.approx(600)
+    assert breach.figures.startswith("errors: 80 of 400 (20.00%), 1.00% of v1 beside it, ")
+    assert breach.inputs["evidence"] >= breach.inputs["threshold"] == pytest.approx(100)
+
+
+def test_the_hardest_stretch_is_the_one_to_go_by() -> None:
+    stretch = None
+    for minute, shown in enumerate([(5, 600), (90, 900), (1, 499), (6, 600)]):
+        now = NOW + minute * STRETCH
+        stretch = follow_stretch(stretch, {"errors": BadTotal(*shown)}, now)
+    assert stretch is not None
+    assert stretch.all_in_all() == {"errors": BadTotal(90, 900)}
 
 
 def test_a_late_fault_is_not_thinned_out_by_a_good_time_before() -> None:
-    """Ten minutes on, the comparison begins anew."""
+    """The two are compared from the change on."""
     good = [((40_000.0 * n, 40.0 * n), (10_000.0 * n, 10.0 * n)) for n in range(1, 11)]
     bad = ((401_000.0, 500.0), (100_250.0, 100.0))  # 10 % of the last thousand
-    breach, remembered = looks(*good, bad, every=TEST_LASTS / timedelta(minutes=10))
+    breach, _ = looks(*good, bad)
     assert breach is not None
-    assert remembered.beside_since == NOW + timedelta(minutes=11)
+    assert breach.figures.startswith("errors: 100 of 1000 (10.00%), 0.00% of v1 beside it")
 
 
 def test_what_came_before_the_control_served_is_of_no_moment() -> None:
