@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from trimtab.stats.counts import NOTHING, BadTotal, sum_of
 from trimtab.stats.sequential import gate_evidence, limit_evidence
@@ -180,8 +181,9 @@ class Habit:
             found[at % HOURS_OF_DAY] = sums
         return found
 
-    def spreads(self) -> dict[int, Spread]:
-        """Return the spread by block length, where there is one."""
+    @cached_property
+    def spreads(self) -> Mapping[int, Spread]:
+        """The spread by block length, where there is one."""
         found = {}
         for length, parts in self.ended.items():
             spread = spread_of(sum(parts.values(), start=BlockSums()))
@@ -192,7 +194,7 @@ class Habit:
 
 def with_earlier(habit: Habit, earlier: Mapping[int, Spread], now: datetime) -> dict[int, Spread]:
     """Return the spread by block length; `earlier`: of the process before, while this is young."""
-    found = habit.spreads()
+    found = dict(habit.spreads)
     if habit.since is not None and now - habit.since >= LEARNT_ENOUGH:
         return found
     for length, spread in earlier.items():

@@ -163,8 +163,8 @@ def test_the_habit_is_that_of_the_last_half_hour() -> None:
             burst = 10.0 * (draws.random() < 0.05)
             counts[pod] = counts[pod] + BadTotal(burst, 50.0)
         habit = habit.learn(dict(counts), now, INTERVAL)
-    assert set(habit.spreads()) >= {1, 6, 12}
-    assert habit.spreads()[1].inflation > 5
+    assert set(habit.spreads) >= {1, 6, 12}
+    assert habit.spreads[1].inflation > 5
     assert all(len(parts) <= 7 for parts in habit.ended.values())
     quiet = habit
     for step in (1, 2):
@@ -172,7 +172,7 @@ def test_the_habit_is_that_of_the_last_half_hour() -> None:
         for pod in counts:
             counts[pod] = counts[pod] + BadTotal(0, 50.0 * step)
         quiet = quiet.learn(dict(counts), now, INTERVAL)
-    assert quiet.spreads() == {}
+    assert quiet.spreads == {}
 
 
 def test_a_process_that_is_new_counts_from_its_second_look() -> None:

@@ -293,7 +293,7 @@ def test_counts_of_pods_that_differ_weigh_less() -> None:
     breach, _ = watch(guarded(some), guard, side, Memory())
     assert breach is not None
     clustered = a_habit([((0, 500), (20, 500), (0, 500))] * 20)
-    assert min(spread.inflation for spread in clustered.spreads().values()) > 10
+    assert min(spread.inflation for spread in clustered.spreads.values()) > 10
     breach, _ = watch(guarded(some), guard, side, Memory(habits={"errors": clustered}))
     assert breach is None
 
