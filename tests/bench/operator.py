@@ -198,6 +198,7 @@ def measure_promotion(shop: Shop, keep_alive: bool) -> Promotion:
     """Promote a good version under load; lost are requests that nobody answered."""
     steps = [{"weight": "25%", "for": "3s"}, {"weight": "50%", "for": "3s"}]
     shop.rollout["steps"] = steps
+    shop.guard = {"control": 0}  # which comes and goes after the promotion
     shop.command("retry", next(iter(shop.rejected())))  # a person lifts Flapping
     shop.publish("better")
     with shop.record() as record, shop.load(RATE, keep_alive=keep_alive) as load:

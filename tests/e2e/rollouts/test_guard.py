@@ -1,11 +1,13 @@
 """After promotion, and what hands and nodes do to a Deployment."""
 
+import time
 from typing import Any
 
 import pytest
 from tests.e2e.kit.api import Api
 from tests.e2e.kit.scenes import Play, Scene, played
 from tests.e2e.kit.shop import Shop
+from tests.patience import stretched
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -27,6 +29,30 @@ def promoted_version_that_goes_bad_is_left(api: Api) -> None:
     assert shop.rejected()["better"]["reason"] == "GuardBreached"
     assert shop.live["spec"]["version"] == "better", "spec is untouched"
     assert max(load.answers, key=lambda answer: answer.at).version == "good"
+    shop.delete()
+
+
+def what_happens_to_both_is_not_held_against_the_new_one(api: Api) -> None:
+    """One pod of the last good version serves beside it, and fails as often."""
+    guard = {"control": 1, "rollbackWithin": f"{round(stretched(60))}s"}
+    shop = Shop(api, "beside", rollout={"minSamples": 50}, guard=guard)
+    shop.serve("good")
+    with shop.load(RATE) as load:
+        shop.try_version("better")
+        shop.wait_for_outcome("better Promoted")
+        shop.wait_for("the control", lambda: "controlSince" in shop.status["guard"])
+        assert len(shop.pod_uids("good")) == 1
+        shop.wait_for("its answers", lambda: load.last("good") > time.time() - 1)
+        for version in ("good", "better"):
+            shop.tell(version, "fail40")
+        failed = time.time()
+        shop.wait_for("the control is gone", lambda: not shop.pods("good"), 180)
+        assert load.last("good") > failed + 10
+    assert load.lost() == []
+    assert len(load.bad("better")) > 50
+    assert shop.serves("better")
+    assert shop.rejected() == {}
+    assert "breached" not in shop.status["guard"]
     shop.delete()
 
 
@@ -152,6 +178,7 @@ def scale_subresource_drives_the_pods(api: Api) -> None:
 
 SCENES: list[Scene] = [
     promoted_version_that_goes_bad_is_left,
+    what_happens_to_both_is_not_held_against_the_new_one,
     lost_pods_of_stable_are_not_the_candidates_fault,
     lost_pod_of_the_candidate_is_not_its_fault,
     what_hands_change_is_put_back,
@@ -161,7 +188,7 @@ SCENES: list[Scene] = [
 
 @pytest.fixture(scope="module")
 def play(api: Api):
-    with played(SCENES, api, 5) as play:
+    with played(SCENES, api, 6) as play:
         yield play
 
 

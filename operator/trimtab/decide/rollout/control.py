@@ -6,22 +6,17 @@ as a candidate and stable are: over the same moments, with what pods differ by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from trimtab.api.deployment import Count, DeploymentSpec, DeploymentStatus, GuardStatus, Tried
 from trimtab.decide.rollout.draft import Draft
-from trimtab.decide.rollout.snapshot import Memory, Stretch
+from trimtab.decide.rollout.snapshot import Memory
 from trimtab.decide.rollout.strategies import strategy_of
-from trimtab.stats.counts import NOTHING, BadTotal
+from trimtab.stats.counts import BadTotal
 
 LEAST_REPLICAS = 4
 """From so many on there is a control unless the spec says otherwise: it costs a fifth at most."""
-
-
-STRETCH = timedelta(minutes=10)
-"""Of the control's time; the hardest is the reference after it."""
 
 
 def wanted_control(spec: DeploymentSpec, status: DeploymentStatus, now: datetime) -> Tried | None:
@@ -69,40 +64,26 @@ def follow_control(draft: Draft) -> None:
 
 
 def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Memory]:
-    """Return the guard on its own again, with what the control showed as the reference.
+    """Return the guard on its own again.
 
-    Its detectors begin anew: what they held against the old reference may have been of both.
+    Where its detector alarms and the control is no better, what the control showed since the change
+    is the reference from now on; all detectors begin anew.
     """
-    references = dict(guard.references)
     remembered = memory.guard
-    stretch = remembered.stretch if remembered is not None else None
-    for gate, shown in (stretch.all_in_all() if stretch is not None else {}).items():
-        before = references.get(gate)
-        if before is None or _share(before) < shown.share:
+    if remembered is None:
+        return guard.model_copy(update={"control_since": None}), memory
+    references = dict(guard.references)
+    for gate, seen in remembered.beside.items():
+        state, before = remembered.detectors.get(gate), references.get(gate)
+        shown = seen.strata.compared()[1]
+        if state is None or not state.is_alarm or shown.total <= 0:
+            continue
+        if before is None or BadTotal(before.bad, before.total).share < shown.share:
             references[gate] = Count(bad=shown.bad, total=shown.total)
     guard = guard.model_copy(
         update={"control_since": None, "references": references, "detectors": {}}
     )
-    if remembered is not None:
-        memory = replace(memory, guard=replace(remembered, detectors={}, beside={}, stretch=None))
-    return guard, memory
-
-
-def follow_stretch(
-    stretch: Stretch | None, grown: Mapping[str, BadTotal], now: datetime
-) -> Stretch:
-    """Return the stretch with what the control counted since the last look."""
-    if stretch is None or now - stretch.since >= STRETCH:
-        hardest = stretch.all_in_all() if stretch is not None else {}
-        stretch = Stretch(now, {}, hardest)
-    counted = dict(stretch.counted)
-    for gate, count in grown.items():
-        counted[gate] = counted.get(gate, NOTHING) + count
-    return replace(stretch, counted=counted)
-
-
-def _share(count: Count) -> float:
-    return count.bad / count.total if count.total > 0 else 0.0
+    return guard, replace(memory, guard=replace(remembered, detectors={}, beside={}))
 
 
 def _is_kept(status: DeploymentStatus, tried: Tried, now: datetime) -> bool:

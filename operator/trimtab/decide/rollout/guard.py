@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import Any
 
 from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Tried
-from trimtab.decide.rollout.control import follow_stretch
 from trimtab.decide.rollout.evidence import (
     EPOCH,
     HOUR,
@@ -197,11 +196,11 @@ def _look_beside(
     """
     control = snapshot.deployment.status.last_good
     if control is None or guard.control_since is None:
-        return {}, replace(remembered, beside={}, stretch=None)
+        return {}, replace(remembered, beside={})
     rollout = snapshot.deployment.spec.rollout
     gates = len(strategy_of(rollout).gates(rollout))
     threshold = failure_threshold(rollout.confidence, gates, 1)
-    found, beside, grown = {}, {}, {}
+    found, beside = {}, {}
     for one in watched:
         if not one.is_beside:
             continue
@@ -212,15 +211,13 @@ def _look_beside(
         # What came before the control served is of no moment.
         before = remembered.beside.get(name) or GateMemory(last=(one.counts, theirs))
         seen = before.look(Counted(one.counts), Counted(theirs), moment_of(snapshot))
-        grown[name] = growth(sum_of(before.last[1].values()), sum_of(seen.last[1].values()))
         evidence = evidence_of(seen, one.spreads, one.gate.margin, None)
         if evidence >= threshold:
             found[name] = _worse(one.gate, seen, control, evidence, threshold)
         state = remembered.detectors.get(name)
         has_changed = state is None or state.changed.total > 0
         beside[name] = seen if has_changed or not one.needs_both else GateMemory(last=seen.last)
-    stretch = follow_stretch(remembered.stretch, grown, snapshot.now)
-    return found, replace(remembered, beside=beside, stretch=stretch)
+    return found, replace(remembered, beside=beside)
 
 
 def _worse(

@@ -12,7 +12,7 @@ from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.rollout.evidence import GateMemory, Habit
 from trimtab.stats.change import DetectorState
-from trimtab.stats.counts import NOTHING, BadTotal
+from trimtab.stats.counts import BadTotal
 
 
 @dataclass(frozen=True)
@@ -103,28 +103,6 @@ class StepMemory:
     """When the step saw its first request; in status only with the next write."""
 
 
-LEAST_OF_STRETCH = 500.0
-"""Requests of the control, so that its share is a reference."""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Ten minutes of the control: what it counted per gate, and the hardest so far."""
-
-    since: datetime
-    counted: Mapping[str, BadTotal] = field(default_factory=dict)
-    hardest: Mapping[str, BadTotal] = field(default_factory=dict)
-
-    def all_in_all(self) -> dict[str, BadTotal]:
-        """Return the hardest, this one included if it has seen enough."""
-        found = dict(self.hardest)
-        for gate, count in self.counted.items():
-            before = found.get(gate, NOTHING)
-            if count.total >= LEAST_OF_STRETCH and count.share >= before.share:
-                found[gate] = count
-        return found
-
-
 @dataclass(frozen=True)
 class GuardMemory:
     """Of the guard over one revision."""
@@ -136,8 +114,6 @@ class GuardMemory:
     """Per gate, the totals at the last look."""
     beside: Mapping[str, GateMemory] = field(default_factory=dict)
     """Per gate, what the version and its control showed in the same moments, since a change."""
-    stretch: Stretch | None = None
-    """What the control shows."""
     looked_at: datetime | None = None
 
 

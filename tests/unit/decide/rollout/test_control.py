@@ -25,15 +25,13 @@ from tests.unit.decide.rollout.builders import (
 from trimtab.api.deployment import BackOff, Count, DeploymentStatus, Retiring
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction, Size
-from trimtab.decide.rollout.control import STRETCH, follow_control, follow_stretch, wanted_control
-from trimtab.decide.rollout.draft import Draft
+from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.gates import side_of
 from trimtab.decide.rollout.guard import watch
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Returning, phase_of
-from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot, Stretch
+from trimtab.decide.rollout.snapshot import Memory, Snapshot
 from trimtab.decide.rollout.traffic.replicas import Route
-from trimtab.stats.counts import BadTotal
 
 SHOWN = {"errors": Count(bad=2.0, total=1000.0)}
 GOOD = a_tried("v1")
@@ -163,17 +161,6 @@ def test_it_makes_room_for_a_newer_version() -> None:
     assert outcome.status.guard.control_since is None
 
 
-def test_what_it_showed_is_the_reference_after_it() -> None:
-    for shown, reference in ((50.0, Count(bad=50, total=1000)), (1.0, SHOWN["errors"])):
-        stretch = Stretch(NOW, {"errors": BadTotal(shown, 1000)})
-        remembered = GuardMemory(revision("v2"), stretch=stretch)
-        snapshot = guarded(minutes=60, guard=SERVES, memory=Memory(guard=remembered))
-        draft = Draft(snapshot, snapshot.deployment.status, snapshot.memory)
-        follow_control(draft)
-        assert draft.status.guard is not None
-        assert draft.status.guard.references == {"errors": reference}
-
-
 # --- what it shows -------------------------------------------------------------------------------
 
 
@@ -200,8 +187,19 @@ def test_what_happens_to_both_is_nobody_s_fault() -> None:
     hard = [((4000 + 400.0 * n, 40 + 80.0 * n), (1000 + 100.0 * n, 10 + 20.0 * n)) for n in (1, 2)]
     breach, remembered = looks(*REST, *hard)
     assert breach is None
-    assert remembered.stretch.counted["errors"] == BadTotal(49, 1100)
     assert remembered.detectors["errors"].is_alarm
+    alone, after = without_control(SERVES, Memory(guard=remembered))
+    assert alone.control_since is None
+    assert alone.references == {"errors": Count(bad=40, total=200)}, "of the change, not of before"
+    assert after.guard is not None
+    assert after.guard.detectors == {}
+
+
+def test_where_nothing_changed_the_reference_stays() -> None:
+    _, remembered = looks(*REST)
+    alone, _ = without_control(SERVES, Memory(guard=remembered))
+    assert alone.references == SHOWN
+    assert without_control(SERVES, Memory())[0].references == SHOWN
 
 
 def test_what_happens_to_the_version_alone_is_a_breach() -> None:
@@ -210,15 +208,6 @@ def test_what_happens_to_the_version_alone_is_a_breach() -> None:
     assert breach is not None
     assert breach.figures.startswith("errors: 80 of 400 (20.00%), 1.00% of v1 beside it, ")
     assert breach.inputs["evidence"] >= breach.inputs["threshold"] == pytest.approx(100)
-
-
-def test_the_hardest_stretch_is_the_one_to_go_by() -> None:
-    stretch = None
-    for minute, shown in enumerate([(5, 600), (90, 900), (1, 499), (6, 600)]):
-        now = NOW + minute * STRETCH
-        stretch = follow_stretch(stretch, {"errors": BadTotal(*shown)}, now)
-    assert stretch is not None
-    assert stretch.all_in_all() == {"errors": BadTotal(90, 900)}
 
 
 def test_a_late_fault_is_not_thinned_out_by_a_good_time_before() -> None:
