@@ -115,7 +115,18 @@ class StepStatus(Model):
         default=None, description="First user request that the candidate answered in it."
     )
     origins: Origins = Field(
-        default_factory=list, description="Counter values of each process at its start."
+        default_factory=list,
+        description="Counter values of each process at its start; of more than 40 processes they "
+        "are in the operator's memory.",
+    )
+    lost: int | None = Field(
+        default=None,
+        ge=0,
+        description="How often these values were in memory and lost by a restart of the operator; "
+        "its evidence begins anew then, with half of the error rate that was left.",
+    )
+    counted_since: Time | None = Field(
+        default=None, description="Since when it counts, if values were lost."
     )
 
 
@@ -191,7 +202,17 @@ class GuardStatus(Model):
     )
     detectors: AnyObject = Field(default_factory=dict, description="State of the change detector.")
     origins: Origins = Field(
-        default_factory=list, description="Counter values of each process when the watch started."
+        default_factory=list,
+        description="Counter values of each process when the watch started; of more than 40 "
+        "processes they are in the operator's memory.",
+    )
+    lost: int | None = Field(
+        default=None,
+        ge=0,
+        description="How often these values were in memory and lost by a restart of the operator.",
+    )
+    counted_since: Time | None = Field(
+        default=None, description="Since when it counts, if values were lost."
     )
     breached: ShortText | None = Field(
         default=None, description="What was breached, with the figures."

@@ -84,7 +84,8 @@ def _measured_share(snapshot: Snapshot, status: DeploymentStatus, revision: str)
     own, both = 0.0, 0.0
     for one in (stable.revision, phase.candidate.revision):
         origins = progress.step.origins
-        requests = request_count(one, snapshot.processes, origins, phase.started)
+        began = progress.step.counted_since or phase.started
+        requests = request_count(one, snapshot.processes, origins, began)
         both += requests
         own += requests if one == revision else 0.0
     return f"{own / both * 100:.0f}%" if both else ""

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from trimtab.api.deployment import Count, DeploymentSpec, DeploymentStatus, GuardStatus, Tried
-from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.snapshot import Memory
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.counts import BadTotal
@@ -44,25 +43,6 @@ def is_asked_for(spec: DeploymentSpec) -> bool:
     return asked > 0 and any(gate.against == "stable" for gate in gates)
 
 
-def follow_control(draft: Draft) -> None:
-    """Let the control serve once one pod is left of the last good version; end it in time."""
-    guard = draft.status.guard
-    if guard is None:
-        return
-    good = wanted_control(draft.spec, draft.status, draft.now)
-    if good is None:
-        if guard.control_since is not None:
-            guard, draft.memory = without_control(guard, draft.memory)
-            draft.set(guard=guard)
-        return
-    draft.wake_by(guard.since + draft.spec.guard.rollback_within)
-    if guard.control_since is not None or _is_kept(draft.status, good, draft.now):
-        return
-    pods = draft.snapshot.pods_of(good.revision)
-    if len(pods) == 1 and draft.snapshot.ready_of(good.revision) == 1:
-        draft.set(guard=guard.model_copy(update={"control_since": draft.now}))
-
-
 def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Memory]:
     """Return the guard on its own again.
 
@@ -84,9 +64,3 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
         update={"control_since": None, "references": references, "detectors": {}}
     )
     return guard, replace(memory, guard=replace(remembered, detectors={}, beside={}))
-
-
-def _is_kept(status: DeploymentStatus, tried: Tried, now: datetime) -> bool:
-    """Return whether all its pods are kept for a quick way back."""
-    retiring = status.retiring
-    return retiring is not None and retiring.revision == tried.revision and now < retiring.until

@@ -9,6 +9,7 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import (
     BackOff,
     Count,
+    DeploymentStatus,
     GuardStatus,
     HistoryEntry,
     Rejected,
@@ -16,7 +17,7 @@ from trimtab.api.deployment import (
     Tried,
 )
 from trimtab.api.model_version import ModelVersion
-from trimtab.decide.rollout.control import without_control
+from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.gates import origins_of
 from trimtab.decide.rollout.guard import Breach
@@ -263,6 +264,31 @@ def end_guard(draft: Draft, stable: Tried) -> None:
     """The watch ends without a breach; a first version is its own way back from now on."""
     draft.set(guard=None, last_good=draft.status.last_good or stable)
     draft.tell(EventReason.GUARD_PASSED, f"{stable.version} is good: guarded without a breach")
+
+
+def follow_control(draft: Draft) -> None:
+    """Let the control serve once one pod is left of the last good version; end it in time."""
+    guard = draft.status.guard
+    if guard is None:
+        return
+    good = wanted_control(draft.spec, draft.status, draft.now)
+    if good is None:
+        if guard.control_since is not None:
+            guard, draft.memory = without_control(guard, draft.memory)
+            draft.set(guard=guard)
+        return
+    draft.wake_by(guard.since + draft.spec.guard.rollback_within)
+    if guard.control_since is not None or _is_kept(draft.status, good, draft.now):
+        return
+    pods = draft.snapshot.pods_of(good.revision)
+    if len(pods) == 1 and draft.snapshot.ready_of(good.revision) == 1:
+        draft.set(guard=guard.model_copy(update={"control_since": draft.now}))
+
+
+def _is_kept(status: DeploymentStatus, tried: Tried, now: datetime) -> bool:
+    """Return whether all its pods are kept for a quick way back."""
+    retiring = status.retiring
+    return retiring is not None and retiring.revision == tried.revision and now < retiring.until
 
 
 def breached(guard: GuardStatus, reason: Reason, message: str) -> GuardStatus:

@@ -109,7 +109,8 @@ def _watched(snapshot: Snapshot, guard: GuardStatus, side: Side, memory: Memory)
         is_beside = guard.control_since is not None and gate.against == "stable"
         share = _bound(gate, guard, largest(spreads.values()), snapshot.now, is_beside)
         if share is not None or is_beside:
-            counts = gate_counts(gate, side, snapshot.processes, guard.origins, guard.since)
+            began = guard.counted_since or guard.since
+            counts = gate_counts(gate, side, snapshot.processes, guard.origins, began)
             found.append(_Watched(gate, counts, spreads, share, is_beside))
     return found
 
@@ -205,9 +206,8 @@ def _look_beside(
         if not one.is_beside:
             continue
         name = one.gate.name
-        theirs = gate_counts(
-            one.gate, side_of(control), snapshot.processes, guard.origins, guard.since
-        )
+        began = guard.counted_since or guard.since
+        theirs = gate_counts(one.gate, side_of(control), snapshot.processes, guard.origins, began)
         # What came before the control served is of no moment.
         before = remembered.beside.get(name) or GateMemory(last=(one.counts, theirs))
         seen = before.look(Counted(one.counts), Counted(theirs), moment_of(snapshot))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, PodSpread, Tried
+from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, PodSpread, StepStatus, Tried
 from trimtab.decide.rollout.evidence import Counted, GateMemory, Habit, Moment, with_earlier
 from trimtab.decide.rollout.gates import (
     BLIND_REASONS,
@@ -45,8 +45,13 @@ def trial_of(stable: Tried | None, phase: Phase, progress: Progress) -> Trial:
         candidate=side_of(phase.candidate),
         stable=side_of(stable) if stable is not None else None,
         progress=progress,
-        began=phase.started,
+        began=counted_from(phase, progress),
     )
+
+
+def counted_from(phase: Phase, progress: Progress) -> datetime:
+    """Return when processes were there before, and count from their first scrape."""
+    return progress.step.counted_since or phase.started
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,8 @@ def judge_gates(
         began=trial.began,
         candidate_sight=sight_of(trial.candidate.revision, processes, now),
         stable_sight=sight_of(stable.revision, processes, now) if stable is not None else None,
-        threshold=failure_threshold(rollout.confidence, len(gates), len(strategy.steps(rollout))),
+        threshold=failure_threshold(rollout.confidence, len(gates), len(strategy.steps(rollout)))
+        * tests_of(trial.progress.step),
         seen=step.gates,
         spreads={gate.name: spreads_of(snapshot, memory, gate.name) for gate in gates},
     )
@@ -103,6 +109,14 @@ def judge_gates(
         blind=next((v for v in missing if v.reason in BLIND_REASONS), None),
     )
     return judgement, replace(memory, step=step), fails_at
+
+
+def tests_of(step: StepStatus) -> float:
+    """Return what the error rate of a step is divided by: evidence that was lost begins anew.
+
+    The first test has a half of it, the next one a quarter, and so on.
+    """
+    return 1.0 if step.lost is None else 2.0 ** (step.lost + 1)
 
 
 def _failed_for_want_of_data(

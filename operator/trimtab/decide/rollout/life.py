@@ -20,7 +20,6 @@ from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, full_size
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
-from trimtab.decide.rollout.control import follow_control
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import (
     act_on_breach,
@@ -30,6 +29,7 @@ from trimtab.decide.rollout.ends import (
     complete_return,
     drop,
     end_guard,
+    follow_control,
     give_up_return,
     is_flapping,
     return_to_last_good,
@@ -41,6 +41,7 @@ from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.health import pod_messages, why_all_crashed, why_down
 from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.judgement import learn_spread, with_spread
+from trimtab.decide.rollout.origins import put_away, taken_up
 from trimtab.decide.rollout.phases import Phase, Returning
 from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
@@ -53,20 +54,23 @@ def decide_deployment(
     snapshot: Snapshot,
 ) -> tuple[Outcome[DeploymentStatus, ChildAction], Memory]:
     """Return the next status of a Deployment, what to tell and to do, and what to remember."""
+    snapshot = taken_up(snapshot)
     draft = Draft(snapshot, snapshot.deployment.status, learn_spread(snapshot, snapshot.memory))
     commands.carry_out(draft, decide_wanted(snapshot))
     _decide(draft, decide_wanted(draft.seen))
     _end_return(draft)
     status, flips = report(draft.seen, decide_wanted(draft.seen))
     notes = (*draft.notes, *flips)
+    told = with_spread(with_detectors(status, draft.memory), snapshot, draft.memory)
+    told, memory = put_away(told, draft.memory)
     outcome = Outcome(
-        status=with_spread(with_detectors(status, draft.memory), snapshot, draft.memory),
+        status=told,
         notes=notes,
         actions=tuple(order_actions(snapshot, plan_children(draft.spec, status, draft.now))),
         wake_at=draft.wake_at,
         inputs=inputs_of(snapshot, status) if notes else {},
     )
-    return outcome, draft.memory
+    return outcome, memory
 
 
 def _decide(draft: Draft, wanted: Wanted) -> None:

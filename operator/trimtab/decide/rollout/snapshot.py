@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import Deployment
+from trimtab.api.deployment import Deployment, Origin
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.rollout.evidence import GateMemory, Habit
 from trimtab.stats.change import DetectorState
@@ -125,6 +125,8 @@ class Memory:
     guard: GuardMemory | None = None
     habits: Mapping[str, Habit] = field(default_factory=dict)
     """Per gate, how much stable's pods differ; it outlives rollouts."""
+    origins: Mapping[str, tuple[Origin, ...]] = field(default_factory=dict)
+    """Of a step or a guard with many processes: where counting began."""
 
     def of_traffic(self) -> Memory:
         """Return what outlives a rollout that leaves stable as it is."""
