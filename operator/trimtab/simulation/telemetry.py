@@ -118,7 +118,7 @@ class SimulatedTelemetry:
             else:
                 values = {} if how.empty else traffic.series_of(pod)
                 sample = Exposition(values, _started(target))
-                grown = self.counters.record(key, target.process, sample, self._now())
+                grown = self.counters.record(key, target.process, sample, self._now() + how.late)
                 since = self.counters.since(key, target.process)
                 self.window_store.add(key, grown, self._now(), since)
                 self.hour_store.add(key, grown, self._now())

@@ -29,6 +29,7 @@ class Behaviour:
     labels that come back, None for no labels. estimated: mean calibrated probability of the
     predicted class. low: of the rows whose one input lies in the lower of its two bins. silent:
     the metrics port does not answer. broken: it answers NaN. empty: it answers nothing of ours.
+    late: seconds that it answers after the others.
     """
 
     errors: float = 0.0
@@ -41,6 +42,7 @@ class Behaviour:
     silent: bool = False
     broken: bool = False
     empty: bool = False
+    late: float = 0.0
 
 
 Behave = Callable[[str], Behaviour]

@@ -49,6 +49,7 @@ from trimtab.reconcile.pass_ import KindPass
 from trimtab.telemetry.port import Backend, NoData, NoDataReason, ProcessCounters
 
 NOT_SCRAPED_YET = NoData(NoDataReason.WAITING, "not scraped yet")
+NOT_IN_A_ROUND_YET = NoData(NoDataReason.WAITING, "not scraped together with the others yet")
 
 
 @dataclass
@@ -205,6 +206,8 @@ def _processes(
         found = problem = process.no_data(now)
         if problem is not None and _is_young(process, ready.get(process.pod, 0.0)):
             problem = NOT_SCRAPED_YET
+        if problem is None and process.series and not process.settled:
+            problem = NOT_IN_A_ROUND_YET
         views.append(
             ProcessView(
                 process=process.process,

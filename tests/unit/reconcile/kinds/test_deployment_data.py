@@ -69,6 +69,17 @@ async def test_scrape_that_failed_before_the_pod_was_ready_is_no_outage() -> Non
     assert "DataUnavailable" not in shop.events()
 
 
+async def test_a_candidate_whose_answers_come_late_is_waited_for_and_nobody_is_told() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.behaviour["v2"] = Behaviour(late=0.4)
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: shop.serving == "v2", 300)
+    assert "DataUnavailable" not in shop.events()
+    assert shop.traffic.lost == 0
+
+
 async def test_outage_in_the_middle_of_a_step_holds_without_undoing() -> None:
     shop = Shop()
     await shop.serve("v1")
