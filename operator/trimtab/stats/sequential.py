@@ -148,12 +148,16 @@ def _most_likely_boundary(candidate: BadTotal, stable: BadTotal, margin: float) 
             low = p
         else:
             high = p
-        q = p + margin
-        curved = ours_bad / q - ours_good / (1 - q) + theirs_bad / p - theirs_good / (1 - p)
+        curved = (
+            _ratio(ours_bad, p + margin)
+            - _ratio(ours_good, 1 - p - margin)
+            + _ratio(theirs_bad, p)
+            - _ratio(theirs_good, 1 - p)
+        )
         after = p + slope / curved if curved > 0 else p
         if not low < after < high:
             after = (low + high) / 2
-        if abs(after - p) <= _EXACT * p:
+        if abs(after - p) <= _EXACT * min(p, 1.0 - margin - p):
             break
         p = after
     return p

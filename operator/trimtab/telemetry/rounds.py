@@ -5,8 +5,9 @@ gates only if of every revision at least half of the processes were seen; otherw
 stand still, so that no side is judged against a frozen one. What hits both at once then cancels.
 
 An answer that is later than the others shows a later moment: what went wrong for everybody between
-the two would be held against its side alone. Such an answer waits for the next round, and so does
-all of a round in which one revision was seen later than another.
+the two would be held against its side alone. Such an answer does not count, and all of a round in
+which one revision was seen later than another waits for the next one. What a pod counted over more
+than one round that others were judged by is of no moment, and left out.
 """
 
 from collections import deque
@@ -151,13 +152,6 @@ class Rounds:
         place = self.places.get(process)
         return place.settled if place is not None else {}
 
-    def lags(self, process: str) -> bool:
-        """Whether gates see it as of an earlier moment than others, and later more of it."""
-        place = self.places.get(process)
-        if place is None or place.is_gone or place.seen is None:
-            return False
-        return place.seen < self.settled <= place.seen + SET_ASIDE_AFTER + 1
-
     def restate(self, process: str, counted: Series) -> None:
         """A part of what a process had counted turned out to be another's."""
         place = self.places.get(process)
@@ -191,9 +185,14 @@ class Rounds:
         self._late = 0
         for process in shown:
             place = self.places[process]
-            place.late = 0 if process in in_time else place.late + 1
-            if process in in_time:
-                self._show(place, one.shown[process], one.number, is_warm=process in one.warm)
+            if process not in in_time:
+                place.late += 1
+                continue
+            is_timed = process in one.times and place.late < MOST_LATE
+            place.late = 0
+            is_warm = process in one.warm
+            counted = one.shown[process]
+            self._show(place, counted, one.number, is_warm=is_warm, is_timed=is_timed)
         self.settled = one.number
 
     def _in_time(self, one: _Round, shown: Collection[str]) -> set[str]:
@@ -222,9 +221,18 @@ class Rounds:
             return False
         return all(2 * sum(of_one) >= len(of_one) for of_one in seen.values())
 
-    def _show(self, place: Place, counted: Series, number: int, *, is_warm: bool) -> None:
+    def _show(
+        self,
+        place: Place,
+        counted: Series,
+        number: int,
+        *,
+        is_warm: bool,
+        is_timed: bool = False,
+    ) -> None:
         before = self.settled if place.seen is None else place.seen
-        if before and number - before > SET_ASIDE_AFTER + 1:
+        was_away = bool(before) and number - before > SET_ASIDE_AFTER + 1
+        if was_away or (is_timed and before < self.settled):
             place.left_out = _grown(place.left_out, place.raw, counted)
         place.raw, place.seen = counted, number
         place.settled = _without(counted, place.left_out) if place.left_out else counted

@@ -1,6 +1,7 @@
 """The sequential gate reproduces its figures, and keeps its promises at the edges."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.sequential import (
+    _most_likely_boundary,
     failure_threshold,
     gate_evidence,
     limit_evidence,
@@ -193,3 +195,29 @@ def limit_product(counts: BadTotal, p: float) -> float:
         - math.log(math.pi)
     )
     return mixture - likelihood
+
+
+EXTREME = [
+    ((123456.7, 123456.7), (12.34567, 123456.7), 0.99),
+    ((2.5, 2.5), (0.00025, 2.5), 0.99),
+    ((9e11, 1e12), (2.49975, 2.5), 0.5),
+    ((1.0, 1.0), (0.0, 6.0), 0.005),
+    ((1e-9, 1.0), (1.0, 1e9), 0.001),
+]
+
+
+@pytest.mark.parametrize(("candidate", "stable", "margin"), EXTREME)
+def test_the_boundary_is_the_most_likely_one_of_extreme_counts_too(
+    candidate: tuple[float, float], stable: tuple[float, float], margin: float
+) -> None:
+    ours, theirs = BadTotal(*candidate), BadTotal(*stable)
+    found = _most_likely_boundary(ours, theirs, margin)
+    shares = np.linspace(0, 1 - margin, 2_000_001)[1:-1]
+
+    def log_likelihood(p: Any) -> Any:
+        q = p + margin
+        ours_log = ours.bad * np.log(q) + ours.good * np.log1p(-q)
+        return ours_log + theirs.bad * np.log(p) + theirs.good * np.log1p(-p)
+
+    best = shares[int(np.argmax(log_likelihood(shares)))]
+    assert found == pytest.approx(best, abs=2e-6)

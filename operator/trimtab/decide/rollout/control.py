@@ -12,10 +12,14 @@ from datetime import datetime
 from trimtab.api.deployment import Count, DeploymentSpec, DeploymentStatus, GuardStatus, Tried
 from trimtab.decide.rollout.snapshot import Memory
 from trimtab.decide.rollout.strategies import strategy_of
-from trimtab.stats.counts import BadTotal
+from trimtab.stats.counts import NOTHING, BadTotal
 
 LEAST_REPLICAS = 4
 """From so many on there is a control unless the spec says otherwise: it costs a fifth at most."""
+
+
+LATELY_MINUTES = 3
+"""In each of which the control must show a change that lasts."""
 
 
 def wanted_control(spec: DeploymentSpec, status: DeploymentStatus, now: datetime) -> Tried | None:
@@ -46,21 +50,25 @@ def is_asked_for(spec: DeploymentSpec) -> bool:
 def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Memory]:
     """Return the guard on its own again.
 
-    Where its detector alarms and the control is no better, what the control showed since the change
-    is the reference from now on; all detectors begin anew.
+    Where its detector alarms and the control goes on to show the change, what the control showed in
+    the best of the last minutes is the reference from now on. All detectors begin anew.
     """
     remembered = memory.guard
     if remembered is None:
         return guard.model_copy(update={"control_since": None}), memory
     references = dict(guard.references)
-    for gate, seen in remembered.beside.items():
+    for gate, minutes in remembered.lately.items():
         state, before = remembered.detectors.get(gate), references.get(gate)
-        shown = seen.strata.compared()[1]
-        if state is None or not state.is_alarm or shown.total <= 0:
+        if state is None or not state.is_alarm or len(minutes) < LATELY_MINUTES:
             continue
+        shown = min((minute for minute in minutes if minute.total > 0), key=_share, default=NOTHING)
         if before is None or BadTotal(before.bad, before.total).share < shown.share:
             references[gate] = Count(bad=shown.bad, total=shown.total)
     guard = guard.model_copy(
         update={"control_since": None, "references": references, "detectors": {}}
     )
-    return guard, replace(memory, guard=replace(remembered, detectors={}, beside={}))
+    return guard, replace(memory, guard=replace(remembered, detectors={}, beside={}, lately={}))
+
+
+def _share(count: BadTotal) -> float:
+    return count.share

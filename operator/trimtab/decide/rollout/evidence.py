@@ -41,8 +41,6 @@ MOST_CELLS = 4096
 """Of one length and side; what comes after them is in the sums alone."""
 STRATUM_REQUESTS = 50.0
 """Of stable at least, in what is taken for one moment."""
-MOST_LOOKS = 4
-"""That a moment waits for processes which other rounds have shown, but not the last one."""
 
 Counts = Mapping[str, BadTotal]
 """By process."""
@@ -61,18 +59,12 @@ class Strata:
     weighted: float = 0.0
     squares: float = 0.0
     open: tuple[BadTotal, BadTotal] = (NOTHING, NOTHING)
-    looks: int = 0
-    """How often the open moment has waited for a process."""
 
-    def add(self, candidate: BadTotal, stable: BadTotal, *, is_whole: bool = True) -> Strata:
-        """Return the sums with what was counted between two rounds.
-
-        is_whole: nobody will show later what it counted now.
-        """
+    def add(self, candidate: BadTotal, stable: BadTotal) -> Strata:
+        """Return the sums with what was counted between two rounds."""
         ours, theirs = self.open[0] + candidate, self.open[1] + stable
-        looks = 0 if is_whole else self.looks + 1
-        if theirs.total < STRATUM_REQUESTS or ours.total <= 0 or 0 < looks < MOST_LOOKS:
-            return replace(self, open=(ours, theirs), looks=looks)
+        if theirs.total < STRATUM_REQUESTS or ours.total <= 0:
+            return replace(self, open=(ours, theirs))
         return self._closed(ours, theirs)
 
     def _closed(self, ours: BadTotal, theirs: BadTotal) -> Strata:
@@ -235,14 +227,10 @@ def grouped(counts: Mapping[str, BadTotal]) -> dict[str, BadTotal]:
 
 @dataclass(frozen=True)
 class Moment:
-    """What one look shares: its time, and the time between two rounds.
-
-    is_whole: no process will show later what it counted by now.
-    """
+    """What one look shares: its time, and the time between two rounds."""
 
     now: datetime
     interval: timedelta
-    is_whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -282,7 +270,7 @@ class GateMemory:
             return self
         strata = self.strata
         if ours.counts or strata != Strata():  # no moment begins before the candidate serves
-            strata = strata.add(*_at_once(ours, theirs), is_whole=at.is_whole)
+            strata = strata.add(*_at_once(ours, theirs))
         return GateMemory(
             last=(candidate.counts, stable.counts),
             strata=strata,

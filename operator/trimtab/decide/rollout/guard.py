@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Tried
+from trimtab.decide.rollout.control import LATELY_MINUTES
 from trimtab.decide.rollout.evidence import (
     EPOCH,
     HOUR,
@@ -34,6 +35,7 @@ from trimtab.stats.counts import NOTHING, BadTotal, sum_of
 from trimtab.stats.sequential import failure_threshold
 from trimtab.stats.spread import Spread
 
+MINUTE = timedelta(minutes=1)
 LEAST_OF_HOUR = 1000.0
 """Requests of an hour of the day before, so that it is a reference."""
 
@@ -80,8 +82,8 @@ def watch(
 
     Returns the first breach, and what to remember of the look.
     """
-    watched = _watched(snapshot, guard, side, memory)
-    remembered = _restored(memory, guard)
+    remembered = _restored(memory, guard, snapshot.now)
+    watched = _watched(snapshot, guard, side, memory, remembered.restored)
     changed, remembered = _feed_detectors(snapshot, watched, remembered)
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
     found = (_breach_of(one, changed, beside) for one in watched)
@@ -101,7 +103,13 @@ def _breach_of(
     return alone or compared
 
 
-def _watched(snapshot: Snapshot, guard: GuardStatus, side: Side, memory: Memory) -> list[_Watched]:
+def _watched(
+    snapshot: Snapshot,
+    guard: GuardStatus,
+    side: Side,
+    memory: Memory,
+    restored: datetime | None,
+) -> list[_Watched]:
     """Return the gates that can be watched."""
     rollout, found = snapshot.deployment.spec.rollout, []
     for gate in strategy_of(rollout).gates(rollout):
@@ -109,10 +117,19 @@ def _watched(snapshot: Snapshot, guard: GuardStatus, side: Side, memory: Memory)
         is_beside = guard.control_since is not None and gate.against == "stable"
         share = _bound(gate, guard, largest(spreads.values()), snapshot.now, is_beside)
         if share is not None or is_beside:
-            began = guard.counted_since or guard.since
-            counts = gate_counts(gate, side, snapshot.processes, guard.origins, began)
+            counts = _counts(gate, side, snapshot, guard, restored)
             found.append(_Watched(gate, counts, spreads, share, is_beside))
     return found
+
+
+def _counts(
+    gate: Gate, side: Side, snapshot: Snapshot, guard: GuardStatus, restored: datetime | None
+) -> Counts:
+    """Return what the processes of a version counted since the guard began, or was taken up."""
+    if restored is not None:
+        return gate_counts(gate, side, snapshot.processes, (), restored)
+    began = guard.counted_since or guard.since
+    return gate_counts(gate, side, snapshot.processes, guard.origins, began)
 
 
 def _bound(
@@ -158,8 +175,9 @@ def _feed_detectors(
     found: dict[str, Breach] = {}
     for one in watched:
         name, total = one.gate.name, one.total
-        batch = growth(last.get(name, NOTHING), total)
-        last[name] = total
+        before = last.get(name, {})
+        batch = sum_of(growth(before.get(p, NOTHING), count) for p, count in one.counts.items())
+        last[name] = {**before, **one.counts}
         state = detectors.get(name, DetectorState())
         if one.share is None:
             continue
@@ -197,27 +215,41 @@ def _look_beside(
     """
     control = snapshot.deployment.status.last_good
     if control is None or guard.control_since is None:
-        return {}, replace(remembered, beside={})
+        return {}, replace(remembered, beside={}, lately={}, minute=None)
     rollout = snapshot.deployment.spec.rollout
     gates = len(strategy_of(rollout).gates(rollout))
     threshold = failure_threshold(rollout.confidence, gates, 1)
-    found, beside = {}, {}
+    found, beside, grown = {}, {}, {}
     for one in watched:
         if not one.is_beside:
             continue
         name = one.gate.name
-        began = guard.counted_since or guard.since
-        theirs = gate_counts(one.gate, side_of(control), snapshot.processes, guard.origins, began)
+        theirs = _counts(one.gate, side_of(control), snapshot, guard, remembered.restored)
         # What came before the control served is of no moment.
         before = remembered.beside.get(name) or GateMemory(last=(one.counts, theirs))
         seen = before.look(Counted(one.counts), Counted(theirs), moment_of(snapshot))
+        grown[name] = growth(sum_of(before.last[1].values()), sum_of(seen.last[1].values()))
         evidence = evidence_of(seen, one.spreads, one.gate.margin, None)
         if evidence >= threshold:
             found[name] = _worse(one.gate, seen, control, evidence, threshold)
         state = remembered.detectors.get(name)
         has_changed = state is None or state.changed.total > 0
         beside[name] = seen if has_changed or not one.needs_both else GateMemory(last=seen.last)
-    return found, replace(remembered, beside=beside)
+    return found, _with_minute(replace(remembered, beside=beside), grown, snapshot.now)
+
+
+def _with_minute(
+    remembered: GuardMemory, grown: Mapping[str, BadTotal], now: datetime
+) -> GuardMemory:
+    is_new = remembered.minute is None or now - remembered.minute >= MINUTE
+    lately = {}
+    for name, count in grown.items():
+        minutes = remembered.lately.get(name, ())
+        if is_new or not minutes:
+            lately[name] = (*minutes, count)[-LATELY_MINUTES:]
+        else:
+            lately[name] = (*minutes[:-1], minutes[-1] + count)
+    return replace(remembered, lately=lately, minute=now if is_new else remembered.minute)
 
 
 def _worse(
@@ -243,42 +275,28 @@ def _worse(
 # --- over a restart -------------------------------------------------------------------------------
 
 
-def _restored(memory: Memory, guard: GuardStatus) -> GuardMemory:
+def _restored(memory: Memory, guard: GuardStatus, now: datetime) -> GuardMemory:
     """Return the memory of this guard: kept from the last pass, or as status recorded it."""
     known = memory.guard
     if known is not None and known.revision == guard.revision:
         return known
-    try:
-        return _read_detectors(guard)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        # Of another release, or edited by hand: the detectors begin anew.
+    if not guard.detectors:
         return GuardMemory(revision=guard.revision)
+    return GuardMemory(guard.revision, _read_detectors(guard), restored=now)
 
 
-def _read_detectors(guard: GuardStatus) -> GuardMemory:
+def _read_detectors(guard: GuardStatus) -> dict[str, DetectorState]:
     saved: Mapping[str, Mapping[str, Any]] = guard.detectors
-    return GuardMemory(
-        revision=guard.revision,
-        detectors={name: DetectorState.from_dict(entry["state"]) for name, entry in saved.items()},
-        last={
-            name: BadTotal(float(entry["bad"]), float(entry["total"]))
-            for name, entry in saved.items()
-        },
-    )
+    try:
+        return {name: DetectorState.from_dict(entry["state"]) for name, entry in saved.items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}  # of another release, or edited by hand: the detectors begin anew
 
 
 def with_detectors(status: DeploymentStatus, memory: Memory) -> DeploymentStatus:
     """Return the status with the detectors as a restart will take them up."""
     if status.guard is None or memory.guard is None or not memory.guard.detectors:
         return status
-    last = memory.guard.last
-    detectors = {
-        name: {
-            "state": state.to_dict(),
-            "bad": last.get(name, NOTHING).bad,
-            "total": last.get(name, NOTHING).total,
-        }
-        for name, state in memory.guard.detectors.items()
-    }
+    detectors = {name: {"state": state.to_dict()} for name, state in memory.guard.detectors.items()}
     guard = status.guard.model_copy(update={"detectors": detectors})
     return status.model_copy(update={"guard": guard})

@@ -144,6 +144,8 @@ def _look(snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memor
     """Return the memory of the step with what every gate counted since the last look."""
     step = trial.progress.step
     before = memory.of_step(step.index, step.started)
+    if not before.gates and _is_unseen_after_a_restart(snapshot, trial):
+        return before
     seen = dict(before.gates)
     at = moment_of(snapshot)
     for gate in gates:
@@ -164,13 +166,23 @@ def _counted(gate: Gate, side: Side, snapshot: Snapshot, trial: Trial) -> Counte
     )
 
 
+def _is_unseen_after_a_restart(snapshot: Snapshot, trial: Trial) -> bool:
+    """Return whether a new process of the operator has not seen all Ready pods of a step yet.
+
+    What one pod counted before would else be compared with what others count afterwards.
+    """
+    step = trial.progress.step
+    if step.first_request is None and snapshot.now - step.started < 3 * interval_of(snapshot):
+        return False
+    revisions = {side.revision for side in (trial.candidate, trial.stable) if side is not None}
+    return any(
+        one.pod_ready and one.revision in revisions and not one.counts for one in snapshot.processes
+    )
+
+
 def moment_of(snapshot: Snapshot) -> Moment:
     """Return what one look shares."""
-    return Moment(
-        now=snapshot.now,
-        interval=interval_of(snapshot),
-        is_whole=not any(process.lags for process in snapshot.processes),
-    )
+    return Moment(snapshot.now, interval_of(snapshot))
 
 
 def interval_of(snapshot: Snapshot) -> timedelta:

@@ -7,7 +7,6 @@ on its own part of the error rate, and nothing is counted twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -33,14 +32,7 @@ def taken_up(snapshot: Snapshot) -> Snapshot:
         changes["rollout"] = rollout.model_copy(update={"step": step})
     if guard is not None and is_away(guard):
         known = memory.origins.get(_of_guard(guard))
-        update = _whole(snapshot, known, guard)
-        if known is None:
-            update["detectors"] = {
-                name: {**entry, "bad": 0.0, "total": 0.0}
-                for name, entry in guard.detectors.items()
-                if isinstance(entry, Mapping)
-            }
-        changes["guard"] = guard.model_copy(update=update)
+        changes["guard"] = guard.model_copy(update=_whole(snapshot, known, guard))
     if not changes:
         return snapshot
     status = status.model_copy(update=changes)

@@ -10,7 +10,7 @@ from typing import Any
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, Origin
 from trimtab.api.model_version import ModelVersion
-from trimtab.decide.rollout.evidence import GateMemory, Habit
+from trimtab.decide.rollout.evidence import Counts, GateMemory, Habit
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import BadTotal
 
@@ -78,8 +78,6 @@ class ProcessView:
     """Its counts at the first scrape that we saw."""
     warm: Mapping[str, float] | None = field(default_factory=dict)
     """Its counts when its first requests were over; None before that."""
-    lags: bool = False
-    """Whether the counts are of an earlier moment than those of others."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +108,16 @@ class GuardMemory:
     revision: str
     detectors: Mapping[str, DetectorState] = field(default_factory=dict)
     """Per gate, the change detector."""
-    last: Mapping[str, BadTotal] = field(default_factory=dict)
-    """Per gate, the totals at the last look."""
+    last: Mapping[str, Counts] = field(default_factory=dict)
+    """Per gate, what each process had counted at the last look."""
+    restored: datetime | None = None
+    """When a new process of the operator took the guard up; older processes count from then on."""
     beside: Mapping[str, GateMemory] = field(default_factory=dict)
     """Per gate, what the version and its control showed in the same moments, since a change."""
+    lately: Mapping[str, tuple[BadTotal, ...]] = field(default_factory=dict)
+    """Per gate, what the control counted in the last minutes, one by one."""
+    minute: datetime | None = None
+    """When the last of these minutes began."""
     looked_at: datetime | None = None
 
 

@@ -11,7 +11,6 @@ from trimtab.decide.rollout.evidence import (
     LEARNT_FROM,
     LENGTHS,
     MOST_CELLS,
-    MOST_LOOKS,
     MOST_PODS,
     Blocks,
     Counted,
@@ -62,27 +61,6 @@ def test_a_moment_is_open_until_stable_has_enough() -> None:
     closed = strata.add(BadTotal(0.0, 10.0), BadTotal(0.0, 30.0))
     assert closed.requests == 20
     assert Strata().compared()[0].total == 0
-
-
-def test_a_moment_waits_for_those_who_will_show_later_what_they_counted() -> None:
-    """A bad moment of both, in which one of the candidate's two pods was not seen."""
-    looks = [
-        (BadTotal(50, 50), BadTotal(300, 300)),
-        (BadTotal(50, 150), BadTotal(0, 300)),  # with what the unseen pod had counted before
-    ]
-    waited = Strata().add(*looks[0], is_whole=False).add(*looks[1])
-    assert gate_evidence(*waited.compared(), 0.005) == 1.0
-    assert waited.open == Strata().open
-    apart = Strata().add(*looks[0]).add(*looks[1])
-    assert gate_evidence(*apart.compared(), 0.005) > 1000
-
-
-def test_a_moment_does_not_wait_for_ever() -> None:
-    strata = Strata()
-    for _ in range(MOST_LOOKS):
-        assert strata.requests == 0
-        strata = strata.add(BadTotal(1, 100), BadTotal(3, 300), is_whole=False)
-    assert strata.requests == 100 * MOST_LOOKS
 
 
 OLD = frozenset({"s1", "s2"})

@@ -104,20 +104,49 @@ def test_watching_returns_what_to_remember_and_changes_nothing() -> None:
     assert before == Memory()
     assert memory.guard is not None
     assert memory.guard.revision == revision("v2")
-    assert memory.guard.last == {"errors": BadTotal(2.0, 1000.0)}
+    assert memory.guard.last == {"errors": {"v2-0/1": BadTotal(2.0, 1000.0)}}
     assert memory.guard.looked_at == snapshot.now
 
 
-def test_detectors_survive_a_restart() -> None:
+def test_detectors_survive_a_restart_and_count_nothing_twice() -> None:
     side, guard = side_of(a_tried("v2")), a_guard("v2", references=SHOWN)
     half = (a_process("v2", 500.0, 4.0, born=NOW),)
     _, memory = watch(guarded(half), guard, side, Memory())
     saved = with_detectors(a_status(stable="v2", guard=guard), memory)
     assert saved.guard is not None
-    _, kept = watch(guarded(FINE), guard, side, memory)
-    _, restored = watch(guarded(FINE), saved.guard, side, Memory())
-    assert restored.guard == kept.guard
+    first = {"requests": 500.0, "errors": 4.0}
+    later = (a_process("v2", 1500.0, 6.0, born=NOW, first=first),)
+    _, kept = watch(guarded(later), guard, side, memory)
+    _, restored = watch(guarded(later), saved.guard, side, Memory())
+    assert restored.guard is not None
+    assert kept.guard is not None
+    assert restored.guard.detectors == kept.guard.detectors
+    assert restored.guard.detectors["errors"].looks == 2
     assert with_detectors(a_status(), memory) == a_status()
+
+
+def test_what_was_counted_before_a_restart_is_no_news_after_it() -> None:
+    """Pods are seen again one after another, with all that they counted in a bad day for all."""
+    side, guard = side_of(a_tried("v2")), a_guard("v2", references=SHOWN)
+    _, memory = watch(guarded(FINE), guard, side, Memory())
+    saved = with_detectors(a_status(stable="v2", guard=guard), memory)
+    assert saved.guard is not None
+    shown = {"requests": 1_000_000.0, "errors": 30_000.0}
+    old = [
+        a_process("v2", 1e6, 3e4, born=NOW, first=shown, process=f"v2-{pod}/1") for pod in (1, 2)
+    ]
+    unseen = [replace(process, counts={}, first={}) for process in old]
+    memory = Memory()
+    for minutes, seen in ((2.0, unseen), (2.1, [old[0], unseen[1]]), (2.2, old)):
+        snapshot = guarded(tuple(seen), minutes=minutes)
+        breach, memory = watch(snapshot, saved.guard, side, memory)
+        assert breach is None
+    worse = [
+        replace(process, counts={"requests": 1e6 + 500, "errors": 3e4 + 200}) for process in old
+    ]
+    breach, _ = watch(guarded(tuple(worse), minutes=2.3), saved.guard, side, memory)
+    assert breach is not None
+    assert "400 of 1000 since it changed" in breach.figures
 
 
 WATCHED = {

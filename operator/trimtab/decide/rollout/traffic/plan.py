@@ -48,4 +48,6 @@ def plan_traffic(spec: DeploymentSpec, status: DeploymentStatus) -> Traffic:
 def _has_control(status: DeploymentStatus) -> bool:
     """Return whether a pod of the last good version serves beside the guarded one."""
     guard = status.guard
-    return guard is not None and guard.control_since is not None and status.candidate is None
+    if guard is None or guard.control_since is None or guard.breached is not None:
+        return False
+    return status.candidate is None
