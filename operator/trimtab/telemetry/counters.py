@@ -127,6 +127,7 @@ class _Process:
             series=self.cumulated(),
             settled=rounds.shown(name),
             warm=rounds.warm(name),
+            lags=rounds.lags(name),
             first=self.first,
             process_start=None if self.reading is None else self.reading.process_start,
             sampled_at=self.sampled_at,

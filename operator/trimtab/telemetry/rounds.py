@@ -5,9 +5,8 @@ gates only if of every revision at least half of the processes were seen; otherw
 stand still, so that no side is judged against a frozen one. What hits both at once then cancels.
 
 An answer that is later than the others shows a later moment: what went wrong for everybody between
-the two would be held against its side alone. Such an answer does not count, and all of a round in
-which one revision was seen later than another waits for the next one. What a pod counted over more
-than one round that others were judged by is of no moment, and left out.
+the two would be held against its side alone. Such an answer waits for the next round, and so does
+all of a round in which one revision was seen later than another.
 """
 
 from collections import deque
@@ -84,6 +83,8 @@ class Rounds:
         self._last = 0
         self._late = 0
         """Rounds in a row that would hold, but for late answers."""
+        self._is_timed = False
+        """Whether it is known when the answers of the last round that holds came."""
         self._open: deque[_Round] = deque()
 
     def begin(self, processes: Iterable[str], interval: float = 0.0) -> None:
@@ -152,6 +153,16 @@ class Rounds:
         place = self.places.get(process)
         return place.settled if place is not None else {}
 
+    def lags(self, process: str) -> bool:
+        """Whether gates see it as of an earlier moment than others; what comes next is of both.
+
+        Not one that is always late: it would never count.
+        """
+        place = self.places.get(process)
+        if place is None or place.is_gone or place.seen is None or not self._is_timed:
+            return False
+        return place.seen < self.settled and place.late < MOST_LATE
+
     def restate(self, process: str, counted: Series) -> None:
         """A part of what a process had counted turned out to be another's."""
         place = self.places.get(process)
@@ -188,12 +199,10 @@ class Rounds:
             if process not in in_time:
                 place.late += 1
                 continue
-            is_timed = process in one.times and place.late < MOST_LATE
             place.late = 0
-            is_warm = process in one.warm
-            counted = one.shown[process]
-            self._show(place, counted, one.number, is_warm=is_warm, is_timed=is_timed)
+            self._show(place, one.shown[process], one.number, is_warm=process in one.warm)
         self.settled = one.number
+        self._is_timed = bool(one.times)
 
     def _in_time(self, one: _Round, shown: Collection[str]) -> set[str]:
         """Return who was seen as of one moment; nobody, if it is not that of all revisions."""
@@ -221,18 +230,9 @@ class Rounds:
             return False
         return all(2 * sum(of_one) >= len(of_one) for of_one in seen.values())
 
-    def _show(
-        self,
-        place: Place,
-        counted: Series,
-        number: int,
-        *,
-        is_warm: bool,
-        is_timed: bool = False,
-    ) -> None:
+    def _show(self, place: Place, counted: Series, number: int, *, is_warm: bool) -> None:
         before = self.settled if place.seen is None else place.seen
-        was_away = bool(before) and number - before > SET_ASIDE_AFTER + 1
-        if was_away or (is_timed and before < self.settled):
+        if before and number - before > SET_ASIDE_AFTER + 1:
             place.left_out = _grown(place.left_out, place.raw, counted)
         place.raw, place.seen = counted, number
         place.settled = _without(counted, place.left_out) if place.left_out else counted

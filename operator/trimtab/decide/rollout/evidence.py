@@ -227,10 +227,14 @@ def grouped(counts: Mapping[str, BadTotal]) -> dict[str, BadTotal]:
 
 @dataclass(frozen=True)
 class Moment:
-    """What one look shares: its time, and the time between two rounds."""
+    """What one look shares: its time, and the time between two rounds.
+
+    behind: processes that were not seen in the last round; what they show next is of several.
+    """
 
     now: datetime
     interval: timedelta
+    behind: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -248,6 +252,11 @@ class Counted:
         grown = {p: growth(last.get(p, NOTHING), count) for p, count in self.counts.items()}
         return Counted(_served(grown), self.served | _served(last).keys())
 
+    def without(self, processes: Set[str]) -> Counted:
+        """Return the same but for these processes."""
+        counts = {p: count for p, count in self.counts.items() if p not in processes}
+        return replace(self, counts=counts)
+
     def known(self) -> dict[str, BadTotal]:
         """Return the counts of those that had counted something before."""
         return {p: count for p, count in self.counts.items() if p in self.served}
@@ -259,6 +268,8 @@ class GateMemory:
 
     last: tuple[Counts, Counts] = field(default_factory=lambda: ({}, {}))
     """What the processes of candidate and stable had counted since the step's origins."""
+    behind: Set[str] = frozenset()
+    """Processes that the last look did not see as of its moment."""
     strata: Strata = field(default_factory=Strata)
     candidate: Mapping[int, Blocks] = field(default_factory=dict)
     stable: Mapping[int, Blocks] = field(default_factory=dict)
@@ -270,12 +281,14 @@ class GateMemory:
             return self
         strata = self.strata
         if ours.counts or strata != Strata():  # no moment begins before the candidate serves
-            strata = strata.add(*_at_once(ours, theirs))
+            at_once = _at_once(ours.without(self.behind), theirs.without(self.behind))
+            strata = strata.add(*at_once)
         return GateMemory(
             last=(candidate.counts, stable.counts),
             strata=strata,
             candidate=_add_to_all(self.candidate, ours.counts, at),
             stable=_add_to_all(self.stable, theirs.counts, at),
+            behind=at.behind,
         )
 
 

@@ -182,7 +182,8 @@ def _is_unseen_after_a_restart(snapshot: Snapshot, trial: Trial) -> bool:
 
 def moment_of(snapshot: Snapshot) -> Moment:
     """Return what one look shares."""
-    return Moment(snapshot.now, interval_of(snapshot))
+    behind = {process.process for process in snapshot.processes if process.lags}
+    return Moment(snapshot.now, interval_of(snapshot), behind)
 
 
 def interval_of(snapshot: Snapshot) -> timedelta:

@@ -78,6 +78,8 @@ class ProcessView:
     """Its counts at the first scrape that we saw."""
     warm: Mapping[str, float] | None = field(default_factory=dict)
     """Its counts when its first requests were over; None before that."""
+    lags: bool = False
+    """Whether the counts are of an earlier moment than those of others."""
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,7 @@ def _processes(
                 born=_moment(process.process_start),
                 first=measures_of(process.first, digests),
                 warm=None if process.warm is None else measures_of(process.warm, digests),
+                lags=process.lags,
             )
         )
     return tuple(views)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -61,6 +62,29 @@ def test_a_moment_is_open_until_stable_has_enough() -> None:
     closed = strata.add(BadTotal(0.0, 10.0), BadTotal(0.0, 30.0))
     assert closed.requests == 20
     assert Strata().compared()[0].total == 0
+
+
+def test_what_a_pod_counted_over_several_rounds_is_of_no_moment() -> None:
+    """A bad moment of both, in which one of the candidate's two pods was not seen."""
+    both = frozenset({"c1", "c2"})
+    bad = GateMemory().look(
+        Counted({"c1": BadTotal(50, 50), "c2": BadTotal(0, 0)}, both),
+        Counted({"s1": BadTotal(300, 300)}, OLD),
+        replace(AT, behind=frozenset({"c2"})),
+    )
+    good = bad.look(
+        Counted({"c1": BadTotal(50, 100), "c2": BadTotal(50, 100)}, both),
+        Counted({"s1": BadTotal(300, 600)}, OLD),
+        AT,
+    )
+    assert evidence_of(good, {}, 0.005, None) == 1.0
+    assert good.strata.compared()[0] == BadTotal(50, 100)
+    worse = good.look(
+        Counted({"c1": BadTotal(100, 150), "c2": BadTotal(100, 150)}, both),
+        Counted({"s1": BadTotal(300, 900)}, OLD),
+        AT,
+    )
+    assert evidence_of(worse, {}, 0.005, None) > 1000, "from then on it counts again"
 
 
 OLD = frozenset({"s1", "s2"})
