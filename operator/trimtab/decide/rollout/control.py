@@ -12,12 +12,11 @@ from datetime import datetime
 from trimtab.api.deployment import Count, DeploymentSpec, DeploymentStatus, GuardStatus, Tried
 from trimtab.decide.rollout.snapshot import Memory
 from trimtab.decide.rollout.strategies import strategy_of
+from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import NOTHING, BadTotal
 
 LEAST_REPLICAS = 4
 """From so many on there is a control unless the spec says otherwise: it costs a fifth at most."""
-
-
 LATELY_MINUTES = 3
 """In each of which the control must show a change that lasts."""
 
@@ -64,10 +63,10 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
         shown = min((minute for minute in minutes if minute.total > 0), key=_share, default=NOTHING)
         if before is None or BadTotal(before.bad, before.total).share < shown.share:
             references[gate] = Count(bad=shown.bad, total=shown.total)
-    guard = guard.model_copy(
-        update={"control_since": None, "references": references, "detectors": {}}
-    )
-    return guard, replace(memory, guard=replace(remembered, detectors={}, beside={}, lately={}))
+    guard = guard.model_copy(update={"control_since": None, "references": references})
+    # Begun, and not none at all: a restart of the operator takes these up.
+    anew = dict.fromkeys(remembered.detectors, DetectorState())
+    return guard, replace(memory, guard=replace(remembered, detectors=anew, beside={}, lately={}))
 
 
 def _share(count: BadTotal) -> float:

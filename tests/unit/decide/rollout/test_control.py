@@ -27,11 +27,12 @@ from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction, Size
 from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.gates import side_of
-from trimtab.decide.rollout.guard import watch
+from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Returning, phase_of
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 from trimtab.decide.rollout.traffic.replicas import Route
+from trimtab.stats.change import DetectorState
 
 SHOWN = {"errors": Count(bad=2.0, total=1000.0)}
 GOOD = a_tried("v1")
@@ -200,7 +201,10 @@ def test_what_happens_to_both_is_nobody_s_fault_and_the_reference_while_it_lasts
     reference = alone.references["errors"]
     assert reference.bad / reference.total == pytest.approx(0.2)
     assert after.guard is not None
-    assert after.guard.detectors == {}
+    assert after.guard.detectors == {"errors": DetectorState()}
+    told = with_detectors(a_status(stable="v2", guard=alone), after)
+    assert told.guard is not None
+    assert list(told.guard.detectors) == ["errors"], "or a restart would count all of its life"
 
 
 def test_an_outage_that_is_over_is_no_reference() -> None:
