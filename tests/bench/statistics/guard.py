@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 from tests.bench.statistics.as_wired import upper_bound
 from tests.bench.statistics.rows import Row, judged
+from tests.unit.decide.rollout.builders import freeze
 
 from trimtab.api.deployment import Count, Deployment, GuardStatus, Tried
 from trimtab.decide.rollout.control import without_control
@@ -173,7 +174,7 @@ class Watch:
         return Snapshot(
             now=START + timedelta(seconds=self.now),
             deployment=deployment,
-            freeze=lambda _version, _revision: (_ for _ in ()).throw(NotImplementedError),
+            freeze=freeze,
             processes=tuple(view for one in pods for view in one.views()),
         )
 

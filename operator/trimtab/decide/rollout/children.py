@@ -66,12 +66,16 @@ def wanted_replicas(
         return spec.replicas
     if status.candidate is not None and tried.revision == status.candidate.revision:
         return _candidate_replicas(spec, status)
-    retiring = status.retiring
-    is_kept = retiring is not None and tried.revision == retiring.revision and now < retiring.until
-    if is_kept:
+    if is_kept(status, tried, now):
         return spec.replicas
     control = wanted_control(spec, status, now)
     return 1 if control is not None and control.revision == tried.revision else 0
+
+
+def is_kept(status: DeploymentStatus, tried: Tried, now: datetime) -> bool:
+    """Return whether all pods of the old stable are kept for a quick way back."""
+    retiring = status.retiring
+    return retiring is not None and retiring.revision == tried.revision and now < retiring.until
 
 
 def _candidate_replicas(spec: DeploymentSpec, status: DeploymentStatus) -> int:

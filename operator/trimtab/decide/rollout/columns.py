@@ -8,6 +8,7 @@ from trimtab.api.meta import DEPLOYMENT_LABEL, MANAGED_BY_LABEL, MANAGER, REVISI
 from trimtab.contract.metrics import INFERENCE_PORT
 from trimtab.decide.rollout.children import wanted_replicas
 from trimtab.decide.rollout.gates import request_count
+from trimtab.decide.rollout.judgement import counted_from
 from trimtab.decide.rollout.phases import phase_of, progress_in
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.steps import step_share
@@ -84,7 +85,7 @@ def _measured_share(snapshot: Snapshot, status: DeploymentStatus, revision: str)
     own, both = 0.0, 0.0
     for one in (stable.revision, phase.candidate.revision):
         origins = progress.step.origins
-        began = progress.step.counted_since or phase.started
+        began = counted_from(phase, progress)
         requests = request_count(one, snapshot.processes, origins, began)
         both += requests
         own += requests if one == revision else 0.0

@@ -60,14 +60,11 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
         state, before = remembered.detectors.get(gate), references.get(gate)
         if state is None or not state.is_alarm or len(minutes) < LATELY_MINUTES:
             continue
-        shown = min((minute for minute in minutes if minute.total > 0), key=_share, default=NOTHING)
+        seen = (minute for minute in minutes if minute.total > 0)
+        shown = min(seen, key=lambda minute: minute.share, default=NOTHING)
         if before is None or BadTotal(before.bad, before.total).share < shown.share:
             references[gate] = Count(bad=shown.bad, total=shown.total)
     guard = guard.model_copy(update={"control_since": None, "references": references})
     # Begun, and not none at all: a restart of the operator takes these up.
     anew = dict.fromkeys(remembered.detectors, DetectorState())
     return guard, replace(memory, guard=replace(remembered, detectors=anew, beside={}, lately={}))
-
-
-def _share(count: BadTotal) -> float:
-    return count.share

@@ -9,7 +9,6 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import (
     BackOff,
     Count,
-    DeploymentStatus,
     GuardStatus,
     HistoryEntry,
     Rejected,
@@ -17,6 +16,7 @@ from trimtab.api.deployment import (
     Tried,
 )
 from trimtab.api.model_version import ModelVersion
+from trimtab.decide.rollout.children import is_kept
 from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.gates import origins_of
@@ -278,17 +278,11 @@ def follow_control(draft: Draft) -> None:
             draft.set(guard=guard)
         return
     draft.wake_by(guard.since + draft.spec.guard.rollback_within)
-    if guard.control_since is not None or _is_kept(draft.status, good, draft.now):
+    if guard.control_since is not None or is_kept(draft.status, good, draft.now):
         return
     pods = draft.snapshot.pods_of(good.revision)
     if len(pods) == 1 and draft.snapshot.ready_of(good.revision) == 1:
         draft.set(guard=guard.model_copy(update={"control_since": draft.now}))
-
-
-def _is_kept(status: DeploymentStatus, tried: Tried, now: datetime) -> bool:
-    """Return whether all its pods are kept for a quick way back."""
-    retiring = status.retiring
-    return retiring is not None and retiring.revision == tried.revision and now < retiring.until
 
 
 def breached(guard: GuardStatus, reason: Reason, message: str) -> GuardStatus:
