@@ -296,10 +296,12 @@ class Reason(StrEnum):
     them.
     """
     INSUFFICIENT_DATA = "InsufficientData"
-    """DriftDetected, Harm, DataBroken, Complete: too few rows to judge; the message says how many.
+    """DriftDetected, Harm, DataBroken, Complete, gate: too few rows; the message says how many.
 
     Use a longer `spec.window` or a larger tolerance (`trimtab lint` says which), or give the
-    retraining more data.
+    retraining more data. Gate: rows with certain answers get no labels, so that the two versions
+    cannot be compared on the same rows; send labels for those too, or set
+    `spec.outcomes.dependsOnAnswer: true`.
     """
     NO_DATA = "NoData"
     """DriftDetected, Harm, DataBroken: nothing was counted; the message says why.

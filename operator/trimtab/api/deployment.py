@@ -20,6 +20,7 @@ from trimtab.api.deployment_status import (
     GuardStatus,
     HistoryEntry,
     Origin,
+    PairedCount,
     PodSpread,
     Rejected,
     Retiring,
@@ -30,11 +31,23 @@ from trimtab.api.deployment_status import (
 from trimtab.api.fields import Interval, Kind, Model, ObjectName, Timeout, rule, with_rules
 from trimtab.api.meta import Metadata
 from trimtab.api.model_version import ModelLine, VersionName
-from trimtab.api.rollout import Gate, Guard, Pause, Rollout, Step, default_gates, default_steps
+from trimtab.api.rollout import (
+    Compare,
+    Gate,
+    Guard,
+    Outcomes,
+    Pause,
+    Rollout,
+    Step,
+    WarmUp,
+    default_gates,
+    default_steps,
+)
 from trimtab.api.serving import EnvironmentVariable, Resources, SecretReference, Serving
 
 __all__ = [
     "BackOff",
+    "Compare",
     "Count",
     "Deployment",
     "DeploymentSpec",
@@ -49,6 +62,8 @@ __all__ = [
     "HistoryEntry",
     "Metrics",
     "Origin",
+    "Outcomes",
+    "PairedCount",
     "Pause",
     "PodSpread",
     "Rejected",
@@ -62,6 +77,7 @@ __all__ = [
     "Step",
     "StepStatus",
     "Tried",
+    "WarmUp",
     "default_gates",
     "default_steps",
 ]
@@ -182,6 +198,12 @@ class DeploymentSpec(Model):
     guard: Guard = Field(
         default_factory=Guard, description="The watch that goes on after promotion."
     )
+    compare: Compare = Field(
+        default_factory=Compare,
+        description="For a gate of outcomes: pods of a new version predict with the one before, "
+        "too. A change makes no new revision.",
+    )
+    outcomes: Outcomes = Field(default_factory=Outcomes, description="What is known of the labels.")
 
     @model_validator(mode="after")
     def _pin_or_follow(self) -> DeploymentSpec:

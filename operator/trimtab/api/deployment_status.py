@@ -38,6 +38,11 @@ class Tried(Model):
     template: AnyObject = Field(
         default_factory=dict, description="Pod template, frozen when the revision started."
     )
+    asks: Digest | None = Field(
+        default=None,
+        description="Digest of the version that its pods ask, too, so that both are compared on "
+        "the same rows.",
+    )
     since: Time = Field(description="When it started.")
     ready: int = Field(default=0, description="Pods that are Ready.")
     desired: int = Field(default=0, description="Pods that are wanted.")
@@ -50,6 +55,26 @@ class Count(Model):
 
     bad: float = Field(default=0.0, description="Bad ones.")
     total: float = Field(default=0.0, description="All.")
+
+
+class PairedCount(Model):
+    """Labelled requests that the version before was asked, too: both on the same rows."""
+
+    requests: float = Field(default=0.0, description="Labelled requests that both answered.")
+    difference: float = Field(
+        default=0.0,
+        description="Share of their rows that the candidate has wrong, minus that of the other.",
+    )
+    counts: dict[str, float] = Field(
+        default_factory=dict,
+        max_length=9,
+        description="These requests by the difference over the rows of one, -1 to 1.",
+    )
+    evidence: float = Field(default=0.0, description="Evidence against the candidate from pairs.")
+    reweighted: bool = Field(
+        default=False,
+        description="Labels come more often for some answers: rows count by what they stand for.",
+    )
 
 
 class GateStatus(Model):
@@ -74,6 +99,9 @@ class GateStatus(Model):
         default=None,
         description="Stable's counts as if its requests had come when the candidate's came: what "
         "the evidence compares with.",
+    )
+    paired: PairedCount | None = Field(
+        default=None, description="What both versions showed on the same rows; outcomes only."
     )
     smallest_fault: Annotated[str, Field(max_length=16)] = Field(
         default="", description="The smallest fault that would have failed by now."

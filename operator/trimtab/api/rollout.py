@@ -161,6 +161,38 @@ _DISTINCT = (
 )
 
 
+class WarmUp(Model):
+    """The first requests of a pod, which are slow for reasons of their own."""
+
+    requests: int = Field(
+        default=20, ge=0, le=10**6, description="So many requests are no evidence for slow."
+    )
+    for_: Duration = Field(
+        default=timedelta(seconds=10),
+        alias="for",
+        description="Nor are those of so long from the first one on, if that ends later.",
+    )
+
+
+class Compare(Model):
+    """Pods of a new version predict rows with the version before as well, to compare the two."""
+
+    budget: Share = Field(
+        default=0.1,
+        description="Share of its prediction time that a pod may spend on it; 0%: not at all.",
+    )
+
+
+class Outcomes(Model):
+    """What is known of the labels."""
+
+    depends_on_answer: bool = Field(
+        default=False,
+        description="Whether a row gets a label depends on what was answered, so that versions are "
+        "compared on different rows, as the requests fell to them.",
+    )
+
+
 class Rollout(Model):
     """How a new revision is tried."""
 
@@ -216,6 +248,11 @@ class Rollout(Model):
     ] = Field(
         default_factory=default_gates,
         description="What the candidate is judged by; default errors, rejected and slow.",
+    )
+    warm_up: WarmUp = Field(
+        default_factory=WarmUp,
+        description="Which requests of a new pod are no evidence for slow: the first 20, and those "
+        "of the first 10s.",
     )
     allow_coarse: bool = Field(
         default=False,

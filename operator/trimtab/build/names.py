@@ -13,6 +13,7 @@ from trimtab.api.meta import (
 )
 
 TOKEN_VOLUME = "token"
+SEAL_VOLUME = "seal"
 
 
 def workload_name(deployment: str, revision: str) -> str:
@@ -43,6 +44,11 @@ def token_secret_name(deployment: Deployment) -> str:
         if known is not None:
             return known
     return f"{deployment.metadata.name}-token-{deployment.metadata.uid}"
+
+
+def seal_secret_name(deployment: Deployment) -> str:
+    """Return the name of the Secret with the key that seals what tokens say of another version."""
+    return f"{deployment.metadata.name}-seal-{deployment.metadata.uid}"
 
 
 def _mounted_token_secret(template: dict[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ from trimtab.build.names import (
     deployment_labels,
     metrics_service_name,
     revision_labels,
+    seal_secret_name,
     token_secret_name,
 )
 from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
@@ -70,8 +71,19 @@ def build_metrics_service(deployment: Deployment) -> Json:
 
 def build_token_secret(deployment: Deployment, key: bytes) -> Json:
     """Return the Secret with the tokens' key (32 random bytes); only created, never read."""
+    return _key_secret(deployment, token_secret_name(deployment), key)
+
+
+def build_seal_secret(deployment: Deployment, key: bytes) -> Json:
+    """Return the Secret with the key (32 random bytes) that seals a part of the tokens.
+
+    Who can sign tokens cannot read what one says of another version, and the other way round.
+    """
+    return _key_secret(deployment, seal_secret_name(deployment), key)
+
+
+def _key_secret(deployment: Deployment, secret: str, key: bytes) -> Json:
     name = deployment.metadata.name
-    secret = token_secret_name(deployment)
     return {
         "apiVersion": "v1",
         "kind": "Secret",

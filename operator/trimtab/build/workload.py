@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 from trimtab.api.deployment import Deployment, Serving, Tried
 from trimtab.api.meta import MODEL_LABEL, VERSION_LABEL
-from trimtab.api.model_version import ModelVersion
+from trimtab.api.model_version import Artifact, ModelVersion
 from trimtab.build.names import (
+    SEAL_VOLUME,
     TOKEN_VOLUME,
     child_metadata,
     revision_labels,
+    seal_secret_name,
     token_secret_name,
 )
 from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
@@ -19,9 +22,21 @@ from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
 Json = dict[str, Any]
 
 TOKEN_FOLDER = "/var/run/trimtab/token"
+SEAL_FOLDER = "/var/run/trimtab/seal"
 CREDENTIALS_FOLDER = "/var/run/trimtab/artifacts"
+OTHER_CREDENTIALS_FOLDER = "/var/run/trimtab/other-artifacts"
+COMPARE_VARIABLE = "TRIMTAB_COMPARE_FOR"
+"""Set where pods ask another version, too."""
 CONTAINER = "model"
 GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Other:
+    """The version that pods ask, too. until: Unix seconds."""
+
+    artifact: Artifact
+    until: float
 
 
 def build_pod_template(
@@ -30,6 +45,7 @@ def build_pod_template(
     revision: str,
     default_image: str,
     pull_policy: str,
+    other: Other | None = None,
 ) -> Json:
     """Return the pod template of a revision. It is frozen in status when the revision starts."""
     serving = deployment.spec.serving
@@ -51,8 +67,10 @@ def build_pod_template(
                 "fsGroup": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_container(deployment, version, revision, default_image, pull_policy)],
-            "volumes": _volumes(deployment, version),
+            "containers": [
+                _container(deployment, version, revision, default_image, pull_policy, other)
+            ],
+            "volumes": _volumes(deployment, version, other),
             **_placement(serving),
         },
     }
@@ -73,9 +91,11 @@ def _container(
     revision: str,
     default_image: str,
     pull_policy: str,
+    other: Other | None,
 ) -> Json:
     serving = deployment.spec.serving
     artifact = version.spec.artifact
+    warm_up = deployment.spec.rollout.warm_up
     environment = {
         "TRIMTAB_DEPLOYMENT": deployment.metadata.name,
         "TRIMTAB_REVISION": revision,
@@ -86,6 +106,10 @@ def _container(
         "TRIMTAB_ARTIFACT_FORMAT": artifact.format,
         "TRIMTAB_ARTIFACT_CREDENTIALS": CREDENTIALS_FOLDER,
         "TRIMTAB_TOKEN_KEY_FILE": f"{TOKEN_FOLDER}/key",
+        "TRIMTAB_TOKEN_SEAL_KEY_FILE": f"{SEAL_FOLDER}/key",
+        "TRIMTAB_WARM_UP_REQUESTS": str(warm_up.requests),
+        "TRIMTAB_WARM_UP_SECONDS": f"{warm_up.for_.total_seconds():g}",
+        **_comparison(deployment, other),
         **({"TRIMTAB_TRUST_PICKLE": "true"} if serving.trust_pickle else {}),
         **_label_delay(serving),
         **{variable.name: variable.value for variable in serving.env},
@@ -125,35 +149,67 @@ def _container(
         "volumeMounts": [
             {"name": "scratch", "mountPath": "/tmp"},
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": True},
+            {"name": SEAL_VOLUME, "mountPath": SEAL_FOLDER, "readOnly": True},
             {"name": "artifacts", "mountPath": CREDENTIALS_FOLDER, "readOnly": True},
         ],
     }
-    claim = _claim(artifact.uri)
-    if claim is not None:
+    mounts = container["volumeMounts"]
+    if other is not None:
+        path = OTHER_CREDENTIALS_FOLDER
+        mounts.append({"name": "other-artifacts", "mountPath": path, "readOnly": True})
+    for volume, claim in _claims(artifact, other).items():
         path = f"/var/run/trimtab/pvc/{claim}"
-        container["volumeMounts"].append({"name": "claim", "mountPath": path, "readOnly": True})
+        mounts.append({"name": volume, "mountPath": path, "readOnly": True})
     resources = serving.resources.to_json()
     if any(resources.values()):
         container["resources"] = {k: v for k, v in resources.items() if v}
     return container
 
 
-def _volumes(deployment: Deployment, version: ModelVersion) -> list[Json]:
+def _comparison(deployment: Deployment, other: Other | None) -> dict[str, str]:
+    if other is None:
+        return {}
+    return {
+        COMPARE_VARIABLE: "outcomes",
+        "TRIMTAB_COMPARE_ARTIFACT_URI": other.artifact.uri,
+        "TRIMTAB_COMPARE_ARTIFACT_DIGEST": other.artifact.digest,
+        "TRIMTAB_COMPARE_ARTIFACT_CREDENTIALS": OTHER_CREDENTIALS_FOLDER,
+        "TRIMTAB_COMPARE_BUDGET": f"{deployment.spec.compare.budget:g}",
+        "TRIMTAB_COMPARE_UNTIL": f"{other.until:.0f}",
+    }
+
+
+def _volumes(deployment: Deployment, version: ModelVersion, other: Other | None) -> list[Json]:
     volumes: list[Json] = [
         {"name": "scratch", "emptyDir": {}},
         {
             "name": TOKEN_VOLUME,
             "secret": {"secretName": token_secret_name(deployment)},
         },
+        # Pods serve without it, and do not compare.
+        {
+            "name": SEAL_VOLUME,
+            "secret": {"secretName": seal_secret_name(deployment), "optional": True},
+        },
         {
             "name": "artifacts",
             "secret": {"secretName": version.spec.artifact.secret_name, "optional": True},
         },
     ]
-    claim = _claim(version.spec.artifact.uri)
-    if claim is not None:
-        volumes.append({"name": "claim", "persistentVolumeClaim": {"claimName": claim}})
+    if other is not None:
+        secret = {"secretName": other.artifact.secret_name, "optional": True}
+        volumes.append({"name": "other-artifacts", "secret": secret})
+    for volume, claim in _claims(version.spec.artifact, other).items():
+        volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": claim}})
     return volumes
+
+
+def _claims(artifact: Artifact, other: Other | None) -> dict[str, str]:
+    """Return the claims that the artifacts lie on, by volume; one that both share is there once."""
+    claims = {"claim": _claim(artifact.uri)}
+    if other is not None and _claim(other.artifact.uri) != claims["claim"]:
+        claims["other-claim"] = _claim(other.artifact.uri)
+    return {volume: claim for volume, claim in claims.items() if claim is not None}
 
 
 def _claim(uri: str) -> str | None:

@@ -81,7 +81,36 @@ DISAGREEMENTS: Final = "trimtab_disagreements_total"
 second version's own RMSE at training.
 """
 
+PAIRED_PREDICTED: Final = "trimtab_paired_predicted_total"
+"""Rows whose token carries the answers of two versions, by `against` (digest of the other one),
+`served` and `other` (their answers). Of more than 10 classes `served` is `ANY_CLASS` and `other`
+`SAME_CLASS` or `DIFFERENT_CLASS`.
+"""
+PAIRED_OUTCOMES: Final = "trimtab_paired_outcomes_total"
+"""Labelled ones of these rows by the same labels and `difference`: [served wrong] - [other wrong],
+-1, 0 or 1.
+"""
+PAIRED_REQUESTS: Final = "trimtab_paired_requests_total"
+"""Labelled requests of these rows by `against` and `difference`: its mean over the request's rows
+on the grid -1, -0.75, ... 1. What lies between two of them is put on either at random, so that the
+expectation is kept.
+"""
+ANY_CLASS: Final = "(any)"
+SAME_CLASS: Final = "(same)"
+DIFFERENT_CLASS: Final = "(different)"
+COMPARE_STATE: Final = "trimtab_compare_state"
+"""1 for the present `state` of the comparison with the version `against`: `waiting`, `loading`,
+`comparing`, `paused`, `noMemory`, `killed`, `failed`, `notComparable` or `ended`.
+"""
+COMPARE_SECONDS: Final = "trimtab_compare_seconds_total"
+"""Seconds of prediction by the version `against`."""
+ASIDE_SECONDS: Final = "trimtab_aside_seconds"
+"""Histogram of those of `REQUEST_SECONDS` that are no evidence about speed: the first ones of the
+process, those that were compared, and those that waited behind a comparison.
+"""
+
 MODEL_INFO: Final = "trimtab_model_info"
+"""1; `tokens`: the newest format of label tokens that the process can read."""
 PROCESS_START: Final = "process_start_time_seconds"
 """Unix seconds at which the process started; without the identity labels."""
 
@@ -102,6 +131,11 @@ JUDGED: Final = frozenset(
         f"{REQUEST_SECONDS}_count",
         f"{REQUEST_SECONDS}_bucket",
         OUTCOMES,
+        PAIRED_REQUESTS,
+        PAIRED_OUTCOMES,
+        PAIRED_PREDICTED,
+        f"{ASIDE_SECONDS}_count",
+        f"{ASIDE_SECONDS}_bucket",
     }
 )
 """What the gates of a rollout and the guard read of a process."""

@@ -42,9 +42,18 @@ _BY_FAMILY = {
     metrics.OUTCOME_ERRORS_BY_HOUR_SQUARES: ("hour",),
     metrics.OUTCOME_ERRORS_BY_HOUR_ABSOLUTE: ("hour",),
     metrics.TOKENS_REFUSED: ("reason",),
+    metrics.PAIRED_PREDICTED: ("against", "served", "other"),
+    metrics.PAIRED_OUTCOMES: ("against", "served", "other", "difference"),
+    metrics.PAIRED_REQUESTS: ("against", "difference"),
+    metrics.MODEL_INFO: ("deployment", "revision", "task", "tokens"),
     metrics.QUEUE_DEPTH: (),
 }
-_HISTOGRAMS = (metrics.REQUEST_SECONDS, metrics.PREDICT_SECONDS, metrics.BATCH_ROWS)
+_HISTOGRAMS = (
+    metrics.REQUEST_SECONDS,
+    metrics.ASIDE_SECONDS,
+    metrics.PREDICT_SECONDS,
+    metrics.BATCH_ROWS,
+)
 OWN_LABELS: dict[str, tuple[str, ...]] = {
     **_BY_FAMILY,
     **{f"{name}_bucket": ("le",) for name in _HISTOGRAMS},

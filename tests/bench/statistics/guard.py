@@ -20,7 +20,7 @@ from tests.unit.decide.rollout.builders import freeze
 
 from trimtab.api.deployment import Count, Deployment, GuardStatus, Tried
 from trimtab.decide.rollout.control import without_control
-from trimtab.decide.rollout.gates import side_of
+from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.guard import watch
 from trimtab.decide.rollout.judgement import learn_spread
 from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot

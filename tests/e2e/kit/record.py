@@ -108,6 +108,20 @@ class Record:
                 count["workload"] += int(news.what == "DELETED")
         return count
 
+    def told(self) -> list[tuple[str, str, list[str]]]:
+        """Return what each write of a status told: reason of Progressing, message, blind gates."""
+        told, before = [], None
+        for news in self.of("Deployment"):
+            status = news.obj.get("status") or {}
+            telling = significant(status)
+            if telling != before and news.what != "LISTED":
+                conditions = {c["type"]: c for c in status.get("conditions", [])}
+                progressing = conditions.get("Progressing", {})
+                gates = [f"{g['name']}: {g.get('reason')}" for g in status.get("gates", [])]
+                told.append((progressing.get("reason"), progressing.get("message"), gates))
+            before = telling
+        return told
+
     def seconds(self) -> float:
         """Return the time between the first and the last news."""
         at = [news.at for news in self.news if news.what != "LISTED"]

@@ -49,7 +49,7 @@ def assert_writes(record: Record) -> None:
     sizes = len([*STEPS, "the old one goes"])
     routes = len(["to both", "to the new one"])
     assert (writes["workload"], writes["route"]) == (sizes, routes), writes
-    assert told <= writes["status"] <= told + 2 * record.lapses(), writes
+    assert told <= writes["status"] <= told + 2 * record.lapses(), record.told()
 
 
 def new_connections(api: Api) -> None:

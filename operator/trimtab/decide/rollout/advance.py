@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec
+from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
-from trimtab.decide.rollout.gates import origins_of
 from trimtab.decide.rollout.health import infrastructure_fault, is_starting, pod_messages
 from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (

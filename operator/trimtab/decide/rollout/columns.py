@@ -7,7 +7,7 @@ from trimtab.api.deployment import DeploymentStatus, DeploymentSummary, Tried
 from trimtab.api.meta import DEPLOYMENT_LABEL, MANAGED_BY_LABEL, MANAGER, REVISION_LABEL
 from trimtab.contract.metrics import INFERENCE_PORT
 from trimtab.decide.rollout.children import wanted_replicas
-from trimtab.decide.rollout.gates import request_count
+from trimtab.decide.rollout.counting import request_count
 from trimtab.decide.rollout.judgement import counted_from
 from trimtab.decide.rollout.phases import phase_of, progress_in
 from trimtab.decide.rollout.snapshot import Snapshot

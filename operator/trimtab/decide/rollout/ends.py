@@ -16,10 +16,11 @@ from trimtab.api.deployment import (
     Tried,
 )
 from trimtab.api.model_version import ModelVersion
+from trimtab.decide.rollout.asking import asked_by
 from trimtab.decide.rollout.children import is_kept
 from trimtab.decide.rollout.control import wanted_control, without_control
+from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
-from trimtab.decide.rollout.gates import origins_of
 from trimtab.decide.rollout.guard import Breach
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
 from trimtab.decide.rollout.snapshot import Snapshot
@@ -67,7 +68,8 @@ def drop(draft: Draft) -> None:
 
 def try_of(snapshot: Snapshot, version: ModelVersion, revision: str) -> Tried:
     """Return a revision as it will run, with its pod template frozen."""
-    frozen = snapshot.freeze(version, revision)
+    asked = asked_by(snapshot, version)
+    frozen = snapshot.freeze(version, revision, asked)
     return Tried(
         version=version.spec.version,
         version_object=version.metadata.name,
@@ -77,6 +79,7 @@ def try_of(snapshot: Snapshot, version: ModelVersion, revision: str) -> Tried:
         image=frozen.image,
         artifact=version.spec.artifact,
         template=frozen.template,
+        asks=None if asked is None else asked.artifact.digest,
         since=snapshot.now,
     )
 

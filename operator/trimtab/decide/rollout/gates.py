@@ -6,16 +6,19 @@ of six reasons it is; what follows is the gate's own setting (`onNoData`). No da
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import Count, Gate, GateStatus, Origin, Tried
+from trimtab.api.deployment import Count, Gate, GateStatus, Origin
+from trimtab.decide.rollout.counting import Side, gate_count
 from trimtab.decide.rollout.evidence import GateMemory, evidence_of, largest
-from trimtab.decide.rollout.measures import REQUESTS, TIMED, bad_total, gate_measures, slow_bucket
-from trimtab.decide.rollout.snapshot import ProcessView
-from trimtab.stats.counts import BadTotal, sum_of
+from trimtab.decide.rollout.measures import REQUESTS, slow_bucket
+from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
+from trimtab.decide.rollout.snapshot import Pair, ProcessView
+from trimtab.stats.counts import BadTotal
+from trimtab.stats.paired import smallest_detectable_difference
 from trimtab.stats.sequential import smallest_detectable_share
 from trimtab.stats.spread import Spread
 
@@ -35,117 +38,12 @@ _HINTS = {
 
 
 @dataclass(frozen=True)
-class Side:
-    """One version under judgement: which processes are its own, and which digest."""
-
-    revision: str
-    digest: str
-
-
-def side_of(tried: Tried) -> Side:
-    """Return the side that a version is on."""
-    return Side(tried.revision, tried.digest)
-
-
-@dataclass(frozen=True)
 class Sight:
     """Whether the pods of a revision can be seen, and how old the newest sample is."""
 
     problem: Reason | None
     detail: str
     age: timedelta | None
-
-
-def origins_of(processes: Iterable[ProcessView]) -> list[Origin]:
-    """Return the counter values of every process now, to count from here."""
-    return [
-        Origin(process=p.process, values=dict(p.counts))
-        for p in sorted(processes, key=lambda p: p.process)
-        if p.counts
-    ]
-
-
-def count_since(
-    processes: Sequence[ProcessView],
-    origins: Sequence[Origin],
-    bad: str,
-    total: str,
-    revision: str | None,
-    began: datetime,
-) -> BadTotal:
-    """Return bad among total since the origins, summed over the processes of a revision.
-
-    A process without an origin counts from zero if it was born after `began`; an older one, which
-    was not seen when the origins were taken, counts from its first scrape, since what it did before
-    is not evidence. `revision` None sums over all processes (labels arrive on whichever replica
-    received them).
-    """
-    return sum_of(counts_since(processes, origins, bad, total, revision, began).values())
-
-
-def counts_since(
-    processes: Sequence[ProcessView],
-    origins: Sequence[Origin],
-    bad: str,
-    total: str,
-    revision: str | None,
-    began: datetime,
-) -> dict[str, BadTotal]:
-    """Return the same by process."""
-    at_origin: Mapping[str, Mapping[str, float]] = {o.process: o.values for o in origins}
-    found = {}
-    for process in processes:
-        if revision is not None and process.revision != revision:
-            continue
-        origin = at_origin.get(process.process)
-        if origin is None:
-            is_older = process.born is not None and process.born < began
-            origin = process.first if is_older else {}
-        if total == TIMED:
-            # The first requests of a process are slow for reasons of their own.
-            cold = process.counts if process.warm is None else process.warm
-            origin = {
-                name: max(origin.get(name, 0.0), cold.get(name, 0.0)) for name in (bad, total)
-            }
-        found[process.process] = bad_total(
-            max(0.0, process.counts.get(bad, 0.0) - origin.get(bad, 0.0)),
-            max(0.0, process.counts.get(total, 0.0) - origin.get(total, 0.0)),
-        )
-    return found
-
-
-def gate_count(
-    gate: Gate,
-    side: Side,
-    processes: Sequence[ProcessView],
-    origins: Sequence[Origin],
-    began: datetime,
-) -> BadTotal:
-    """Return the counts of one side of a gate since the origins; see `count_since`."""
-    return sum_of(gate_counts(gate, side, processes, origins, began).values())
-
-
-def gate_counts(
-    gate: Gate,
-    side: Side,
-    processes: Sequence[ProcessView],
-    origins: Sequence[Origin],
-    began: datetime,
-) -> dict[str, BadTotal]:
-    """Return the same by process."""
-    bad, total = gate_measures(gate, side.digest)
-    revision = None if gate.bad == "outcomes" else side.revision
-    return counts_since(processes, origins, bad, total, revision, began)
-
-
-def request_count(
-    revision: str,
-    processes: Sequence[ProcessView],
-    origins: Sequence[Origin],
-    began: datetime,
-) -> float:
-    """Return the answered requests of a revision since the origins."""
-    return count_since(processes, origins, REQUESTS, REQUESTS, revision, began).total
 
 
 def sight_of(revision: str, processes: Sequence[ProcessView], now: datetime) -> Sight:
@@ -179,6 +77,8 @@ class Look:
     """By gate, what it saw in this step."""
     spreads: Mapping[str, Mapping[int, Spread]]
     """By gate, how much stable's pods differ, by block length."""
+    pair: Pair | None = None
+    """The two versions, if the candidate's pods ask both."""
 
 
 def judge(gate: Gate, look: Look) -> GateStatus:
@@ -198,8 +98,13 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     )
     seen = look.seen.get(gate.name, GateMemory())
     spreads = look.spreads.get(gate.name, {})
-    evidence = _evidence(gate, seen, spreads, stable is not None)
-    smallest = _smallest_fault(gate, seen, spreads, look.threshold) if stable is not None else None
+    paired = look_at_pairs(
+        gate, look.pair, look.candidate.revision, look.processes, look.origins, look.began
+    )
+    evidence = _evidence(gate, seen, spreads, paired, has_stable=stable is not None)
+    smallest = None
+    if stable is not None:
+        smallest = _smallest_fault(gate, seen, spreads, paired, look.threshold)
     status = GateStatus(
         name=gate.name,
         verdict="Fail" if evidence >= look.threshold else "Pass",
@@ -209,15 +114,23 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         threshold=round(look.threshold, 1),
         spread=round(largest(spreads.values()), 3),
         compared=_compared(seen) if stable is not None else None,
+        paired=paired.told() if paired is not None else None,
         smallest_fault="" if smallest is None else f"{smallest * 100:.1f}%",
         smallest_fault_share=smallest,
         last_sample_age=_age(look.candidate_sight.age),
     )
+    figures = _figures(gate, candidate, stable, paired)
     if status.verdict == "Fail":
-        message = (
-            f"{_figures(gate, candidate, stable)}; evidence {evidence:.0f} >= {look.threshold:.0f}"
-        )
+        message = f"{figures}; evidence {evidence:.0f} >= {look.threshold:.0f}"
         return status.model_copy(update={"reason": Reason.GATE_FAILED, "message": message})
+    if paired is not None and paired.labelling.missing:
+        message = (
+            f"no labels at all for {paired.missing}; send labels for them, too, or set "
+            "spec.outcomes.dependsOnAnswer: true"
+        )
+        return status.model_copy(
+            update={"verdict": "NoData", "reason": Reason.INSUFFICIENT_DATA, "message": message}
+        )
     problem, detail = _no_data(gate, look, candidate, stable)
     if problem is not None:
         hint = _HINTS.get(problem, "")
@@ -225,15 +138,28 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         return status.model_copy(
             update={"verdict": "NoData", "reason": problem, "message": message[:1024]}
         )
-    return status.model_copy(
-        update={"reason": Reason.STABLE, "message": _figures(gate, candidate, stable)}
-    )
+    return status.model_copy(update={"reason": Reason.STABLE, "message": figures})
 
 
 def _evidence(
-    gate: Gate, seen: GateMemory, spreads: Mapping[int, Spread], has_stable: bool
+    gate: Gate,
+    seen: GateMemory,
+    spreads: Mapping[int, Spread],
+    paired: PairedLook | None,
+    *,
+    has_stable: bool,
 ) -> float:
-    return evidence_of(seen, spreads, gate.margin if has_stable else None, gate.limit)
+    """Return the evidence; with pairs the mean of both kinds, which is one at the same rate.
+
+    Where labels depend on the answer, versions with other answers are labelled on other rows: then
+    only pairs tell.
+    """
+    margin = gate.margin if has_stable else None
+    if paired is None:
+        return evidence_of(seen, spreads, margin, gate.limit)
+    if paired.labelling.differs:
+        margin = None
+    return (evidence_of(seen, spreads, margin, gate.limit) + paired.evidence) / 2
 
 
 def _no_data(
@@ -257,17 +183,32 @@ def _compared(seen: GateMemory) -> Count:
 
 
 def _smallest_fault(
-    gate: Gate, seen: GateMemory, spreads: Mapping[int, Spread], threshold: float
+    gate: Gate,
+    seen: GateMemory,
+    spreads: Mapping[int, Spread],
+    paired: PairedLook | None,
+    threshold: float,
 ) -> float | None:
     candidate, stable = seen.strata.compared()
     if candidate.total <= 0 or stable.total <= 0:
         return None
-    return smallest_detectable_share(
-        candidate.total, stable, gate.margin, threshold, largest(spreads.values())
-    )
+    spread = largest(spreads.values())
+    if paired is None:
+        return smallest_detectable_share(candidate.total, stable, gate.margin, threshold, spread)
+    found = []
+    if not paired.labelling.differs:
+        share = smallest_detectable_share(
+            candidate.total, stable, gate.margin, 2 * threshold, spread
+        )
+        found.append(share)
+        by_pairs = smallest_detectable_difference(paired.pairs.requests, gate.margin, 2 * threshold)
+        found.append(None if by_pairs is None else min(1.0, stable.share + by_pairs))
+    return min((one for one in found if one is not None), default=None)
 
 
-def _figures(gate: Gate, candidate: BadTotal, stable: BadTotal | None) -> str:
+def _figures(
+    gate: Gate, candidate: BadTotal, stable: BadTotal | None, paired: PairedLook | None
+) -> str:
     what: str = gate.bad
     if gate.slower_than is not None:
         what = f"slower than {slow_bucket(gate.slower_than.total_seconds()):g}s"
@@ -276,7 +217,19 @@ def _figures(gate: Gate, candidate: BadTotal, stable: BadTotal | None) -> str:
         text += f", {_share(stable)} of stable's, allowed +{gate.margin * 100:g}%"
     if gate.limit is not None:
         text += f", limit {gate.limit * 100:g}%"
+    if paired is not None:
+        text += f"; {_on_the_same_rows(paired)}"
     return text
+
+
+def _on_the_same_rows(paired: PairedLook) -> str:
+    if paired.pairs.total <= 0 and paired.why_not:
+        return f"not compared on the same rows: {paired.why_not}"
+    how = " (reweighted by answer)" if paired.labelling.differs else ""
+    return (
+        f"on the same rows {paired.pairs.mean * 100:+.1f}% wrong in "
+        f"{paired.pairs.total:.0f} labelled requests{how}"
+    )
 
 
 def _share(count: BadTotal) -> str:

@@ -9,13 +9,14 @@ decided in `ends`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Tried
+from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Origin, Tried
 from trimtab.decide.rollout.control import LATELY_MINUTES
+from trimtab.decide.rollout.counting import Side, gate_counts, side_of
 from trimtab.decide.rollout.evidence import (
     EPOCH,
     HOUR,
@@ -26,8 +27,8 @@ from trimtab.decide.rollout.evidence import (
     growth,
     largest,
 )
-from trimtab.decide.rollout.gates import Side, gate_counts, side_of
-from trimtab.decide.rollout.judgement import moment_of, spreads_of
+from trimtab.decide.rollout.judgement import moment_of, pair_in, spreads_of
+from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
@@ -60,6 +61,14 @@ class _Watched:
     share: float | None
     is_beside: bool
     """Whether it is compared with the control, too."""
+    paired: PairedLook | None = None
+    """What it showed on the same rows as the version before."""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether pairs alone decide: what traffic does to both cancels in them."""
+        pairs = self.paired
+        return pairs is not None and pairs.pairs.total > 0 and not pairs.labelling.missing
 
     @property
     def needs_both(self) -> bool:
@@ -86,7 +95,13 @@ def watch(
     watched = _watched(snapshot, guard, side, memory, remembered.restored)
     changed, remembered = _feed_detectors(snapshot, watched, remembered)
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
-    found = (_breach_of(one, changed, beside) for one in watched)
+    threshold = _threshold(snapshot)
+    found = (
+        _breach_in_pairs(one, one.paired, threshold)
+        if one.has_pairs and one.paired is not None
+        else _breach_of(one, changed, beside)
+        for one in watched
+    )
     breach = next((one for one in found if one is not None), None)
     return breach, replace(memory, guard=replace(remembered, looked_at=snapshot.now))
 
@@ -116,20 +131,62 @@ def _watched(
         spreads = spreads_of(snapshot, memory, gate.name)
         is_beside = guard.control_since is not None and gate.against == "stable"
         share = _bound(gate, guard, largest(spreads.values()), snapshot.now, is_beside)
-        if share is not None or is_beside:
+        paired = _paired(gate, side, snapshot, guard, restored)
+        if share is not None or is_beside or paired is not None:
             counts = _counts(gate, side, snapshot, guard, restored)
-            found.append(_Watched(gate, counts, spreads, share, is_beside))
+            found.append(_Watched(gate, counts, spreads, share, is_beside, paired))
     return found
+
+
+def _paired(
+    gate: Gate, side: Side, snapshot: Snapshot, guard: GuardStatus, restored: datetime | None
+) -> PairedLook | None:
+    """Return what the version and the last good one showed on the same rows."""
+    good = snapshot.deployment.status.last_good
+    pair = pair_in(snapshot, side, side_of(good)) if good is not None else None
+    origins, began = _since(guard, restored)
+    return look_at_pairs(gate, pair, side.revision, snapshot.processes, origins, began)
+
+
+def _since(guard: GuardStatus, restored: datetime | None) -> tuple[Sequence[Origin], datetime]:
+    """Return where counting began: with the guard, or when it was taken up."""
+    if restored is not None:
+        return (), restored
+    return guard.origins, guard.counted_since or guard.since
+
+
+def _threshold(snapshot: Snapshot) -> float:
+    rollout = snapshot.deployment.spec.rollout
+    return failure_threshold(rollout.confidence, len(strategy_of(rollout).gates(rollout)), 1)
+
+
+def _breach_in_pairs(one: _Watched, paired: PairedLook, threshold: float) -> Breach | None:
+    """Return the breach that pairs show; before the first of them the detector had its half."""
+    evidence = paired.evidence / 2
+    if evidence < threshold:
+        return None
+    told, gate = paired.told(), one.gate
+    figures = (
+        f"{gate.name}: {told.difference * 100:+.2f}% wrong on the same rows as the version before "
+        f"in {told.requests:.0f} labelled requests, allowed +{gate.margin * 100:g}%; "
+        f"evidence {evidence:.0f} >= {threshold:.0f}"
+    )
+    inputs = {
+        "gate": gate.name,
+        "pairs": told.counts,
+        "reweighted": told.reweighted,
+        "margin": gate.margin,
+        "evidence": evidence,
+        "threshold": threshold,
+    }
+    return Breach(gate, figures, inputs)
 
 
 def _counts(
     gate: Gate, side: Side, snapshot: Snapshot, guard: GuardStatus, restored: datetime | None
 ) -> Counts:
     """Return what the processes of a version counted since the guard began, or was taken up."""
-    if restored is not None:
-        return gate_counts(gate, side, snapshot.processes, (), restored)
-    began = guard.counted_since or guard.since
-    return gate_counts(gate, side, snapshot.processes, guard.origins, began)
+    return gate_counts(gate, side, snapshot.processes, *_since(guard, restored))
 
 
 def _bound(
@@ -216,9 +273,7 @@ def _look_beside(
     control = snapshot.deployment.status.last_good
     if control is None or guard.control_since is None:
         return {}, replace(remembered, beside={}, lately={}, minute=None)
-    rollout = snapshot.deployment.spec.rollout
-    gates = len(strategy_of(rollout).gates(rollout))
-    threshold = failure_threshold(rollout.confidence, gates, 1)
+    threshold = _threshold(snapshot)
     found, beside, grown = {}, {}, {}
     for one in watched:
         if not one.is_beside:

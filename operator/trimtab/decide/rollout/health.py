@@ -27,7 +27,9 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
     for pod in snapshot.pods_of(phase.candidate.revision):
         if pod.disrupted:
             continue
-        has_crashed = pod.crashed and not (pod.ready and pod.restarts < CRASHES_BEFORE_DOWN)
+        is_back = pod.ready and pod.restarts < CRASHES_BEFORE_DOWN
+        # A pod that lacked memory for a second model does not load it again.
+        has_crashed = pod.crashed and not is_back and not pod.ended_comparing
         if has_crashed and pod.restarts >= crashes and not _is_excused_kill(snapshot, pod):
             return f"pod {pod.name} crashed (restarts: {pod.restarts}){_behind(pod.message)}"
         if _fell_silent(snapshot, pod) and not _is_stable_shaken(snapshot):
@@ -63,7 +65,12 @@ def why_all_crashed(snapshot: Snapshot, revision: str) -> str | None:
 
 
 def _is_dead(pod: PodView) -> bool:
-    """Return whether a pod ended; a first end by the kubelet may be the node's fault."""
+    """Return whether a pod ended; a first end by the kubelet may be the node's fault.
+
+    Nor does it count that it lacked memory for a second model.
+    """
+    if pod.ended_comparing:
+        return False
     return pod.crashed and not pod.ready and not (pod.killed and pod.restarts < CRASHES_BEFORE_DOWN)
 
 

@@ -84,6 +84,9 @@ def _gate(gate: GateStatus, setting: Gate | None) -> dict[str, Any]:
         figures["stable"] = [gate.stable.bad, gate.stable.total]
     if gate.compared is not None:
         figures["compared"] = [gate.compared.bad, gate.compared.total]
+    if gate.paired is not None and gate.paired.requests:
+        figures["pairs"] = gate.paired.counts
+        figures["pairedEvidence"] = gate.paired.evidence
     if gate.threshold:
         figures["evidence"], figures["threshold"] = gate.evidence, gate.threshold
         figures["spread"] = gate.spread

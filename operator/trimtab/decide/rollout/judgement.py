@@ -7,19 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, PodSpread, StepStatus, Tried
+from trimtab.decide.rollout.asking import is_wanted
+from trimtab.decide.rollout.counting import Side, gate_counts, side_of
 from trimtab.decide.rollout.evidence import Counted, GateMemory, Habit, Moment, with_earlier
-from trimtab.decide.rollout.gates import (
-    BLIND_REASONS,
-    Look,
-    Side,
-    gate_counts,
-    judge,
-    side_of,
-    sight_of,
-)
+from trimtab.decide.rollout.gates import BLIND_REASONS, Look, judge, sight_of
 from trimtab.decide.rollout.measures import gate_measures
 from trimtab.decide.rollout.phases import Phase, Progress
-from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
+from trimtab.decide.rollout.snapshot import Memory, Pair, Snapshot, StepMemory
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.sequential import failure_threshold
 from trimtab.stats.spread import Spread
@@ -92,6 +86,7 @@ def judge_gates(
         * tests_of(trial.progress.step),
         seen=step.gates,
         spreads={gate.name: spreads_of(snapshot, memory, gate.name) for gate in gates},
+        pair=pair_in(snapshot, trial.candidate, stable),
     )
     verdicts = tuple(judge(gate, look) for gate in gates)
     by_name = {gate.name: gate for gate in gates}
@@ -178,6 +173,11 @@ def _is_unseen_after_a_restart(snapshot: Snapshot, trial: Trial) -> bool:
     return any(
         one.pod_ready and one.revision in revisions and not one.counts for one in snapshot.processes
     )
+
+
+def pair_in(snapshot: Snapshot, side: Side, other: Side | None) -> Pair | None:
+    """Return the pair that a version and another one are compared as; None: they are not."""
+    return side.pair_with(other) if is_wanted(snapshot.deployment.spec) else None
 
 
 def moment_of(snapshot: Snapshot) -> Moment:

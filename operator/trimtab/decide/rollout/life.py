@@ -20,6 +20,7 @@ from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, full_size
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
+from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import (
     act_on_breach,
@@ -36,7 +37,6 @@ from trimtab.decide.rollout.ends import (
     roll_back,
     supersede,
 )
-from trimtab.decide.rollout.gates import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.health import pod_messages, why_all_crashed, why_down
 from trimtab.decide.rollout.inputs import inputs_of

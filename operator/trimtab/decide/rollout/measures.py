@@ -5,17 +5,24 @@ A measure is a name such as `errors` or `slow@0.25`; its value only grows while 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from trimtab.api.deployment import Gate
 from trimtab.contract import metrics as names
 from trimtab.contract.metrics import Series
 from trimtab.stats.counts import BadTotal
+from trimtab.stats.paired import GRID, Cell, CellCounts
 
 REQUESTS = "requests"
 ERRORS = "errors"
 REJECTED = "rejected"
 TIMED = "timed"
+"""Requests whose time is evidence: without those that the process itself has set aside."""
+ASIDE = "aside"
+
+
+_SIGNS = {names.REQUEST_SECONDS + "_bucket": 1.0, names.ASIDE_SECONDS + "_bucket": -1.0}
+"""What was set aside is in the histogram of all requests, too."""
 
 
 def slow_bucket(slower_than_seconds: float) -> float:
@@ -39,12 +46,26 @@ def wrong_measure(digest: str) -> str:
     return f"wrong:{digest[7:19]}"
 
 
-def measures_of(series: Series, digests: Iterable[str]) -> dict[str, float]:
+def pair_measure(digest: str, other: str, difference: float) -> str:
+    """Return the measure of labelled requests that two versions answered with this difference."""
+    return f"pair:{digest[7:19]}:{other[7:19]}:{difference:g}"
+
+
+def pair_counts(counts: Mapping[str, float], digest: str, other: str) -> dict[float, float]:
+    """Return the labelled requests that both versions answered, by difference."""
+    found = {d: counts.get(pair_measure(digest, other, d), 0.0) for d in GRID}
+    return {d: count for d, count in found.items() if count > 0}
+
+
+def measures_of(
+    series: Series, digests: Iterable[str], pairs: Iterable[tuple[str, str]] = ()
+) -> dict[str, float]:
     """Return the measures of one process; empty if it exports no requests at all.
 
     Outcomes are counted per digest *of the token*, on whichever process received the label.
+    pairs: (digest of the version that answered, digest of the other) of which pairs are counted.
     """
-    wanted = set(digests)
+    wanted, wanted_pairs = set(digests), set(pairs)
     result: dict[str, float] = {}
     for (name, labels), value in series.items():
         if name == names.REQUESTS:
@@ -54,12 +75,66 @@ def measures_of(series: Series, digests: Iterable[str]) -> dict[str, float]:
             _add(result, REJECTED, value if code in names.REJECTED_CODES else 0.0)
         elif name == names.REQUEST_SECONDS + "_count":
             _add(result, TIMED, value)
+        elif name == names.ASIDE_SECONDS + "_count":
+            _add(result, TIMED, -value)
+            _add(result, ASIDE, value)
         elif name == names.REQUESTS_STARTED:
             _add(result, REQUESTS, 0.0)
         elif name == names.OUTCOMES:
             _count_outcome(result, dict(labels), value, wanted)
+        elif name == names.PAIRED_REQUESTS and wanted_pairs:
+            _count_pair(result, dict(labels), value, wanted_pairs)
     _count_slow(result, series)
     return result
+
+
+def _count_pair(
+    result: dict[str, float], labels: dict[str, str], value: float, wanted: set[tuple[str, str]]
+) -> None:
+    digest, other = labels.get("digest", ""), labels.get("against", "")
+    difference = _GRID_BY_NAME.get(labels.get("difference", ""))
+    if (digest, other) in wanted and difference is not None:
+        _add(result, pair_measure(digest, other, difference), value)
+
+
+_GRID_BY_NAME = {f"{d:g}": d for d in GRID}
+
+
+def cells_of(series: Series, digest: str, other: str) -> dict[Cell, CellCounts]:
+    """Return the rows that both versions answered, by their answers, of one process."""
+    predicted: dict[Cell, float] = {}
+    labelled: dict[Cell, dict[int, float]] = {}
+    for (name, labels), value in series.items():
+        if name not in (names.PAIRED_PREDICTED, names.PAIRED_OUTCOMES):
+            continue
+        by_name = dict(labels)
+        if (by_name.get("digest"), by_name.get("against")) != (digest, other):
+            continue
+        cell = (by_name.get("served", ""), by_name.get("other", ""))
+        if name == names.PAIRED_PREDICTED:
+            predicted[cell] = predicted.get(cell, 0.0) + value
+        elif (difference := by_name.get("difference")) in ("-1", "0", "1"):
+            rows = labelled.setdefault(cell, {})
+            rows[int(difference)] = rows.get(int(difference), 0.0) + value
+    return {
+        cell: CellCounts(predicted.get(cell, 0.0), labelled.get(cell, {}))
+        for cell in {*predicted, *labelled}
+    }
+
+
+def comparing_of(series: Series) -> tuple[int, str]:
+    """Return the newest format of tokens that a process reads, and how its comparison stands.
+
+    The second is its own word, empty if it has none.
+    """
+    tokens, state = 1, ""
+    for (name, labels), value in series.items():
+        if name == names.MODEL_INFO:
+            said = dict(labels).get("tokens", "1")
+            tokens = int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 1
+        elif name == names.COMPARE_STATE and value == 1:
+            state = dict(labels).get("state", "")[:40]
+    return tokens, state
 
 
 def _count_outcome(
@@ -73,14 +148,16 @@ def _count_outcome(
 
 
 def _count_slow(result: dict[str, float], series: Series) -> None:
+    """Count what is evidence about speed: without what the process itself has set aside."""
     timed = result.get(TIMED)
     if timed is None:
         return
     within: dict[float, float] = {}
     for (name, labels), value in series.items():
-        if name == names.REQUEST_SECONDS + "_bucket":
+        sign = _SIGNS.get(name)
+        if sign is not None:
             bound = float(dict(labels).get("le", "inf"))
-            within[bound] = within.get(bound, 0.0) + value
+            within[bound] = within.get(bound, 0.0) + sign * value
     for bound in names.REQUEST_SECONDS_BUCKETS:
         if bound in within:
             result[f"slow@{bound:g}"] = max(0.0, timed - within[bound])

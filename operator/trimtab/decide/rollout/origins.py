@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from trimtab.api.deployment import DeploymentStatus, GuardStatus, Origin, StepStatus
-from trimtab.decide.rollout.gates import origins_of
+from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 
 MOST_IN_STATUS = 40

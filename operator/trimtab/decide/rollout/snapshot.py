@@ -9,10 +9,14 @@ from typing import Any
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, Origin
-from trimtab.api.model_version import ModelVersion
+from trimtab.api.model_version import Artifact, ModelVersion
 from trimtab.decide.rollout.evidence import Counts, GateMemory, Habit
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import BadTotal
+from trimtab.stats.paired import Cell, CellCounts
+
+Pair = tuple[str, str]
+"""Digests: of the version that answers, and of the one that is asked, too."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class PodView:
     was_ready: bool = False
     unready_seconds: float = 0.0
     ready_seconds: float = 0.0
+    ended_comparing: bool = False
+    """It lacked memory for two models at its first end, which is not held against the version."""
     unschedulable: bool = False
     image_missing: bool = False
     message: str = ""
@@ -80,6 +86,12 @@ class ProcessView:
     """Its counts when its first requests were over; None before that."""
     lags: bool = False
     """Whether the counts are of an earlier moment than those of others."""
+    cells: Mapping[Pair, Mapping[Cell, CellCounts]] = field(default_factory=dict)
+    """Rows that two versions answered, by their answers."""
+    tokens: int = 1
+    """The newest format of label tokens that it reads; answers of two versions need 2."""
+    compares: str = ""
+    """How its comparison with another version stands, in its own word."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,17 @@ class Frozen:
     workload: str
     image: str
     template: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The version that a revision's pods ask as well, and until when."""
+
+    artifact: Artifact
+    until: datetime
+
+
+Freeze = Callable[[ModelVersion, str, "Asked | None"], Frozen]
 
 
 @dataclass(frozen=True)
@@ -164,7 +187,7 @@ class Snapshot:
 
     now: datetime
     deployment: Deployment
-    freeze: Callable[[ModelVersion, str], Frozen]
+    freeze: Freeze
     """Build the pod template of a version and revision with today's defaults (pure)."""
     versions: Mapping[str, ModelVersion] = field(default_factory=dict)
     """ModelVersions of the namespace by object name."""

@@ -20,7 +20,7 @@ from trimtab.api.deployment import (
     StepStatus,
 )
 from trimtab.decide.outcome import Note
-from trimtab.decide.rollout.gates import origins_of, request_count
+from trimtab.decide.rollout.counting import origins_of, request_count
 from trimtab.decide.rollout.judgement import Trial
 from trimtab.decide.rollout.phases import Phase, Progress, Starting
 from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot

@@ -161,7 +161,7 @@ def _check_names(snapshot: Snapshot, version: ModelVersion, revision: str) -> Re
     for message in snapshot.taken.services.values():
         return Refusal(Reason.NAME_TAKEN, message)
     workloads = snapshot.taken.workloads
-    taken = workloads.get(snapshot.freeze(version, revision).workload) if workloads else None
+    taken = workloads.get(snapshot.freeze(version, revision, None).workload) if workloads else None
     return None if taken is None else Refusal(Reason.NAME_TAKEN, taken)
 
 

@@ -16,7 +16,12 @@ from typing import assert_never
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
 from trimtab.build.names import service_names
-from trimtab.build.service import build_metrics_service, build_service, build_token_secret
+from trimtab.build.service import (
+    build_metrics_service,
+    build_seal_secret,
+    build_service,
+    build_token_secret,
+)
 from trimtab.build.workload import build_workload
 from trimtab.cluster.port import DEPLOYMENTS, SERVICES, WORKLOADS, Json, Key
 from trimtab.decide.outcome import Note
@@ -113,9 +118,8 @@ async def carry_out(
                 case Size(tried, replicas):
                     workload = world.cache.get(Key(WORKLOADS, key.namespace, tried.workload))
                     if workload is None and not made.has_secret:
-                        await world.cluster.create(
-                            build_token_secret(deployment, secrets.token_bytes(32))
-                        )
+                        for build in (build_token_secret, build_seal_secret):
+                            await world.cluster.create(build(deployment, secrets.token_bytes(32)))
                         made.has_secret = True
                     if _shrinks(workload, replicas) and not checked:
                         checked = await _check_live(world, key)

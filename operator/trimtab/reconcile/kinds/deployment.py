@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, DeploymentStatus
@@ -12,7 +13,7 @@ from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.meta import REVISION_LABEL
 from trimtab.api.model_version import ModelVersion
 from trimtab.build.names import workload_name
-from trimtab.build.workload import CONTAINER, build_pod_template
+from trimtab.build.workload import CONTAINER, Other, build_pod_template
 from trimtab.cluster.port import (
     DEPLOYMENTS,
     DRIFT_POLICIES,
@@ -24,11 +25,18 @@ from trimtab.cluster.port import (
 )
 from trimtab.decide.drift.policy import requested_action
 from trimtab.decide.outcome import Note, Outcome
+from trimtab.decide.rollout.asking import is_wanted
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.compatibility import why_incompatible
 from trimtab.decide.rollout.life import decide_deployment
-from trimtab.decide.rollout.measures import measures_of
+from trimtab.decide.rollout.measures import (
+    ASIDE,
+    cells_of,
+    comparing_of,
+    measures_of,
+)
 from trimtab.decide.rollout.snapshot import (
+    Asked,
     Frozen,
     Memory,
     PodView,
@@ -126,13 +134,13 @@ def observe(
     return Snapshot(
         now=now,
         deployment=deployment,
-        freeze=lambda version, revision: _freeze(world, deployment, version, revision),
+        freeze=partial(_freeze, world, deployment),
         versions=versions,
         unreadable=unreadable,
         taken=taken or Taken(),
         workloads=_workloads(world, key, deployment.metadata.uid),
         pods=views,
-        processes=_processes(world, key, deployment.status, views),
+        processes=_processes(world, key, deployment, views),
         incompatible=_incompatible(world, deployment, versions),
         memory=memory,
         requested=_requested(world, key, deployment),
@@ -162,13 +170,20 @@ def _versions(
     return of_line, unreadable
 
 
-def _freeze(world: World, deployment: Deployment, version: ModelVersion, revision: str) -> Frozen:
+def _freeze(
+    world: World,
+    deployment: Deployment,
+    version: ModelVersion,
+    revision: str,
+    asked: Asked | None,
+) -> Frozen:
     template = build_pod_template(
         deployment,
         version,
         revision,
         world.settings.serving_image_for(version.spec.artifact.format),
         world.settings.image_pull_policy,
+        None if asked is None else Other(asked.artifact, asked.until.timestamp()),
     )
     containers = template["spec"]["containers"]
     image = next((c.get("image", "") for c in containers if c.get("name") == CONTAINER), "")
@@ -192,12 +207,18 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
 
 
 def _processes(
-    world: World, key: Key, status: DeploymentStatus, pods: tuple[PodView, ...]
+    world: World, key: Key, deployment: Deployment, pods: tuple[PodView, ...]
 ) -> tuple[ProcessView, ...]:
+    status, is_paired = deployment.status, is_wanted(deployment.spec)
     digests = [
         tried.digest
         for tried in (status.stable, status.candidate, status.last_good)
         if tried is not None
+    ]
+    pairs = [
+        (tried.digest, tried.asks)
+        for tried in (status.candidate, status.stable)
+        if tried is not None and tried.asks is not None
     ]
     ready = {pod.name: pod.ready_seconds for pod in pods if pod.ready and not pod.terminating}
     now = world.now().timestamp()
@@ -208,23 +229,37 @@ def _processes(
             problem = NOT_SCRAPED_YET
         if problem is None and process.series and not process.settled:
             problem = NOT_IN_A_ROUND_YET
+        counts = measures_of(process.settled, digests, pairs)
+        tokens, compares = comparing_of(process.series) if is_paired else (1, "")
         views.append(
             ProcessView(
                 process=process.process,
                 revision=process.revision,
-                counts=measures_of(process.settled, digests),
+                counts=counts,
                 sampled_at=_moment(process.sampled_at),
                 problem=None if problem is None else Reason(problem.reason.value),
                 detail="" if problem is None else f"{process.pod}: {problem.detail}",
                 fell_silent=process.fell_silent(found),
                 pod_ready=process.pod in ready and not process.is_gone,
                 born=_moment(process.process_start),
-                first=measures_of(process.first, digests),
-                warm=None if process.warm is None else measures_of(process.warm, digests),
+                first=measures_of(process.first, digests, pairs),
+                warm=_warm(process, counts, digests),
                 lags=process.lags,
+                cells={pair: cells_of(process.settled, *pair) for pair in pairs},
+                tokens=tokens,
+                compares=compares,
             )
         )
     return tuple(views)
+
+
+def _warm(
+    process: ProcessCounters, counts: Mapping[str, float], digests: Sequence[str]
+) -> Mapping[str, float] | None:
+    """Return what it had counted when it was warm; nothing if it sets its first requests aside."""
+    if ASIDE in counts:
+        return {}
+    return None if process.warm is None else measures_of(process.warm, digests)
 
 
 def _is_young(process: ProcessCounters, ready_seconds: float) -> bool:

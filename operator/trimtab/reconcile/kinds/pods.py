@@ -7,6 +7,7 @@ from typing import Any
 
 from trimtab.api.deployment import Metrics
 from trimtab.api.meta import REVISION_LABEL
+from trimtab.build.workload import COMPARE_VARIABLE, CONTAINER
 from trimtab.cluster.port import Json
 from trimtab.contract.metrics import METRICS_PORT
 from trimtab.decide.rollout.snapshot import PodView
@@ -56,10 +57,25 @@ def view_of(pod: Json, now: datetime) -> PodView:
         was_ready=is_ready or _stopped_being_ready(container, since),
         unready_seconds=0.0 if is_ready or since is None else (now - since).total_seconds(),
         ready_seconds=(now - since).total_seconds() if is_ready and since is not None else 0.0,
+        ended_comparing=restarts == 1 and _compares(pod) and _lacked_memory(container),
         unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
         image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
         message=_message(conditions, container),
     )
+
+
+def _compares(pod: Json) -> bool:
+    """Return whether its container loads a second model."""
+    containers = pod.get("spec", {}).get("containers") or []
+    names = {
+        v.get("name") for c in containers if c.get("name") == CONTAINER for v in c.get("env") or []
+    }
+    return COMPARE_VARIABLE in names
+
+
+def _lacked_memory(container: Json) -> bool:
+    ended = (container.get("lastState") or {}).get("terminated") or {}
+    return ended.get("reason") == "OOMKilled"
 
 
 def _stopped_being_ready(container: Json, unready_since: datetime | None) -> bool:

@@ -22,7 +22,14 @@ from trimtab.api.deployment import (
 from trimtab.api.model_version import Artifact, ModelVersion
 from trimtab.decide.rollout.measures import ERRORS, REQUESTS
 from trimtab.decide.rollout.phases import Phase, Progress, Stepping, rollout_status
-from trimtab.decide.rollout.snapshot import Frozen, PodView, ProcessView, Snapshot, WorkloadView
+from trimtab.decide.rollout.snapshot import (
+    Asked,
+    Frozen,
+    PodView,
+    ProcessView,
+    Snapshot,
+    WorkloadView,
+)
 from trimtab.decide.rollout.wanted import revision_of
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -223,9 +230,12 @@ def a_workload(version: str, replicas: int) -> WorkloadView:
     )
 
 
-def freeze(version: ModelVersion, revision: str) -> Frozen:
-    """Return how a revision runs; the template tells which version it is of."""
-    return Frozen(f"digits-{revision}", "serving:1", {"of": version.spec.version})
+def freeze(version: ModelVersion, revision: str, asked: Asked | None = None) -> Frozen:
+    """Return how a revision runs; the template tells which version it is of, and asks."""
+    template = {"of": version.spec.version}
+    if asked is not None:
+        template["asks"] = asked.artifact.uri
+    return Frozen(f"digits-{revision}", "serving:1", template)
 
 
 def a_snapshot(

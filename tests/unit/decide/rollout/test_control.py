@@ -26,7 +26,7 @@ from trimtab.api.deployment import BackOff, Count, DeploymentStatus, Retiring
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction, Size
 from trimtab.decide.rollout.control import wanted_control, without_control
-from trimtab.decide.rollout.gates import side_of
+from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Returning, phase_of

@@ -30,8 +30,8 @@ from tests.unit.decide.rollout.builders import (
 from trimtab.api.deployment import Count, DeploymentStatus
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction
+from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.evidence import Habit
-from trimtab.decide.rollout.gates import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Phase, Returning, paused_by_step, phase_of

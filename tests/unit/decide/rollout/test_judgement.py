@@ -25,8 +25,9 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Origin, PodSpread
+from trimtab.decide.rollout.counting import count_since, gate_count, side_of
 from trimtab.decide.rollout.evidence import GateMemory, Habit, growth
-from trimtab.decide.rollout.gates import count_since, gate_count, side_of, sight_of
+from trimtab.decide.rollout.gates import sight_of
 from trimtab.decide.rollout.judgement import (
     Judgement,
     Trial,

@@ -25,7 +25,7 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentStatus, GateStatus, Origin
 from trimtab.decide.outcome import Note, Outcome
 from trimtab.decide.rollout.children import ChildAction
-from trimtab.decide.rollout.gates import side_of
+from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.judgement import Trial
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import (

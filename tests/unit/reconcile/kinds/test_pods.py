@@ -74,6 +74,26 @@ def test_tells_whether_the_kubelet_may_have_ended_it(ended, killed):
 
 
 @pytest.mark.parametrize(
+    ("reason", "restarts", "variable", "excused"),
+    [
+        pytest.param("OOMKilled", 1, "TRIMTAB_COMPARE_FOR", True, id="two_models"),
+        pytest.param("OOMKilled", 2, "TRIMTAB_COMPARE_FOR", False, id="again_with_one"),
+        pytest.param("Error", 1, "TRIMTAB_COMPARE_FOR", False, id="not_for_its_memory"),
+        pytest.param("OOMKilled", 1, "TRIMTAB_MODEL", False, id="one_model"),
+    ],
+)
+def test_a_pod_that_lacked_memory_for_two_models_is_excused_once(
+    reason, restarts, variable, excused
+):
+    given = pod(ready=False, ready_since="2026-11-23T12:00:09Z", started=False)
+    given["spec"] = {"containers": [{"name": "model", "env": [{"name": variable, "value": "x"}]}]}
+    (container,) = given["status"]["containerStatuses"]
+    ended = {"exitCode": 137, "reason": reason}
+    container |= {"restartCount": restarts, "lastState": {"terminated": ended}}
+    assert view_of(given, NOW).ended_comparing is excused
+
+
+@pytest.mark.parametrize(
     ("metrics", "interval", "timeout", "stale_after"),
     [
         pytest.param({}, 5, 5, 15, id="default"),

@@ -1,0 +1,235 @@
+"""Two versions on the same rows: who asks whom, and what pairs do to gate and guard."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.decide.rollout.builders import (
+    NOW,
+    a_deployment,
+    a_guard,
+    a_process,
+    a_snapshot,
+    a_status,
+    a_step,
+    a_stepping,
+    a_tried,
+    a_version,
+    digest_of,
+    revision,
+    seconds,
+)
+
+from trimtab.api.conditions import Reason
+from trimtab.api.deployment import Count, GateStatus
+from trimtab.decide.rollout.asking import asked_by
+from trimtab.decide.rollout.counting import side_of
+from trimtab.decide.rollout.guard import Breach, watch
+from trimtab.decide.rollout.judgement import Trial, judge_gates
+from trimtab.decide.rollout.measures import (
+    REQUESTS,
+    labelled_measure,
+    pair_measure,
+    wrong_measure,
+)
+from trimtab.decide.rollout.phases import Progress
+from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot
+from trimtab.stats.paired import CellCounts
+
+OUTCOMES = {"name": "wrong", "bad": "outcomes", "against": "stable", "margin": "1%"}
+ROLLOUT = {"gates": [OUTCOMES], "steps": [{"weight": "25%"}]}
+V1, V2 = digest_of("v1"), digest_of("v2")
+
+
+def asking(version: str = "v2", other: str | None = "v1") -> Any:
+    digest = None if other is None else digest_of(other)
+    return a_tried(version).model_copy(update={"asks": digest})
+
+
+def told(
+    *,
+    wrong: float = 0,
+    labelled: float = 0,
+    pairs: dict[float, float] | None = None,
+    cells: Any = (),
+    version: str = "v2",
+    **fields: Any,
+) -> ProcessView:
+    """A process with labels of a version; `pairs`: requests by difference."""
+    counts = {
+        REQUESTS: 1000.0,
+        labelled_measure(digest_of(version)): float(labelled),
+        wrong_measure(digest_of(version)): float(wrong),
+        **{pair_measure(V2, V1, d): float(count) for d, count in (pairs or {}).items()},
+    }
+    return a_process(
+        version,
+        counts=counts,
+        process=f"{version}-0/1",
+        born=NOW,
+        cells={(V2, V1): dict(cells)},
+        tokens=2,
+        **fields,
+    )
+
+
+def stable(wrong: float = 50, labelled: float = 1000) -> ProcessView:
+    return told(wrong=wrong, labelled=labelled, version="v1")
+
+
+def judged(*processes: ProcessView, candidate: Any = None, **spec: Any) -> GateStatus:
+    deployment = a_deployment(status=a_status(a_stepping()), rollout=ROLLOUT, **spec)
+    trial = Trial(
+        candidate=side_of(candidate or asking()),
+        stable=side_of(a_tried("v1")),
+        progress=Progress(a_step()),
+        began=NOW,
+    )
+    memory = Memory()
+    gates: tuple[GateStatus, ...] = ()
+    for _ in range(2):  # what a gate counts between two looks is of one moment
+        snapshot = a_snapshot(deployment, processes=processes, now=NOW + seconds(5))
+        judgement, memory, _ = judge_gates(snapshot, trial, memory)
+        gates = judgement.gates
+    return gates[0]
+
+
+# --- who asks -------------------------------------------------------------------------------------
+
+
+def at_rest(*processes: ProcessView, rollout: Any = ROLLOUT, **spec: Any) -> Snapshot:
+    return a_snapshot(a_deployment(status=a_status(), rollout=rollout, **spec), processes=processes)
+
+
+def test_pods_of_a_new_version_ask_the_one_that_serves() -> None:
+    asked = asked_by(at_rest(stable()), a_version("v2"))
+    assert asked is not None
+    assert asked.artifact.digest == V1
+    assert asked.until == NOW + timedelta(minutes=15) + timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        at_rest(),
+        at_rest(replace(stable(), tokens=1)),
+        at_rest(stable(), replace(stable(), process="v1-1/1", tokens=1)),
+        at_rest(stable(), compare={"budget": "0%"}),
+        at_rest(stable(), outcomes={"dependsOnAnswer": True}),
+        at_rest(stable(), rollout={}),
+    ],
+    ids=["not scraped", "old pods", "one old pod", "no budget", "depends", "no such gate"],
+)
+def test_nobody_is_asked_where_pairs_would_not_be_read(snapshot: Snapshot) -> None:
+    assert asked_by(snapshot, a_version("v2")) is None
+
+
+def test_a_pod_that_is_going_need_not_read_pairs() -> None:
+    gone = replace(stable(), process="v1-1/1", tokens=1, pod_ready=False)
+    assert asked_by(at_rest(stable(), gone), a_version("v2")) is not None
+
+
+def test_a_container_of_ones_own_is_not_asked() -> None:
+    assert asked_by(at_rest(stable()), a_version("v2", form="custom")) is None
+
+
+# --- gates ----------------------------------------------------------------------------------------
+
+
+def test_a_worse_candidate_fails_by_pairs_long_before_it_would_without() -> None:
+    pairs = {1.0: 30.0, -1.0: 5.0, 0.0: 265.0}
+    gate = judged(told(wrong=40, labelled=300, pairs=pairs), stable())
+    assert (gate.verdict, gate.reason) == ("Fail", Reason.GATE_FAILED)
+    assert "on the same rows +8.3% wrong in 300 labelled requests" in gate.message
+    assert gate.paired is not None
+    assert gate.paired.counts == {"-1": 5.0, "0": 265.0, "1": 30.0}
+    without = judged(
+        told(wrong=40, labelled=300, pairs=pairs), stable(), candidate=asking(other=None)
+    )
+    assert (without.verdict, without.paired) == ("Pass", None)
+
+
+def test_an_equal_candidate_passes_by_pairs() -> None:
+    gate = judged(told(wrong=15, labelled=300, pairs={0.0: 290, 1.0: 5, -1.0: 5}), stable())
+    assert gate.verdict == "Pass"
+    assert gate.evidence < 2
+
+
+def test_rows_that_get_no_label_are_named() -> None:
+    cells = {
+        ("1", "1"): CellCounts(500, {0: 500}),
+        ("1", "0"): CellCounts(100, {1: 60, -1: 40}),
+        ("0", "1"): CellCounts(100),
+    }
+    gate = judged(
+        told(wrong=60, labelled=600, pairs={1.0: 60, -1.0: 40, 0.0: 500}, cells=cells), stable()
+    )
+    assert (gate.verdict, gate.reason) == ("NoData", Reason.INSUFFICIENT_DATA)
+    assert "rows answered 0 that the version before answers 1" in gate.message
+    assert "spec.outcomes.dependsOnAnswer: true" in gate.message
+
+
+def test_what_depends_on_the_answer_is_compared_unpaired_if_asked_for() -> None:
+    cells = {("1", "1"): CellCounts(500, {0: 500}), ("0", "1"): CellCounts(100)}
+    gate = judged(
+        told(wrong=60, labelled=500, pairs={0.0: 500}, cells=cells),
+        stable(),
+        outcomes={"dependsOnAnswer": True},
+    )
+    assert gate.reason is not Reason.INSUFFICIENT_DATA
+    assert gate.paired is None
+
+
+def test_that_no_pod_compares_is_said() -> None:
+    gate = judged(told(wrong=10, labelled=200, compares="noMemory"), stable())
+    assert "not compared on the same rows: noMemory" in gate.message
+    assert gate.verdict == "Pass"
+
+
+def test_pairs_count_from_the_origins_of_the_step() -> None:
+    gate = judged(
+        replace(
+            told(pairs={1.0: 200.0}), born=NOW - seconds(60), first=told(pairs={1.0: 199.0}).counts
+        ),
+        stable(),
+    )
+    assert gate.paired is not None
+    assert gate.paired.requests == 1.0
+
+
+# --- the guard ------------------------------------------------------------------------------------
+
+
+def watched(*processes: ProcessView) -> Breach | None:
+    """Look once at a version under guard, of which stable had shown 5 % wrong."""
+    guard = a_guard("v2", references={"wrong": Count(bad=500, total=10_000)})
+    status = a_status(stable="v2", guard=guard, last_good=a_tried("v1"))
+    status = status.model_copy(update={"stable": asking()})
+    deployment = a_deployment(status=status, rollout=ROLLOUT)
+    memory, breach = Memory(), None
+    for second in (0, 5, 10):
+        shown = processes if second else [replace(p, counts={REQUESTS: 0.0}) for p in processes]
+        snapshot = a_snapshot(deployment, processes=tuple(shown), now=NOW + seconds(second))
+        breach, memory = watch(snapshot, guard, side_of(asking()), memory)
+    return breach
+
+
+def test_harder_rows_for_both_are_no_breach_where_pairs_tell() -> None:
+    harder = told(wrong=400, labelled=1000, pairs={0.0: 960, 1.0: 20, -1.0: 20})
+    assert watched(harder) is None
+    assert watched(replace(harder, counts=told(wrong=400, labelled=1000).counts)) is not None
+
+
+def test_what_is_wrong_on_the_same_rows_is_a_breach() -> None:
+    worse = told(wrong=80, labelled=1000, pairs={0.0: 940, 1.0: 50, -1.0: 10})
+    breach = watched(worse)
+    assert breach is not None
+    assert "+4.00% wrong on the same rows as the version before in 1000" in breach.figures
+    assert breach.inputs["pairs"] == {"-1": 10.0, "0": 940.0, "1": 50.0}
+
+
+def test_revisions_do_not_know_whom_they_ask() -> None:
+    assert asking().revision == asking(other=None).revision == revision("v2")
