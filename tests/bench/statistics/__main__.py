@@ -23,6 +23,7 @@ SECTIONS = (
     "challenger",
     "as_wired",
     "guard",
+    "paired",
 )
 
 
