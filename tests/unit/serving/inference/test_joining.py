@@ -166,6 +166,7 @@ async def test_a_large_request_that_fails_is_answered_once_and_its_rest_is_dropp
 async def test_what_is_abandoned_while_it_waits_is_not_predicted() -> None:
     class Peer:
         abandoned = False
+        aside = False
 
     bench = Bench()
     bench.gate.clear()
