@@ -315,8 +315,9 @@ class Joiner:
         ]
         count = sum(wanted)
         second.earn(count, seconds)
+        rests = sum(one.stop < len(one.work.rows) for one in call)
         if (
-            self._waiting
+            len(self._waiting) > rests  # others than the rest of these requests
             or not count
             or any(_is_gone(one.work) for one in call)
             or not second.affords(count, seconds)
