@@ -16,7 +16,7 @@ from tests.unit.serving.stored import Stored, store
 
 from trimtab.serving.comparing import second as module
 from trimtab.serving.comparing.container import Container
-from trimtab.serving.comparing.marker import NAME
+from trimtab.serving.comparing.marker import NAME, Marker
 from trimtab.serving.comparing.second import FAILURES_IN_A_ROW, SecondModel, check_pairable
 from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model.artifact import Artifact, bring_artifact
@@ -263,7 +263,7 @@ def test_it_is_let_go_when_the_time_is_over(
     assert second.state == "comparing"
     late, unix = time.monotonic() + 1001, time.time() + 1001 - back
     monkeypatch.setattr(module, "monotonic", lambda: late)
-    monkeypatch.setattr(module.time, "time", lambda: unix)
+    monkeypatch.setattr(time, "time", lambda: unix)
     second.earn(1, 10.0)
     assert not second.affords(1, 1.0)
     second.sweep()
@@ -324,7 +324,7 @@ def test_a_scratch_that_cannot_be_written_is_said(
     told: ServingSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = Scene(told)
-    scene.second._marker = module.Marker(Path("/proc/nowhere"))
+    scene.second._marker = Marker(Path("/proc/nowhere"))
     with caplog.at_level(logging.WARNING):
         assert scene.begun().state == "failed"
     assert "/proc/nowhere" in caplog.text
