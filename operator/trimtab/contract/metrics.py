@@ -21,6 +21,11 @@ REQUESTS: Final = "trimtab_requests_total"
 """Answered requests by HTTP status, label `code`."""
 REQUEST_SECONDS: Final = "trimtab_request_seconds"
 """Histogram of seconds from the first byte read to the last byte written."""
+ASIDE_SECONDS: Final = "trimtab_aside_seconds"
+"""Histogram like `REQUEST_SECONDS`, of those requests in it that are no evidence about slowness:
+the first ones of a process, those compared with a second version or answered while it was being
+loaded, and those that waited while another was compared.
+"""
 PREDICT_SECONDS: Final = "trimtab_predict_seconds"
 BATCH_ROWS: Final = "trimtab_batch_rows"
 QUEUE_DEPTH: Final = "trimtab_queue_depth"
@@ -82,35 +87,40 @@ second version's own RMSE at training.
 """
 
 PAIRED_PREDICTED: Final = "trimtab_paired_predicted_total"
-"""Rows whose token carries the answers of two versions, by `against` (digest of the other one),
-`served` and `other` (their answers). Of more than 10 classes `served` is `ANY_CLASS` and `other`
-`SAME_CLASS` or `DIFFERENT_CLASS`.
+"""Rows of answers of this pod whose token carries the answer of a second version, too, by its
+digest in `against` and by cell: `served` is the class that was answered, `other` that of the second
+version. With more than ten classes on either side `served` is `ANY_CLASS` and `other` one of
+`SAME_CLASS` and `DIFFERENT_CLASS`. A cell is there from its first row on.
 """
 PAIRED_OUTCOMES: Final = "trimtab_paired_outcomes_total"
-"""Labelled ones of these rows by the same labels and `difference`: [served wrong] - [other wrong],
--1, 0 or 1.
+"""Labelled rows of such tokens by `against`, `served`, `other` and `difference`, which is
+[served wrong] - [other wrong]: `-1`, `0` or `1`. All labels of identity are those of the token.
 """
 PAIRED_REQUESTS: Final = "trimtab_paired_requests_total"
-"""Labelled requests of these rows by `against` and `difference`: its mean over the request's rows
-on the grid -1, -0.75, ... 1. What lies between two of them is put on either at random, so that the
-expectation is kept.
+"""Labelled requests (tokens) by `against` and the mean `difference` of their labelled paired rows,
+on the grid -1, -0.75, ... 1. A mean between two points of it is put on one of them at random, so
+that its expectation is kept.
 """
 ANY_CLASS: Final = "(any)"
 SAME_CLASS: Final = "(same)"
 DIFFERENT_CLASS: Final = "(different)"
+
 COMPARE_STATE: Final = "trimtab_compare_state"
-"""1 for the present `state` of the comparison with the version `against`: `waiting`, `loading`,
-`comparing`, `paused`, `noMemory`, `killed`, `failed`, `notComparable` or `ended`.
+"""1 for the one `state` of now, out of `COMPARE_STATES`, of comparing `against` a second version;
+there is no series for the other states, and none where no comparison for outcomes is configured.
 """
+COMPARE_STATES: Final = (
+    "waiting", "loading", "comparing", "paused",
+    "noMemory", "killed", "failed", "notComparable", "ended",
+)  # fmt: skip
+"""The last five are final for the process."""
 COMPARE_SECONDS: Final = "trimtab_compare_seconds_total"
-"""Seconds of prediction by the version `against`."""
-ASIDE_SECONDS: Final = "trimtab_aside_seconds"
-"""Histogram of those of `REQUEST_SECONDS` that are no evidence about speed: the first ones of the
-process, those that were compared, and those that waited behind a comparison.
-"""
+"""Seconds that answers were held up for the second version's, `against` its digest."""
 
 MODEL_INFO: Final = "trimtab_model_info"
-"""1; `tokens`: the newest format of label tokens that the process can read."""
+"""1; besides the identity `deployment`, `revision`, `task`, and `tokens`: the newest format of
+tokens that this pod reads whole, `1`, or `2` where it has the key to what format 2 seals.
+"""
 PROCESS_START: Final = "process_start_time_seconds"
 """Unix seconds at which the process started; without the identity labels."""
 

@@ -11,6 +11,14 @@ Layout, big-endian, base64url without padding:
     | kind 0 (classes): u16 names, each u16 n + name; u8 name index per row; u8 bin per row
     | kind 1 (values): f64 value per row
     | 16 B of HMAC-SHA256 over all before it
+
+Format 2 is written where the row was also predicted by another version (classes only): the same
+up to the signature, then
+
+    | 32 B digest of the other version | u16 n + sealed part, see `pairing`
+
+The sealed part is bound to all before it, its nonce is the id. Who has no key to open it reads the
+rest as format 1.
 """
 
 from __future__ import annotations
@@ -23,6 +31,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from trimtab.contract.pairing import Pair, PairWriter, Sealer, raw_digest, unpacked
+
 MAX_ROWS: Final = 256
 """Rows that one token covers; of a longer request the first ones."""
 PROBABILITY_BINS: Final = 20
@@ -31,11 +41,19 @@ NO_BIN: Final = 255
 MIN_KEY_BYTES: Final = 16
 ID_BYTES: Final = 12
 MAX_TOKEN_CHARACTERS: Final = 65536
+MAX_PAIRED_CHARACTERS: Final = 8192
+"""Of a token of format 2; as many of the first rows are paired as surely fit."""
 
 _FORMAT: Final = 1
+_PAIRED_FORMAT: Final = 2
 _CLASSES: Final = 0
 _VALUES: Final = 1
 _SIGNATURE_BYTES: Final = 16
+_FORMATS: Final = (_FORMAT, _PAIRED_FORMAT)
+_FORMAT_BYTE: Final = bytes([_FORMAT])
+_PAIRED_FORMAT_BYTE: Final = bytes([_PAIRED_FORMAT])
+_CLASS_HEAD_BYTES: Final = struct.calcsize(">BI12sHH")
+_PAIR_HEAD_BYTES: Final = 34
 
 
 class TokenRefused(Exception):
@@ -51,7 +69,8 @@ class Token:
     """What a verified token says.
 
     `predicted` has one class name (classification) or one number (regression) a row; `bins` has
-    one index in 0..19 a row, or `NO_BIN` where the model gives no probability.
+    one index in 0..19 a row, or `NO_BIN` where the model gives no probability. `pair` is what
+    another version answered, where that was told and could be opened.
     """
 
     digest: str
@@ -62,6 +81,7 @@ class Token:
     id: bytes
     predicted: tuple[str, ...] | tuple[float, ...]
     bins: bytes
+    pair: Pair | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -84,15 +104,62 @@ class TokenWriter:
     ) -> None:
         check_key(key)
         self._key = key
-        self._head = struct.pack(">B32s32s", _FORMAT, _raw(digest), _raw(baseline))
+        self._digest = raw_digest(digest)
+        self._head = self._digest + raw_digest(baseline)
         self._names = _short(model) + _short(version)
         self._classes = [_long(name) for name in classes]
+        self._longest = sorted(map(len, self._classes), reverse=True)
 
     def classes(self, indices: Sequence[int], bins: bytes, *, hour: int, id: bytes) -> str:
         """Return the token of predicted class `indices` (at most 256 rows are taken).
 
         `bins` holds one byte a row, `id` 12 bytes.
         """
+        return self._signed(_FORMAT_BYTE + self._head + self._class_part(indices, bins, hour, id))
+
+    def paired_rows(self, rows: int, pair: PairWriter) -> int:
+        """Return how many of `rows` rows can carry the other version's answer, too.
+
+        It follows from the number of rows and the class lists alone: were it the answers at hand
+        that decide, some classes would be compared more often than others.
+        """
+        rows = min(rows, MAX_ROWS)
+        clear = 1 + len(self._head) + _CLASS_HEAD_BYTES + len(self._names)
+        clear += sum(self._longest[:rows]) + 2 * rows + _PAIR_HEAD_BYTES + _SIGNATURE_BYTES
+        room = MAX_PAIRED_CHARACTERS * 3 // 4 - clear
+        while rows and pair.sealed_bytes(rows) > room:
+            rows -= 1
+        return rows
+
+    def paired(
+        self,
+        indices: Sequence[int],
+        bins: bytes,
+        others: Sequence[int],
+        pair: PairWriter,
+        *,
+        hour: int,
+        id: bytes,
+    ) -> str:
+        """Return the token of format 2: as `classes`, and the other version's class indices.
+
+        `others` are those of the first `paired_rows`; `id` must never come again under one key.
+        """
+        clear = b"".join(
+            (
+                _PAIRED_FORMAT_BYTE,
+                self._head,
+                self._class_part(indices, bins, hour, id),
+                pair.against,
+                struct.pack(">H", pair.sealed_bytes(len(others))),
+            )
+        )
+        scope = _scope(self._digest, pair.against, hour)
+        return self._signed(
+            clear + pair.sealer.seal(pair.packed(others), clear, nonce=id, scope=scope)
+        )
+
+    def _class_part(self, indices: Sequence[int], bins: bytes, hour: int, id: bytes) -> bytes:
         indices = indices[:MAX_ROWS]
         rows = len(indices)
         if rows == 1:
@@ -103,7 +170,7 @@ class TokenWriter:
             names = b"".join([self._classes[index] for index in places])
             rowwise = bytes([places[index] for index in indices])
             count = len(places)
-        return self._signed(
+        return (
             struct.pack(">BI12s", _CLASSES, hour, id)
             + self._names
             + struct.pack(">HH", rows, count)
@@ -116,19 +183,20 @@ class TokenWriter:
         """Return the token of predicted numbers (at most 256 rows are taken)."""
         values = values[:MAX_ROWS]
         return self._signed(
-            struct.pack(">BI12s", _VALUES, hour, id)
+            _FORMAT_BYTE
+            + self._head
+            + struct.pack(">BI12s", _VALUES, hour, id)
             + self._names
             + struct.pack(f">H{len(values)}d", len(values), *values)
         )
 
-    def _signed(self, tail: bytes) -> str:
-        body = self._head + tail
+    def _signed(self, body: bytes) -> str:
         mac = hmac.digest(self._key, body, "sha256")[:_SIGNATURE_BYTES]
         return base64.urlsafe_b64encode(body + mac).rstrip(b"=").decode("ascii")
 
 
-def read_token(text: str, key: bytes) -> Token:
-    """Verify and unpack a token.
+def read_token(text: str, key: bytes, sealer: Sealer | None = None) -> Token:
+    """Verify and unpack a token; what is sealed in it only where `sealer` can open it.
 
     Raises TokenRefused: `malformed` when it is not a token at all, `forged` when the signature
     does not fit (compared in constant time).
@@ -138,7 +206,7 @@ def read_token(text: str, key: bytes) -> Token:
     if not hmac.compare_digest(hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES], mac):
         raise TokenRefused("forged", "the signature does not fit the key of this deployment")
     try:
-        return _unpacked(body)
+        return _unpacked(body, sealer)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise TokenRefused("malformed", "the token is signed but cannot be read") from error
 
@@ -157,7 +225,7 @@ def _decoded(text: str) -> bytes:
         raw = base64.b64decode(ascii_text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (UnicodeEncodeError, binascii.Error) as error:
         raise TokenRefused("malformed", "the token is not base64url") from error
-    if len(raw) < 64 + _SIGNATURE_BYTES or raw[0] != _FORMAT:
+    if len(raw) < 64 + _SIGNATURE_BYTES or raw[0] not in _FORMATS:
         raise TokenRefused("malformed", "the token is cut or of an unknown format")
     # The spare bits of the last character must be zero, so that one token has one spelling.
     if base64.urlsafe_b64encode(raw).rstrip(b"=") != ascii_text:
@@ -188,9 +256,9 @@ class _Reader:
         return part
 
 
-def _unpacked(body: bytes) -> Token:
+def _unpacked(body: bytes, sealer: Sealer | None) -> Token:
     reader = _Reader(body)
-    reader.take(1)
+    format = reader.number(">B")
     digest, baseline = reader.take(32), reader.take(32)
     kind, hour = reader.number(">B"), reader.number(">I")
     token_id = reader.take(ID_BYTES)
@@ -205,6 +273,9 @@ def _unpacked(body: bytes) -> Token:
         names = [reader.take(reader.number(">H")).decode() for _ in range(count)]
         predicted = tuple(names[place] for place in reader.take(rows))
         bins = reader.take(rows)
+    pair = None
+    if format == _PAIRED_FORMAT:
+        pair = _opened(reader, body, sealer, digest, hour, token_id)
     return Token(
         "sha256:" + digest.hex(),
         "sha256:" + baseline.hex(),
@@ -214,14 +285,27 @@ def _unpacked(body: bytes) -> Token:
         token_id,
         predicted,
         bins,
+        pair,
     )
 
 
-def _raw(digest: str) -> bytes:
-    raw = bytes.fromhex(digest.removeprefix("sha256:"))
-    if len(raw) != 32:
-        raise ValueError(f"{digest!r} is not a sha256 digest")
-    return raw
+def _opened(
+    reader: _Reader, body: bytes, sealer: Sealer | None, digest: bytes, hour: int, id: bytes
+) -> Pair | None:
+    """Return the other version's answers, where `sealer` opens them."""
+    against = reader.take(32)
+    length = reader.number(">H")
+    sealed = reader.take(length)
+    clear = body[: len(body) - length]
+    if sealer is None or clear + sealed != body:
+        return None
+    plain = sealer.opened(sealed, clear, nonce=id, scope=_scope(digest, against, hour))
+    return None if plain is None else unpacked("sha256:" + against.hex(), plain)
+
+
+def _scope(digest: bytes, against: bytes, hour: int) -> bytes:
+    """Return of what the seal's key is: one pair of versions, one hour."""
+    return digest + against + struct.pack(">I", hour)
 
 
 def _short(text: str) -> bytes:

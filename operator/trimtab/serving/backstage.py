@@ -107,6 +107,7 @@ class Backstage:
         wrong = await served.exercise()
         if wrong:
             return error_response(503, wrong)
+        served.begin_comparing(self._inference.counters)
         return json_response({"ready": True})
 
     async def _metrics(self, request: Request) -> Response:
@@ -127,6 +128,8 @@ class Backstage:
     async def _page(self, served: Served, process: Family, openmetrics: bool) -> bytes:
         labels = served.identity.labels
         requests = self._inference.counters.snapshot(labels, served.joiner.depth)
+        tokens, second = served.tokens, served.second
+        pairs = tokens.snapshot() if tokens is not None else list
 
         def rendered() -> bytes:
             info = [
@@ -134,6 +137,7 @@ class Backstage:
                 ("deployment", self._settings.deployment),
                 ("revision", self._settings.revision),
                 ("task", served.signature.task),
+                ("tokens", str(served.token_format)),
             ]
             families = [
                 process,
@@ -144,6 +148,8 @@ class Backstage:
                     [(labelled(metrics.MODEL_INFO, info), 1)],
                 ),
                 *requests(),
+                *pairs(),
+                *(second.families(labels) if second is not None else []),
                 *served.counting.families(),
                 *(served.outcomes.families() if served.outcomes is not None else []),
             ]

@@ -16,10 +16,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Final
 
 from trimtab.serving.backstage import Backstage
+from trimtab.serving.counting.requests import RequestCounters
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
 from trimtab.serving.http.access_log import AccessLogger
 from trimtab.serving.http.connection import Bounds
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 0.25
 POLL_SECONDS: Final = 0.02
+COMPARE_WITHIN_SECONDS: Final = 5.0
+"""After this a second model is loaded even if nobody has asked whether the process is ready."""
 QUIET_SECONDS: Final = 1.0
 """The listener stays while new connections still come, at most three times the grace."""
 
@@ -43,7 +47,8 @@ class Server:
         self._settings = settings
         started = time.time() if started is None else started
         self._access_log = AccessLogger(settings.access_log)
-        self.inference = Inference(settings.model, settings.version, self._access_log)
+        counters = RequestCounters(settings.warm_up_requests, settings.warm_up_seconds)
+        self.inference = Inference(settings.model, settings.version, self._access_log, counters)
         backstage = Backstage(self.inference, settings, started, _read_bearer(settings))
         bounds = Bounds(
             max_body_bytes=settings.max_body_bytes,
@@ -59,6 +64,7 @@ class Server:
         self.metrics_port = 0
         self._sweeper: asyncio.Task[None] | None = None
         self._began = monotonic()
+        self._ready_at = inf
 
     async def start(self) -> None:
         """Listen, load and warm up; raise StartRefused when the model cannot be served."""
@@ -80,6 +86,7 @@ class Server:
         gc.collect()
         gc.freeze()
         self.inference.served = served
+        self._ready_at = monotonic()
         log.info(
             "ready: %s %s after %.2f s", settings.model, settings.version, monotonic() - self._began
         )
@@ -89,6 +96,8 @@ class Server:
         settings = self._settings
         began = monotonic()
         self.inference.draining = True
+        if self.inference.served is not None:
+            self.inference.served.rest()
         self.front.drain()
         self.back.drain()
         log.info("draining %d connections", self.front.connections)
@@ -118,8 +127,11 @@ class Server:
             await asyncio.sleep(SWEEP_SECONDS)
             self.front.sweep()
             self.back.sweep()
-            if self.inference.served is not None:
-                self.inference.served.joiner.sweep()
+            served = self.inference.served
+            if served is not None:
+                served.sweep()
+                if monotonic() > self._ready_at + COMPARE_WITHIN_SECONDS:
+                    served.begin_comparing(self.inference.counters)
 
 
 async def run(settings: ServingSettings, stop: asyncio.Event, *, started: float) -> None:

@@ -12,6 +12,7 @@ from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
 from trimtab.serving.errors import SettingsInvalid
 
 AccessLog = Literal["off", "errors", "all"]
+CompareFor = Literal["shadow", "outcomes"]
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_NAME_BYTES: Final = 255  # a token holds the length in one byte
@@ -35,7 +36,16 @@ class ServingSettings:
     trust_pickle: bool = False
     compare_uri: str = ""
     compare_digest: str = ""
-    """The artifact of the version that serves, where this one is its shadow."""
+    """The artifact of another version that predicts, too."""
+    compare_for: CompareFor = "shadow"
+    """`shadow`: to count where this one differs from the version that serves. `outcomes`: so that
+    tokens carry both answers.
+    """
+    compare_credentials: Path | None = None
+    compare_budget: float = 0.1
+    """Of the time spent predicting, which `outcomes` may take."""
+    compare_until: float = 0.0
+    """Unix seconds; 0: no end."""
     deployment: str = ""
     revision: str = ""
     scratch: Path = Path("/tmp")
@@ -48,8 +58,13 @@ class ServingSettings:
 
     # Labels.
     token_key_file: Path | None = None
+    token_seal_key_file: Path | None = None
     label_delay_seconds: float = 7 * 86400.0
     outcomes_bearer_file: Path | None = None
+
+    # The first requests, counted apart.
+    warm_up_requests: int = 20
+    warm_up_seconds: float = 10.0
 
     # Bounds of one request.
     max_body_bytes: int = 16 * 2**20
@@ -78,6 +93,7 @@ class ServingSettings:
 def read_settings(environment: Mapping[str, str]) -> ServingSettings:
     """Return the settings; raise SettingsInvalid with the name of the variable at fault."""
     read = _Environment(environment)
+    compare_uri, compare_digest = read.comparison()
     return ServingSettings(
         model=read.name("MODEL"),
         version=read.name("VERSION"),
@@ -88,7 +104,13 @@ def read_settings(environment: Mapping[str, str]) -> ServingSettings:
         max_artifact_bytes=read.whole("MAX_ARTIFACT_BYTES", 5 * 2**30),
         fetch_seconds=read.some_seconds("FETCH_SECONDS", 120.0),
         trust_pickle=read.flag("TRUST_PICKLE"),
-        **read.comparison(),
+        compare_uri=compare_uri,
+        compare_digest=compare_digest,
+        compare_for=read.compare_for(),
+        compare_credentials=read.path("COMPARE_ARTIFACT_CREDENTIALS")
+        or read.path("ARTIFACT_CREDENTIALS"),
+        compare_budget=read.share("COMPARE_BUDGET", 0.1),
+        compare_until=read.seconds("COMPARE_UNTIL", 0.0),
         deployment=read.text("DEPLOYMENT", ""),
         revision=read.text("REVISION", ""),
         scratch=read.path("SCRATCH") or Path("/tmp"),
@@ -97,8 +119,11 @@ def read_settings(environment: Mapping[str, str]) -> ServingSettings:
         inference_port=read.port("INFERENCE_PORT", INFERENCE_PORT),
         metrics_port=read.port("METRICS_PORT", METRICS_PORT),
         token_key_file=read.path("TOKEN_KEY_FILE"),
+        token_seal_key_file=read.path("TOKEN_SEAL_KEY_FILE"),
         label_delay_seconds=read.seconds("LABEL_DELAY_SECONDS", 7 * 86400.0),
         outcomes_bearer_file=read.path("OUTCOMES_BEARER_FILE"),
+        warm_up_requests=read.whole("WARM_UP_REQUESTS", 20, least=0),
+        warm_up_seconds=read.seconds("WARM_UP_SECONDS", 10.0),
         max_body_bytes=read.whole("MAX_BODY_BYTES", 16 * 2**20),
         max_rows=read.whole("MAX_ROWS", 4096),
         receive_seconds=read.some_seconds("RECEIVE_SECONDS", 30.0),
@@ -183,14 +208,36 @@ class _Environment:
             raise SettingsInvalid(f"TRIMTAB_{name} is 0; more than no time is wanted")
         return number
 
-    def comparison(self) -> dict[str, str]:
+    def share(self, name: str, default: float) -> float:
+        value = self.text(name, str(default))
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= 1:
+            raise SettingsInvalid(
+                f"TRIMTAB_{name} is {value!r}; a share above 0 and up to 1 is wanted"
+            )
+        return number
+
+    def comparison(self) -> tuple[str, str]:
         uri = self.text("COMPARE_ARTIFACT_URI", "")
         digest = self.text("COMPARE_ARTIFACT_DIGEST", "")
+        if uri:
+            digest = self.digest("COMPARE_ARTIFACT_DIGEST") if digest else ""
         if bool(uri) != bool(digest):
             raise SettingsInvalid(
                 "TRIMTAB_COMPARE_ARTIFACT_URI and TRIMTAB_COMPARE_ARTIFACT_DIGEST need each other"
             )
-        return {"compare_uri": uri, "compare_digest": digest}
+        return uri, digest
+
+    def compare_for(self) -> CompareFor:
+        value = self.text("COMPARE_FOR", "shadow")
+        if value == "shadow":
+            return "shadow"
+        if value == "outcomes":
+            return "outcomes"
+        raise SettingsInvalid(f"TRIMTAB_COMPARE_FOR is {value!r}; shadow or outcomes is wanted")
 
     def access_log(self) -> AccessLog:
         value = self.text("ACCESS_LOG", "off")

@@ -62,6 +62,9 @@ CASES: Final = (
     Case("linear [64,30] binary, 8 connections", "linear", 64, 8, 2000, is_binary=True),
 )
 LARGE_ROWS: Final = 4096
+COMPARING_LOAD: Final = 0.25
+"""Of the largest rate without a second model, at which latency is read with and without."""
+COMPARING_BUDGET: Final = 0.1
 SMALL_RATE: Final = 50.0
 SOAK: Final = 10
 """Blocks of requests after which memory is read."""
@@ -90,20 +93,23 @@ def main() -> None:
     """Measure everything; print the table."""
     parser = argparse.ArgumentParser(prog="bench-serving", description=__doc__)
     parser.add_argument("--own", type=Path, required=True, help="Python with our extra `serving`")
-    parser.add_argument("--peer", type=Path, required=True, help="Python with MLServer")
+    parser.add_argument("--peer", type=Path, help="Python with MLServer")
+    parser.add_argument(
+        "--only-comparing", action="store_true", help="only with and without a second model"
+    )
     arguments = parser.parse_args()
+    if arguments.peer is None and not arguments.only_comparing:
+        parser.error("--peer is needed")
     if (os.cpu_count() or 1) <= CLIENT_CORE:
         parser.error("two cores are needed: one for the server, one for the load")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = {case.model: build(case.model, folder) for case in unique_models()}
-        print(
-            render(
-                measure(
-                    models, folder, Pythons(arguments.own.absolute(), arguments.peer.absolute())
-                )
-            )
-        )
+        own = arguments.own.absolute()
+        rows = comparing_lines(models, own, folder)
+        if not arguments.only_comparing:
+            rows = measure(models, folder, Pythons(own, arguments.peer.absolute())) + rows
+        print(render(rows))
 
 
 def unique_models() -> list[Case]:
@@ -208,6 +214,57 @@ def beside_lines(models: dict[str, Model], kinds: dict[str, Start], folder: Path
             )
         what = f"{name} [1,30] at {SMALL_RATE:.0f}/s beside [{LARGE_ROWS},30]: p50/p99 ms"
         found.append(Row("latency", what, told["trimtab"], f"{told['in process']} in process"))
+    return found
+
+
+def comparing_lines(models: dict[str, Model], own: Path, folder: Path) -> list[Row]:
+    """Return what a second model costs: a copy of the own one, within the default budget."""
+    payload = folder / "body-1.json"
+    payload.write_bytes(body(1))
+    found: list[Row] = []
+    for name, model in models.items():
+        told: dict[str, str] = {}
+        memory: dict[str, float] = {}
+        rate = 0.0
+        for kind, second in (("alone", None), ("comparing", model)):
+            with servers.trimtab(own, model, folder / "run", second) as server:
+                send = partial(load, server.port, name, payload, 64)
+                send(WARM_SECONDS)
+                before = server.cpu_seconds()
+                full = send(SECONDS)
+                per_cpu = full["requests"] / (server.cpu_seconds() - before)
+                rate = rate or full["requests"] / full["seconds"] * COMPARING_LOAD
+                calm = send(SECONDS, rate)
+                memory[kind] = server.resident_bytes() / 2**20
+                told[kind] = (
+                    f"{per_cpu:.0f}, {calm['p50'] * 1000:.2f}/{calm['p99'] * 1000:.2f} ms "
+                    f"at {rate:.0f}/s"
+                )
+                counted = servers.counters(server)
+        share = counted["trimtab_compare_seconds_total"] / counted["trimtab_predict_seconds_sum"]
+        paired = counted.get("trimtab_paired_predicted_total", 0.0)
+        found += [
+            Row(
+                "comparing",
+                f"{name} [1,30], 64 connections: requests per CPU-second, p50/p99",
+                told["comparing"],
+                f"{told['alone']} without",
+            ),
+            judged(
+                "comparing",
+                f"  {name}: time of the second model, of the prediction time",
+                f"{share:.3f}, {paired:,.0f} rows paired",
+                f"<= {COMPARING_BUDGET}",
+                share <= COMPARING_BUDGET and paired > 0,
+            ),
+            Row(
+                "comparing",
+                f"  {name}: memory, MiB",
+                f"{memory['comparing']:.0f}",
+                f"{memory['alone']:.0f} without",
+            ),
+        ]
+        print(f"comparing {name}: {share:.3f}", file=sys.stderr, flush=True)
     return found
 
 

@@ -34,6 +34,8 @@ class Running:
     process: subprocess.Popen[bytes]
     port: int
     ready_after: float
+    metrics_port: int = 0
+    """Of ours."""
 
     def tree(self) -> list[int]:
         """Return the process and all its descendants."""
@@ -54,8 +56,13 @@ class Running:
 
 
 @contextlib.contextmanager
-def trimtab(python: Path, model: Model, folder: Path) -> Iterator[Running]:
-    """Our runtime with everything on: validation, counters, tokens."""
+def trimtab(
+    python: Path, model: Model, folder: Path, compared: Model | None = None
+) -> Iterator[Running]:
+    """Our runtime with everything on: validation, counters, tokens.
+
+    With `compared` it predicts with that model, too, within the default budget.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     key = folder / "token.key"
     key.write_bytes(b"0123456789abcdef0123456789abcdef")
@@ -75,11 +82,47 @@ def trimtab(python: Path, model: Model, folder: Path) -> Iterator[Running]:
         "TRIMTAB_SCRATCH": str(folder),
         "TRIMTAB_TERMINATION_LOG": str(folder / "termination"),
     }
+    if compared is not None:
+        seal = folder / "seal.key"
+        seal.write_bytes(b"fedcba9876543210fedcba9876543210")
+        environment |= {
+            "TRIMTAB_TOKEN_SEAL_KEY_FILE": str(seal),
+            "TRIMTAB_COMPARE_ARTIFACT_URI": compared.uri,
+            "TRIMTAB_COMPARE_ARTIFACT_DIGEST": compared.digest,
+            "TRIMTAB_COMPARE_FOR": "outcomes",
+        }
     # As the image starts it: without docstrings, everything compiled before.
     command = [str(python), "-OO", "-m", "trimtab.serving"]
     ready = f"http://127.0.0.1:{metrics}/readyz"
     with _started(command, environment, port, ready, folder / "trimtab.log") as running:
+        running.metrics_port = metrics
+        if compared is not None:
+            _wait_for_comparing(running)
         yield running
+
+
+def counters(running: Running) -> dict[str, float]:
+    """Return the samples of ours by name, summed over labels."""
+    url = f"http://127.0.0.1:{running.metrics_port}/metrics"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        page = answer.read().decode()
+    found: dict[str, float] = {}
+    for line in page.splitlines():
+        if not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            bare = name.partition("{")[0]
+            found[bare] = found.get(bare, 0.0) + float(value)
+            if bare == "trimtab_compare_state":
+                found[name.rpartition('state="')[2].partition('"')[0]] = 1.0
+    return found
+
+
+def _wait_for_comparing(running: Running) -> None:
+    begin = time.monotonic()
+    while "comparing" not in (found := counters(running)):
+        if time.monotonic() - begin > READY_WITHIN_SECONDS:
+            raise RuntimeError(f"nothing is compared: {found}")
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

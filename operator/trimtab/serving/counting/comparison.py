@@ -37,7 +37,7 @@ class Comparison:
     """
 
     def __init__(self, served: Artifact, model: Model, own: Signature, labels: Labels) -> None:
-        _check_same_inputs(own, served.signature)
+        check_same_inputs(own, served.signature)
         self._model = model
         self._places = _places(own.classes, served.signature.classes)
         self._apart = apart(served.baseline)
@@ -107,7 +107,8 @@ def _places(own: Sequence[str], served: Sequence[str]) -> NDArray[np.intp]:
     return np.array([index.get(name, -1) for name in served], dtype=np.intp)
 
 
-def _check_same_inputs(own: Signature, served: Signature) -> None:
+def check_same_inputs(own: Signature, served: Signature) -> None:
+    """Raise ArtifactRefused unless both have the same task and take the same inputs."""
     if own.task != served.task:
         raise ArtifactRefused(
             "NotComparable", f"this version is a {own.task}, the serving one a {served.task}"

@@ -14,13 +14,15 @@ from typing import Any, Final
 
 from trimtab.contract import metrics
 from trimtab.contract.metrics import OTHER_CLASS
+from trimtab.contract.pairing import Sealer
 from trimtab.contract.token import Token, TokenRefused, read_token
-from trimtab.serving.counting.exposition import Family, Labels, labelled
+from trimtab.serving.counting.exposition import Family, labelled
 from trimtab.serving.counting.outcome_counts import (
     VersionOutcomes,
     families_of,
     tells_pairs_by_hour,
 )
+from trimtab.serving.counting.pairs import PairedOutcomes
 from trimtab.serving.counting.repeats import RepeatMemory
 from trimtab.serving.counting.rows import MAX_CLASSES_CROSSED
 
@@ -46,7 +48,7 @@ class Identity:
     baseline: str
 
     @property
-    def labels(self) -> Labels:
+    def labels(self) -> tuple[tuple[str, str], ...]:
         """Return the identity labels of every metric."""
         return tuple(
             zip(
@@ -58,7 +60,10 @@ class Identity:
 
 
 class Outcomes:
-    """Counts outcomes; `hour_now` returns the Unix hour."""
+    """Counts outcomes; `hour_now` returns the Unix hour.
+
+    With `sealer` also for the version that was compared with, where a token tells its answers.
+    """
 
     def __init__(
         self,
@@ -68,8 +73,11 @@ class Outcomes:
         *,
         delay_hours: int,
         hour_now: Callable[[], int],
+        sealer: Sealer | None = None,
     ) -> None:
         self._key = key
+        self._sealer = sealer
+        self._paired = PairedOutcomes()
         self._own = own
         self._classes = list(classes)
         self._known = set(classes)
@@ -105,7 +113,7 @@ class Outcomes:
             raise TokenRefused("malformed", "token: a string is wanted")
         if "actual" not in item:
             raise TokenRefused("malformed", "actual: is missing")
-        token = read_token(text, self._key)
+        token = read_token(text, self._key, self._sealer)
         age = self._hour_now() - token.hour
         if age > self._delay_hours:
             raise TokenRefused("late", f"predicted {age} h ago, {self._delay_hours} h are allowed")
@@ -118,6 +126,8 @@ class Outcomes:
         for predicted, actual in zip(token.predicted, actuals, strict=True):
             if actual is not None:
                 _add(version, token.hour, predicted, actual)
+        if token.pair is not None:
+            self._add_pair(token, item["actual"])
         return sum(actual is not None for actual in actuals)
 
     def _actuals(self, token: Token, actual: Any) -> list[Any]:
@@ -131,6 +141,15 @@ class Outcomes:
         names = set() if token.is_regression else set(token.predicted)
         return [None if value is None else read(value, names, i) for i, value in enumerate(values)]
 
+    def _add_pair(self, token: Token, actual: Any) -> None:
+        """Count for both versions; what only one of them knows is not `OTHER_CLASS` here."""
+        assert token.pair is not None
+        values = actual if type(actual) is list else [actual]
+        truths = [None if value is None else self._spelled(value, 0) for value in values]
+        identity = _identity_of(token)
+        served = [str(name) for name in token.predicted]
+        self._paired.add(identity.labels, served, token.pair, truths)
+
     def _number(self, value: Any, _names: set[Any], index: int) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TokenRefused("malformed", f"actual[{index}]: a number is wanted")
@@ -143,21 +162,23 @@ class Outcomes:
         return number
 
     def _name(self, value: Any, names: set[Any], index: int) -> str:
-        """Return the class that `value` names: its name, or its number."""
-        if type(value) is str:
-            name = value
-        elif type(value) is bool:
-            name = next((n for n in (str(value), str(value).lower()) if n in self._known), "")
-            name = name or self._by_number.get(int(value), OTHER_CLASS)
-        elif type(value) is int or (type(value) is float and value.is_integer()):
-            name = self._by_number.get(int(value), OTHER_CLASS)
-        else:
-            raise TokenRefused("malformed", f"actual[{index}]: a class name or number is wanted")
+        """Return the class that `value` names, `OTHER_CLASS` unless it is known."""
+        name = self._spelled(value, index)
         return name if name in self._known or name in names else OTHER_CLASS
 
+    def _spelled(self, value: Any, index: int) -> str:
+        """Return what `value` names, be it known or not: its name, or its number."""
+        if type(value) is str:
+            return value
+        if type(value) is bool:
+            name = next((n for n in (str(value), str(value).lower()) if n in self._known), "")
+            return name or self._by_number.get(int(value), OTHER_CLASS)
+        if type(value) is int or (type(value) is float and value.is_integer()):
+            return self._by_number.get(int(value), OTHER_CLASS)
+        raise TokenRefused("malformed", f"actual[{index}]: a class name or number is wanted")
+
     def _version_of(self, token: Token) -> VersionOutcomes:
-        identity = Identity(token.model, token.version, token.digest, token.baseline)
-        return self._version(identity, is_regression=token.is_regression)
+        return self._version(_identity_of(token), is_regression=token.is_regression)
 
     def _version(self, identity: Identity, *, is_regression: bool) -> VersionOutcomes:
         version = self._versions.get(identity)
@@ -183,8 +204,13 @@ class Outcomes:
         ]
         return [
             *families_of(self._versions.values()),
+            *self._paired.families(),
             Family(metrics.TOKENS_REFUSED, "counter", "Outcomes not counted.", refused),
         ]
+
+
+def _identity_of(token: Token) -> Identity:
+    return Identity(token.model, token.version, token.digest, token.baseline)
 
 
 def _add(version: VersionOutcomes, hour: int, predicted: Any, actual: Any) -> None:

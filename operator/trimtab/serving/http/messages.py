@@ -70,6 +70,7 @@ class Request:
 
     __slots__ = (
         "abandoned",
+        "aside",
         "began",
         "body",
         "deliver",
@@ -94,6 +95,7 @@ class Request:
         self.unread = False  # part of the body was not read and never will be
         self.refusal: Response | None = None
         self.abandoned = False
+        self.aside = False
         self.route: object = None  # set by the application in `admit`
         self.rows = 0
 

@@ -9,6 +9,9 @@ busier the thread, the larger the calls. A call has at most `join_rows` rows; wh
 wait, a request has a quarter of a call and the rest of it goes to the end of the queue, so that
 nobody waits for a large request as a whole. When a joined call fails, its requests are predicted
 one by one, so that only the one at fault gets an error.
+
+Where there is a second model, it may predict the rows of a call, too, before its answers are given.
+Whoever that held up is told so: those of the call, and those who waited meanwhile.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from queue import SimpleQueue
 from time import monotonic, perf_counter
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.serving.errors import ModelFailed
 from trimtab.serving.model.base import Matrix, Prediction
@@ -40,6 +45,24 @@ class Asker(Protocol):
 
     abandoned: bool
     """Nobody does any more."""
+    aside: bool
+    """How long it took says nothing about the model."""
+
+
+class Second(Protocol):
+    """Another model that may predict what was predicted; asked by the prediction thread."""
+
+    def paired_rows(self, rows: int) -> int:
+        """Return of how many rows of a request of `rows` rows its answer is wanted: the first."""
+
+    def earn(self, rows: int, seconds: float) -> None:
+        """Take note that a call took `seconds`, of which `rows` rows are wanted."""
+
+    def affords(self, rows: int, seconds: float) -> bool:
+        """Whether those rows of that call are predicted once more."""
+
+    def answer(self, rows: Matrix) -> NDArray[np.intp] | None:
+        """Return the indices of its classes (n,), or nothing."""
 
 
 class Work:
@@ -101,11 +124,14 @@ class Joiner:
         max_requests: int,
         max_rows: int,
         deadline_seconds: float,
+        second: Second | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._predict = predict
         self._count = count
         self._prepare = prepare
+        self._second = second
+        self._is_comparing = False
         self._join_rows = join_rows
         self._share = max(1, join_rows // SHARES)
         self._max_requests = max_requests
@@ -154,6 +180,8 @@ class Joiner:
             work = owed.popleft()
             if not work.done:
                 late = TimeoutError(f"no answer within {self._deadline:g} s")
+                if self._is_comparing:
+                    _set_aside([work])
                 self._deliver(work, late, 0)
         while self._waiting and self._waiting[0].done:
             self._drop_first()
@@ -181,7 +209,7 @@ class Joiner:
             share = room
         while waiting and room:
             work = waiting[0]
-            if work.done or (work.asker is not None and work.asker.abandoned):
+            if _is_gone(work):
                 work.done = True
                 self._drop_first()
                 continue
@@ -204,8 +232,11 @@ class Joiner:
         work = self._waiting.popleft()
         self._waiting_rows -= len(work.rows) - work.taken
 
-    def _finished(self, parts: list[Part]) -> None:
+    def _finished(self, parts: list[Part], was_compared: bool) -> None:
         self._busy_since = None
+        if was_compared:
+            _set_aside(one.work for slices, _ in parts for one in slices)
+            _set_aside(self._waiting)
         if self._waiting:
             self._flush()
         for slices, result in parts:
@@ -242,9 +273,10 @@ class Joiner:
         while (call := self._calls.get()) is not None:
             parts = self._predicted(call)
             try:
-                self._loop.call_soon_threadsafe(self._finished, parts)
+                self._loop.call_soon_threadsafe(self._finished, parts, self._is_comparing)
             except RuntimeError:
                 return  # the loop has ended
+            self._is_comparing = False
 
     def _predicted(self, call: list[Slice]) -> list[Part]:
         try:
@@ -267,9 +299,43 @@ class Joiner:
         seconds = perf_counter() - began
         if all(one.work.counted for one in call):
             self._count(rows, prediction, seconds)
+            if self._second is not None:
+                return self._compared(self._second, call, rows, prediction, seconds)
         else:
             self._count_some(call, rows, prediction, seconds)
         return prediction
+
+    def _compared(
+        self, second: Second, call: list[Slice], rows: Matrix, own: Prediction, seconds: float
+    ) -> Prediction:
+        """Return the prediction, with the second model's answer if nobody is kept waiting by it."""
+        wanted = [
+            max(0, min(one.stop, second.paired_rows(len(one.work.rows))) - one.start)
+            for one in call
+        ]
+        count = sum(wanted)
+        second.earn(count, seconds)
+        rests = sum(one.stop < len(one.work.rows) for one in call)
+        if (
+            len(self._waiting) > rests  # others than the rest of these requests
+            or not count
+            or any(_is_gone(one.work) for one in call)
+            or not second.affords(count, seconds)
+        ):
+            return own
+        self._is_comparing = True
+        if count == len(rows):
+            other = second.answer(rows)
+            return own if other is None else replace(own, other=other)
+        chosen = np.concatenate(
+            [np.arange(one.stop - one.start) < rest for one, rest in zip(call, wanted, strict=True)]
+        )
+        answered = second.answer(rows[chosen])
+        if answered is None:
+            return own
+        other = np.full(len(rows), -1, dtype=np.intp)
+        other[chosen] = answered
+        return replace(own, other=other)
 
     def _count_some(
         self, call: list[Slice], rows: Matrix, prediction: Prediction, seconds: float
@@ -277,3 +343,13 @@ class Joiner:
         chosen = np.concatenate([np.full(one.stop - one.start, one.work.counted) for one in call])
         if chosen.any():
             self._count(rows[chosen], prediction.only(chosen), seconds)
+
+
+def _is_gone(work: Work) -> bool:
+    return work.done or (work.asker is not None and work.asker.abandoned)
+
+
+def _set_aside(works: Iterable[Work]) -> None:
+    for work in works:
+        if work.asker is not None:
+            work.asker.aside = True

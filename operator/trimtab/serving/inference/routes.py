@@ -41,11 +41,13 @@ _LOG_EVERY_SECONDS: Final = 10.0
 class Inference:
     """Routes of the inference port."""
 
-    def __init__(self, model: str, version: str, access_log: AccessLogger) -> None:
+    def __init__(
+        self, model: str, version: str, access_log: AccessLogger, counters: RequestCounters
+    ) -> None:
         self._model = model
         self._version = version
         self._access_log = access_log
-        self.counters = RequestCounters()
+        self.counters = counters
         self.served: Served | None = None
         self.draining = False
         self._logged_at = 0.0
@@ -83,7 +85,7 @@ class Inference:
         if request.method != "POST":
             return _other_method(request, _POST)
         request.route = call
-        self.counters.start()
+        self.counters.start(request, is_loaded=self.served is not None)
         return unreadable(request.headers, may_be_binary=call == self._infer)
 
     def handle(self, request: Request) -> None:

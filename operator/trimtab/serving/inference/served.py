@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 import time
 from dataclasses import replace
 from time import monotonic
 from typing import Final
 
 from trimtab.contract.artifact import Baseline, Signature
-from trimtab.contract.token import ID_BYTES, TokenWriter, check_key
+from trimtab.contract.pairing import Sealer
+from trimtab.contract.token import check_key
+from trimtab.serving.comparing.container import Container
+from trimtab.serving.comparing.second import SecondModel
 from trimtab.serving.counting.comparison import Comparison
 from trimtab.serving.counting.outcomes import GRACE_HOURS, Identity, Outcomes
+from trimtab.serving.counting.requests import RequestCounters
 from trimtab.serving.counting.rows import CallCounters, FeatureCounters, ScoreCounters
 from trimtab.serving.counting.thread import CountingThread
 from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
 from trimtab.serving.inference.joining import Joiner, Result, Work
 from trimtab.serving.inference.outputs import Outputs
 from trimtab.serving.inference.samples import sample_rows
+from trimtab.serving.inference.tokens import Tokens
 from trimtab.serving.inference.validation import Inputs
 from trimtab.serving.model.artifact import Artifact, bring_artifact
-from trimtab.serving.model.base import Matrix, Model, Prediction, no_bins
+from trimtab.serving.model.base import Matrix, Model, Prediction
 from trimtab.serving.model.load import load_model
 from trimtab.serving.settings import ServingSettings
+
+log = logging.getLogger(__name__)
 
 WARM_UP_ROWS: Final = (1, 1, 8)
 FRESH_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 0.8
-_IDS_DRAWN: Final = 256
 
 
 def hour_now() -> int:
@@ -41,18 +47,24 @@ class Loaded:
 
     def __init__(self, settings: ServingSettings) -> None:
         self.key = read_key(settings)
+        self.sealer = read_sealer(settings)
+        container = Container()
+        before = container.resident()
         self.artifact: Artifact = bring_artifact(settings)
         self.model: Model = load_model(self.artifact, trust_pickle=settings.trust_pickle)
         self.outputs = Outputs(
             self.artifact.signature, has_probabilities=self.model.has_probabilities
         )
+        self.growth = max(0, container.most_resident() - before)
+        """Bytes that this took at its peak."""
         self.compared: tuple[Artifact, Model] | None = None
-        if settings.compare_uri:
+        if settings.compare_uri and settings.compare_for == "shadow":
             other = bring_artifact(
                 replace(
                     settings,
                     artifact_uri=settings.compare_uri,
                     artifact_digest=settings.compare_digest,
+                    artifact_credentials=settings.compare_credentials,
                     artifact_format="",
                 )
             )
@@ -70,6 +82,21 @@ def read_key(settings: ServingSettings) -> bytes | None:
     except (OSError, ValueError) as error:
         raise SettingsInvalid(f"TRIMTAB_TOKEN_KEY_FILE: {error}") from error
     return key
+
+
+def read_sealer(settings: ServingSettings) -> Sealer | None:
+    """Return what seals the answers of a second version, or nothing where no file is there.
+
+    A key that cannot be used is said and costs the pairs, nothing else.
+    """
+    file = settings.token_seal_key_file
+    if file is None or settings.token_key_file is None or not file.exists():
+        return None
+    try:
+        return Sealer(file.read_bytes())
+    except (OSError, ValueError, ImportError) as error:
+        log.error("TRIMTAB_TOKEN_SEAL_KEY_FILE: nothing is paired: %s", error)  # noqa: TRY400 - said whole
+        return None
 
 
 class Served:
@@ -101,6 +128,10 @@ class Served:
             CallCounters(labels),
             Comparison(*loaded.compared, self.signature, labels) if loaded.compared else None,
         )
+        self.token_format = 1 if loaded.sealer is None else 2
+        self.second: SecondModel | None = None
+        if settings.compare_uri and settings.compare_for == "outcomes":
+            self.second = self._second(loaded, settings)
         self.joiner = Joiner(
             loaded.model.predict,
             self.counting.add,
@@ -109,20 +140,66 @@ class Served:
             max_requests=settings.queue_requests,
             max_rows=settings.queue_rows,
             deadline_seconds=settings.deadline_seconds,
+            second=self.second,
         )
         self.tokens: Tokens | None = None
         self.outcomes: Outcomes | None = None
         if loaded.key is not None:
-            self.tokens = Tokens(loaded.key, self.identity, self.signature)
+            self.tokens = Tokens(loaded.key, self.identity, self.signature, hour_now)
             self.outcomes = Outcomes(
                 loaded.key,
                 self.identity,
                 self.signature.classes,
                 delay_hours=delay_hours,
                 hour_now=hour_now,
+                sealer=loaded.sealer,
             )
         self._hung_seconds = settings.hung_seconds
         self._probe_row = sample_rows(self.signature, self.baseline, 1)
+
+    def _second(self, loaded: Loaded, settings: ServingSettings) -> SecondModel:
+        sealer = loaded.sealer
+        refused = ""
+        if loaded.key is None:
+            refused = "TRIMTAB_TOKEN_KEY_FILE: there are no tokens without a key"
+        elif sealer is None:
+            refused = "TRIMTAB_TOKEN_SEAL_KEY_FILE: there is no key to seal the other answer with"
+
+        def ready(classes: list[str]) -> list[int]:
+            if self.tokens is None or sealer is None:
+                return [0]
+            return self.tokens.pair_with(sealer, settings.compare_digest, classes)
+
+        return SecondModel(
+            settings,
+            loaded.artifact,
+            loaded.growth,
+            lambda count: sample_rows(self.signature, self.baseline, count),
+            ready=ready,
+            refused=refused,
+        )
+
+    def begin_comparing(self, counters: RequestCounters) -> None:
+        """Load the second model, if there is one to load; requests are counted apart meanwhile."""
+
+        def settled() -> None:
+            counters.is_disturbed = False
+
+        if self.second is not None and self.second.state == "waiting":
+            counters.is_disturbed = True
+            if not self.second.begin(settled):
+                settled()
+
+    def sweep(self) -> None:
+        """End what is over; called a few times a second."""
+        self.joiner.sweep()
+        if self.second is not None:
+            self.second.sweep()
+
+    def rest(self) -> None:
+        """Do only what requests need: the process is being drained."""
+        if self.second is not None:
+            self.second.rest()
 
     async def warm_up(self) -> None:
         """Predict a few rows made from the signature; they are not counted."""
@@ -161,38 +238,7 @@ class Served:
 
     def stop(self) -> None:
         """Let the threads end."""
+        if self.second is not None:
+            self.second.stop()
         self.joiner.stop()
         self.counting.stop()
-
-
-class Tokens:
-    """Makes the label token of an answer."""
-
-    def __init__(self, key: bytes, identity: Identity, signature: Signature) -> None:
-        self._writer = TokenWriter(
-            key,
-            digest=identity.digest,
-            baseline=identity.baseline,
-            model=identity.model,
-            version=identity.version,
-            classes=signature.classes,
-        )
-        self._ids = b""
-
-    def of(self, prediction: Prediction, rows: slice) -> str:
-        """Return the token of `rows` of a prediction."""
-        id = self._next_id()
-        if prediction.predicted is None:
-            values = [] if prediction.values is None else prediction.values[rows].tolist()
-            return self._writer.values(values, hour=hour_now(), id=id)
-        bins = no_bins(rows.stop - rows.start)
-        if prediction.bins is not None:
-            bins = prediction.bins[rows].tobytes()
-        indices = prediction.predicted[rows].tolist()
-        return self._writer.classes(indices, bins, hour=hour_now(), id=id)
-
-    def _next_id(self) -> bytes:
-        if not self._ids:
-            self._ids = os.urandom(ID_BYTES * _IDS_DRAWN)
-        id, self._ids = self._ids[:ID_BYTES], self._ids[ID_BYTES:]
-        return id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
 
@@ -27,6 +27,8 @@ class Prediction:
     probability, and `score` (n,): probability of the second class if K is 2, else the largest.
     Regression: `values` (n,), which is `score`, too; with several targets `targets` (n, T) as
     well, of which `values` is the first.
+    Where another version predicted rows as well, `other` (n,) are indices into its classes, -1 for
+    the rows that it did not.
     """
 
     predicted: NDArray[np.intp] | None = None
@@ -36,6 +38,7 @@ class Prediction:
     bins: NDArray[np.uint8] | None = None
     score: Floats | None = None
     targets: Floats | None = None
+    other: NDArray[np.intp] | None = None
 
     def only(self, chosen: NDArray[np.bool_] | slice) -> Prediction:
         """Return the prediction of the chosen rows."""
@@ -43,9 +46,16 @@ class Prediction:
             *(None if (part := getattr(self, name)) is None else part[chosen] for name in _PARTS)
         )
 
+    def without_other(self) -> Prediction:
+        """Return the same, saying of each row that no other version predicted it."""
+        assert self.predicted is not None
+        return replace(self, other=np.full(len(self.predicted), -1, dtype=np.intp))
+
     @staticmethod
     def joined(parts: Sequence[Prediction]) -> Prediction:
         """Return the prediction of the rows of all parts, in their order."""
+        if parts[0].other is not None:
+            parts = [part if part.other is not None else part.without_other() for part in parts]
         return Prediction(
             *(
                 None
@@ -56,7 +66,7 @@ class Prediction:
         )
 
 
-_PARTS = ("predicted", "values", "probabilities", "calibrated", "bins", "score", "targets")
+_PARTS = ("predicted", "values", "probabilities", "calibrated", "bins", "score", "targets", "other")
 
 
 class Estimator(Protocol):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.unit.serving.loopback import until
 
 from trimtab.serving.errors import ModelFailed
@@ -166,6 +167,7 @@ async def test_a_large_request_that_fails_is_answered_once_and_its_rest_is_dropp
 async def test_what_is_abandoned_while_it_waits_is_not_predicted() -> None:
     class Peer:
         abandoned = False
+        aside = False
 
     bench = Bench()
     bench.gate.clear()
@@ -253,4 +255,176 @@ async def test_an_answer_that_cannot_be_given_costs_nobody_else_his(
     await until(lambda: 2 in bench.answers)
     assert bench.value(2) == 4
     assert "cannot be written" in caplog.text
+    bench.joiner.stop()
+
+
+class Peer:
+    """Who waits for an answer."""
+
+    def __init__(self) -> None:
+        self.abandoned = False
+        self.aside = False
+
+
+class Second:
+    """A second model that notes what it was asked, and can be held."""
+
+    def __init__(self, pays: bool = True, wanted: int = 6) -> None:
+        self.pays = pays
+        self.wanted = wanted
+        self.earned: list[int] = []
+        self.asked: list[list[float]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def paired_rows(self, rows: int) -> int:
+        return min(rows, self.wanted)
+
+    def earn(self, rows: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.earned.append(rows)
+
+    def affords(self, rows: int, seconds: float) -> bool:
+        assert rows > 0
+        return self.pays
+
+    def answer(self, rows: Matrix) -> NDArray[np.intp] | None:
+        self.asked.append(rows[:, 0].tolist())
+        assert self.gate.wait(10)
+        if (rows > 100).any():
+            return None
+        return rows[:, 0].astype(np.intp)
+
+
+class Class(Bench):
+    """A joiner of a classifier with a second model."""
+
+    def __init__(self, second: Second, **limits: Any) -> None:
+        self.second = second
+        super().__init__(second=second, **limits)
+        self.peers: dict[int, Peer] = {}
+
+    def predict(self, rows: Matrix) -> Prediction:
+        super().predict(rows)
+        return Prediction(predicted=np.zeros(len(rows), dtype=np.intp))
+
+    def count(self, rows: Matrix, prediction: Prediction, seconds: float) -> None:
+        assert prediction.other is None
+        self.counted.append(len(rows))
+
+    def ask(self, number: int, rows: int = 1) -> None:
+        matrix = np.arange(number, number + rows, dtype=np.float64).reshape(-1, 1)
+        peer = self.peers[number] = Peer()
+        self.joiner.submit(
+            Work(matrix, lambda r, first: self.answers.update({number: (r, first)}), asker=peer)
+        )
+
+    def other(self, number: int, rows: int = 1) -> list[int] | None:
+        result, first = self.answers[number]
+        assert isinstance(result, Prediction)
+        return None if result.other is None else result.other[first : first + rows].tolist()
+
+
+async def test_a_call_is_predicted_by_the_second_model_and_told_aside() -> None:
+    bench = Class(Second())
+    bench.ask(3)
+    bench.ask(5, rows=2)
+    await until(lambda: len(bench.answers) == 2)
+    assert bench.second.asked == [[3, 5, 6]]
+    assert (bench.other(3), bench.other(5, 2)) == ([3], [5, 6])
+    assert all(peer.aside for peer in bench.peers.values())
+    bench.joiner.stop()
+
+
+async def test_what_is_not_paid_for_is_not_compared() -> None:
+    bench = Class(Second(pays=False))
+    bench.ask(3)
+    await until(lambda: 3 in bench.answers)
+    assert (bench.second.asked, bench.second.earned, bench.other(3)) == ([], [1], None)
+    assert not bench.peers[3].aside
+    bench.joiner.stop()
+
+
+async def test_nothing_is_compared_while_somebody_waits() -> None:
+    bench = Class(Second())
+    bench.gate.clear()
+    bench.ask(1)
+    await until(lambda: bench.calls == [1])
+    bench.ask(2)
+    bench.gate.set()
+    await until(lambda: len(bench.answers) == 2)
+    assert bench.second.asked == [[2]]
+    assert (bench.other(1), bench.other(2)) == (None, [2])
+    assert (bench.peers[1].aside, bench.peers[2].aside) == (False, True)
+    bench.joiner.stop()
+
+
+async def test_who_waited_behind_a_comparison_is_told_aside() -> None:
+    bench = Class(Second())
+    bench.second.gate.clear()
+    bench.ask(1)
+    await until(lambda: len(bench.second.asked) == 1)
+    bench.ask(2)
+    bench.second.pays = False
+    bench.second.gate.set()
+    await until(lambda: len(bench.answers) == 2)
+    bench.ask(3)
+    await until(lambda: 3 in bench.answers)
+    assert [bench.peers[number].aside for number in (1, 2, 3)] == [True, True, False]
+    bench.joiner.stop()
+
+
+async def test_who_is_late_behind_a_comparison_is_told_aside() -> None:
+    bench = Class(Second(), deadline_seconds=0.0)
+    bench.second.gate.clear()
+    bench.ask(1)
+    await until(lambda: len(bench.second.asked) == 1)
+    bench.ask(2)
+    await until(lambda: bench.joiner.busy_seconds() > 0.001)
+    bench.joiner.sweep()
+    assert isinstance(bench.answers[2][0], TimeoutError)
+    assert bench.peers[2].aside
+    bench.second.gate.set()
+    await until(lambda: bench.joiner.busy_seconds() == 0)
+    bench.joiner.stop()
+
+
+async def test_a_second_model_without_an_answer_costs_nobody_his() -> None:
+    bench = Class(Second())
+    bench.ask(200)
+    await until(lambda: 200 in bench.answers)
+    assert bench.other(200) is None
+    assert bench.peers[200].aside
+    bench.joiner.stop()
+
+
+async def test_nobody_is_compared_who_has_left() -> None:
+    bench = Class(Second())
+    bench.gate.clear()
+    bench.ask(1)
+    await until(lambda: bench.calls == [1])
+    bench.peers[1].abandoned = True
+    bench.gate.set()
+    await until(lambda: bench.joiner.busy_seconds() == 0)
+    assert bench.second.asked == []
+    bench.joiner.stop()
+
+
+async def test_only_rows_that_a_token_can_hold_are_compared() -> None:
+    bench = Class(Second(wanted=3))
+    bench.ask(10, rows=20)
+    await until(lambda: 10 in bench.answers)
+    assert bench.calls == [8, 8, 4]
+    assert bench.second.asked == [[10, 11, 12]]
+    assert bench.other(10, 20) == [10, 11, 12] + [-1] * 17
+    assert bench.second.earned == [3, 0, 0]
+    bench.joiner.stop()
+
+
+async def test_rows_that_are_not_counted_are_not_compared() -> None:
+    bench = Class(Second())
+    done: list[Result] = []
+    bench.joiner.submit(Work(np.ones((1, 1)), lambda o, _: done.append(o), counted=False))
+    await until(lambda: len(done) == 1)
+    assert (bench.second.asked, bench.second.earned) == ([], [])
     bench.joiner.stop()

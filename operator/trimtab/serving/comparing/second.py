@@ -1,0 +1,384 @@
+"""The second model: brought after Ready, asked by the prediction thread, let go in the end.
+
+    waiting ──begin──> loading ──> comparing <──throttled──> paused
+       │                  │            │
+       │                  ├─ noMemory, killed, notComparable, failed
+       │                  │            ├─ failed: raised 20 times in a row, or does not answer
+       └──────────────────┴────────────┴─ ended: `until` has passed
+
+It has a thread of its own, so that one that hangs is left behind: the prediction thread waits for
+its answer, but not for long. Whatever happens to it is said once and costs no request.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from math import inf
+from queue import Empty, SimpleQueue
+from time import monotonic, perf_counter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.contract import metrics
+from trimtab.contract.artifact import Signature
+from trimtab.serving.comparing.budget import Budget, Costs
+from trimtab.serving.comparing.container import Container, memory_needed, reserve
+from trimtab.serving.comparing.marker import Marker
+from trimtab.serving.counting.comparison import check_same_inputs
+from trimtab.serving.counting.exposition import Family, Labels, labelled
+from trimtab.serving.errors import ArtifactRefused, ModelFailed, StartRefused
+from trimtab.serving.model.artifact import Artifact, bring_artifact
+from trimtab.serving.model.base import Matrix, Model
+from trimtab.serving.model.load import load_model
+from trimtab.serving.settings import ServingSettings
+
+log = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW: Final = 20
+SAMPLED_ROWS: Final = (1, 1, 8, 64)
+"""Predicted once loaded, to know what calls of such sizes cost."""
+LONGEST_SECONDS: Final = 0.5
+"""A comparison expected to take longer is not made, unless the own model takes half as long."""
+LOOK_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 5.0
+"""After the container was throttled."""
+LOAD_SECONDS: Final = 120.0
+"""For loading, beside the time for fetching."""
+
+Classes = NDArray[np.intp]
+_FINAL: Final = frozenset(metrics.COMPARE_STATES[4:])
+
+
+class SecondModel:
+    """One that predicts rows after the own model did.
+
+    `own` is the served artifact, `growth` what loading it took in bytes, `samples` makes rows.
+    `ready` is called in its thread with the other's class names before anything is compared, and
+    returns of how many rows its answer is wanted, by the number of rows of a request.
+    `refused` says why nothing will be.
+    """
+
+    def __init__(
+        self,
+        settings: ServingSettings,
+        own: Artifact,
+        growth: int,
+        samples: Callable[[int], Matrix],
+        *,
+        ready: Callable[[list[str]], list[int]],
+        refused: str = "",
+        container: Container | None = None,
+    ) -> None:
+        self.digest = settings.compare_digest
+        self._settings = settings
+        self._own = own
+        self._growth = growth
+        self._samples = samples
+        self._ready = ready
+        self._settled: Callable[[], None] = lambda: None
+        self._container = container or Container()
+        self._marker = Marker(settings.scratch)
+        self._costs = Costs()
+        self._budget = Budget(settings.compare_budget, self._costs)
+        self._ends = _Ends(settings.compare_until)
+        self._lock = threading.Lock()
+        self._state = "waiting"
+        self._classes = 0
+        self._wanted = [0]
+        self._seconds = 0.0
+        self._failures = 0
+        self._has_failed = False
+        self._is_stopping = False
+        self._has_begun = False
+        self._keeps_mark = False
+        self._give_up_at = inf
+        self._looked_at = 0.0
+        self._throttled = self._container.throttled()
+        self._paused_until = 0.0
+        self._asked: SimpleQueue[Matrix | None] = SimpleQueue()
+        self._answers: SimpleQueue[Classes | ModelFailed] = SimpleQueue()
+        if refused:
+            self._end("failed", refused)
+
+    # The event loop.
+
+    def begin(self, settled: Callable[[], None]) -> bool:
+        """Load in a thread; called once the pod is Ready. False when there is nothing to load.
+
+        `settled` is called when that has ended, well or not, in any thread and perhaps twice.
+        """
+        if self._has_begun:
+            return False
+        self._has_begun = True
+        self.sweep()
+        if not self._become("loading"):
+            return False
+        self._settled = settled
+        self._give_up_at = monotonic() + self._settings.fetch_seconds + LOAD_SECONDS
+        threading.Thread(target=self._run, name="compare", daemon=True).start()
+        return True
+
+    def sweep(self) -> None:
+        """End what is over; called a few times a second."""
+        if self._state not in _FINAL and self._ends.is_over():
+            self._end("ended", "the time for comparing is over")
+        if monotonic() > self._give_up_at:
+            self._give_up_at = inf
+            self._end("failed", "it was not loaded in time", keeps_mark=True)
+            self._settled()
+
+    def rest(self) -> None:
+        """Compare nothing more: the process is being drained."""
+        self._is_stopping = True
+
+    def stop(self) -> None:
+        """Let the thread end; the process ends in an orderly way."""
+        self._is_stopping = True
+        self._asked.put(None)
+        if not self._keeps_mark:
+            with suppress(OSError):
+                self._marker.remove()
+
+    @property
+    def state(self) -> str:
+        """One of `COMPARE_STATES`."""
+        state = self._state
+        return "paused" if state == "comparing" and monotonic() < self._paused_until else state
+
+    def families(self, labels: Labels) -> list[Family]:
+        """Return the samples of now; may be called in any thread."""
+        against = [*labels, ("against", self.digest)]
+        state = labelled(metrics.COMPARE_STATE, [*against, ("state", self.state)])
+        return [
+            Family(metrics.COMPARE_STATE, "gauge", "How comparing is.", [(state, 1)]),
+            Family(
+                metrics.COMPARE_SECONDS,
+                "counter",
+                "Seconds that answers were held up for the second version's.",
+                [(labelled(metrics.COMPARE_SECONDS, against), self._seconds)],
+            ),
+        ]
+
+    # The prediction thread.
+
+    def paired_rows(self, rows: int) -> int:
+        """Return of how many rows of a request of `rows` rows the answer is wanted: the first."""
+        return self._wanted[min(rows, len(self._wanted) - 1)]
+
+    def earn(self, rows: int, seconds: float) -> None:
+        """Take note that the own model took `seconds` for a call with `rows` such rows."""
+        if self._state == "comparing":
+            self._budget.earn(rows, seconds)
+
+    def affords(self, rows: int, seconds: float) -> bool:
+        """Whether `rows` rows of a call that took the own model `seconds` are compared."""
+        if self._state != "comparing" or self._is_stopping:
+            return False
+        patience = self._patience()
+        longest = min(max(LONGEST_SECONDS, 2 * seconds), patience - seconds)
+        return (
+            self._budget.allows(rows, longest)
+            and not self._ends.is_over()
+            and not self._is_throttled()
+        )
+
+    def answer(self, rows: Matrix) -> Classes | None:
+        """Return the other's class indices (n,) for `rows` (n, features), None if it has none."""
+        began = perf_counter()
+        self._asked.put(rows)
+        try:
+            answer = self._answers.get(timeout=self._patience())
+        except Empty:
+            # What it holds cannot be taken from it; so another process must not try again.
+            self._end("failed", f"no answer within {self._patience():g} s", keeps_mark=True)
+            return None
+        finally:
+            seconds = perf_counter() - began
+            self._seconds += seconds
+            self._budget.spend(len(rows), seconds)
+        if isinstance(answer, ModelFailed):
+            if self._state not in _FINAL:
+                self._failed(answer)
+            return None
+        self._failures = 0
+        return answer
+
+    def _patience(self) -> float:
+        """Return the seconds to wait: before the prediction thread would be called hung."""
+        return self._settings.hung_seconds / 2
+
+    def _failed(self, error: ModelFailed) -> None:
+        if not self._has_failed:
+            log.warning("the version to compare with failed: %s", error)
+        self._has_failed = True
+        self._failures += 1
+        if self._failures >= FAILURES_IN_A_ROW:
+            self._end("failed", f"it failed {self._failures} times in a row: {error}")
+
+    def _is_throttled(self) -> bool:
+        now = monotonic()
+        if now >= self._looked_at + LOOK_SECONDS:
+            self._looked_at = now
+            throttled = self._container.throttled()
+            if throttled > self._throttled:
+                self._paused_until = now + PAUSE_SECONDS
+            self._throttled = throttled
+        return now < self._paused_until
+
+    # Its own thread.
+
+    def _run(self) -> None:
+        model = None
+        try:
+            model = self._loaded()
+        except StartRefused as error:
+            is_other = error.reason == "NotComparable"
+            self._end("notComparable" if is_other else "failed", str(error))
+        except MemoryError:
+            self._end("noMemory", "there was not enough memory to load it")
+        except Exception as error:  # noqa: BLE001 - a second model may cost nothing but itself
+            self._end("failed", f"{type(error).__name__}: {str(error)[:300]}")
+        is_wanted = model is not None and self._become("comparing")
+        self._give_up_at = inf
+        self._settled()
+        if model is not None and is_wanted:
+            log.info("comparing with %s", self.digest)
+            self._answer_all(model)
+        del model
+        _give_back()
+
+    def _loaded(self) -> Model | None:
+        """Return the model, measured; None where it must not be loaded or nobody wants it."""
+        if self._marker.is_left_over():
+            self._end("killed", "the process before this one was killed while it held it")
+            return None
+        if not self._has_room(0):
+            return None  # nor for what is read to check the artifact
+        self._marker.write(self.digest)
+        artifact = _brought(self._settings, self._own.signature)
+        if not self._has_room(artifact.model_file.stat().st_size):
+            return None
+        model = load_model(artifact, trust_pickle=self._settings.trust_pickle)
+        self._classes = len(artifact.signature.classes)
+        model.prepare_thread()
+        for count in SAMPLED_ROWS:
+            rows = self._samples(count)
+            began = perf_counter()
+            self._checked(model, rows)
+            self._costs.add(count, perf_counter() - began)
+        self._wanted = self._ready(list(artifact.signature.classes))
+        return model
+
+    def _has_room(self, model_bytes: int) -> bool:
+        limit, left = self._container.memory_limit(), self._container.memory_left()
+        needed = memory_needed(self._own.model_file.stat().st_size, self._growth, model_bytes)
+        if left is not None and needed + reserve(limit) <= left:
+            return True
+        self._end(
+            "noMemory",
+            f"{needed >> 20} MiB may be needed, {reserve(limit) >> 20} MiB stay free, "
+            f"{'unknown' if left is None else left >> 20} MiB are left",
+        )
+        return False
+
+    def _answer_all(self, model: Model) -> None:
+        """Answer until there is nothing to wait for; who still asked then is told so."""
+        while (rows := self._asked.get()) is not None:
+            try:
+                self._answers.put(self._checked(model, rows))
+            except ModelFailed as error:
+                self._answers.put(error)
+            except Exception as error:  # noqa: BLE001 - memory, for example; said like a failure
+                self._answers.put(ModelFailed(f"{type(error).__name__}: {error}"))
+        self._answers.put(ModelFailed("it was let go"))
+
+    def _checked(self, model: Model, rows: Matrix) -> Classes:
+        predicted = model.predict(rows).predicted
+        if predicted is None or predicted.shape != (len(rows),):
+            raise ModelFailed("the version to compare with gave another number of answers")
+        if predicted.min() < 0 or predicted.max() >= self._classes:
+            raise ModelFailed("the version to compare with answered no class of its signature")
+        return predicted
+
+    # Any thread.
+
+    def _become(self, state: str) -> bool:
+        """Change to `state`, unless what it is now is final."""
+        with self._lock:
+            if self._state in _FINAL:
+                return False
+            self._state = state
+            return True
+
+    def _end(self, state: str, why: str, *, keeps_mark: bool = False) -> None:
+        """Change to a final state, once; its thread lets the model go."""
+        if not self._become(state):
+            return
+        level = logging.INFO if state == "ended" else logging.WARNING
+        log.log(level, "not comparing with %s: %s: %s", self.digest, state, why)
+        self._keeps_mark = keeps_mark
+        if not keeps_mark:
+            with suppress(OSError):
+                self._marker.remove()
+        self._asked.put(None)
+
+
+class _Ends:
+    """When comparing is over: Unix seconds, of which a clock that is put back makes no more."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self._latest = monotonic() + until - time.time()
+
+    def is_over(self) -> bool:
+        return bool(self._until) and (time.time() >= self._until or monotonic() >= self._latest)
+
+
+def _brought(settings: ServingSettings, own: Signature) -> Artifact:
+    """Fetch and check the second artifact; raise StartRefused."""
+    artifact = bring_artifact(
+        replace(
+            settings,
+            artifact_uri=settings.compare_uri,
+            artifact_digest=settings.compare_digest,
+            artifact_credentials=settings.compare_credentials,
+            artifact_format="",
+        )
+    )
+    check_pairable(own, artifact.signature)
+    return artifact
+
+
+def check_pairable(own: Signature, other: Signature) -> None:
+    """Raise ArtifactRefused unless the other answers each row that this version takes."""
+    check_same_inputs(own, other)
+    if own.task != "classification":
+        raise ArtifactRefused("NotComparable", f"a {own.task} has no right and wrong answers")
+    for mine, theirs in zip(own.inputs, other.inputs, strict=True):
+        if _kind(mine.datatype) != _kind(theirs.datatype):
+            raise ArtifactRefused(
+                "NotComparable",
+                f"{mine.name} is {mine.datatype} here and {theirs.datatype} there",
+            )
+        if mine.missing_allowed and not theirs.missing_allowed:
+            raise ArtifactRefused("NotComparable", f"{mine.name} may be missing here and not there")
+
+
+def _kind(datatype: str) -> str:
+    return datatype if datatype in ("BYTES", "BOOL") else "number"
+
+
+def _give_back() -> None:
+    """Return freed memory to the system; malloc would keep it for later."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,342 @@
+"""The second model harms nobody: not while it is loaded, nor asked, nor let go."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from tests.unit.serving.stored import Stored, store
+
+from trimtab.serving.comparing import second as module
+from trimtab.serving.comparing.container import Container
+from trimtab.serving.comparing.marker import NAME, Marker
+from trimtab.serving.comparing.second import FAILURES_IN_A_ROW, SecondModel, check_pairable
+from trimtab.serving.errors import ArtifactRefused
+from trimtab.serving.model.artifact import Artifact, bring_artifact
+from trimtab.serving.model.base import Matrix, Model, Prediction
+from trimtab.serving.settings import ServingSettings
+
+
+class Cell(Container):
+    """A container as large, and as throttled, as a test wants it."""
+
+    def __init__(self, left: int | None = 1 << 40) -> None:
+        super().__init__(Path("/nowhere"), Path("/nowhere"))
+        self.left = left
+        self.periods = 0
+
+    def memory_left(self) -> int | None:
+        return self.left
+
+    def throttled(self) -> int:
+        return self.periods
+
+
+class Scene:
+    """A second model beside the one that is served, and all that it tells."""
+
+    def __init__(self, settings: ServingSettings, left: int | None = 1 << 40, **more: str) -> None:
+        self.cell = Cell(left)
+        self.settings = settings
+        self.classes: list[str] = []
+        self.settled = threading.Event()
+        self.second = SecondModel(
+            settings,
+            bring_artifact(settings),
+            10 << 20,
+            lambda count: np.zeros((count, 4)),
+            ready=self.ready,
+            container=self.cell,
+            **more,
+        )
+
+    def ready(self, classes: list[str]) -> list[int]:
+        self.classes = classes
+        return [0, 1, 2, 3]
+
+    def begun(self) -> SecondModel:
+        assert self.second.begin(self.settled.set)
+        assert self.settled.wait(20)
+        return self.second
+
+    @property
+    def is_marked(self) -> bool:
+        return (self.settings.scratch / NAME).exists()
+
+    def compare(self, rows: Matrix) -> object:
+        self.second.earn(len(rows), 10.0)
+        assert self.second.affords(len(rows), 0.001)
+        return self.second.answer(rows)
+
+
+@pytest.fixture
+def other(binary: Stored, tmp_path: Path) -> Stored:
+    truth = (binary.rows[:, 0] - 0.5 * binary.rows[:, 2] > 0.2).astype(int)
+    estimator = LogisticRegression().fit(binary.rows, truth)
+    return store(tmp_path / "other", estimator, binary.signature, binary.baseline, binary.rows)
+
+
+@pytest.fixture
+def told(settings: ServingSettings, other: Stored) -> ServingSettings:
+    return replace(
+        settings,
+        compare_uri=other.uri,
+        compare_digest=other.digest,
+        compare_for="outcomes",
+        compare_budget=1.0,
+        hung_seconds=20.0,
+    )
+
+
+@pytest.fixture
+def scene(told: ServingSettings) -> Iterator[Scene]:
+    made = Scene(told)
+    yield made
+    made.second.stop()
+
+
+def test_it_answers_what_its_model_does(scene: Scene, other: Stored, binary: Stored) -> None:
+    assert scene.second.state == "waiting"
+    second = scene.begun()
+    assert (second.state, scene.classes) == ("comparing", ["0", "1"])
+    assert scene.is_marked
+    rows = binary.rows[:50]
+    assert np.array_equal(scene.compare(rows), other.estimator.predict(rows))  # type: ignore[arg-type]
+    assert [second.paired_rows(rows) for rows in (1, 3, 500)] == [1, 3, 3]
+    state, seconds = second.families([])
+    assert next(iter(seconds.samples))[1] > 0
+    assert dict(state.samples) == {
+        f'trimtab_compare_state{{against="{other.digest}",state="comparing"}}': 1
+    }
+    second.stop()
+    assert not scene.is_marked
+
+
+def test_where_memory_is_short_or_unknown_nothing_is_loaded(told: ServingSettings) -> None:
+    for left in (50 << 20, 0, None):
+        scene = Scene(told, left if left is None else left - (20 << 20))
+        assert scene.begun().state == "noMemory"
+        assert not scene.is_marked
+        assert scene.classes == []
+
+
+def test_who_follows_a_killed_process_does_not_load_it_again(
+    scene: Scene, told: ServingSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.begun()
+    for _ in range(2):
+        after = Scene(told)  # the process before was not stopped
+        assert after.begun().state == "killed"
+        after.second.stop()
+    assert scene.is_marked
+    assert caplog.text.count("the process before this one was killed") == 2
+
+
+def test_an_artifact_that_is_not_to_be_had_is_said_once(
+    told: ServingSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(replace(told, compare_uri=(tmp_path / "nowhere").as_uri()))
+    assert scene.begun().state == "failed"
+    assert caplog.text.count("not comparing with") == 1
+    assert not scene.is_marked
+
+
+def test_a_regression_is_not_comparable(told: ServingSettings, regression: Stored) -> None:
+    scene = Scene(replace(told, compare_uri=regression.uri, compare_digest=regression.digest))
+    assert scene.begun().state == "notComparable"
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("broken")], ids=["memory", "other"])
+def test_whatever_loading_raises(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def load(_artifact: Artifact, *, trust_pickle: bool) -> Model:
+        raise fault
+
+    monkeypatch.setattr(module, "load_model", load)
+    wanted = "noMemory" if isinstance(fault, MemoryError) else "failed"
+    assert scene.begun().state == wanted
+
+
+class Odd(Model):
+    """A model that does as a test says, once it has been measured."""
+
+    def __init__(self, act: Callable[[Matrix], Prediction]) -> None:
+        self.act: Callable[[Matrix], Prediction] | None = None
+        self.later = act
+
+    def prepare_thread(self) -> None:
+        """Nothing."""
+
+    def predict(self, rows: Matrix) -> Prediction:
+        if self.act is not None:
+            return self.act(rows)
+        return Prediction(predicted=np.zeros(len(rows), dtype=np.intp))
+
+
+def odd(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, act: Callable[[Matrix], Prediction]
+) -> SecondModel:
+    model = Odd(act)
+    monkeypatch.setattr(module, "load_model", lambda _artifact, **_told: model)
+    second = scene.begun()
+    model.act = act
+    return second
+
+
+def raising(_rows: Matrix) -> Prediction:
+    raise KeyError("weights")
+
+
+def test_one_that_raises_is_given_up_after_a_while(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = odd(scene, monkeypatch, raising)
+    for _ in range(FAILURES_IN_A_ROW):
+        assert second.state == "comparing"
+        assert scene.compare(np.zeros((1, 4))) is None
+    assert second.state == "failed"
+    assert not second.affords(1, 1.0)
+    assert not scene.is_marked
+    assert caplog.text.count("the version to compare with failed") == 1
+
+
+@pytest.mark.parametrize("answer", [[0, 1], [2], [-1], None], ids=["more", "beyond", "none", "no"])
+def test_what_is_no_answer_is_not_taken(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, answer: list[int] | None
+) -> None:
+    predicted = None if answer is None else np.array(answer, dtype=np.intp)
+    odd(scene, monkeypatch, lambda _rows: Prediction(predicted=predicted))
+    assert scene.compare(np.zeros((1, 4))) is None
+
+
+def test_one_that_hangs_is_left_behind(
+    told: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    scene = Scene(replace(told, hung_seconds=2.0))
+
+    def hang(rows: Matrix) -> Prediction:
+        gate.wait(20)
+        return Prediction(predicted=np.zeros(len(rows), dtype=np.intp))
+
+    second = odd(scene, monkeypatch, hang)
+    assert scene.compare(np.zeros((1, 4))) is None
+    assert second.state == "failed"
+    second.stop()
+    assert scene.is_marked  # a new process would hang again
+    gate.set()
+
+
+def test_a_throttled_container_is_spared(
+    scene: Scene, binary: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.monotonic()]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    second = scene.begun()
+    scene.compare(binary.rows[:1])
+    scene.cell.periods += 1
+    second.earn(1, 10.0)
+    assert second.affords(1, 1.0)  # looked at a moment ago
+    now[0] += module.LOOK_SECONDS
+    assert not second.affords(1, 1.0)
+    assert second.state == "paused"
+    now[0] += module.PAUSE_SECONDS
+    assert second.affords(1, 1.0)
+    assert second.state == "comparing"
+
+
+@pytest.mark.parametrize("back", [0.0, 1e6], ids=["clock_goes_on", "clock_is_put_back"])
+def test_it_is_let_go_when_the_time_is_over(
+    told: ServingSettings, binary: Stored, monkeypatch: pytest.MonkeyPatch, back: float
+) -> None:
+    scene = Scene(replace(told, compare_until=time.time() + 1000))
+    second = scene.begun()
+    second.sweep()
+    assert second.state == "comparing"
+    late, unix = time.monotonic() + 1001, time.time() + 1001 - back
+    monkeypatch.setattr(module, "monotonic", lambda: late)
+    monkeypatch.setattr(time, "time", lambda: unix)
+    second.earn(1, 10.0)
+    assert not second.affords(1, 1.0)
+    second.sweep()
+    assert second.state == "ended"
+    assert not scene.is_marked
+    # Who asked in the same moment does not wait for somebody who has gone.
+    assert second.answer(binary.rows[:1]) is None
+    thread = next((one for one in threading.enumerate() if one.name == "compare"), None)
+    if thread is not None:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_a_time_that_has_passed_loads_nothing(told: ServingSettings) -> None:
+    scene = Scene(replace(told, compare_until=1.0))
+    assert not scene.second.begin(scene.settled.set)
+    assert scene.second.state == "ended"
+    assert not scene.is_marked
+
+
+def test_what_is_refused_is_said_and_not_loaded(
+    told: ServingSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(told, refused="there is no key")
+    assert not scene.second.begin(scene.settled.set)
+    assert scene.second.state == "failed"
+    assert "there is no key" in caplog.text
+
+
+def test_one_that_is_not_loaded_in_time_is_given_up(
+    told: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(told)
+    gate = threading.Event()
+
+    def load(_artifact: Artifact, *, trust_pickle: bool) -> Model:
+        assert gate.wait(20)
+        return Odd(raising)
+
+    monkeypatch.setattr(module, "load_model", load)
+    assert scene.second.begin(scene.settled.set)
+    later = time.monotonic() + 1000
+    monkeypatch.setattr(module, "monotonic", lambda: later)
+    scene.second.sweep()
+    assert scene.second.state == "failed"
+    assert scene.settled.is_set()
+    gate.set()
+
+
+def test_a_drain_compares_nothing_more(scene: Scene) -> None:
+    second = scene.begun()
+    second.earn(1, 10.0)
+    second.rest()
+    assert not second.affords(1, 1.0)
+
+
+def test_a_scratch_that_cannot_be_written_is_said(
+    told: ServingSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(told)
+    scene.second._marker = Marker(Path("/proc/nowhere"))
+    with caplog.at_level(logging.WARNING):
+        assert scene.begun().state == "failed"
+    assert "/proc/nowhere" in caplog.text
+
+
+def test_other_inputs_are_not_comparable(binary: Stored) -> None:
+    check_pairable(binary.signature, binary.signature)
+    first = binary.signature.inputs[0]
+    for change in ({"datatype": "BYTES"}, {"shape": [5]}):
+        changed = binary.signature.model_copy(update={"inputs": [first.model_copy(update=change)]})
+        with pytest.raises(ArtifactRefused):
+            check_pairable(binary.signature, changed)
+    lenient = first.model_copy(update={"missing_allowed": True})
+    with pytest.raises(ArtifactRefused, match="may be missing"):
+        check_pairable(binary.signature.model_copy(update={"inputs": [lenient]}), binary.signature)
