@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.serving.loopback import program_environment, served_as, serving
+from tests.unit.serving.loopback import program_environment, served_as, serving, until
 from tests.unit.serving.stored import Stored
 
 from trimtab.cli.main import main
@@ -77,3 +77,37 @@ async def test_other_models_keep_it(
     skipped = {"probability sums"} if kind == "regression" else set()
     assert {name for name in others if not name.startswith("drain")} == skipped
     assert not [row for row in others.values() if row.verdict is Verdict.FAIL]
+
+
+async def test_it_keeps_it_while_it_compares(
+    settings: ServingSettings, binary: Stored, tmp_path: Path
+) -> None:
+    seal = tmp_path / "seal"
+    seal.write_text("a key to seal with")
+    settings = replace(
+        settings,
+        compare_uri=binary.uri,
+        compare_digest=binary.digest,
+        compare_for="outcomes",
+        compare_budget=1.0,
+        token_seal_key_file=seal,
+    )
+    async with serving(settings) as client:
+        await client.back.get("/readyz")
+        served = client.server.inference.served
+        assert served is not None
+        second = served.second
+        assert second is not None
+        await until(lambda: second.state == "comparing")
+        rows = await conform(
+            Asked(
+                url=f"http://127.0.0.1:{client.server.inference_port}",
+                metrics_url=f"http://127.0.0.1:{client.server.metrics_port}",
+            )
+        )
+        counted = await client.metrics()
+    others = {row.check for row in rows if row.verdict is not Verdict.PASS}
+    assert {name for name in others if not name.startswith("drain")} == {"bearer"}
+    assert not [row for row in rows if row.verdict is Verdict.FAIL]
+    paired = [v for k, v in counted.items() if k.startswith("trimtab_paired_predicted_total")]
+    assert sum(paired) > 0

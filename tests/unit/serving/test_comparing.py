@@ -122,11 +122,10 @@ async def test_both_answers_are_scored_on_the_same_rows(
 async def test_a_replica_without_the_seal_key_counts_what_was_served(
     told: ServingSettings, settings: ServingSettings, binary: Stored
 ) -> None:
-    async with comparing(told) as client:
-        answer = await client.infer(vector(binary.rows[:4]))
+    async with comparing(told) as pairing, serving(settings) as client:
+        answer = await pairing.infer(vector(binary.rows[:4]))
         text = answer.json()["parameters"]["trimtab_token"]
-    assert read_token(text, KEY, Sealer(SEAL)).pair is not None
-    async with serving(settings) as client:
+        assert read_token(text, KEY, Sealer(SEAL)).pair is not None
         posted = await client.back.post("/outcomes", json=[{"token": text, "actual": [1] * 4}])
         counted = await client.metrics()
         page = (await client.back.get("/metrics")).text
@@ -139,10 +138,10 @@ async def test_a_replica_without_the_seal_key_counts_what_was_served(
 async def test_a_replica_that_never_had_the_other_model_counts_pairs(
     told: ServingSettings, binary: Stored
 ) -> None:
-    async with comparing(told) as client:
-        answer = await client.infer(vector(binary.rows[:4]))
+    alone = replace(told, compare_uri="", compare_digest="")
+    async with comparing(told) as pairing, serving(alone) as client:
+        answer = await pairing.infer(vector(binary.rows[:4]))
         text = answer.json()["parameters"]["trimtab_token"]
-    async with serving(replace(told, compare_uri="", compare_digest="")) as client:
         await client.back.post("/outcomes", json=[{"token": text, "actual": [1, None, 1, 0]}])
         counted = await client.metrics()
     paired = [v for k, v in counted.items() if k.startswith("trimtab_paired_outcomes_total")]
@@ -176,19 +175,20 @@ async def test_without_keys_nothing_is_paired_and_it_is_said(
     assert not (tmp_path / NAME).exists()
 
 
+@pytest.mark.parametrize("state", ["failed", "notComparable"])
 async def test_a_second_model_that_cannot_be_had_changes_no_answer(
-    told: ServingSettings, binary: Stored, regression: Stored, tmp_path: Path
+    told: ServingSettings, binary: Stored, regression: Stored, tmp_path: Path, state: str
 ) -> None:
-    gone = replace(told, compare_uri=(tmp_path / "nowhere").as_uri())
-    unlike = replace(told, compare_uri=regression.uri, compare_digest=regression.digest)
-    for settings, state in ((gone, "failed"), (unlike, "notComparable")):
-        async with comparing(settings) as client:
-            answer = await client.infer(vector(binary.rows[:1]))
-            assert second_of(client).state == state
-            assert not client.server.inference.counters.is_disturbed
-        assert answer.status_code == 200
-        text = answer.json()["parameters"]["trimtab_token"]
-        assert read_token(text, KEY, Sealer(SEAL)).pair is None
+    settings = replace(told, compare_uri=(tmp_path / "nowhere").as_uri())
+    if state == "notComparable":
+        settings = replace(told, compare_uri=regression.uri, compare_digest=regression.digest)
+    async with comparing(settings) as client:
+        answer = await client.infer(vector(binary.rows[:1]))
+        assert second_of(client).state == state
+        assert not client.server.inference.counters.is_disturbed
+    assert answer.status_code == 200
+    text = answer.json()["parameters"]["trimtab_token"]
+    assert read_token(text, KEY, Sealer(SEAL)).pair is None
 
 
 async def test_a_request_of_300_rows_is_paired_up_to_what_a_token_covers(

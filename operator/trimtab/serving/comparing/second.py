@@ -3,11 +3,13 @@
     waiting ──begin──> loading ──> comparing <──throttled──> paused
        │                  │            │
        │                  ├─ noMemory, killed, notComparable, failed
-       │                  │            ├─ failed: raised 20 times in a row, or does not answer
+       │                  │            ├─ failed: raised 20 times in a row, or did not come back
        └──────────────────┴────────────┴─ ended: `until` has passed
 
-It has a thread of its own, so that one that hangs is left behind: the prediction thread waits for
-its answer, but not for long. Whatever happens to it is said once and costs no request.
+It is loaded in a thread of its own and asked in the prediction thread: handing rows to another one
+would cost two turns of the interpreter's lock, which are longer than most predictions. The joiner
+leaves a thread behind that does not come back from it. Whatever happens to the second model is said
+once and costs no request.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
-from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
 from typing import Final
 
@@ -104,8 +105,7 @@ class SecondModel:
         self._looked_at = 0.0
         self._throttled = self._container.throttled()
         self._paused_until = 0.0
-        self._asked: SimpleQueue[Matrix | None] = SimpleQueue()
-        self._answers: SimpleQueue[Classes | ModelFailed] = SimpleQueue()
+        self._model: Model | None = None
         if refused:
             self._end("failed", refused)
 
@@ -141,12 +141,23 @@ class SecondModel:
         self._is_stopping = True
 
     def stop(self) -> None:
-        """Let the thread end; the process ends in an orderly way."""
+        """Take the mark away; the process ends in an orderly way."""
         self._is_stopping = True
-        self._asked.put(None)
         if not self._keeps_mark:
             with suppress(OSError):
                 self._marker.remove()
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for an answer: half of those after which the pod would be called hung."""
+        return self._settings.hung_seconds / 2
+
+    def give_up(self) -> None:
+        """Ask no more: it did not answer within `patience`.
+
+        What it holds cannot be taken from it, so another process of the pod must not try again.
+        """
+        self._end("failed", f"no answer within {self.patience:g} s", keeps_mark=True)
 
     @property
     def state(self) -> str:
@@ -183,8 +194,7 @@ class SecondModel:
         """Whether `rows` rows of a call that took the own model `seconds` are compared."""
         if self._state != "comparing" or self._is_stopping:
             return False
-        patience = self._patience()
-        longest = min(max(LONGEST_SECONDS, 2 * seconds), patience - seconds)
+        longest = min(max(LONGEST_SECONDS, 2 * seconds), self.patience - seconds)
         return (
             self._budget.allows(rows, longest)
             and not self._ends.is_over()
@@ -193,30 +203,23 @@ class SecondModel:
 
     def answer(self, rows: Matrix) -> Classes | None:
         """Return the other's class indices (n,) for `rows` (n, features), None if it has none."""
+        model = self._model
+        if model is None:
+            return None
         began = perf_counter()
-        self._asked.put(rows)
         try:
-            answer = self._answers.get(timeout=self._patience())
-        except Empty:
-            # What it holds cannot be taken from it; so another process must not try again.
-            self._end("failed", f"no answer within {self._patience():g} s", keeps_mark=True)
+            answer = self._checked(model, rows)
+        except Exception as error:  # noqa: BLE001 - nothing of it may end the prediction thread
+            self._failed(error)
             return None
         finally:
             seconds = perf_counter() - began
             self._seconds += seconds
             self._budget.spend(len(rows), seconds)
-        if isinstance(answer, ModelFailed):
-            if self._state not in _FINAL:
-                self._failed(answer)
-            return None
         self._failures = 0
         return answer
 
-    def _patience(self) -> float:
-        """Return the seconds to wait: before the prediction thread would be called hung."""
-        return self._settings.hung_seconds / 2
-
-    def _failed(self, error: ModelFailed) -> None:
+    def _failed(self, error: Exception) -> None:
         if not self._has_failed:
             log.warning("the version to compare with failed: %s", error)
         self._has_failed = True
@@ -247,14 +250,14 @@ class SecondModel:
             self._end("noMemory", "there was not enough memory to load it")
         except Exception as error:  # noqa: BLE001 - a second model may cost nothing but itself
             self._end("failed", f"{type(error).__name__}: {str(error)[:300]}")
-        is_wanted = model is not None and self._become("comparing")
+        self._model = model
+        if model is not None and self._become("comparing"):
+            log.info("comparing with %s", self.digest)
+        else:
+            self._model = model = None
+            _give_back()
         self._give_up_at = inf
         self._settled()
-        if model is not None and is_wanted:
-            log.info("comparing with %s", self.digest)
-            self._answer_all(model)
-        del model
-        _give_back()
 
     def _loaded(self) -> Model | None:
         """Return the model, measured; None where it must not be loaded or nobody wants it."""
@@ -290,17 +293,6 @@ class SecondModel:
         )
         return False
 
-    def _answer_all(self, model: Model) -> None:
-        """Answer until there is nothing to wait for; who still asked then is told so."""
-        while (rows := self._asked.get()) is not None:
-            try:
-                self._answers.put(self._checked(model, rows))
-            except ModelFailed as error:
-                self._answers.put(error)
-            except Exception as error:  # noqa: BLE001 - memory, for example; said like a failure
-                self._answers.put(ModelFailed(f"{type(error).__name__}: {error}"))
-        self._answers.put(ModelFailed("it was let go"))
-
     def _checked(self, model: Model, rows: Matrix) -> Classes:
         predicted = model.predict(rows).predicted
         if predicted is None or predicted.shape != (len(rows),):
@@ -320,7 +312,7 @@ class SecondModel:
             return True
 
     def _end(self, state: str, why: str, *, keeps_mark: bool = False) -> None:
-        """Change to a final state, once; its thread lets the model go."""
+        """Change to a final state, once, and let the model go."""
         if not self._become(state):
             return
         level = logging.INFO if state == "ended" else logging.WARNING
@@ -329,7 +321,9 @@ class SecondModel:
         if not keeps_mark:
             with suppress(OSError):
                 self._marker.remove()
-        self._asked.put(None)
+        if self._model is not None:
+            self._model = None
+            threading.Thread(target=_give_back, name="give-back", daemon=True).start()
 
 
 class _Ends:

@@ -11,7 +11,8 @@ nobody waits for a large request as a whole. When a joined call fails, its reque
 one by one, so that only the one at fault gets an error.
 
 Where there is a second model, it may predict the rows of a call, too, before its answers are given.
-Whoever that held up is told so: those of the call, and those who waited meanwhile.
+Whoever that held up is told so: those of the call, and those who waited meanwhile. A second model
+that does not come back is left behind with its thread: a new one goes on.
 """
 
 from __future__ import annotations
@@ -51,6 +52,13 @@ class Asker(Protocol):
 
 class Second(Protocol):
     """Another model that may predict what was predicted; asked by the prediction thread."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which it is given up."""
+
+    def give_up(self) -> None:
+        """It did not come back in time; it is not asked again."""
 
     def paired_rows(self, rows: int) -> int:
         """Return of how many rows of a request of `rows` rows its answer is wanted: the first."""
@@ -107,6 +115,21 @@ class Slice(NamedTuple):
         return self.work.rows[self.start : self.stop]
 
 
+class Done(NamedTuple):
+    """One call that succeeded, all of it counted; it took `seconds`."""
+
+    rows: Matrix
+    prediction: Prediction
+    seconds: float
+
+
+class Held(NamedTuple):
+    """Answers that wait for the second model's, since a moment of the monotonic clock."""
+
+    since: float
+    parts: list[Part]
+
+
 Part = tuple[list[Slice], Prediction | ModelFailed]
 Count = Callable[[Matrix, Prediction, float], None]
 
@@ -131,7 +154,7 @@ class Joiner:
         self._count = count
         self._prepare = prepare
         self._second = second
-        self._is_comparing = False
+        self._held: Held | None = None
         self._join_rows = join_rows
         self._share = max(1, join_rows // SHARES)
         self._max_requests = max_requests
@@ -143,9 +166,7 @@ class Joiner:
         self._busy_since: float | None = None
         self._flush_planned = False
         self.last_success = 0.0
-        self._calls: SimpleQueue[list[Slice] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
-        self._thread.start()
+        self._start_thread()
 
     @property
     def depth(self) -> int:
@@ -174,13 +195,20 @@ class Joiner:
 
     def sweep(self) -> None:
         """Give up on what has waited longer than the deadline; called a few times a second."""
+        held = self._held
+        if (
+            held is not None
+            and self._second is not None
+            and monotonic() - held.since > self._second.patience
+        ):
+            self._leave_behind(self._second, held)
         latest = monotonic() - self._deadline
         owed = self._owed
         while owed and (owed[0].done or owed[0].submitted < latest):
             work = owed.popleft()
             if not work.done:
                 late = TimeoutError(f"no answer within {self._deadline:g} s")
-                if self._is_comparing:
+                if self._held is not None:
                     _set_aside([work])
                 self._deliver(work, late, 0)
         while self._waiting and self._waiting[0].done:
@@ -232,7 +260,26 @@ class Joiner:
         work = self._waiting.popleft()
         self._waiting_rows -= len(work.rows) - work.taken
 
-    def _finished(self, parts: list[Part], was_compared: bool) -> None:
+    def _start_thread(self) -> None:
+        self._calls: SimpleQueue[list[Slice] | None] = SimpleQueue()
+        thread = threading.Thread(
+            target=self._run, args=(self._calls,), name="predict", daemon=True
+        )
+        thread.start()
+
+    def _leave_behind(self, second: Second, held: Held) -> None:
+        """Go on without the second model and the thread that is in it."""
+        second.give_up()
+        self._held = None
+        self._calls.put(None)  # if it ever comes back
+        self._start_thread()
+        self._finished(self._calls, held.parts, was_compared=True)
+
+    def _finished(
+        self, calls: SimpleQueue[list[Slice] | None], parts: list[Part], was_compared: bool
+    ) -> None:
+        if calls is not self._calls:
+            return  # from a thread that was left behind: its answers have been given
         self._busy_since = None
         if was_compared:
             _set_aside(one.work for slices, _ in parts for one in slices)
@@ -268,47 +315,54 @@ class Joiner:
 
     # The thread.
 
-    def _run(self) -> None:
+    def _run(self, calls: SimpleQueue[list[Slice] | None]) -> None:
         self._prepare()
-        while (call := self._calls.get()) is not None:
-            parts = self._predicted(call)
+        while (call := calls.get()) is not None:
+            parts, done = self._predicted(call)
+            was_compared = False
+            if done is not None and self._second is not None:
+                other = self._compared(self._second, call, done)
+                was_compared = other is not None
+                if other is not None and other is not done.prediction:
+                    parts = [(call, other)]
             try:
-                self._loop.call_soon_threadsafe(self._finished, parts, self._is_comparing)
+                self._loop.call_soon_threadsafe(self._finished, calls, parts, was_compared)
             except RuntimeError:
                 return  # the loop has ended
-            self._is_comparing = False
 
-    def _predicted(self, call: list[Slice]) -> list[Part]:
+    def _predicted(self, call: list[Slice]) -> tuple[list[Part], Done | None]:
         try:
-            return [(call, self._predict_joined(call))]
+            prediction, done = self._predict_joined(call)
         except ModelFailed as error:
             if len(call) == 1:
-                return [(call, error)]
+                return [(call, error)], None
+        else:
+            return [(call, prediction)], done
         parts: list[Part] = []
         for one in call:
             try:
-                parts.append(([one], self._predict_joined([one])))
+                parts.append(([one], self._predict_joined([one])[0]))
             except ModelFailed as error:
                 parts.append(([one], error))
-        return parts
+        return parts, None
 
-    def _predict_joined(self, call: list[Slice]) -> Prediction:
+    def _predict_joined(self, call: list[Slice]) -> tuple[Prediction, Done | None]:
         rows = call[0].rows if len(call) == 1 else np.concatenate([one.rows for one in call])
         began = perf_counter()
         prediction = self._predict(rows)
         seconds = perf_counter() - began
         if all(one.work.counted for one in call):
             self._count(rows, prediction, seconds)
-            if self._second is not None:
-                return self._compared(self._second, call, rows, prediction, seconds)
-        else:
-            self._count_some(call, rows, prediction, seconds)
-        return prediction
+            return prediction, Done(rows, prediction, seconds)
+        self._count_some(call, rows, prediction, seconds)
+        return prediction, None
 
-    def _compared(
-        self, second: Second, call: list[Slice], rows: Matrix, own: Prediction, seconds: float
-    ) -> Prediction:
-        """Return the prediction, with the second model's answer if nobody is kept waiting by it."""
+    def _compared(self, second: Second, call: list[Slice], done: Done) -> Prediction | None:
+        """Return the prediction, with the second model's answers where it gave them.
+
+        None where it was not asked: nobody is kept waiting by it, and it has to be paid for.
+        """
+        rows, own, seconds = done
         wanted = [
             max(0, min(one.stop, second.paired_rows(len(one.work.rows))) - one.start)
             for one in call
@@ -322,15 +376,13 @@ class Joiner:
             or any(_is_gone(one.work) for one in call)
             or not second.affords(count, seconds)
         ):
-            return own
-        self._is_comparing = True
-        if count == len(rows):
-            other = second.answer(rows)
-            return own if other is None else replace(own, other=other)
+            return None
         chosen = np.concatenate(
             [np.arange(one.stop - one.start) < rest for one, rest in zip(call, wanted, strict=True)]
         )
-        answered = second.answer(rows[chosen])
+        self._held = Held(monotonic(), [(call, own)])
+        answered = second.answer(rows if count == len(rows) else rows[chosen])
+        self._held = None
         if answered is None:
             return own
         other = np.full(len(rows), -1, dtype=np.intp)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -217,22 +219,14 @@ def test_what_is_no_answer_is_not_taken(
     assert scene.compare(np.zeros((1, 4))) is None
 
 
-def test_one_that_hangs_is_left_behind(
-    told: ServingSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = threading.Event()
-    scene = Scene(replace(told, hung_seconds=2.0))
-
-    def hang(rows: Matrix) -> Prediction:
-        gate.wait(20)
-        return Prediction(predicted=np.zeros(len(rows), dtype=np.intp))
-
-    second = odd(scene, monkeypatch, hang)
-    assert scene.compare(np.zeros((1, 4))) is None
+def test_one_that_does_not_come_back_is_asked_no_more(scene: Scene, binary: Stored) -> None:
+    second = scene.begun()
+    assert second.patience == 10.0
+    second.give_up()
     assert second.state == "failed"
+    assert second.answer(binary.rows[:1]) is None
     second.stop()
     assert scene.is_marked  # a new process would hang again
-    gate.set()
 
 
 def test_a_throttled_container_is_spared(
@@ -269,12 +263,20 @@ def test_it_is_let_go_when_the_time_is_over(
     second.sweep()
     assert second.state == "ended"
     assert not scene.is_marked
-    # Who asked in the same moment does not wait for somebody who has gone.
-    assert second.answer(binary.rows[:1]) is None
-    thread = next((one for one in threading.enumerate() if one.name == "compare"), None)
-    if thread is not None:
-        thread.join(20)
-        assert not thread.is_alive()
+    assert second.answer(binary.rows[:1]) is None  # who asked in the same moment
+
+
+def test_its_memory_is_given_back(told: ServingSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(replace(told, compare_until=time.time() + 1000))
+    held = weakref.ref(odd(scene, monkeypatch, raising))
+    model = weakref.ref(scene.second._model)
+    monkeypatch.undo()
+    assert held() is not None
+    assert model() is not None
+    scene.second._ends._until = 1.0
+    scene.second.sweep()
+    gc.collect()
+    assert model() is None
 
 
 def test_a_time_that_has_passed_loads_nothing(told: ServingSettings) -> None:

@@ -276,6 +276,11 @@ class Second:
         self.asked: list[list[float]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.patience = 60.0
+
+    def give_up(self) -> None:
+        assert self.pays
+        self.pays = False
 
     def paired_rows(self, rows: int) -> int:
         return min(rows, self.wanted)
@@ -427,4 +432,27 @@ async def test_rows_that_are_not_counted_are_not_compared() -> None:
     bench.joiner.submit(Work(np.ones((1, 1)), lambda o, _: done.append(o), counted=False))
     await until(lambda: len(done) == 1)
     assert (bench.second.asked, bench.second.earned) == ([], [])
+    bench.joiner.stop()
+
+
+async def test_a_second_model_that_does_not_come_back_is_left_behind() -> None:
+    bench = Class(Second())
+    bench.second.gate.clear()
+    bench.ask(1)
+    await until(lambda: len(bench.second.asked) == 1)
+    bench.ask(2)
+    bench.joiner.sweep()
+    assert bench.answers == {}
+    bench.second.patience = 0.0
+    await until(lambda: bench.joiner.busy_seconds() > 0.001)
+    bench.joiner.sweep()
+    assert (bench.other(1), bench.peers[1].aside, bench.peers[2].aside) == (None, True, True)
+    await until(lambda: 2 in bench.answers)
+    bench.joiner.sweep()
+    bench.second.gate.set()  # it does come back: that changes nothing any more
+    bench.ask(3)
+    await until(lambda: 3 in bench.answers)
+    assert not bench.second.pays
+    assert [bench.other(number) for number in (2, 3)] == [None, None]
+    assert bench.calls == [1, 1, 1]
     bench.joiner.stop()
