@@ -64,6 +64,7 @@ async def comparing(settings: ServingSettings) -> AsyncIterator[Client]:
         second._budget._saved = 1e9
         second._budget._share = 0.0
         second._budget._largest = 1e9
+        second._budget._last = (1, 0.0)
         second._throttled = 1 << 60
         yield client
 

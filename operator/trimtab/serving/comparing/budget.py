@@ -65,23 +65,25 @@ class Budget:
         self._saved = 0.0
         self._owed = 0.0
         self._largest = 0.0
-        self._last = 0
-        """Rows of the last call."""
+        self._last = (0, 0.0)
+        """Rows of the last call, and what it paid in."""
 
     def earn(self, rows: int, seconds: float) -> None:
         """Pay in for a call of `rows` rows that took `seconds`."""
-        self._last = rows
         self._largest = max(self._costs.expected(rows), _FORGETTING * self._largest)
         earned = self._share * seconds
+        self._last = (rows, earned)
         self._owed = max(0.0, self._owed - earned)
         self._saved = min(CARRIED_COMPARISONS * self._largest, self._saved + earned)
 
     def begins(self) -> bool:
         """Whether something may be compared from now on, before anybody knows what will come.
 
-        So that it does not depend on it: a call as large as the last one would be paid for.
+        So that it does not depend on it: a call like the last one would be paid for.
         """
-        return self._last > 0 and self._costs.expected(self._last) <= self._saved and not self._owed
+        rows, earned = self._last
+        paid = self._costs.expected(rows) <= self._saved + earned
+        return rows > 0 and paid and self._owed <= earned
 
     def allows(self, rows: int, longest: float) -> bool:
         """Whether comparing `rows` rows is paid for, and takes no longer than `longest` seconds."""

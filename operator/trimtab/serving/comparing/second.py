@@ -159,6 +159,10 @@ class SecondModel:
         """
         self._end("failed", f"no answer within {self.patience:g} s", keeps_mark=True)
 
+    def begins(self) -> bool:
+        """Whether something may be compared from now on, until the prediction thread is idle."""
+        return not self._is_stopping and self.state == "comparing" and self._budget.begins()
+
     @property
     def state(self) -> str:
         """One of `COMPARE_STATES`."""

@@ -11,8 +11,10 @@ nobody waits for a large request as a whole. When a joined call fails, its reque
 one by one, so that only the one at fault gets an error.
 
 Where there is a second model, it may predict the rows of a call, too, before its answers are given.
-Whoever that held up is told so: those of the call, and those who waited meanwhile. A second model
-that does not come back is left behind with its thread: a new one goes on.
+That holds up those who wait, and those who wait for these. So it is decided while the thread is
+idle, before anybody knows what will come, whether something may be compared until it is idle again;
+all requests of such a busy period are told so. What the others take is as it would be without.
+A second model that does not come back is left behind with its thread: a new one goes on.
 """
 
 from __future__ import annotations
@@ -59,6 +61,9 @@ class Second(Protocol):
 
     def give_up(self) -> None:
         """It did not come back in time; it is not asked again."""
+
+    def begins(self) -> bool:
+        """Whether something may be compared in the busy period that begins; on the event loop."""
 
     def paired_rows(self, rows: int) -> int:
         """Return of how many rows of a request of `rows` rows its answer is wanted: the first."""
@@ -155,6 +160,8 @@ class Joiner:
         self._prepare = prepare
         self._second = second
         self._held: Held | None = None
+        self._may_compare = False
+        """In this busy period, of which all requests are set aside."""
         self._join_rows = join_rows
         self._share = max(1, join_rows // SHARES)
         self._max_requests = max_requests
@@ -190,7 +197,7 @@ class Joiner:
         if self._busy_since is None and not self._flush_planned:
             # Requests read in the same turn of the loop are joined, too.
             self._flush_planned = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._begin)
         return True
 
     def sweep(self) -> None:
@@ -208,7 +215,7 @@ class Joiner:
             work = owed.popleft()
             if not work.done:
                 late = TimeoutError(f"no answer within {self._deadline:g} s")
-                if self._held is not None:
+                if self._may_compare:
                     _set_aside([work])
                 self._deliver(work, late, 0)
         while self._waiting and self._waiting[0].done:
@@ -218,10 +225,14 @@ class Joiner:
         """Let the thread end after the call it is running."""
         self._calls.put(None)
 
-    def _flush(self) -> None:
+    def _begin(self) -> None:
+        """Begin a busy period, unless one is under way by now."""
         self._flush_planned = False
-        if self._busy_since is not None:
-            return
+        if self._busy_since is None:
+            self._may_compare = self._second is not None and self._second.begins()
+            self._flush()
+
+    def _flush(self) -> None:
         call = self._next_call()
         if call:
             self._busy_since = monotonic()
@@ -273,17 +284,14 @@ class Joiner:
         self._held = None
         self._calls.put(None)  # if it ever comes back
         self._start_thread()
-        self._finished(self._calls, held.parts, was_compared=True)
+        self._finished(self._calls, held.parts)
 
-    def _finished(
-        self, calls: SimpleQueue[list[Slice] | None], parts: list[Part], was_compared: bool
-    ) -> None:
+    def _finished(self, calls: SimpleQueue[list[Slice] | None], parts: list[Part]) -> None:
         if calls is not self._calls:
             return  # from a thread that was left behind: its answers have been given
         self._busy_since = None
-        if was_compared:
+        if self._may_compare:
             _set_aside(one.work for slices, _ in parts for one in slices)
-            _set_aside(self._waiting)
         if self._waiting:
             self._flush()
         for slices, result in parts:
@@ -319,14 +327,10 @@ class Joiner:
         self._prepare()
         while (call := calls.get()) is not None:
             parts, done = self._predicted(call)
-            was_compared = False
             if done is not None and self._second is not None:
-                other = self._compared(self._second, call, done)
-                was_compared = other is not None
-                if other is not None and other is not done.prediction:
-                    parts = [(call, other)]
+                parts = [(call, self._compared(self._second, call, done))]
             try:
-                self._loop.call_soon_threadsafe(self._finished, calls, parts, was_compared)
+                self._loop.call_soon_threadsafe(self._finished, calls, parts)
             except RuntimeError:
                 return  # the loop has ended
 
@@ -357,10 +361,10 @@ class Joiner:
         self._count_some(call, rows, prediction, seconds)
         return prediction, None
 
-    def _compared(self, second: Second, call: list[Slice], done: Done) -> Prediction | None:
+    def _compared(self, second: Second, call: list[Slice], done: Done) -> Prediction:
         """Return the prediction, with the second model's answers where it gave them.
 
-        None where it was not asked: nobody is kept waiting by it, and it has to be paid for.
+        It is not asked while somebody waits, and has to be paid for.
         """
         rows, own, seconds = done
         wanted = [
@@ -371,12 +375,13 @@ class Joiner:
         second.earn(count, seconds)
         rests = sum(one.stop < len(one.work.rows) for one in call)
         if (
-            len(self._waiting) > rests  # others than the rest of these requests
+            not self._may_compare
+            or len(self._waiting) > rests  # others than the rest of these requests
             or not count
             or any(_is_gone(one.work) for one in call)
             or not second.affords(count, seconds)
         ):
-            return None
+            return own
         chosen = np.concatenate(
             [np.arange(one.stop - one.start) < rest for one, rest in zip(call, wanted, strict=True)]
         )

@@ -282,6 +282,9 @@ class Second:
         assert self.pays
         self.pays = False
 
+    def begins(self) -> bool:
+        return self.pays
+
     def paired_rows(self, rows: int) -> int:
         return min(rows, self.wanted)
 
@@ -360,7 +363,7 @@ async def test_nothing_is_compared_while_somebody_waits() -> None:
     await until(lambda: len(bench.answers) == 2)
     assert bench.second.asked == [[2]]
     assert (bench.other(1), bench.other(2)) == (None, [2])
-    assert (bench.peers[1].aside, bench.peers[2].aside) == (False, True)
+    assert (bench.peers[1].aside, bench.peers[2].aside) == (True, True)
     bench.joiner.stop()
 
 
@@ -376,6 +379,24 @@ async def test_who_waited_behind_a_comparison_is_told_aside() -> None:
     bench.ask(3)
     await until(lambda: 3 in bench.answers)
     assert [bench.peers[number].aside for number in (1, 2, 3)] == [True, True, False]
+    bench.joiner.stop()
+
+
+async def test_a_busy_period_that_began_without_is_not_compared() -> None:
+    """What is held up by a comparison is held up by what was decided before anybody came."""
+    bench = Class(Second(pays=False))
+    bench.gate.clear()
+    bench.ask(1)
+    await until(lambda: bench.calls == [1])
+    bench.second.pays = True
+    bench.ask(2)
+    bench.gate.set()
+    await until(lambda: len(bench.answers) == 2)
+    assert bench.second.asked == []
+    assert not (bench.peers[1].aside or bench.peers[2].aside)
+    bench.ask(3)
+    await until(lambda: 3 in bench.answers)
+    assert (bench.second.asked, bench.peers[3].aside) == ([[3]], True)
     bench.joiner.stop()
 
 
@@ -446,8 +467,8 @@ async def test_a_second_model_that_does_not_come_back_is_left_behind() -> None:
     bench.second.patience = 0.0
     await until(lambda: bench.joiner.busy_seconds() > 0.001)
     bench.joiner.sweep()
-    assert (bench.other(1), bench.peers[1].aside, bench.peers[2].aside) == (None, True, True)
     await until(lambda: 2 in bench.answers)
+    assert (bench.other(1), bench.peers[1].aside, bench.peers[2].aside) == (None, True, True)
     bench.joiner.sweep()
     bench.second.gate.set()  # it does come back: that changes nothing any more
     bench.ask(3)
