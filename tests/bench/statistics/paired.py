@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import numpy as np
+from tests.bench.statistics import busy
 from tests.bench.statistics.as_wired import upper_bound
 from tests.bench.statistics.guard import tried
 from tests.bench.statistics.rows import Row, judged
@@ -429,4 +430,9 @@ def guard_rows(runs: int, pool: ProcessPoolExecutor) -> list[Row]:
 def rows(runs: int = RUNS, guard_runs: int = 20) -> list[Row]:
     """Return all lines."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return [*power_rows(), *gate_rows(runs, pool), *guard_rows(guard_runs, pool)]
+        return [
+            *power_rows(),
+            *gate_rows(runs // 2, pool),
+            *guard_rows(guard_runs, pool),
+            *busy.rows(runs // 2, pool),
+        ]

@@ -393,7 +393,7 @@ async def test_a_busy_period_that_began_without_is_not_compared() -> None:
     bench.gate.set()
     await until(lambda: len(bench.answers) == 2)
     assert bench.second.asked == []
-    assert not (bench.peers[1].aside or bench.peers[2].aside)
+    assert (bench.peers[1].aside, bench.peers[2].aside) == (False, False)
     bench.ask(3)
     await until(lambda: 3 in bench.answers)
     assert (bench.second.asked, bench.peers[3].aside) == ([[3]], True)
