@@ -15,6 +15,7 @@ from tests.unit.serving.stored import KEY, Stored, store
 
 from trimtab.contract.pairing import Sealer
 from trimtab.contract.token import read_token
+from trimtab.serving import lifecycle
 from trimtab.serving.comparing.marker import NAME
 from trimtab.serving.comparing.second import SecondModel
 from trimtab.serving.settings import ServingSettings
@@ -238,3 +239,23 @@ async def test_a_shadow_has_none_of_this(
         assert served is not None
         assert served.second is None
         assert not [name for name in await client.metrics() if "compare_" in name]
+
+
+async def test_who_is_never_asked_whether_it_is_ready_compares_all_the_same(
+    told: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "COMPARE_WITHIN_SECONDS", 0.0)
+    async with serving(told) as client:
+        await until(lambda: second_of(client).state == "comparing")
+
+
+async def test_memory_is_let_go_while_it_serves(
+    told: ServingSettings, binary: Stored, tmp_path: Path
+) -> None:
+    async with comparing(told) as client:
+        second = second_of(client)
+        second._ends._until = 1.0
+        await until(lambda: second.state == "ended")
+        assert second._model is None
+        assert (await client.infer(vector(binary.rows[:1]))).status_code == 200
+        assert not (tmp_path / NAME).exists()

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Signature
 from trimtab.serving.comparing.budget import Budget, Costs
-from trimtab.serving.comparing.container import Container, memory_needed, reserve
+from trimtab.serving.comparing.container import LEAST_MULTIPLE, Container, memory_needed, reserve
 from trimtab.serving.comparing.marker import Marker
 from trimtab.serving.counting.comparison import check_same_inputs
 from trimtab.serving.counting.exposition import Family, Labels, labelled
@@ -56,6 +56,7 @@ LOAD_SECONDS: Final = 120.0
 """For loading, beside the time for fetching."""
 
 Classes = NDArray[np.intp]
+_STATE_OF: Final = {"NotComparable": "notComparable", "TooLarge": "noMemory"}
 _FINAL: Final = frozenset(metrics.COMPARE_STATES[4:])
 
 
@@ -248,8 +249,7 @@ class SecondModel:
         try:
             model = self._loaded()
         except StartRefused as error:
-            is_other = error.reason == "NotComparable"
-            self._end("notComparable" if is_other else "failed", str(error))
+            self._end(_STATE_OF.get(error.reason, "failed"), str(error))
         except MemoryError:
             self._end("noMemory", "there was not enough memory to load it")
         except Exception as error:  # noqa: BLE001 - a second model may cost nothing but itself
@@ -271,7 +271,7 @@ class SecondModel:
         if not self._has_room(0):
             return None  # nor for what is read to check the artifact
         self._marker.write(self.digest)
-        artifact = _brought(self._settings, self._own.signature)
+        artifact = self._brought()
         if not self._has_room(artifact.model_file.stat().st_size):
             return None
         model = load_model(artifact, trust_pickle=self._settings.trust_pickle)
@@ -284,6 +284,26 @@ class SecondModel:
             self._costs.add(count, perf_counter() - began)
         self._wanted = self._ready(list(artifact.signature.classes))
         return model
+
+    def _brought(self) -> Artifact:
+        """Fetch and check the artifact; raise StartRefused.
+
+        One that cannot fit into memory is not even written to disk, which may be short as well.
+        """
+        settings = self._settings
+        left = self._container.memory_left() or 0
+        artifact = bring_artifact(
+            replace(
+                settings,
+                artifact_uri=settings.compare_uri,
+                artifact_digest=settings.compare_digest,
+                artifact_credentials=settings.compare_credentials,
+                artifact_format="",
+                max_artifact_bytes=min(settings.max_artifact_bytes, int(left / LEAST_MULTIPLE)),
+            )
+        )
+        check_pairable(self._own.signature, artifact.signature)
+        return artifact
 
     def _has_room(self, model_bytes: int) -> bool:
         limit, left = self._container.memory_limit(), self._container.memory_left()
@@ -339,21 +359,6 @@ class _Ends:
 
     def is_over(self) -> bool:
         return bool(self._until) and (time.time() >= self._until or monotonic() >= self._latest)
-
-
-def _brought(settings: ServingSettings, own: Signature) -> Artifact:
-    """Fetch and check the second artifact; raise StartRefused."""
-    artifact = bring_artifact(
-        replace(
-            settings,
-            artifact_uri=settings.compare_uri,
-            artifact_digest=settings.compare_digest,
-            artifact_credentials=settings.compare_credentials,
-            artifact_format="",
-        )
-    )
-    check_pairable(own, artifact.signature)
-    return artifact
 
 
 def check_pairable(own: Signature, other: Signature) -> None:

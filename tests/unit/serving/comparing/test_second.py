@@ -129,6 +129,26 @@ def test_where_memory_is_short_or_unknown_nothing_is_loaded(told: ServingSetting
         assert scene.classes == []
 
 
+def test_what_cannot_fit_is_not_even_fetched(
+    told: ServingSettings, binary: Stored, tmp_path: Path
+) -> None:
+    files = {"more.bin": bytes(20 << 20)}
+    huge = store(
+        tmp_path / "huge",
+        binary.estimator,
+        binary.signature,
+        binary.baseline,
+        binary.rows,
+        files=files,
+    )
+    named = replace(told, compare_uri=huge.uri, compare_digest=huge.digest)
+    scene = Scene(named, 60 << 20)
+    assert scene.begun().state == "noMemory"
+    fetched = told.scratch / ("trimtab-" + huge.digest.removeprefix("sha256:"))
+    assert not (fetched / "more.bin").exists()
+    assert not scene.is_marked
+
+
 def test_who_follows_a_killed_process_does_not_load_it_again(
     scene: Scene, told: ServingSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
