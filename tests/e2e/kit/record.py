@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from tests.e2e.kit.api import Api, Json
@@ -18,6 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from trimtab.reconcile.kinds.status_writes import significant
 
+_HOLDS = frozenset({"WaitingForData", "WaitingForSamples", "ShareNotReached"})
 _WATCHED = ("Deployment", "Workload", "Service", "Pod")
 
 
@@ -122,6 +124,11 @@ class Record:
             before = telling
         return told
 
+    def holds(self) -> int:
+        """Return how often a rollout began or ceased to wait for figures, as on a busy machine."""
+        states = [_is_held(news.obj.get("status") or {}) for news in self.of("Deployment")]
+        return sum(before != after for before, after in pairwise(states))
+
     def seconds(self) -> float:
         """Return the time between the first and the last news."""
         at = [news.at for news in self.news if news.what != "LISTED"]
@@ -153,6 +160,12 @@ class Record:
             if labels.get("trimtab.dev/version") == version and _is_ready(news.obj):
                 return news.at
         return 0.0
+
+
+def _is_held(status: Json) -> bool:
+    conditions = {c["type"]: c for c in status.get("conditions", [])}
+    is_blind = conditions.get("DataAvailable", {}).get("status") == "False"
+    return is_blind or conditions.get("Progressing", {}).get("reason") in _HOLDS
 
 
 def _is_ready(pod: Json) -> bool:
