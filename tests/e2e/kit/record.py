@@ -110,19 +110,17 @@ class Record:
                 count["workload"] += int(news.what == "DELETED")
         return count
 
-    def told(self) -> list[tuple[str, str, list[str]]]:
-        """Return what each write of a status told: reason of Progressing, message, blind gates."""
-        told, before = [], None
+    def told(self) -> list[Json]:
+        """Return what each write of a status told that the one before had not, by field."""
+        found: list[Json] = []
+        before: Json = {}
         for news in self.of("Deployment"):
-            status = news.obj.get("status") or {}
-            telling = significant(status)
-            if telling != before and news.what != "LISTED":
-                conditions = {c["type"]: c for c in status.get("conditions", [])}
-                progressing = conditions.get("Progressing", {})
-                gates = [f"{g['name']}: {g.get('reason')}" for g in status.get("gates", [])]
-                told.append((progressing.get("reason"), progressing.get("message"), gates))
+            telling = significant(news.obj.get("status") or {})
+            new = {name: part for name, part in telling.items() if before.get(name) != part}
+            if new and news.what != "LISTED":
+                found.append({**new, "after": round(news.at - self.news[-1].at, 1)})
             before = telling
-        return told
+        return found
 
     def holds(self) -> int:
         """Return how often a rollout began or ceased to wait for figures, as on a busy machine."""
