@@ -90,7 +90,8 @@ class Checkpoints:
                     group.create_task(self._restore(self._store, uid, key))
                 for policy, uid in self._world.cache.keys(DRIFT_POLICIES).items():
                     group.create_task(self._restore_evidence(self._store, uid, policy))
-                for deployment, uid in self._judged_first():
+                judged, at_rest = self._by_urgency()
+                for deployment, uid in (*judged, *at_rest):
                     group.create_task(self._restore_gates(self._store, uid, deployment))
         except TimeoutError:
             logger.warning(
@@ -152,14 +153,19 @@ class Checkpoints:
         if uid:
             await self._take_up(store, uid, f"{key}: its evidence", take_up)
 
-    def _judged_first(self) -> list[tuple[Key, str]]:
-        """Return the Deployments with their uids, those first whose gates or guard are at work."""
-        found = []
+    def _by_urgency(self) -> tuple[list[tuple[Key, str]], list[tuple[Key, str]]]:
+        """Return the Deployments with their uids: whose gates or guard are at work, and others.
+
+        A store that is slow has time for the first of them.
+        """
+        judged: list[tuple[Key, str]] = []
+        at_rest: list[tuple[Key, str]] = []
         for key, uid in self._world.cache.keys(DEPLOYMENTS).items():
-            status = (self._world.cache.get(key) or {}).get("status") or {}
-            is_judged = bool(status.get("rollout") or status.get("guard"))
-            found.append((not is_judged, key, uid))
-        return [(key, uid) for _, key, uid in sorted(found) if uid]
+            if uid:
+                status = (self._world.cache.get(key) or {}).get("status") or {}
+                is_judged = bool(status.get("rollout") or status.get("guard"))
+                (judged if is_judged else at_rest).append((key, uid))
+        return judged, at_rest
 
     async def _restore_gates(self, store: CheckpointStore, uid: str, key: Key) -> None:
         what = f"{key}: what its gates saw"
@@ -200,13 +206,17 @@ class Checkpoints:
 
     async def _save(self, store: CheckpointStore, *, at_end: bool) -> None:
         await self._save_evidence(store)
-        uids = {uid: key for key, uid in self._world.cache.keys(DEPLOYMENTS).items() if uid}
+        judged, at_rest = self._by_urgency()
+        uids = {uid: key for key, uid in (*judged, *at_rest)}
         self._saved = {uid: changes for uid, changes in self._saved.items() if uid in uids}
         self._gates = {uid: at for uid, at in self._gates.items() if uid in uids}
         slots = asyncio.Semaphore(SAVES_AT_ONCE)
         async with asyncio.TaskGroup() as group:
+            for key, uid in judged:
+                group.create_task(self._save_gates(store, slots, uid, key, at_end=at_end))
             for uid, key in uids.items():
                 group.create_task(self._save_one(store, slots, uid, telemetry_key(key)))
+            for key, uid in at_rest:
                 group.create_task(self._save_gates(store, slots, uid, key, at_end=at_end))
 
     async def _save_evidence(self, store: CheckpointStore) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from trimtab.api.deployment import DeploymentStatus
 from trimtab.cluster.port import Key
 from trimtab.decide.rollout.evidence import Habit
 from trimtab.decide.rollout.saved import Saved
@@ -37,13 +38,19 @@ def evidence_to_save(
     if kept is None or kept.decided_on is None:
         return None
     at, status, memory = kept.decided_on.now, kept.decided_on.deployment.status, kept.memory
-    if memory.step is not None and memory.step.is_resumed:
-        return None  # not looked at since: what lies in the store is the same, and tells its age
+    if _is_waiting(status, memory):
+        return None  # what lies in the store is the same, and tells its age
     is_judged = status.rollout is not None or status.guard is not None
     if not is_judged and not any(habit.hours for habit in memory.habits.values()):
         return None
     is_due = last is None or at_end or is_judged or at - last >= AT_REST
     return Saved(at, memory) if is_due and at != last else None
+
+
+def _is_waiting(status: DeploymentStatus, memory: Memory) -> bool:
+    """Return whether a step was taken up from the store and not looked at since."""
+    step = status.rollout.step if status.rollout is not None else None
+    return step is not None and memory.of_step(step.index, step.started).is_resumed
 
 
 def restore_evidence(world: World, key: Key, uid: str, saved: Saved) -> bool:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.decide.rollout.builders import (
     ERRORS_GATE,
     NOW,
@@ -156,6 +158,52 @@ def test_a_bad_candidate_is_found_although_pods_came_and_went() -> None:
     theirs = Counted({"s1": BadTotal(0, 1500), "s3": BadTotal(0, 300)}, frozenset({"s1"}))
     seen = memory.look(counted(c=(60, 200)), theirs, gap)
     assert evidence_of(seen, {}, 0.005, None) > 1000
+
+
+steps = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from("ab"), st.integers(0, 200), max_size=2),
+        st.dictionaries(st.sampled_from("xyz"), st.integers(0, 200), max_size=3),
+        st.sets(st.sampled_from("abxyz")),
+        st.sampled_from(["look", "look", "save", "restart"]),
+    ),
+    max_size=25,
+)
+
+
+@given(steps)
+def test_whatever_is_seen_when_and_lost_nothing_counts_twice(script: Any) -> None:
+    """Counters grow; looks see some of them; a restart goes on from the last save."""
+    totals = dict.fromkeys("abxyz", 0.0)
+    memory = saved = GateMemory()
+    alive = saved_alive = lives()
+    is_first = False
+    for n, (ours, theirs, hidden, act) in enumerate(script):
+        for name, more in (ours | theirs).items():
+            totals[name] += more
+        if act == "save":
+            saved, saved_alive = memory, alive
+        if act == "restart":
+            memory, alive, is_first = saved, saved_alive, True
+        sides = [
+            Counted({p: BadTotal(totals[p] / 2, totals[p]) for p in names if p not in hidden})
+            for names in ("ab", "xyz")
+        ]
+        now = lives(*sides[0].counts, *sides[1].counts)
+        gap = Gap(alive, now) if is_first else None
+        memory = memory.look(sides[0], sides[1], Moment(NOW + n * INTERVAL, INTERVAL, gap=gap))
+        alive, is_first = now, False
+        strata = memory.strata
+        assert strata.requests + strata.open[0].total <= totals["a"] + totals["b"] + 1e-6
+        of_stable = sum(totals[p] for p in "xyz")
+        assert strata.open[1].total <= of_stable + 1e-6
+        for blocks, most in (
+            (memory.candidate, totals["a"] + totals["b"]),
+            (memory.stable, of_stable),
+        ):
+            for one in blocks.values():
+                cells = one.cells()
+                assert float(cells.total @ cells.times) <= most + 1e-6
 
 
 def test_of_those_that_vanished_so_many_are_remembered() -> None:
