@@ -45,6 +45,7 @@ from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import NOTHING, BadTotal
 
 BORN = NOW - timedelta(hours=1)
+LIMITED = {**ERRORS_GATE, "limit": "5%"}
 INTERVAL = timedelta(seconds=1)
 
 
@@ -402,3 +403,35 @@ def test_what_detectors_saw_in_another_watch_alarms_nobody(other: Any) -> None:
     assert of_this_guard(status, resumed(Memory(guard=foreign))).guard is None
     assert of_this_guard(status, Memory(guard=foreign)).guard == foreign
     assert of_this_guard(a_status(), resumed(Memory(guard=own))).guard is None
+
+
+def test_beside_a_control_the_gap_is_of_no_moment() -> None:
+    guard = a_guard("v2", control_since=NOW - timedelta(minutes=1), since=NOW - seconds(90))
+
+    def passed(memory: Memory, own: float, control: float, at: float) -> GateMemory:
+        snapshot = a_snapshot(
+            a_deployment(
+                "v2",
+                status=a_status(stable="v2", last_good=a_tried("v1"), guard=guard),
+                replicas=4,
+                rollout={"gates": [LIMITED]},
+            ),
+            now=NOW + seconds(at),
+            pods=(*pods("v2", 4), *pods("v1", 1)),
+            processes=(
+                a_process("v2", own, 0.0, born=BORN),
+                a_process("v1", control, 0.0, born=BORN),
+            ),
+            memory=memory,
+        )
+        remembered.append(decide_deployment(snapshot)[1])
+        assert remembered[-1].guard is not None
+        return remembered[-1].guard.beside["errors"]
+
+    remembered: list[Memory] = []
+    passed(Memory(), 100.0, 100.0, 1)
+    passed(remembered[-1], 200.0, 200.0, 2)
+    restarted = passed(resumed(remembered[-1]), 900.0, 300.0, 40)
+    assert restarted.strata.compared() == (BadTotal(0, 100), BadTotal(0, 100))
+    after = passed(remembered[-1], 1000.0, 400.0, 41)
+    assert after.strata.compared() == (BadTotal(0, 200), BadTotal(0, 200))

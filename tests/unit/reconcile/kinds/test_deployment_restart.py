@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import timedelta
 from typing import Any
@@ -217,6 +218,66 @@ async def test_what_was_not_looked_at_since_a_restart_keeps_its_age() -> None:
     await life.shop.harness.advance(5)
     await life.save()
     assert life.store.objects[life.name()] != before
+
+
+# --- at rest --------------------------------------------------------------------------------------
+
+
+async def test_at_rest_it_is_written_every_five_minutes_and_at_an_end() -> None:
+    shop = Shop()
+    life = Life(shop, MemoryObjects())
+    await shop.serve("v1", guard={"for": "1m"})
+    await shop.harness.advance(90)  # the guard is over
+    runner = Checkpoints(shop.harness.world, life.store, leading=always, every_seconds=0.0)
+
+    async def save_now_and_then() -> None:
+        task = asyncio.create_task(runner.run())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        task.cancel()
+
+    await save_now_and_then()
+    assert life.store.writes == 1
+    await shop.harness.advance(200)
+    await save_now_and_then()
+    assert life.store.writes == 1
+    await shop.harness.advance(110)
+    await save_now_and_then()
+    assert life.store.writes == 2
+    await shop.harness.advance(5)
+    await runner.save_all()
+    assert life.store.writes == 3
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+async def test_how_much_pods_differ_is_taken_up_and_the_hours_of_an_old_one(
+    is_stale: bool,
+) -> None:
+    shop = Shop()
+    life = Life(shop, MemoryObjects())
+    await shop.serve("v1")
+    await shop.harness.advance(120)
+    await life.save()
+    before = kept_of(shop.harness.world, KEY)
+    assert before is not None
+    if is_stale:
+        shop.cluster.time += timedelta(minutes=11)
+    await life.restart()
+    found = kept_of(shop.harness.world, KEY)
+    assert found is not None
+    old, new = (kept.memory.habits["errors"] for kept in (before, found))
+    assert new.hours == old.hours != {}
+    assert new.last == {}
+    assert (new.since, new.ended) == ((None, {}) if is_stale else (old.since, old.ended))
+
+
+async def test_a_clock_far_behind_takes_nothing_up() -> None:
+    life = await trial(3, Behaviour(errors=0.001))
+    await life.shop.harness.advance(10)
+    await life.save()
+    life.shop.cluster.time -= timedelta(minutes=2)
+    await life.restart()
+    assert kept_of(life.shop.harness.world, KEY) is None
 
 
 # --- healthy versions -----------------------------------------------------------------------------
