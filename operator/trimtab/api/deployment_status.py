@@ -145,13 +145,13 @@ class StepStatus(Model):
     origins: Origins = Field(
         default_factory=list,
         description="Counter values of each process at its start; of more than 40 processes they "
-        "are in the operator's memory.",
+        "are in the operator's memory and checkpoint.",
     )
     lost: int | None = Field(
         default=None,
         ge=0,
-        description="How often these values were in memory and lost by a restart of the operator; "
-        "its evidence begins anew then, with half of the error rate that was left.",
+        description="How often these values were lost by a restart without a checkpoint; its "
+        "evidence begins anew then, with half of the error rate that was left.",
     )
     counted_since: Time | None = Field(
         default=None, description="Since when it counts, if values were lost."
@@ -232,12 +232,12 @@ class GuardStatus(Model):
     origins: Origins = Field(
         default_factory=list,
         description="Counter values of each process when the watch started; of more than 40 "
-        "processes they are in the operator's memory.",
+        "processes they are in the operator's memory and checkpoint.",
     )
     lost: int | None = Field(
         default=None,
         ge=0,
-        description="How often these values were in memory and lost by a restart of the operator.",
+        description="How often these values were lost by a restart without a checkpoint.",
     )
     counted_since: Time | None = Field(
         default=None, description="Since when it counts, if values were lost."

@@ -104,11 +104,11 @@ def build_operator(
 def _checkpoint_store(settings: Settings) -> CheckpointStore | None:
     """Checkpoints that cannot be authenticated are worse than none: they could be anybody's."""
     if settings.checkpoint_uri is None:
-        logger.info("TRIMTAB_CHECKPOINT_URI is not set: a restart begins open windows anew")
+        logger.info("TRIMTAB_CHECKPOINT_URI is not set: a restart begins windows and evidence anew")
         return None
     if settings.signing_key_file is None:
         logger.warning(
-            "TRIMTAB_SIGNING_KEY_FILE is not set: no checkpoints, a restart begins windows anew"
+            "TRIMTAB_SIGNING_KEY_FILE is not set: no checkpoints, a restart begins all anew"
         )
         return None
     try:

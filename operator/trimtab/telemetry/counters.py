@@ -128,6 +128,7 @@ class _Process:
             settled=rounds.shown(name),
             warm=rounds.warm(name),
             lags=rounds.lags(name),
+            is_short=rounds.is_short(name),
             first=self.first,
             process_start=None if self.reading is None else self.reading.process_start,
             sampled_at=self.sampled_at,

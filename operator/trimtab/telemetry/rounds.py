@@ -163,6 +163,11 @@ class Rounds:
             return False
         return place.seen < self.settled and place.late < MOST_LATE
 
+    def is_short(self, process: str) -> bool:
+        """Whether what gates see of it leaves out what it counted while it was set aside."""
+        place = self.places.get(process)
+        return place is not None and bool(place.left_out)
+
     def restate(self, process: str, counted: Series) -> None:
         """A part of what a process had counted turned out to be another's."""
         place = self.places.get(process)

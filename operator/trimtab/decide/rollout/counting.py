@@ -68,12 +68,12 @@ def counts_since(
     revision: str | None,
     began: datetime,
 ) -> dict[str, BadTotal]:
-    """Return the same by process."""
+    """Return the same by process, of those that were seen."""
     at_origin: Mapping[str, Mapping[str, float]] = {o.process: o.values for o in origins}
     found = {}
     for process in processes:
-        if revision is not None and process.revision != revision:
-            continue
+        if not process.counts or (revision is not None and process.revision != revision):
+            continue  # one that is not seen has not counted nothing
         origin = at_origin.get(process.process)
         if origin is None:
             is_older = process.born is not None and process.born < began

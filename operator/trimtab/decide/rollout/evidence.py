@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from trimtab.stats.counts import NOTHING, BadTotal, sum_of
+from trimtab.stats.counts import NOTHING, SAME_START_SECONDS, BadTotal, sum_of
 from trimtab.stats.sequential import gate_evidence, limit_evidence
 from trimtab.stats.spread import (
     BlockSums,
@@ -42,8 +42,14 @@ MOST_CELLS = 4096
 STRATUM_REQUESTS = 50.0
 """Of stable at least, in what is taken for one moment."""
 
+MOST_VANISHED = 1024
+"""Processes that are remembered although the last look did not see them."""
+SAME_BIRTH = timedelta(seconds=SAME_START_SECONDS)
+
 Counts = Mapping[str, BadTotal]
 """By process."""
+Lives = Mapping[str, datetime | None]
+"""Processes of Ready pods whose counts can be gone on from, and when each began, if it says."""
 
 
 @dataclass(frozen=True)
@@ -226,15 +232,46 @@ def grouped(counts: Mapping[str, BadTotal]) -> dict[str, BadTotal]:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """What lies between a look that a checkpoint holds and the first one after a restart."""
+
+    before: Lives
+    after: Lives
+
+    def unsteady(self, processes: Set[str]) -> set[str]:
+        """Return who cannot be gone on from: counters began anew, or left something out."""
+        return {process for process in processes if not self._is_steady(process)}
+
+    def _is_steady(self, process: str) -> bool:
+        if process not in self.before or process not in self.after:
+            return False
+        before, after = self.before[process], self.after[process]
+        if before is None or after is None:
+            return before is after
+        return abs(after - before) <= SAME_BIRTH
+
+    def turnover(self, last: Set[str], now: Set[str]) -> float:
+        """Return how many times more requests a pod may have got at one time than at another.
+
+        last, now: the processes of one side at both ends. 1: nobody came or went.
+        """
+        before, after = last & self.before.keys(), now & self.after.keys()
+        both = before & after
+        return len(before | after) / len(both) if both else 1.0
+
+
+@dataclass(frozen=True)
 class Moment:
     """What one look shares: its time, and the time between two rounds.
 
     behind: processes that were not seen in the last round; what they show next is of several.
+    gap: of the first look after a restart that goes on from a checkpoint.
     """
 
     now: datetime
     interval: timedelta
     behind: Set[str] = frozenset()
+    gap: Gap | None = None
 
 
 @dataclass(frozen=True)
@@ -246,11 +283,13 @@ class Counted:
 
     counts: Counts = field(default_factory=dict)
     served: Set[str] = frozenset()
+    all: Set[str] = frozenset()
+    """Whose counts these are, those too that counted nothing."""
 
     def since(self, last: Counts) -> Counted:
         """Return what was counted since the last look, of those that counted something."""
         grown = {p: growth(last.get(p, NOTHING), count) for p, count in self.counts.items()}
-        return Counted(_served(grown), self.served | _served(last).keys())
+        return Counted(_served(grown), self.served | _served(last).keys(), self.counts.keys())
 
     def without(self, processes: Set[str]) -> Counted:
         """Return the same but for these processes."""
@@ -278,18 +317,47 @@ class GateMemory:
         """Return the memory with what was counted since the last look."""
         ours, theirs = candidate.since(self.last[0]), stable.since(self.last[1])
         if not ours.counts and not theirs.counts:
-            return self
+            return self if at.gap is None else self.passed_over(candidate, stable, at)
         strata = self.strata
         if ours.counts or strata != Strata():  # no moment begins before the candidate serves
-            at_once = _at_once(ours.without(self.behind), theirs.without(self.behind))
-            strata = strata.add(*at_once)
-        return GateMemory(
-            last=(candidate.counts, stable.counts),
+            strata = strata.add(*self._in_moment(ours, theirs, at))
+        return replace(
+            self.passed_over(candidate, stable, at),
             strata=strata,
             candidate=_add_to_all(self.candidate, ours.counts, at),
             stable=_add_to_all(self.stable, theirs.counts, at),
-            behind=at.behind,
         )
+
+    def passed_over(self, candidate: Counted, stable: Counted, at: Moment) -> GateMemory:
+        """Return the memory that goes on from these counts; what came until now is no evidence.
+
+        A process that this look does not see is not forgotten: it would count twice when it is seen
+        again. What it shows then is of several moments.
+        """
+        last = (
+            remembered_counts(self.last[0], candidate.counts),
+            remembered_counts(self.last[1], stable.counts),
+        )
+        unseen = (last[0].keys() - candidate.counts.keys()) | (
+            last[1].keys() - stable.counts.keys()
+        )
+        return replace(self, last=last, behind=at.behind | unseen)
+
+    def _in_moment(self, ours: Counted, theirs: Counted, at: Moment) -> tuple[BadTotal, BadTotal]:
+        """Return what both sides counted in one moment."""
+        gap = at.gap
+        if gap is None:
+            return _at_once(ours.without(self.behind), theirs.without(self.behind))
+        known = self.last[0].keys() | self.last[1].keys()
+        aside = self.behind | at.behind | gap.unsteady(known)
+        steady = theirs.without(aside)
+        if steady.counts and not steady.known():
+            return NOTHING, NOTHING  # of all that stable did, nobody can say when it began
+        candidate, stable = _at_once(ours.without(aside), steady)
+        more = gap.turnover(self.last[0].keys(), ours.all) * gap.turnover(
+            self.last[1].keys(), theirs.all
+        )
+        return candidate, _at_worst(stable, more)
 
 
 def _served(counts: Counts) -> dict[str, BadTotal]:
@@ -322,6 +390,22 @@ def _at_once(ours: Counted, theirs: Counted) -> tuple[BadTotal, BadTotal]:
     ) / candidate.total
     total = stable.total * (1 - served / candidate.total * (1 - part))
     return candidate, BadTotal(min(total, share * total), total)
+
+
+def _at_worst(stable: BadTotal, more: float) -> BadTotal:
+    """Return stable as if all its errors had come while its pods got the least requests.
+
+    When pods come and go in a long moment, those that stay get more at one time than at another:
+    `more` times at most. Sums over the moment would hold an outage of both sides against one.
+    """
+    total = stable.total / more
+    return BadTotal(min(total, stable.bad), total)
+
+
+def remembered_counts(before: Counts, counts: Counts) -> dict[str, BadTotal]:
+    """Return the counts at a look, with those of processes that it does not see."""
+    vanished = [process for process in before if process not in counts]
+    return {**{process: before[process] for process in vanished[-MOST_VANISHED:]}, **counts}
 
 
 def _add_to_all(blocks: Mapping[int, Blocks], grown: Counts, at: Moment) -> dict[int, Blocks]:

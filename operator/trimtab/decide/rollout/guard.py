@@ -22,12 +22,14 @@ from trimtab.decide.rollout.evidence import (
     HOUR,
     Counted,
     Counts,
+    Gap,
     GateMemory,
     evidence_of,
     growth,
     largest,
+    remembered_counts,
 )
-from trimtab.decide.rollout.judgement import moment_of, pair_in, spreads_of
+from trimtab.decide.rollout.judgement import alive_in, moment_of, pair_in, spreads_of
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
@@ -103,7 +105,15 @@ def watch(
         for one in watched
     )
     breach = next((one for one in found if one is not None), None)
-    return breach, replace(memory, guard=replace(remembered, looked_at=snapshot.now))
+    remembered = replace(
+        remembered,
+        looked_at=snapshot.now,
+        since=guard.since,
+        control_since=guard.control_since,
+        alive=alive_in(snapshot),
+        is_resumed=False,
+    )
+    return breach, replace(memory, guard=remembered)
 
 
 def _breach_of(
@@ -229,12 +239,18 @@ def _feed_detectors(
     )
     elapsed = (now - (remembered.looked_at or now)).total_seconds()
     detectors, last = dict(remembered.detectors), dict(remembered.last)
+    gap = Gap(remembered.alive, alive_in(snapshot)) if remembered.is_resumed else None
     found: dict[str, Breach] = {}
     for one in watched:
         name, total = one.gate.name, one.total
         before = last.get(name, {})
-        batch = sum_of(growth(before.get(p, NOTHING), count) for p, count in one.counts.items())
-        last[name] = {**before, **one.counts}
+        aside = gap.unsteady(before.keys()) if gap is not None else set()
+        batch = sum_of(
+            growth(before.get(p, NOTHING), count)
+            for p, count in one.counts.items()
+            if p not in aside
+        )
+        last[name] = remembered_counts(before, one.counts)
         state = detectors.get(name, DetectorState())
         if one.share is None:
             continue
@@ -282,7 +298,10 @@ def _look_beside(
         theirs = _counts(one.gate, side_of(control), snapshot, guard, remembered.restored)
         # What came before the control served is of no moment.
         before = remembered.beside.get(name) or GateMemory(last=(one.counts, theirs))
-        seen = before.look(Counted(one.counts), Counted(theirs), moment_of(snapshot))
+        ours, at = Counted(one.counts), moment_of(snapshot)
+        # Over a restart the control may have been seen before or after the version: no moment.
+        look = before.passed_over if remembered.is_resumed else before.look
+        seen = look(ours, Counted(theirs), at)
         grown[name] = growth(sum_of(before.last[1].values()), sum_of(seen.last[1].values()))
         evidence = evidence_of(seen, one.spreads, one.gate.margin, None)
         if evidence >= threshold:
@@ -328,6 +347,21 @@ def _worse(
 
 
 # --- over a restart -------------------------------------------------------------------------------
+
+
+def of_this_guard(status: DeploymentStatus, memory: Memory) -> Memory:
+    """Return the memory without what a checkpoint holds of another guard.
+
+    Nor of this one, if its control came or went since: detectors began anew, and what they saw
+    beside it must not alarm without it.
+    """
+    known, guard = memory.guard, status.guard
+    if known is None or not known.is_resumed:
+        return memory
+    then = known.revision, known.since, known.control_since
+    if guard is not None and then == (guard.revision, guard.since, guard.control_since):
+        return memory
+    return replace(memory, guard=None)
 
 
 def _restored(memory: Memory, guard: GuardStatus, now: datetime) -> GuardMemory:

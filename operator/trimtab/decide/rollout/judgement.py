@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, PodSpread, StepStatus, Tried
 from trimtab.decide.rollout.asking import is_wanted
 from trimtab.decide.rollout.counting import Side, gate_counts, side_of
-from trimtab.decide.rollout.evidence import Counted, GateMemory, Habit, Moment, with_earlier
+from trimtab.decide.rollout.evidence import Counted, Gap, GateMemory, Habit, Moment, with_earlier
 from trimtab.decide.rollout.gates import BLIND_REASONS, Look, judge, sight_of
 from trimtab.decide.rollout.measures import gate_measures
 from trimtab.decide.rollout.phases import Phase, Progress
@@ -139,17 +139,20 @@ def _look(snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memor
     """Return the memory of the step with what every gate counted since the last look."""
     step = trial.progress.step
     before = memory.of_step(step.index, step.started)
-    if not before.gates and _is_unseen_after_a_restart(snapshot, trial):
+    is_begun = bool(before.gates) and not before.is_resumed
+    if not is_begun and _is_unseen_after_a_restart(snapshot, trial, before):
         return before
-    seen = dict(before.gates)
+    seen, alive = dict(before.gates), alive_in(snapshot)
     at = moment_of(snapshot)
+    if before.is_resumed:
+        at = replace(at, gap=Gap(before.alive, alive))
     for gate in gates:
         candidate, stable = (
             _counted(gate, side, snapshot, trial) if side is not None else Counted()
             for side in (trial.candidate, trial.stable)
         )
         seen[gate.name] = seen.get(gate.name, GateMemory()).look(candidate, stable, at)
-    return replace(before, gates=seen)
+    return replace(before, gates=seen, alive=alive, is_resumed=False)
 
 
 def _counted(gate: Gate, side: Side, snapshot: Snapshot, trial: Trial) -> Counted:
@@ -161,13 +164,14 @@ def _counted(gate: Gate, side: Side, snapshot: Snapshot, trial: Trial) -> Counte
     )
 
 
-def _is_unseen_after_a_restart(snapshot: Snapshot, trial: Trial) -> bool:
+def _is_unseen_after_a_restart(snapshot: Snapshot, trial: Trial, before: StepMemory) -> bool:
     """Return whether a new process of the operator has not seen all Ready pods of a step yet.
 
     What one pod counted before would else be compared with what others count afterwards.
     """
     step = trial.progress.step
-    if step.first_request is None and snapshot.now - step.started < 3 * interval_of(snapshot):
+    is_young = snapshot.now - step.started < 3 * interval_of(snapshot)
+    if step.first_request is None and is_young and not before.is_resumed:
         return False
     revisions = {side.revision for side in (trial.candidate, trial.stable) if side is not None}
     return any(
@@ -184,6 +188,15 @@ def moment_of(snapshot: Snapshot) -> Moment:
     """Return what one look shares."""
     behind = {process.process for process in snapshot.processes if process.lags}
     return Moment(snapshot.now, interval_of(snapshot), behind)
+
+
+def alive_in(snapshot: Snapshot) -> dict[str, datetime | None]:
+    """Return whose counts a successor can go on from; see `evidence.Lives`."""
+    return {
+        one.process: one.born
+        for one in snapshot.processes
+        if one.counts and one.pod_ready and not one.is_short
+    }
 
 
 def interval_of(snapshot: Snapshot) -> timedelta:

@@ -37,7 +37,7 @@ from trimtab.decide.rollout.ends import (
     roll_back,
     supersede,
 )
-from trimtab.decide.rollout.guard import watch, with_detectors
+from trimtab.decide.rollout.guard import of_this_guard, watch, with_detectors
 from trimtab.decide.rollout.health import pod_messages, why_all_crashed, why_down
 from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.judgement import learn_spread, with_spread
@@ -55,7 +55,9 @@ def decide_deployment(
 ) -> tuple[Outcome[DeploymentStatus, ChildAction], Memory]:
     """Return the next status of a Deployment, what to tell and to do, and what to remember."""
     snapshot = taken_up(snapshot)
-    draft = Draft(snapshot, snapshot.deployment.status, learn_spread(snapshot, snapshot.memory))
+    status = snapshot.deployment.status
+    memory = of_this_guard(status, snapshot.memory)
+    draft = Draft(snapshot, status, learn_spread(snapshot, memory))
     commands.carry_out(draft, decide_wanted(snapshot))
     _decide(draft, decide_wanted(draft.seen))
     _end_return(draft)

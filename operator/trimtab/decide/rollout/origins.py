@@ -1,8 +1,9 @@
 """Where counting began, by process: in status while they are few, in memory when they are many.
 
 A status has a limit, and each of its writes costs; the counter values of a thousand pods take some
-hundred KiB. What is in memory alone is lost with the operator's process: then evidence begins anew,
-on its own part of the error rate, and nothing is counted twice.
+hundred KiB. What is in memory is in the checkpoint, too (`saved`). Where there is none, it is lost
+with the operator's process: then evidence begins anew, on its own part of the error rate, and
+nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -84,4 +85,4 @@ def _of_step(step: StepStatus) -> str:
 
 
 def _of_guard(guard: GuardStatus) -> str:
-    return f"guard {guard.revision}"
+    return f"guard {guard.revision} {guard.since.isoformat()}"

@@ -10,7 +10,7 @@ from typing import Any
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, Origin
 from trimtab.api.model_version import Artifact, ModelVersion
-from trimtab.decide.rollout.evidence import Counts, GateMemory, Habit
+from trimtab.decide.rollout.evidence import Counts, GateMemory, Habit, Lives
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.paired import Cell, CellCounts
@@ -92,6 +92,8 @@ class ProcessView:
     """The newest format of label tokens that it reads; answers of two versions need 2."""
     compares: str = ""
     """How its comparison with another version stands, in its own word."""
+    is_short: bool = False
+    """Whether the counts leave out what it did while nobody saw it; after a restart they do not."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,10 @@ class StepMemory:
     """Per gate, what it saw."""
     first_request: datetime | None = None
     """When the step saw its first request; in status only with the next write."""
+    alive: Lives = field(default_factory=dict)
+    """Whom the last look saw."""
+    is_resumed: bool = False
+    """Whether it is from a checkpoint, and no look came since."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,14 @@ class GuardMemory:
     minute: datetime | None = None
     """When the last of these minutes began."""
     looked_at: datetime | None = None
+    since: datetime | None = None
+    """When the guard began that this is of."""
+    control_since: datetime | None = None
+    """Since when the control served at the last look."""
+    alive: Lives = field(default_factory=dict)
+    """Whom the last look saw."""
+    is_resumed: bool = False
+    """Whether it is from a checkpoint, and no look came since."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ NOT_IN_A_ROUND_YET = NoData(NoDataReason.WAITING, "not scraped together with the
 
 
 @dataclass
-class _Kept:
+class Kept:
     """What is kept of one Deployment between passes; safe to lose."""
 
     memory: Memory = field(default_factory=Memory)
@@ -70,9 +70,21 @@ class _Kept:
     """What the last decision saw."""
 
 
+def kept_of(world: World, key: Key) -> Kept | None:
+    """Return what is kept of a Deployment; None before its first pass."""
+    kept: Kept | None = world.memory.get(key)
+    return kept
+
+
+def take_up(world: World, key: Key, uid: str, memory: Memory) -> None:
+    """Go on from what another process remembered of the Deployment `uid`; before its first pass."""
+    world.memory[key] = Kept(memory=memory)
+    world.passed(key).uid = uid
+
+
 async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatus, ChildAction]:
     """Observe once, decide."""
-    kept: _Kept = world.memory.setdefault(key, _Kept())
+    kept: Kept = world.memory.setdefault(key, Kept())
     taken = await taken_names(world, key, live, kept.children)
     snapshot = observe(world, key, live, kept.memory, taken)
     kept.decided_on = snapshot
@@ -88,7 +100,7 @@ async def _act(
     world: World, key: Key, outcome: Outcome[DeploymentStatus, ChildAction]
 ) -> Sequence[Note]:
     """Make the children what the status means, in the order of their effects."""
-    kept: _Kept = world.memory[key]
+    kept: Kept = world.memory[key]
     assert kept.decided_on is not None
     seen = kept.decided_on
     return await carry_out(world, seen.deployment, seen.taken, outcome.actions, kept.children)
@@ -245,6 +257,7 @@ def _processes(
                 first=measures_of(process.first, digests, pairs),
                 warm=_warm(process, counts, digests),
                 lags=process.lags,
+                is_short=process.is_short,
                 cells={pair: cells_of(process.settled, *pair) for pair in pairs},
                 tokens=tokens,
                 compares=compares,

@@ -30,7 +30,7 @@ CONFIGURATION_REPAIRS = Counter(
 )
 CHECKPOINTS_LEFT_ASIDE = Counter(
     "trimtab_operator_checkpoints_left_aside",
-    "Checkpoints that were not taken up: unavailable, not_authentic or broken.",
+    "Checkpoints that were not taken up: unavailable, not_authentic, broken or stale.",
     ["why"],
 )
 RESYNC_TIMESTAMP = Gauge(
