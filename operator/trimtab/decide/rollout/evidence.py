@@ -143,12 +143,12 @@ class Habit:
         """Return the habit with what the pods have counted by now."""
         grown = grouped(grown_since(self.last, counts))
         if not any(count.total > 0 for count in grown.values()):
-            return replace(self, last=counts)
+            return self if counts == self.last else replace(self, last=counts)
         blocks, ended = {}, {}
         for length in LENGTHS:
             known = self.blocks.get(length, Blocks())
             known, over = known.add(grown, now, interval * (length - 0.5))
-            blocks[length] = replace(known, closed={})
+            blocks[length] = replace(known, closed={}) if known.closed else known
             kept = {
                 at: sums
                 for at, sums in self.ended.get(length, {}).items()

@@ -27,7 +27,6 @@ from trimtab.decide.outcome import Note, Outcome
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.compatibility import why_incompatible
 from trimtab.decide.rollout.life import decide_deployment
-from trimtab.decide.rollout.measures import measures_of
 from trimtab.decide.rollout.snapshot import (
     Frozen,
     Memory,
@@ -39,6 +38,7 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
+from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
 from trimtab.reconcile.kinds.pods import target_of, view_of
@@ -58,6 +58,7 @@ class _Kept:
 
     memory: Memory = field(default_factory=Memory)
     children: Children = field(default_factory=Children)
+    measured: Measured = field(default_factory=Measured)
     decided_on: Snapshot | None = None
     """What the last decision saw."""
 
@@ -66,7 +67,7 @@ async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatu
     """Observe once, decide."""
     kept: _Kept = world.memory.setdefault(key, _Kept())
     taken = await taken_names(world, key, live, kept.children)
-    snapshot = observe(world, key, live, kept.memory, taken)
+    snapshot = _observe(world, key, live, kept, taken)
     kept.decided_on = snapshot
     outcome, kept.memory = decide_deployment(snapshot)
     if taken == Taken():
@@ -111,11 +112,9 @@ def _backend(deployment: Deployment) -> Backend | None:
 # --- observe -------------------------------------------------------------------------------------
 
 
-def observe(
-    world: World, key: Key, live: Json, memory: Memory, taken: Taken | None = None
-) -> Snapshot:
+def _observe(world: World, key: Key, live: Json, kept: _Kept, taken: Taken) -> Snapshot:
     """Return everything that the decision rests on, and renew the scrape targets."""
-    deployment = typed(Deployment, live)
+    deployment = typed(Deployment, live, world.models)
     now = world.now()
     pods = world.cache.children(key, PODS)
     metrics = deployment.spec.metrics
@@ -129,12 +128,12 @@ def observe(
         freeze=lambda version, revision: _freeze(world, deployment, version, revision),
         versions=versions,
         unreadable=unreadable,
-        taken=taken or Taken(),
+        taken=taken,
         workloads=_workloads(world, key, deployment.metadata.uid),
         pods=views,
-        processes=_processes(world, key, deployment.status, views),
+        processes=_processes(world, key, deployment.status, views, kept.measured),
         incompatible=_incompatible(world, deployment, versions),
-        memory=memory,
+        memory=kept.memory,
         requested=_requested(world, key, deployment),
     )
 
@@ -157,7 +156,9 @@ def _versions(
 
     Of which line an unreadable one is, nobody can tell: all of the namespace are in the second.
     """
-    found, unreadable = readable(ModelVersion, world.cache.all(MODEL_VERSIONS, namespace))
+    found, unreadable = readable(
+        ModelVersion, world.cache.all(MODEL_VERSIONS, namespace), world.models
+    )
     of_line = {version.metadata.name: version for version in found if version.spec.model == model}
     return of_line, unreadable
 
@@ -192,13 +193,14 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
 
 
 def _processes(
-    world: World, key: Key, status: DeploymentStatus, pods: tuple[PodView, ...]
+    world: World,
+    key: Key,
+    status: DeploymentStatus,
+    pods: tuple[PodView, ...],
+    measured: Measured,
 ) -> tuple[ProcessView, ...]:
-    digests = [
-        tried.digest
-        for tried in (status.stable, status.candidate, status.last_good)
-        if tried is not None
-    ]
+    versions = (status.stable, status.candidate, status.last_good)
+    measured.begin(tried.digest for tried in versions if tried is not None)
     ready = {pod.name: pod.ready_seconds for pod in pods if pod.ready and not pod.terminating}
     now = world.now().timestamp()
     views = []
@@ -212,15 +214,15 @@ def _processes(
             ProcessView(
                 process=process.process,
                 revision=process.revision,
-                counts=measures_of(process.settled, digests),
+                counts=measured.of(process.settled),
                 sampled_at=_moment(process.sampled_at),
                 problem=None if problem is None else Reason(problem.reason.value),
                 detail="" if problem is None else f"{process.pod}: {problem.detail}",
                 fell_silent=process.fell_silent(found),
                 pod_ready=process.pod in ready and not process.is_gone,
                 born=_moment(process.process_start),
-                first=measures_of(process.first, digests),
-                warm=None if process.warm is None else measures_of(process.warm, digests),
+                first=measured.of(process.first),
+                warm=None if process.warm is None else measured.of(process.warm),
                 lags=process.lags,
             )
         )
