@@ -451,6 +451,9 @@ Conditions = Annotated[
 ]
 
 
+_ORDER = {kind.value: index for index, kind in enumerate(ConditionType)}
+
+
 def set_condition(
     conditions: Sequence[Condition],
     kind: ConditionType,
@@ -485,8 +488,7 @@ def set_condition(
             observed_generation=generation,
         )
     )
-    order = {kind.value: index for index, kind in enumerate(ConditionType)}
-    return sorted(kept, key=lambda condition: order.get(condition.type, len(order)))
+    return sorted(kept, key=lambda condition: _ORDER.get(condition.type, len(_ORDER)))
 
 
 def reason_of(text: str, otherwise: Reason) -> Reason:

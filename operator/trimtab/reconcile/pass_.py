@@ -26,7 +26,6 @@ from trimtab.api.conditions import (
     ConditionType,
     EventReason,
     Reason,
-    find_condition,
     set_condition,
 )
 from trimtab.api.record import Record, Status
@@ -276,7 +275,8 @@ def _with_stalled(conditions: list[Json], old: Json) -> list[Json]:
 
 
 def _stalled_of(status: Json) -> Condition | None:
-    return find_condition(_conditions(status), ConditionType.STALLED)
+    found = [c for c in status.get("conditions", []) if c.get("type") == ConditionType.STALLED]
+    return next(iter(_conditions({"conditions": found})), None)
 
 
 def _conditions(status: Json) -> list[Condition]:

@@ -65,10 +65,12 @@ class Kubelet:
         self._hashes: dict[tuple[str, int], str] = {}
         """By uid and generation of a workload."""
         self._done: tuple[int, datetime, Behave] | None = None
+        self._next: datetime | None = None
+        """When a pod changes after the last step, as far as that is known."""
 
     def step(self) -> None:
         """Bring pods and workload status to the present."""
-        if self._done == (self.cluster.version, self.cluster.time, self.behave):
+        if self._is_done():
             return
         self._follow_pods()
         for workload in self.cluster.views(WORKLOADS):
@@ -78,6 +80,18 @@ class Kubelet:
             self._roll(workload)
             self._report(workload)
         self._done = (self.cluster.version, self.cluster.time, self.behave)
+        self._next = self.next_at() if self.behave is always_good else self.cluster.time
+
+    def _is_done(self) -> bool:
+        """Whether nothing changed since the last step, and no pod is due."""
+        if self._done is None:
+            return False
+        version, at, behave = self._done
+        now = self.cluster.time
+        if (version, behave) != (self.cluster.version, self.behave):
+            return False
+        # Who may change its mind is asked again as time goes by.
+        return at == now or (self._next is None or now < self._next)
 
     def next_at(self) -> datetime | None:
         """Return when a pod changes next, or None."""

@@ -12,6 +12,7 @@ Ramdas et al., "Game-theoretic statistics and safe anytime-valid inference", 202
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from scipy.special import betaln, xlog1py, xlogy
 
@@ -24,6 +25,7 @@ _LARGEST_LOG = 690.0  # evidence stays a finite float that JSON can carry
 
 _MOST_STEPS = 100
 _EXACT = 1e-12
+_TINY = 1e-300
 
 
 def failure_threshold(confidence: float, gates: int, steps: int) -> float:
@@ -42,7 +44,9 @@ def gate_evidence(
     """Evidence that the candidate's bad share exceeds stable's by more than `margin`.
 
     margin in [0, 1); overdispersion >= 1 divides the counts of both sides. Returns a finite float
-    >= 0; exactly 1 while the candidate's share is at most stable's plus the margin.
+    >= 0; exactly 1 while the candidate's share is at most stable's plus the margin. One more bad
+    request never lowers it by more than a factor of 2/e, and all together not by more than the root
+    of 2: the likelihood ratio grows, but the mixture explains shares of 0 and 1 less well.
     """
     _check_margin(margin)
     if candidate.share <= stable.share + margin:
@@ -61,6 +65,7 @@ def limit_evidence(candidate: BadTotal, limit: float, overdispersion: float = 1.
     return _bounded_exp(_log_numerator(counts) - _log_likelihood(counts, limit))
 
 
+@lru_cache(maxsize=1024)
 def smallest_detectable_share(
     candidate_total: float,
     stable: BadTotal,
@@ -142,6 +147,7 @@ def _most_likely_boundary(candidate: BadTotal, stable: BadTotal, margin: float) 
         return high
     p = high / 2
     for _ in range(_MOST_STEPS):
+        q = p + margin
         ours_bad, ours_good, theirs_bad, theirs_good = _slopes(candidate, stable, p, margin)
         slope = ours_bad + ours_good + theirs_bad + theirs_good
         if slope > 0:
@@ -149,10 +155,10 @@ def _most_likely_boundary(candidate: BadTotal, stable: BadTotal, margin: float) 
         else:
             high = p
         curved = (
-            _ratio(ours_bad, p + margin)
-            - _ratio(ours_good, 1 - p - margin)
-            + _ratio(theirs_bad, p)
-            - _ratio(theirs_good, 1 - p)
+            ours_bad / max(q, _TINY)
+            - ours_good / max(1 - q, _TINY)
+            + theirs_bad / max(p, _TINY)
+            - theirs_good / max(1 - p, _TINY)
         )
         after = p + slope / curved if curved > 0 else p
         if not low < after < high:
@@ -169,15 +175,11 @@ def _slopes(
     """Return the parts of the joint likelihood's slope: bad and good of both sides."""
     q = p + margin
     return (
-        _ratio(candidate.bad, q),
-        -_ratio(candidate.good, 1 - q),
-        _ratio(stable.bad, p),
-        -_ratio(stable.good, 1 - p),
+        candidate.bad / max(q, _TINY),
+        -candidate.good / max(1 - q, _TINY),
+        stable.bad / max(p, _TINY),
+        -stable.good / max(1 - p, _TINY),
     )
-
-
-def _ratio(count: float, probability: float) -> float:
-    return count / max(probability, 1e-300) if count else 0.0
 
 
 def _log_numerator(counts: BadTotal) -> float:

@@ -15,22 +15,24 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln, chdtrc
+from scipy.special import betaincinv, betaln, chdtrc
 
-from trimtab.stats.counts import BadTotal
+from trimtab.stats.counts import NOTHING, BadTotal
 
 SIGNIFICANT = 0.01
 """A spread that chance shows in more than this share of cases is not used."""
-LEAST_FREEDOM = 5.0
-"""Degrees of freedom below which nothing is learnt."""
+LEAST_BLOCKS = 6
+"""Below, blocks of different times do not say how much pods differ."""
 MOST_CORRELATED = 0.95
 _MIXTURE = np.sin(np.pi / 2 * (np.arange(96) + 0.5) / 96) ** 2
 """Shares at the quantiles of Beta(1/2, 1/2): equal weights make the mixture of `sequential`."""
+_USUAL = 32
 _GRID = 40
 _ROUNDS = 3
 _LARGEST_LOG = 690.0
@@ -130,8 +132,9 @@ def spread_of(sums: BlockSums) -> Spread | None:
     also common swings count, which is on the safe side.
     """
     if sums.pods <= sums.blocks:
-        sums = sums.over_time()
-    if sums.freedom < LEAST_FREEDOM or float(chdtrc(sums.freedom, sums.chi)) > SIGNIFICANT:
+        sums = sums.over_time() if sums.blocks >= LEAST_BLOCKS else BlockSums()
+    # One block in which bad requests came together says so; that they did by chance is unlikely.
+    if sums.freedom < 1 or float(chdtrc(sums.freedom, sums.chi)) > SIGNIFICANT:
         return None
     requests = sums.total / sums.pods
     # The first is too small where bad requests are few, since a cluster raises its own block's
@@ -162,9 +165,16 @@ class Cells:
         total = float(self.total @ self.times)
         return float(self.bad @ self.times) / total if total else 0.0
 
-    def log_likelihood(self, shares: Floats, correlated: float) -> Floats:
-        """Return the beta-binomial log likelihood at each mean share, without its constant."""
-        strength = (1 - correlated) / correlated
+    def log_likelihood(self, shares: Floats, correlated: float, inflation: float = 1.0) -> Floats:
+        """Return the beta-binomial log likelihood at each mean share, without its constant.
+
+        inflation: variance of each cell over the binomial one, at least.
+        """
+        rho = np.full_like(self.total, correlated)
+        if inflation > 1:
+            rho = np.maximum(rho, (inflation - 1) / np.maximum(self.total - 1, 1.0))
+            rho = np.minimum(rho, max(correlated, MOST_CORRELATED))
+        strength = (1 - rho) / rho
         ours = np.clip(shares, 1e-9, 1 - 1e-9)[:, None] * strength
         theirs = strength - ours
         grown = betaln(self.bad + ours, self.total - self.bad + theirs) - betaln(ours, theirs)
@@ -172,38 +182,67 @@ class Cells:
         return found
 
 
-def clustered_evidence(candidate: Cells, stable: Cells, margin: float, correlated: float) -> float:
+def clustered_evidence(
+    candidate: Cells,
+    stable: Cells,
+    margin: float,
+    correlated: float,
+    usual: BadTotal = NOTHING,
+    inflation: float = 1.0,
+) -> float:
     """Evidence that the candidate's mean share exceeds stable's by more than `margin`.
 
-    correlated in (0, 1): of two requests within a cell. Returns a finite float >= 0; exactly 1
-    while the candidate's share is at most stable's plus the margin.
+    correlated in (0, 1): of two requests within a cell. inflation >= 1: variance of a cell over the
+    binomial one, at least: also of one with fewer requests than most, which may be one cluster.
+    usual: what stable had counted before any
+    of these cells, as so many independent requests. It says where stable's share is looked for, by
+    a half of the mixture: few cells do not say so by themselves. The promise holds for any mixture
+    that is chosen before. Returns a finite float >= 0; exactly 1 while the candidate's share is at
+    most stable's plus the margin.
     """
     if candidate.share() <= stable.share() + margin:
         return 1.0
-    evidence = _mixed(candidate, correlated) + _mixed(stable, correlated)
+    ours = partial(candidate.log_likelihood, correlated=correlated, inflation=inflation)
+    theirs = partial(stable.log_likelihood, correlated=correlated, inflation=inflation)
+    evidence = _mixed(ours) + _mixed(theirs, usual)
     low, high = 0.0, 1.0 - margin
     best = -math.inf
     for _ in range(_ROUNDS):
         shares = np.linspace(math.sqrt(low), math.sqrt(high), _GRID) ** 2
-        likely = candidate.log_likelihood(shares + margin, correlated)
-        likely = likely + stable.log_likelihood(shares, correlated)
+        likely = ours(shares + margin) + theirs(shares)
         at = int(likely.argmax())
         best = float(likely[at])
         low, high = shares[max(0, at - 1)], shares[min(_GRID - 1, at + 1)]
     return _bounded_exp(evidence - best)
 
 
-def clustered_limit_evidence(candidate: Cells, limit: float, correlated: float) -> float:
+def clustered_limit_evidence(
+    candidate: Cells, limit: float, correlated: float, inflation: float = 1.0
+) -> float:
     """Evidence that the candidate's mean share exceeds `limit` in [0, 1] (one-sided)."""
     if candidate.share() <= limit:
         return 1.0
-    at_limit = candidate.log_likelihood(np.array([limit]), correlated)
-    return _bounded_exp(_mixed(candidate, correlated) - float(at_limit[0]))
+    ours = partial(candidate.log_likelihood, correlated=correlated, inflation=inflation)
+    return _bounded_exp(_mixed(ours) - float(ours(np.array([limit]))[0]))
 
 
-def _mixed(cells: Cells, correlated: float) -> float:
-    """Return the log of the likelihood averaged over the mixture."""
-    likely = cells.log_likelihood(_MIXTURE, correlated)
+def _mixed(likelihood: Callable[[Floats], Floats], usual: BadTotal = NOTHING) -> float:
+    """Return the log of the likelihood averaged over the mixture, a half of it around `usual`."""
+    anywhere = _averaged(likelihood(_MIXTURE))
+    if usual.total <= 0:
+        return anywhere
+    return float(np.logaddexp(anywhere, _averaged(likelihood(_around(usual))))) - math.log(2)
+
+
+@lru_cache(maxsize=1024)
+def _around(usual: BadTotal) -> Floats:
+    """Return shares at the quantiles of what counts say of a share, after Beta(1/2, 1/2)."""
+    at = (np.arange(_USUAL) + 0.5) / _USUAL
+    found: Floats = betaincinv(0.5 + usual.bad, 0.5 + usual.good, at)
+    return found
+
+
+def _averaged(likely: Floats) -> float:
     largest = float(likely.max())
     return largest + math.log(float(np.exp(likely - largest).mean()))
 

@@ -22,6 +22,7 @@ SECTIONS = (
     "regression",
     "challenger",
     "as_wired",
+    "detection",
     "guard",
     "paired",
 )

@@ -13,14 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 from scipy.stats import beta
 from tests.bench.statistics.rows import Row, judged
-from tests.bench.statistics.wired.cases import FAULTS, HEALTHY
+from tests.bench.statistics.wired.cases import HEALTHY
 from tests.bench.statistics.wired.world import End, play
 
 RUNS = 400
-FAULT_RUNS = 20
 MOST_FALSE = 0.01
 MOST_BOUND = 0.025
 SECTION = "8 as wired"
@@ -44,7 +42,7 @@ def upper_bound(count: int, runs: int) -> float:
 
 def run(case: str, seed: int) -> End:
     """Play one run of a row."""
-    return play({**HEALTHY, **FAULTS}[case](), seed)
+    return play(HEALTHY[case](), seed)
 
 
 def runs_of(case: str, runs: int, pool: ProcessPoolExecutor) -> Ends:
@@ -68,26 +66,12 @@ def healthy_row(case: str, ends: Ends) -> Row:
     )
 
 
-def fault_row(case: str, ends: Ends) -> Row:
-    """Return the line about a fault that must be found."""
-    found = [end for end in ends.ends if end.outcome == "RolledBack"]
-    requests = float(np.median([end.requests for end in found])) if found else float("inf")
-    seconds = float(np.median([end.seconds for end in found])) if found else float("inf")
-    measured = f"{len(found)} of {len(ends.ends)}, {requests:.0f} requests, {seconds:.0f} s"
-    is_met = len(found) >= 0.95 * len(ends.ends) and requests <= 600
-    return judged(SECTION, f"fault, {case}: found", measured, ">= 95 %, <= 600 requests", is_met)
-
-
-def rows(runs: int = RUNS, fault_runs: int = FAULT_RUNS, only: str = "") -> list[Row]:
+def rows(runs: int = RUNS, only: str = "") -> list[Row]:
     """Return all lines; `runs` a line."""
     found = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for cases, count, line in (
-            (HEALTHY, runs, healthy_row),
-            (FAULTS, fault_runs, fault_row),
-        ):
-            for case in cases:
-                if only in case:
-                    found.append(line(case, runs_of(case, count, pool)))
-                    print(found[-1], flush=True)
+        for case in HEALTHY:
+            if only in case:
+                found.append(healthy_row(case, runs_of(case, runs, pool)))
+                print(found[-1], flush=True)
     return found

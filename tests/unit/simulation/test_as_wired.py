@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.bench.statistics.wired.cases import FAULTS, HEALTHY
+from tests.bench.statistics.detection import ENTRIES, Fault
+from tests.bench.statistics.wired.cases import HEALTHY
 from tests.bench.statistics.wired.world import play
 
 PLAYED = (
@@ -24,7 +25,7 @@ def test_a_healthy_candidate_is_promoted(case: str) -> None:
         assert end.outcome == "Promoted", (seed, end)
 
 
-@pytest.mark.parametrize("case", FAULTS)
-def test_a_bad_candidate_is_rolled_back(case: str) -> None:
-    end = play(FAULTS[case](), 1000)
+@pytest.mark.parametrize("fault", [one for one in ENTRIES if one.rate * one.above >= 1], ids=str)
+def test_a_bad_candidate_is_rolled_back(fault: Fault) -> None:
+    end = play(fault.trial, 1000)
     assert end.outcome == "RolledBack", end

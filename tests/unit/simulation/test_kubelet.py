@@ -192,3 +192,18 @@ async def test_a_suspended_job_starts_nothing() -> None:
     await it.cluster.apply(job(suspend=True))
     it.pass_time(60)
     assert it.cluster.find(PODS) == []
+
+
+async def test_pods_that_are_good_change_when_they_are_due_and_not_before() -> None:
+    cluster = SimulatedCluster()
+    kubelet = Kubelet(cluster)
+    await cluster.apply(workload(1))
+    ready = []
+    for _ in range(4):
+        kubelet.step()
+        ready.append([is_pod_ready(pod) for pod in cluster.find(PODS)])
+        cluster.time += timedelta(seconds=1)
+    assert ready == [[False], [False], [True], [True]]
+    await cluster.apply(workload(2))
+    kubelet.step()
+    assert len(cluster.find(PODS)) == 2

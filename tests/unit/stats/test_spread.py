@@ -77,7 +77,8 @@ def test_over_time_is_what_the_blocks_as_pods_of_one_block_are() -> None:
 
 def test_too_little_says_nothing() -> None:
     assert spread_of(BlockSums()) is None
-    assert spread_of(block_sums([BadTotal(0, 50), BadTotal(30, 50)])) is None
+    assert spread_of(block_sums([BadTotal(0, 50), BadTotal(3, 50)])) is None
+    assert spread_of(block_sums([BadTotal(30, 50)])) is None
 
 
 def cells(*counts: tuple[float, float]) -> Cells:
@@ -116,3 +117,70 @@ def test_clusters_weigh_less() -> None:
 def test_no_more_than_allowed_is_no_evidence() -> None:
     assert clustered_evidence(cells((2, 100)), cells((3, 300)), 0.01, 0.1) == 1.0
     assert clustered_limit_evidence(cells((2, 100)), 0.02, 0.1) == 1.0
+
+
+USUAL = BadTotal(9.0, 900.0)
+"""What stable showed before: 1 %, of 900 independent requests."""
+
+
+def test_what_stable_showed_before_says_where_its_share_is() -> None:
+    """Three pods' minutes above 20 % beside three of a stable that is usually at 1 %."""
+    ours = cells((40, 200), (45, 200), (38, 200))
+    theirs = cells((0, 200), (2, 200), (5, 200))
+    alone = clustered_evidence(ours, theirs, 0.005, 0.05)
+    with_usual = clustered_evidence(ours, theirs, 0.005, 0.05, USUAL)
+    assert 2 * alone < with_usual < 12 * alone
+    elsewhere = clustered_evidence(ours, theirs, 0.005, 0.05, BadTotal(400, 900))
+    assert alone * 0.499 <= elsewhere <= alone
+    assert clustered_evidence(ours, theirs, 0.005, 0.05, BadTotal(0, 0)) == alone
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.03, 0.3])
+def test_the_promise_holds_whatever_was_usual(share: float) -> None:
+    """On the boundary of the null the expected evidence of all outcomes is at most 1."""
+    correlated, margin, n = 0.2, 0.02, 12
+
+    def chances(mean: float) -> np.ndarray:
+        a, b = mean * (1 - correlated) / correlated, (1 - mean) * (1 - correlated) / correlated
+        bad = np.arange(n + 1)
+        ways = -betaln(bad + 1, n - bad + 1) - np.log(n + 1)
+        return np.asarray(np.exp(ways + betaln(bad + a, n - bad + b) - betaln(a, b)))
+
+    ours, theirs = chances(share + margin), chances(share)
+    expected = sum(
+        ours[i] * theirs[j] * clustered_evidence(cells((i, n)), cells((j, n)), margin, 0.2, USUAL)
+        for i in range(n + 1)
+        for j in range(n + 1)
+        if i / n > j / n + margin  # elsewhere it is said to be 1, which never fails a gate
+    )
+    assert expected <= 1
+
+
+def test_one_burst_on_one_pod_is_learnt_from() -> None:
+    quiet = sum([block_sums([BadTotal(0, 33)] * 3)] * 119, start=BlockSums())
+    assert spread_of(quiet) is None
+    burst = spread_of(quiet + block_sums([BadTotal(20, 45), BadTotal(0, 33), BadTotal(0, 33)]))
+    assert burst is not None
+    assert burst.inflation > 10
+    scattered = block_sums([BadTotal(2, 33), BadTotal(0, 33), BadTotal(0, 33)])
+    assert spread_of(quiet + scattered) is None
+
+
+def test_a_single_pod_needs_several_blocks() -> None:
+    burst, quiet = block_sums([BadTotal(20, 45)]), block_sums([BadTotal(0, 33)])
+    assert spread_of(burst + sum([quiet] * 4, start=BlockSums())) is None
+    assert spread_of(burst + sum([quiet] * 5, start=BlockSums())) is not None
+
+
+def test_few_requests_may_be_one_cluster() -> None:
+    """64 rows that are one request, where cells usually have three of them."""
+    ours, theirs = cells((64, 64)), cells((0, 192), (64, 192), (0, 192))
+    assert clustered_evidence(ours, theirs, 0.01, 0.4, BadTotal(9, 180)) > 100
+    kept = clustered_evidence(ours, theirs, 0.01, 0.4, BadTotal(9, 180), inflation=77.0)
+    assert kept < 20
+    limit = clustered_limit_evidence(ours, 0.06, 0.4)
+    assert clustered_limit_evidence(ours, 0.06, 0.4, 77.0) < limit
+    large = cells((200, 600))
+    assert clustered_evidence(large, theirs, 0.01, 0.4, inflation=77.0) == pytest.approx(
+        clustered_evidence(large, theirs, 0.01, 0.4), rel=0.5
+    )

@@ -149,12 +149,12 @@ class Habit:
         """Return the habit with what the pods have counted by now."""
         grown = grouped(grown_since(self.last, counts))
         if not any(count.total > 0 for count in grown.values()):
-            return replace(self, last=counts)
+            return self if counts == self.last else replace(self, last=counts)
         blocks, ended = {}, {}
         for length in LENGTHS:
             known = self.blocks.get(length, Blocks())
             known, over = known.add(grown, now, interval * (length - 0.5))
-            blocks[length] = replace(known, closed={})
+            blocks[length] = replace(known, closed={}) if known.closed else known
             kept = {
                 at: sums
                 for at, sums in self.ended.get(length, {}).items()
@@ -171,6 +171,12 @@ class Habit:
         hours = {at: sums for at, sums in self.hours.items() if hour - at < HOURS_OF_DAY}
         hours[hour] = hours.get(hour, NOTHING) + sum_of(grown.values())
         return hours
+
+    def usual(self) -> BadTotal:
+        """Return what the pods showed lately, as so many independent requests."""
+        lately = sum(self.ended.get(LENGTHS[0], {}).values(), start=BlockSums())
+        inflation = largest(self.spreads.values())
+        return BadTotal(lately.bad / inflation, lately.total / inflation)
 
     def by_hour_of_day(self) -> list[BadTotal]:
         """Return what was counted in the last 24 hours, by hour of the day (UTC)."""
@@ -309,6 +315,8 @@ class GateMemory:
     """What the processes of candidate and stable had counted since the step's origins."""
     behind: Set[str] = frozenset()
     """Processes that the last look did not see as of its moment."""
+    usual: BadTotal = NOTHING
+    """What stable had shown before the step, as so many independent requests."""
     strata: Strata = field(default_factory=Strata)
     candidate: Mapping[int, Blocks] = field(default_factory=dict)
     stable: Mapping[int, Blocks] = field(default_factory=dict)
@@ -435,7 +443,8 @@ def evidence_of(
         for length, spread in spreads.items():
             if evidence > 1 and length in seen.candidate:
                 cells = seen.candidate[length].cells()
-                clustered = clustered_limit_evidence(cells, limit, spread.correlation)
+                correlated = spread.correlation, _least_inflation(length, spread)
+                clustered = clustered_limit_evidence(cells, limit, *correlated)
                 evidence = min(evidence, clustered)
         found.append(evidence)
     return max(found, default=0.0)
@@ -454,8 +463,19 @@ def _against_stable(
             break
         if length in seen.candidate and length in seen.stable:
             cells = seen.candidate[length].cells(), seen.stable[length].cells()
-            evidence = min(evidence, clustered_evidence(*cells, margin, spread.correlation))
+            least = _least_inflation(length, spread)
+            clustered = clustered_evidence(*cells, margin, spread.correlation, seen.usual, least)
+            evidence = min(evidence, clustered)
     return evidence
+
+
+def _least_inflation(length: int, spread: Spread) -> float:
+    """Return how many times more a small cell varies, at least.
+
+    Whether the parts of a block hang together more than the whole, shorter blocks show. Of the
+    shortest nothing does: one with few requests is as clustered as others.
+    """
+    return spread.inflation if length == LENGTHS[0] else 1.0
 
 
 def largest(spreads: Iterable[Spread]) -> float:

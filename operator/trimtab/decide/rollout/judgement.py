@@ -15,6 +15,7 @@ from trimtab.decide.rollout.measures import gate_measures
 from trimtab.decide.rollout.phases import Phase, Progress
 from trimtab.decide.rollout.snapshot import Memory, Pair, Snapshot, StepMemory
 from trimtab.decide.rollout.strategies import strategy_of
+from trimtab.stats.counts import NOTHING, BadTotal
 from trimtab.stats.sequential import failure_threshold
 from trimtab.stats.spread import Spread
 
@@ -151,8 +152,17 @@ def _look(snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memor
             _counted(gate, side, snapshot, trial) if side is not None else Counted()
             for side in (trial.candidate, trial.stable)
         )
-        seen[gate.name] = seen.get(gate.name, GateMemory()).look(candidate, stable, at)
+        known = seen.get(gate.name) or GateMemory(usual=_usual(gate, step, memory))
+        seen[gate.name] = known.look(candidate, stable, at)
     return replace(before, gates=seen, alive=alive, is_resumed=False)
+
+
+def _usual(gate: Gate, step: StepStatus, memory: Memory) -> BadTotal:
+    """Return what stable had shown before the step; nothing, if this process was not there."""
+    habit = memory.habits.get(gate.name)
+    if habit is None or habit.since is None or habit.since > step.started:
+        return NOTHING
+    return habit.usual()
 
 
 def _counted(gate: Gate, side: Side, snapshot: Snapshot, trial: Trial) -> Counted:

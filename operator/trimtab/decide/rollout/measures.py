@@ -6,10 +6,11 @@ A measure is a name such as `errors` or `slow@0.25`; its value only grows while 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from trimtab.api.deployment import Gate
 from trimtab.contract import metrics as names
-from trimtab.contract.metrics import Series
+from trimtab.contract.metrics import Labels, Series
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.paired import GRID, Cell, CellCounts
 
@@ -156,11 +157,16 @@ def _count_slow(result: dict[str, float], series: Series) -> None:
     for (name, labels), value in series.items():
         sign = _SIGNS.get(name)
         if sign is not None:
-            bound = float(dict(labels).get("le", "inf"))
+            bound = _bound_of(labels)
             within[bound] = within.get(bound, 0.0) + sign * value
     for bound in names.REQUEST_SECONDS_BUCKETS:
         if bound in within:
             result[f"slow@{bound:g}"] = max(0.0, timed - within[bound])
+
+
+@lru_cache(maxsize=4096)
+def _bound_of(labels: Labels) -> float:
+    return float(dict(labels).get("le", "inf"))
 
 
 def _add(result: dict[str, float], measure: str, value: float) -> None:

@@ -105,6 +105,8 @@ def phase_of(status: DeploymentStatus) -> Phase | None:
             phase = Returning(candidate=candidate, started=rollout.started)
         case _:
             pass
+    if rollout.paused_since is None and not rollout.paused_seconds:
+        return phase
     paused_seconds = min(rollout.paused_seconds, LONGEST.total_seconds())
     return replace(phase, pause=_pause_of(rollout), paused_seconds=paused_seconds)
 

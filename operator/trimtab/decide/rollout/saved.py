@@ -196,6 +196,7 @@ class _Writing:
         return {
             "last": [self._counts(counts) for counts in gate.last],
             "behind": [self._place(process) for process in sorted(gate.behind)],
+            "usual": [_short(gate.usual.bad), _short(gate.usual.total)],
             "strata": [
                 *map(_short, (strata.requests, strata.bad, strata.weighted, strata.squares)),
                 *_flat(strata.open),
@@ -352,6 +353,7 @@ class _Reading:
         return GateMemory(
             last=(self._counts(ours), self._counts(theirs)),
             behind=frozenset(map(self._name, _list(saved["behind"], MOST_NAMES))),
+            usual=_count(*saved["usual"]),
             strata=strata,
             candidate=self._blocks(saved["candidate"]),
             stable=self._blocks(saved["stable"]),

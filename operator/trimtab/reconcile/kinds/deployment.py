@@ -29,12 +29,7 @@ from trimtab.decide.rollout.asking import is_wanted
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.compatibility import why_incompatible
 from trimtab.decide.rollout.life import decide_deployment
-from trimtab.decide.rollout.measures import (
-    ASIDE,
-    cells_of,
-    comparing_of,
-    measures_of,
-)
+from trimtab.decide.rollout.measures import ASIDE
 from trimtab.decide.rollout.snapshot import (
     Asked,
     Frozen,
@@ -47,6 +42,7 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
+from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
 from trimtab.reconcile.kinds.pods import target_of, view_of
@@ -66,6 +62,7 @@ class Kept:
 
     memory: Memory = field(default_factory=Memory)
     children: Children = field(default_factory=Children)
+    measured: Measured = field(default_factory=Measured)
     decided_on: Snapshot | None = None
     """What the last decision saw."""
 
@@ -86,7 +83,7 @@ async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatu
     """Observe once, decide."""
     kept: Kept = world.memory.setdefault(key, Kept())
     taken = await taken_names(world, key, live, kept.children)
-    snapshot = observe(world, key, live, kept.memory, taken)
+    snapshot = _observe(world, key, live, kept, taken)
     kept.decided_on = snapshot
     outcome, kept.memory = decide_deployment(snapshot)
     if taken == Taken():
@@ -131,11 +128,9 @@ def _backend(deployment: Deployment) -> Backend | None:
 # --- observe -------------------------------------------------------------------------------------
 
 
-def observe(
-    world: World, key: Key, live: Json, memory: Memory, taken: Taken | None = None
-) -> Snapshot:
+def _observe(world: World, key: Key, live: Json, kept: Kept, taken: Taken) -> Snapshot:
     """Return everything that the decision rests on, and renew the scrape targets."""
-    deployment = typed(Deployment, live)
+    deployment = typed(Deployment, live, world.models)
     now = world.now()
     pods = world.cache.children(key, PODS)
     metrics = deployment.spec.metrics
@@ -149,12 +144,12 @@ def observe(
         freeze=partial(_freeze, world, deployment),
         versions=versions,
         unreadable=unreadable,
-        taken=taken or Taken(),
+        taken=taken,
         workloads=_workloads(world, key, deployment.metadata.uid),
         pods=views,
-        processes=_processes(world, key, deployment, views),
+        processes=_processes(world, key, deployment, views, kept.measured),
         incompatible=_incompatible(world, deployment, versions),
-        memory=memory,
+        memory=kept.memory,
         requested=_requested(world, key, deployment),
     )
 
@@ -177,7 +172,9 @@ def _versions(
 
     Of which line an unreadable one is, nobody can tell: all of the namespace are in the second.
     """
-    found, unreadable = readable(ModelVersion, world.cache.all(MODEL_VERSIONS, namespace))
+    found, unreadable = readable(
+        ModelVersion, world.cache.all(MODEL_VERSIONS, namespace), world.models
+    )
     of_line = {version.metadata.name: version for version in found if version.spec.model == model}
     return of_line, unreadable
 
@@ -219,19 +216,24 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
 
 
 def _processes(
-    world: World, key: Key, deployment: Deployment, pods: tuple[PodView, ...]
+    world: World,
+    key: Key,
+    deployment: Deployment,
+    pods: tuple[PodView, ...],
+    measured: Measured,
 ) -> tuple[ProcessView, ...]:
-    status, is_paired = deployment.status, is_wanted(deployment.spec)
-    digests = [
-        tried.digest
-        for tried in (status.stable, status.candidate, status.last_good)
-        if tried is not None
-    ]
+    status = deployment.status
+    versions = (status.stable, status.candidate, status.last_good)
     pairs = [
         (tried.digest, tried.asks)
         for tried in (status.candidate, status.stable)
         if tried is not None and tried.asks is not None
     ]
+    measured.begin(
+        (tried.digest for tried in versions if tried is not None),
+        pairs,
+        is_paired=is_wanted(deployment.spec),
+    )
     ready = {pod.name: pod.ready_seconds for pod in pods if pod.ready and not pod.terminating}
     now = world.now().timestamp()
     views = []
@@ -241,8 +243,8 @@ def _processes(
             problem = NOT_SCRAPED_YET
         if problem is None and process.series and not process.settled:
             problem = NOT_IN_A_ROUND_YET
-        counts = measures_of(process.settled, digests, pairs)
-        tokens, compares = comparing_of(process.series) if is_paired else (1, "")
+        found_now = measured.of(process.settled)
+        counts = found_now.counts
         views.append(
             ProcessView(
                 process=process.process,
@@ -254,25 +256,25 @@ def _processes(
                 fell_silent=process.fell_silent(found),
                 pod_ready=process.pod in ready and not process.is_gone,
                 born=_moment(process.process_start),
-                first=measures_of(process.first, digests, pairs),
-                warm=_warm(process, counts, digests),
+                first=measured.of(process.first).counts,
+                warm=_warm(process, counts, measured),
                 lags=process.lags,
                 is_short=process.is_short,
-                cells={pair: cells_of(process.settled, *pair) for pair in pairs},
-                tokens=tokens,
-                compares=compares,
+                cells=found_now.cells,
+                tokens=found_now.tokens,
+                compares=found_now.compares,
             )
         )
     return tuple(views)
 
 
 def _warm(
-    process: ProcessCounters, counts: Mapping[str, float], digests: Sequence[str]
+    process: ProcessCounters, counts: Mapping[str, float], measured: Measured
 ) -> Mapping[str, float] | None:
     """Return what it had counted when it was warm; nothing if it sets its first requests aside."""
     if ASIDE in counts:
         return {}
-    return None if process.warm is None else measures_of(process.warm, digests)
+    return None if process.warm is None else measured.of(process.warm).counts
 
 
 def _is_young(process: ProcessCounters, ready_seconds: float) -> bool:

@@ -19,30 +19,40 @@ _EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable")
 
 _COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES)
 """Reasons whose messages have figures."""
+_NUMBERS = {
+    "stable": ("share",),
+    "candidate": ("share", "ready", "desired"),
+    "lastGood": ("share", "ready", "desired"),
+    "guard": ("detectors",),
+}
 
 
 def significant(status: Json) -> Json:
     """Return the status without the numbers that move at every scrape."""
-    kept = copy.deepcopy(status)
-    kept.pop("spread", None)
+    kept = _without(status, "spread")
     kept["record"] = kept.get("record", {}).get("seq")  # up to where it is told is no news
     kept["gates"] = [told for gate in kept.get("gates", []) if (told := _telling(gate))]
-    for field in ("stable", "candidate", "lastGood"):
+    for field, numbers in _NUMBERS.items():
         if field in kept:
-            kept[field].pop("share", None)
-    for field in ("candidate", "lastGood"):
-        for number in ("ready", "desired"):
-            kept.get(field, {}).pop(number, None)
-    if "guard" in kept:
-        kept["guard"].pop("detectors", None)
-    step = kept.get("rollout", {}).get("step")
-    if step is not None:
-        step.pop("firstRequest", None)
-    for condition in kept.get("conditions", []):
-        is_counting = condition.get("reason") in _COUNTING
-        if condition["type"] == ConditionType.DATA_AVAILABLE or is_counting:
-            condition.pop("message", None)
+            kept[field] = _without(kept[field], *numbers)
+    if kept.get("rollout", {}).get("step") is not None:
+        step = _without(kept["rollout"]["step"], "firstRequest")
+        kept["rollout"] = kept["rollout"] | {"step": step}
+    kept["conditions"] = [_told(condition) for condition in kept.get("conditions", [])]
     return kept
+
+
+def _without(part: Json, *names: str) -> Json:
+    """Return a part without these fields. What it shares with the status is not to be changed."""
+    return {name: value for name, value in part.items() if name not in names}
+
+
+def _told(condition: Json) -> Json:
+    """Return a condition without a message that has figures."""
+    is_counting = condition.get("reason") in _COUNTING
+    if condition["type"] == ConditionType.DATA_AVAILABLE or is_counting:
+        return _without(condition, "message")
+    return condition
 
 
 def _telling(gate: Json) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -17,15 +17,19 @@ from trimtab.errors import SpecError
 
 Kind = TypeVar("Kind", ModelVersion, Deployment, DriftPolicy, RetrainJob)
 
+Models: TypeAlias = dict[tuple[str, str, str], tuple[Json, Any]]
+"""By kind, namespace and name: an object as it was read last, and its model."""
 
-def typed(kind: type[Kind], obj: Json) -> Kind:
+
+def typed(kind: type[Kind], obj: Json, known: Models | None = None) -> Kind:
     """Return the object as its model.
 
-    Raises SpecError for an object that this release cannot read, such as one of a newer API: its
-    message names the first field and says what is wrong with it.
+    known: what was read before. An object of the cache is never changed in place, so that the very
+    same one has the same model. Raises SpecError for an object that this release cannot read, such
+    as one of a newer API: its message names the first field and says what is wrong with it.
     """
     try:
-        return kind.model_validate(obj)
+        return _read(kind, obj, known)
     except ValidationError as error:
         name = obj["metadata"]["name"]
         raise SpecError(
@@ -38,16 +42,35 @@ def all_typed(kind: type[Kind], objects: Iterable[Json]) -> list[Kind]:
     return readable(kind, objects)[0]
 
 
-def readable(kind: type[Kind], objects: Iterable[Json]) -> tuple[list[Kind], dict[str, str]]:
-    """Return those that can be read, and of the others the name and what is wrong with them."""
+def readable(
+    kind: type[Kind], objects: Iterable[Json], known: Models | None = None
+) -> tuple[list[Kind], dict[str, str]]:
+    """Return those that can be read, and of the others the name and what is wrong with them.
+
+    known: see `typed`.
+    """
     found: list[Kind] = []
     unreadable: dict[str, str] = {}
     for obj in objects:
         try:
-            found.append(kind.model_validate(obj))
+            found.append(_read(kind, obj, known))
         except ValidationError as error:
             unreadable[obj["metadata"]["name"]] = _first(error, obj)
     return found, unreadable
+
+
+def _read(kind: type[Kind], obj: Json, known: Models | None) -> Kind:
+    if known is None:
+        return kind.model_validate(obj)
+    metadata = obj["metadata"]
+    name = kind.__name__, metadata.get("namespace", ""), metadata["name"]
+    before = known.get(name)
+    if before is not None and before[0] is obj:
+        model: Kind = before[1]
+        return model
+    model = kind.model_validate(obj)
+    known[name] = obj, model
+    return model
 
 
 def _first(error: ValidationError, obj: Json) -> str:

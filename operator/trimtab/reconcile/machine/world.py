@@ -82,6 +82,8 @@ class World:
     now: Callable[[], datetime] = field(default=utc_now)
     memory: dict[Key, Any] = field(default_factory=dict)
     """What a kind keeps between passes; safe to lose at any time."""
+    models: dict[tuple[str, str, str], tuple[Json, Any]] = field(default_factory=dict)
+    """By kind, namespace and name: an object of ours as it was read last, and its model."""
     announcer: Announcer = field(init=False)
     _passed: dict[Key, Passed] = field(default_factory=dict, init=False)
 
@@ -95,6 +97,7 @@ class World:
     def forget(self, key: Key) -> None:
         """Drop what is kept of an object that is gone."""
         self.memory.pop(key, None)
+        self.models.pop((key.resource.kind, key.namespace, key.name), None)
         passed = self._passed.pop(key, None)
         if passed is not None:
             self.announcer.forget(passed.uid)

@@ -184,22 +184,4 @@ HEALTHY: dict[str, Callable[[], Trial]] = {
     ),
 }
 
-FAULTS: dict[str, Callable[[], Trial]] = {
-    "+20 %, correlation .05, 20/s": lambda: trial(
-        lambda d: ByMinute(d, BASE, 0.05), 20, users={"fault": 0.2}
-    ),
-    "+20 %, independent, 20/s": lambda: trial(
-        lambda d: Independent(d, BASE), 20, users={"fault": 0.2}
-    ),
-    "all bad, independent, 20/s": lambda: trial(
-        lambda d: Independent(d, BASE), 20, users={"fault": 1.0}
-    ),
-    "all bad, correlation .05, 20/s": lambda: trial(
-        lambda d: ByMinute(d, BASE, 0.05), 20, users={"fault": 1.0}
-    ),
-    "+5 %, independent, 100/s": lambda: trial(
-        lambda d: Independent(d, BASE), 100, users={"fault": 0.05}
-    ),
-}
-
-__all__ = ["FAULTS", "HEALTHY", "KEY", "Trial"]
+__all__ = ["BASE", "HEALTHY", "KEY", "Trial", "trial"]

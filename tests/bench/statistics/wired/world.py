@@ -32,6 +32,7 @@ from trimtab.telemetry.scraped import ScrapedTelemetry
 
 TICK_SECONDS = 0.25
 SETTLE_SECONDS = 1.0
+REST_TICK_SECONDS = 1.0
 REST_SETTLE_SECONDS = 5.0
 """While nothing changes in the cluster."""
 KEY = Key(DEPLOYMENTS, "shop", "churn")
@@ -134,7 +135,8 @@ class World:
         self.draws = np.random.default_rng(seed)
         self.users = trial.users(self.draws)
         self.silent: Callable[[str], bool] = lambda _version: False
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._has_news = False
         self._events: list[tuple[float, Callable[[World], None]]] = []
         self._ready: list[Json] = []
         self._ready_at = self._settle_at = -1.0
@@ -161,7 +163,8 @@ class World:
 
     def _on_sample(self, _key: str) -> None:
         self.harness.queue.add(KEY)
-        self._news.set()
+        self._has_news = True
+        self._wake.set()
 
     # --- what pods show
 
@@ -204,6 +207,7 @@ class World:
         seconds: float,
         until: Callable[[], bool] = lambda: False,
         settle_seconds: float = SETTLE_SECONDS,
+        tick_seconds: float = TICK_SECONDS,
     ) -> bool:
         """Let time go by; return whether `until` came true."""
         end = self._loop.time() + seconds
@@ -211,16 +215,15 @@ class World:
             left = end - self._loop.time()
             if left <= 0:
                 return False
-            try:
-                async with asyncio.timeout(min(left, TICK_SECONDS)):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
+            tick = self._loop.call_later(min(left, tick_seconds), self._wake.set)
+            await self._wake.wait()
+            tick.cancel()
+            self._wake.clear()
             self._send()
             while self._events and self._events[0][0] <= self._loop.time():
                 self._events.pop(0)[1](self)
-            if self._news.is_set() or self._loop.time() >= self._settle_at:
-                self._news.clear()
+            if self._has_news or self._loop.time() >= self._settle_at:
+                self._has_news = False
                 self._settle_at = self._loop.time() + settle_seconds
                 await self.harness.settle()
         return True
@@ -288,7 +291,11 @@ class World:
             self._send()
             self.want("v1")
             assert await self.live(300, lambda: "stable" in self.status), self.status
-            await self.live(self.trial.rest_seconds, settle_seconds=REST_SETTLE_SECONDS)
+            await self.live(
+                self.trial.rest_seconds,
+                settle_seconds=REST_SETTLE_SECONDS,
+                tick_seconds=REST_TICK_SECONDS,
+            )
             began = self._loop.time()
             self.want("v2")
             self.users.begin(self, began)

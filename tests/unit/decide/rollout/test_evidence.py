@@ -21,6 +21,7 @@ from trimtab.decide.rollout.evidence import (
     Strata,
     evidence_of,
     grouped,
+    largest,
     with_earlier,
 )
 from trimtab.stats.counts import BadTotal
@@ -175,6 +176,22 @@ def test_the_habit_is_that_of_the_last_half_hour() -> None:
             counts[pod] = counts[pod] + BadTotal(0, 50.0 * step)
         quiet = quiet.learn(dict(counts), now, INTERVAL)
     assert quiet.spreads == {}
+
+
+def test_what_is_usual_is_worth_as_many_independent_requests() -> None:
+    draws = np.random.default_rng(1)
+    habit, counts, now = Habit(), dict.fromkeys("abc", BadTotal(0, 0)), NOW
+    for _ in range(100):
+        now += INTERVAL
+        for pod in counts:
+            burst = 10.0 * (draws.random() < 0.05)
+            counts[pod] = counts[pod] + BadTotal(burst, 50.0)
+        habit = habit.learn(dict(counts), now, INTERVAL)
+    usual = habit.usual()
+    assert usual.share == pytest.approx(0.01, rel=0.5)
+    assert usual.total == pytest.approx(98 * 150 / largest(habit.spreads.values()))
+    assert habit.learn(dict(counts), now + INTERVAL, INTERVAL) is habit
+    assert Habit().usual() == BadTotal(0, 0)
 
 
 def test_a_process_that_is_new_counts_from_its_second_look() -> None:

@@ -39,7 +39,7 @@ from trimtab.decide.rollout.measures import ERRORS, REQUESTS, TIMED
 from trimtab.decide.rollout.phases import Progress
 from trimtab.decide.rollout.snapshot import Memory, Snapshot, StepMemory
 from trimtab.stats.counts import BadTotal
-from trimtab.stats.spread import Spread
+from trimtab.stats.spread import BlockSums, Spread
 
 FAILS = {**ERRORS_GATE, "onNoData": "fail", "failAfter": "30s"}
 LIMIT = {"name": "limit", "bad": "errors", "limit": "5%"}
@@ -173,6 +173,27 @@ def test_a_look_without_a_new_round_adds_nothing() -> None:
     _, memory, _ = judge_gates(seen(ERRORS_GATE, processes=processes), a_trial(), Memory())
     again = seen(ERRORS_GATE, processes=processes, now=NOW + seconds(5))
     assert judge_gates(again, a_trial(), memory)[1] == memory
+
+
+@pytest.mark.parametrize(("minutes", "is_known"), [(10, True), (-1, False)])
+def test_what_is_usual_was_learnt_before_the_step(minutes: int, is_known: bool) -> None:
+    """A process that came in the midst of it has learnt from what it judges."""
+    habit = Habit(
+        ended={1: {NOW: BlockSums(bad=5, total=500)}}, since=NOW - timedelta(minutes=minutes)
+    )
+    memory = Memory(habits={"errors": habit})
+    _, remembered, _ = judge_gates(
+        seen(ERRORS_GATE, processes=both((100.0, 0.0), (300.0, 0.0))), a_trial(), memory
+    )
+    assert remembered.step is not None
+    usual = remembered.step.gates["errors"].usual
+    assert usual == (BadTotal(5, 500) if is_known else BadTotal(0, 0))
+    later = Memory(habits={"errors": Habit()}, step=remembered.step)
+    _, again, _ = judge_gates(
+        seen(ERRORS_GATE, processes=both((100.0, 0.0), (300.0, 0.0))), a_trial(), later
+    )
+    assert again.step is not None
+    assert again.step.gates["errors"].usual == usual
 
 
 def test_another_step_remembers_nothing_of_this_one() -> None:
