@@ -358,10 +358,10 @@ class GateMemory:
             return _at_once(ours.without(self.behind), theirs.without(self.behind))
         known = self.last[0].keys() | self.last[1].keys()
         aside = self.behind | at.behind | gap.unsteady(known)
-        steady = theirs.without(aside)
-        if steady.counts and not steady.known():
+        has_stable = bool(self.last[1] or theirs.all)
+        if has_stable and not (self.last[1].keys() & theirs.all) - aside:
             return NOTHING, NOTHING  # of all that stable did, nobody can say when it began
-        candidate, stable = _at_once(ours.without(aside), steady)
+        candidate, stable = _at_once(ours.without(aside), theirs.without(aside))
         more = gap.turnover(self.last[0].keys(), ours.all) * gap.turnover(
             self.last[1].keys(), theirs.all
         )

@@ -153,6 +153,24 @@ def test_where_all_of_stable_is_new_nobody_can_say_since_when() -> None:
         assert evidence_of(seen, {}, 0.005, None) == 1.0
 
 
+@pytest.mark.parametrize("gone", [(), ("s",)], ids=["not_ready", "not_seen"])
+def test_where_none_of_stable_can_be_gone_on_from_the_candidate_is_not_alone(gone: Any) -> None:
+    """An outage of both in the gap; stable's next requests are good ones."""
+    memory = a_memory(c=(0, 100), s=(0, 1000))
+    theirs = Counted({p: BadTotal(300, 1500) for p in "s" if p not in gone})
+    seen = memory.look(counted(c=(60, 200)), theirs, over(lives("c", "s"), lives("c")))
+    later = seen.look(
+        counted(c=(60, 210)), counted(s=(300, 1600), t=(0, 100)), Moment(NOW, INTERVAL)
+    )
+    assert evidence_of(later, {}, 0.005, None) == 1.0
+
+
+def test_a_limit_without_a_stable_version_has_its_gap() -> None:
+    memory = a_memory(c=(0, 100))
+    seen = memory.look(counted(c=(60, 200)), Counted(), over(lives("c"), lives("c")))
+    assert evidence_of(seen, {}, None, 0.05) > 1000
+
+
 def test_a_bad_candidate_is_found_although_pods_came_and_went() -> None:
     memory = a_memory(c=(0, 100), s1=(0, 1000), s2=(0, 1000))
     gap = over(lives("c", "s1", "s2"), lives("c", "s1", "s3"))
