@@ -71,6 +71,10 @@ class PairedCount(Model):
         description="These requests by the difference over the rows of one, -1 to 1.",
     )
     evidence: float = Field(default=0.0, description="Evidence against the candidate from pairs.")
+    alike: float = Field(
+        default=1.0,
+        description="How many requests count as one, as stable's pods show that they come alike.",
+    )
     reweighted: bool = Field(
         default=False,
         description="Labels come more often for some answers: rows count by what they stand for.",

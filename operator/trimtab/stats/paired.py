@@ -67,6 +67,16 @@ class Pairs:
         return sum(self.requests.values())
 
     @property
+    def rows_per_request(self) -> float:
+        """Labelled rows of a request, at least 1."""
+        labels = sum(one.labels for one in self.cells.values())
+        return max(1.0, labels / self.total) if self.total > 0 else 1.0
+
+    def divided(self, by: float) -> dict[float, float]:
+        """Return the requests as so many times fewer independent ones."""
+        return {d: count / by for d, count in self.requests.items()}
+
+    @property
     def mean(self) -> float:
         """Mean of D over the labelled requests; 0 where there are none."""
         total = self.total
@@ -142,7 +152,7 @@ def labelling_of(pairs: Pairs) -> Labelling:
     labels = sum(min(one.labels, one.predicted) for one in known.values())
     if not 0 < labels < predicted or len(known) < 2:
         return Labelling()
-    share, alike = labels / predicted, _rows_per_request(pairs)
+    share, alike = labels / predicted, pairs.rows_per_request
     told = {
         cell: one for cell, one in known.items() if share * one.predicted / alike >= LEAST_EXPECTED
     }
@@ -160,11 +170,6 @@ def labelling_of(pairs: Pairs) -> Labelling:
     return Labelling(differs or bool(missing), missing)
 
 
-def _rows_per_request(pairs: Pairs) -> float:
-    labels = sum(one.labels for one in pairs.cells.values())
-    return max(1.0, labels / pairs.total) if pairs.total > 0 else 1.0
-
-
 def _is_equal(cell: Cell) -> bool:
     served, other = cell
     return other in (served, SAME)
@@ -174,11 +179,11 @@ SAME = "(same)"
 """In place of the other's answer, where classes are many: the same as served."""
 
 
-def reweighted_evidence(pairs: Pairs, margin: float) -> float:
+def reweighted_evidence(pairs: Pairs, margin: float, by: float = 1.0) -> float:
     """Evidence where the labelled share differs between cells: each row by what it stands for.
 
     A row of a cell counts (share of the cell in all rows) / (its share in the labelled ones). Rows
-    of one request are taken for alike: the evidence is that of as many requests.
+    of one request are taken for alike: the evidence is that of as many requests, divided by `by`.
     """
     cells = {cell: one for cell, one in pairs.cells.items() if one.predicted > 0 and one.labels > 0}
     predicted = sum(one.predicted for one in cells.values())
@@ -193,7 +198,7 @@ def reweighted_evidence(pairs: Pairs, margin: float) -> float:
             if rows > 0:
                 bets.append((weight * d - margin, rows))
                 largest = max(largest, -weight * d)
-    alike = _rows_per_request(pairs)
+    alike = pairs.rows_per_request * by
     return _mixture([(gain, rows / alike) for gain, rows in bets], largest + margin)
 
 

@@ -18,7 +18,6 @@ from trimtab.decide.rollout.measures import REQUESTS, slow_bucket
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.snapshot import Pair, ProcessView
 from trimtab.stats.counts import BadTotal
-from trimtab.stats.paired import smallest_detectable_difference
 from trimtab.stats.sequential import smallest_detectable_share
 from trimtab.stats.spread import Spread
 
@@ -99,7 +98,13 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     seen = look.seen.get(gate.name, GateMemory())
     spreads = look.spreads.get(gate.name, {})
     paired = look_at_pairs(
-        gate, look.pair, look.candidate.revision, look.processes, look.origins, look.began
+        gate,
+        look.pair,
+        look.candidate.revision,
+        look.processes,
+        look.origins,
+        look.began,
+        largest(spreads.values()),
     )
     evidence = _evidence(gate, seen, spreads, paired, has_stable=stable is not None)
     smallest = None
@@ -201,7 +206,7 @@ def _smallest_fault(
             candidate.total, stable, gate.margin, 2 * threshold, spread
         )
         found.append(share)
-        by_pairs = smallest_detectable_difference(paired.pairs.requests, gate.margin, 2 * threshold)
+        by_pairs = paired.smallest(2 * threshold)
         found.append(None if by_pairs is None else min(1.0, stable.share + by_pairs))
     return min((one for one in found if one is not None), default=None)
 

@@ -141,7 +141,7 @@ def _watched(
         spreads = spreads_of(snapshot, memory, gate.name)
         is_beside = guard.control_since is not None and gate.against == "stable"
         share = _bound(gate, guard, largest(spreads.values()), snapshot.now, is_beside)
-        paired = _paired(gate, side, snapshot, guard, restored)
+        paired = _paired(gate, side, snapshot, guard, restored, largest(spreads.values()))
         if share is not None or is_beside or paired is not None:
             counts = _counts(gate, side, snapshot, guard, restored)
             found.append(_Watched(gate, counts, spreads, share, is_beside, paired))
@@ -149,13 +149,18 @@ def _watched(
 
 
 def _paired(
-    gate: Gate, side: Side, snapshot: Snapshot, guard: GuardStatus, restored: datetime | None
+    gate: Gate,
+    side: Side,
+    snapshot: Snapshot,
+    guard: GuardStatus,
+    restored: datetime | None,
+    spread: float,
 ) -> PairedLook | None:
     """Return what the version and the last good one showed on the same rows."""
     good = snapshot.deployment.status.last_good
     pair = pair_in(snapshot, side, side_of(good)) if good is not None else None
     origins, began = _since(guard, restored)
-    return look_at_pairs(gate, pair, side.revision, snapshot.processes, origins, began)
+    return look_at_pairs(gate, pair, side.revision, snapshot.processes, origins, began, spread)
 
 
 def _since(guard: GuardStatus, restored: datetime | None) -> tuple[Sequence[Origin], datetime]:

@@ -21,6 +21,7 @@ from trimtab.stats.paired import (
     labelling_of,
     paired_evidence,
     reweighted_evidence,
+    smallest_detectable_difference,
 )
 
 AT_WORK = frozenset({"", "waiting", "loading", "comparing", "paused"})
@@ -36,6 +37,16 @@ class PairedLook:
     margin: float
     states: frozenset[str]
     """In which the comparison of the pods is."""
+    spread: float = 1.0
+    """How many times more wrong rows of stable's pods vary than independent ones."""
+
+    @property
+    def alike(self) -> float:
+        """How many requests count as one, where those of one client or moment are alike.
+
+        That rows of one request are alike is in the spread, and not in requests.
+        """
+        return max(1.0, self.spread / self.pairs.rows_per_request)
 
     @property
     def evidence(self) -> float:
@@ -43,8 +54,13 @@ class PairedLook:
         if self.labelling.missing:
             return 1.0
         if self.labelling.differs:
-            return reweighted_evidence(self.pairs, self.margin)
-        return paired_evidence(self.pairs.requests, self.margin)
+            return reweighted_evidence(self.pairs, self.margin, self.alike)
+        return paired_evidence(self.pairs.divided(self.alike), self.margin)
+
+    def smallest(self, threshold: float) -> float | None:
+        """Return the smallest difference that would have had evidence `threshold` by now."""
+        counts = self.pairs.divided(self.alike)
+        return smallest_detectable_difference(counts, self.margin, threshold)
 
     @property
     def missing(self) -> str:
@@ -66,6 +82,7 @@ class PairedLook:
             difference=round(self.pairs.mean, 6),
             counts={f"{d:g}": count for d, count in sorted(self.pairs.requests.items())},
             evidence=round(self.evidence, 2),
+            alike=round(self.alike, 3),
             reweighted=self.labelling.differs,
         )
 
@@ -77,6 +94,7 @@ def look_at_pairs(
     processes: Sequence[ProcessView],
     origins: Sequence[Origin],
     began: datetime,
+    spread: float,
 ) -> PairedLook | None:
     """Return what pairs show since the origins; None for a gate that has none.
 
@@ -93,7 +111,8 @@ def look_at_pairs(
             requests[d] = total
     pairs = Pairs(requests, _cells(processes, pair))
     own = Counter(p.compares for p in processes if p.revision == revision and p.pod_ready)
-    return PairedLook(pairs, labelling_of(pairs), gate.margin, frozenset(own) or frozenset({""}))
+    states = frozenset(own) or frozenset({""})
+    return PairedLook(pairs, labelling_of(pairs), gate.margin, states, spread)
 
 
 def _cells(processes: Iterable[ProcessView], pair: Pair) -> dict[Cell, CellCounts]:

@@ -35,9 +35,10 @@ from trimtab.decide.rollout.measures import (
     pair_measure,
     wrong_measure,
 )
+from trimtab.decide.rollout.pairing import PairedLook
 from trimtab.decide.rollout.phases import Progress
 from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot
-from trimtab.stats.paired import CellCounts
+from trimtab.stats.paired import CellCounts, Labelling, Pairs
 
 OUTCOMES = {"name": "wrong", "bad": "outcomes", "against": "stable", "margin": "1%"}
 ROLLOUT = {"gates": [OUTCOMES], "steps": [{"weight": "25%"}]}
@@ -198,6 +199,20 @@ def test_pairs_count_from_the_origins_of_the_step() -> None:
     )
     assert gate.paired is not None
     assert gate.paired.requests == 1.0
+
+
+def test_requests_that_come_alike_are_fewer_than_they_look() -> None:
+    """Of bursts of 20 that are wrong in one version, three are no evidence."""
+    bursts = Pairs({1.0: 60.0, -1.0: 20.0, 0.0: 320.0})
+    looks = [PairedLook(bursts, Labelling(), 0.01, frozenset(), spread) for spread in (1.0, 20.0)]
+    assert looks[0].evidence > 1000
+    assert looks[1].evidence < 3
+    assert (looks[1].told().alike, looks[0].told().alike) == (20.0, 1.0)
+
+
+def test_rows_of_one_request_are_alike_already() -> None:
+    rows = Pairs({1.0: 10.0, 0.0: 40.0}, {("1", "0"): CellCounts(800, {1: 160, 0: 640})})
+    assert PairedLook(rows, Labelling(), 0.01, frozenset(), 16.0).alike == 1.0
 
 
 # --- the guard ------------------------------------------------------------------------------------
