@@ -13,7 +13,7 @@ from trimtab.api.deployment import Count, DeploymentSpec, DeploymentStatus, Guar
 from trimtab.decide.rollout.snapshot import Memory
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState
-from trimtab.stats.counts import NOTHING, BadTotal
+from trimtab.stats.counts import NOTHING, BadTotal, sum_of
 
 LEAST_REPLICAS = 4
 """From so many on there is a control unless the spec says otherwise: it costs a fifth at most."""
@@ -50,7 +50,8 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
     """Return the guard on its own again.
 
     Where its detector alarms and the control goes on to show the change, what the control showed in
-    the best of the last minutes is the reference from now on. All detectors begin anew.
+    the last minutes is the reference from now on: all of them, or the best if one was far better,
+    since then the change is over. All detectors begin anew.
     """
     remembered = memory.guard
     if remembered is None:
@@ -60,8 +61,11 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
         state, before = remembered.detectors.get(gate), references.get(gate)
         if state is None or not state.is_alarm or len(minutes) < LATELY_MINUTES:
             continue
-        seen = (minute for minute in minutes if minute.total > 0)
-        shown = min(seen, key=lambda minute: minute.share, default=NOTHING)
+        shown = sum_of(minutes)
+        seen = [minute for minute in minutes if minute.total > 0]
+        best = min(seen, key=lambda minute: minute.share, default=NOTHING)
+        if best.share < shown.share / 2:
+            shown = best
         if before is None or BadTotal(before.bad, before.total).share < shown.share:
             references[gate] = Count(bad=shown.bad, total=shown.total)
     guard = guard.model_copy(update={"control_since": None, "references": references})

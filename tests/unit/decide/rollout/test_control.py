@@ -30,9 +30,10 @@ from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.guard import watch, with_detectors
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Returning, phase_of
-from trimtab.decide.rollout.snapshot import Memory, Snapshot
+from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.traffic.replicas import Route
-from trimtab.stats.change import DetectorState
+from trimtab.stats.change import LIFTS, DetectorState
+from trimtab.stats.counts import BadTotal
 
 SHOWN = {"errors": Count(bad=2.0, total=1000.0)}
 GOOD = a_tried("v1")
@@ -205,6 +206,16 @@ def test_what_happens_to_both_is_nobody_s_fault_and_the_reference_while_it_lasts
     told = with_detectors(a_status(stable="v2", guard=alone), after)
     assert told.guard is not None
     assert list(told.guard.detectors) == ["errors"], "or a restart would count all of its life"
+
+
+def test_all_of_the_last_minutes_are_the_reference_of_a_change_that_lasts() -> None:
+    """The best of three is below what was there by chance: a good version would be breached."""
+    state = DetectorState(evidences=(1e12,) * len(LIFTS), arl=100.0)
+    assert state.is_alarm
+    minutes = (BadTotal(30, 300), BadTotal(24, 300), BadTotal(36, 300))
+    guard = GuardMemory(revision("v2"), {"errors": state}, lately={"errors": minutes})
+    alone, _ = without_control(SERVES, Memory(guard=guard))
+    assert alone.references["errors"] == Count(bad=90, total=900)
 
 
 def test_an_outage_that_is_over_is_no_reference() -> None:
