@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Origin, Tried
-from trimtab.decide.rollout.control import LATELY_MINUTES
+from trimtab.decide.rollout.control import LATELY_MINUTES, wanted_control
 from trimtab.decide.rollout.counting import Side, gate_counts, side_of
 from trimtab.decide.rollout.evidence import (
     EPOCH,
@@ -39,6 +39,10 @@ from trimtab.stats.sequential import failure_threshold
 from trimtab.stats.spread import Spread
 
 MINUTE = timedelta(minutes=1)
+CONTROL_STARTS = timedelta(seconds=30)
+"""After the old pods are no longer kept, the control has been routed to."""
+CONTROL_AWAITED = timedelta(minutes=2)
+"""After the promotion at most."""
 LEAST_OF_HOUR = 1000.0
 """Requests of an hour of the day before, so that it is a reference."""
 
@@ -97,11 +101,11 @@ def watch(
     watched = _watched(snapshot, guard, side, memory, remembered.restored)
     changed, remembered = _feed_detectors(snapshot, watched, remembered)
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
-    threshold = _threshold(snapshot)
+    threshold, awaits = _threshold(snapshot), _awaits_control(snapshot, guard)
     found = (
         _breach_in_pairs(one, one.paired, threshold)
         if one.has_pairs and one.paired is not None
-        else _breach_of(one, changed, beside)
+        else _breach_of(one, changed, beside, awaits=awaits)
         for one in watched
     )
     breach = next((one for one in found if one is not None), None)
@@ -116,13 +120,31 @@ def watch(
     return breach, replace(memory, guard=remembered)
 
 
+def _awaits_control(snapshot: Snapshot, guard: GuardStatus) -> bool:
+    """Return whether a control will soon be there to say whether it shares a change.
+
+    It comes once the old pods are no longer kept ready; where that is long, a change is a breach.
+    """
+    deployment, now = snapshot.deployment, snapshot.now
+    retiring = deployment.status.retiring
+    if guard.control_since is not None or retiring is None:
+        return False
+    if wanted_control(deployment.spec, deployment.status, now) is None:
+        return False
+    return now < retiring.until + CONTROL_STARTS <= guard.since + CONTROL_AWAITED
+
+
 def _breach_of(
-    one: _Watched, changed: Mapping[str, Breach], beside: Mapping[str, Breach]
+    one: _Watched, changed: Mapping[str, Breach], beside: Mapping[str, Breach], *, awaits: bool
 ) -> Breach | None:
-    """Return the breach of one gate: a change that the control, if there is one, does not share."""
+    """Return the breach of one gate: a change that the control, if there is one, does not share.
+
+    awaits: there will be one, and what has changed by then is compared with it.
+    """
     alone, compared = changed.get(one.gate.name), beside.get(one.gate.name)
     if not one.is_beside:
-        return alone
+        has_limit = one.gate.limit is not None or one.gate.against is None
+        return None if awaits and not has_limit else alone
     if one.needs_both:
         return compared if alone is not None else None
     return alone or compared

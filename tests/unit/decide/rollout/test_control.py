@@ -208,6 +208,34 @@ def test_what_happens_to_both_is_nobody_s_fault_and_the_reference_while_it_lasts
     assert list(told.guard.detectors) == ["errors"], "or a restart would count all of its life"
 
 
+@pytest.mark.parametrize(
+    ("kept", "replicas", "is_breached"),
+    [(1.0, 4, False), (1.0, 3, True), (10.0, 4, True), (0.0, 4, True)],
+    ids=["soon", "no control", "too late", "should be there"],
+)
+def test_a_change_before_the_control_serves_waits_for_it(
+    kept: float, replicas: int, is_breached: bool
+) -> None:
+    alone = a_guard("v2", references=SHOWN)
+    retiring = Retiring(revision=revision("v1"), until=NOW + timedelta(minutes=kept))
+    breach, memory = None, Memory()
+    for second in range(0, 65, 5):
+        served = second * 40.0
+        snapshot = guarded(
+            minutes=second / 60,
+            replicas=replicas,
+            guard=alone,
+            retiring=retiring,
+            processes=(a_process("v2", served, served / 2, born=NOW),),
+        )
+        breach, memory = watch(snapshot, alone, side_of(a_tried("v2")), memory)
+        if breach is not None:
+            break
+    assert (breach is not None) is is_breached
+    assert memory.guard is not None
+    assert memory.guard.detectors["errors"].is_alarm
+
+
 def test_all_of_the_last_minutes_are_the_reference_of_a_change_that_lasts() -> None:
     """The best of three is below what was there by chance: a good version would be breached."""
     state = DetectorState(evidences=(1e12,) * len(LIFTS), arl=100.0)
