@@ -73,7 +73,7 @@ def test_without_a_key_there_are_no_checkpoints_and_it_is_said(
     )
     with caplog.at_level(logging.WARNING):
         assert operator._checkpoint_store(settings) is None
-    assert "begins all anew" in caplog.text
+    assert "begins windows and evidence anew" in caplog.text
     assert "kkk" not in caplog.text
 
 

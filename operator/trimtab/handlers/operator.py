@@ -108,13 +108,13 @@ def _checkpoint_store(settings: Settings) -> CheckpointStore | None:
         return None
     if settings.signing_key_file is None:
         logger.warning(
-            "TRIMTAB_SIGNING_KEY_FILE is not set: no checkpoints, a restart begins all anew"
+            "TRIMTAB_SIGNING_KEY_FILE is not set: a restart begins windows and evidence anew"
         )
         return None
     try:
         seed = read_seed(Path(settings.signing_key_file))
     except ValueError as error:
-        logger.warning("no checkpoints, a restart begins windows anew: %s", error)
+        logger.warning("no checkpoints, a restart begins windows and evidence anew: %s", error)
         return None
     credentials = settings.store_credentials
     objects = CheckpointObjects(settings.checkpoint_uri, Path(credentials) if credentials else None)
