@@ -25,7 +25,7 @@ from tests.bench.statistics.wired.world import End, Trial, play
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.sequential import gate_evidence
 
-RUNS = 20
+RUNS = 60
 SUMS_RUNS = 100
 SECTION = "8 detection"
 MOST_OF_SUMS = 1.25
