@@ -12,7 +12,8 @@ from typing import TypeVar
 from trimtab.contract.location import Location, LocationError, NotInStore, open_location
 from trimtab.store.port import StoreAway
 
-LIMIT_BYTES = 64 * 1024 * 1024
+LIMIT_BYTES = 16 * 1024 * 1024
+"""Of an object as it lies there; the largest that were seen have some MiB."""
 CALL_SECONDS = 30.0
 CALLS_AT_ONCE = 4
 
@@ -30,7 +31,14 @@ class CheckpointObjects:
 
     async def save(self, name: str, raw: Callable[[], bytes]) -> None:
         """Replace the object `name`; `raw` is called in a thread. Raises StoreAway."""
-        await self._in_thread(lambda: self._open().put(name, raw()))
+
+        def write() -> None:
+            content = raw()
+            if len(content) > LIMIT_BYTES:
+                raise ValueError(f"{name} has {len(content):,} bytes, more than would be read")
+            self._open().put(name, content)
+
+        await self._in_thread(write)
 
     async def load(self, name: str) -> bytes | None:
         """Return the object `name`, None where there is none. Raises StoreAway."""

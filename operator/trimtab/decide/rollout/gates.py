@@ -124,7 +124,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         smallest_fault_share=smallest,
         last_sample_age=_age(look.candidate_sight.age),
     )
-    figures = _figures(gate, candidate, stable, paired)
+    figures = _figures(gate, candidate, stable, paired)[:900]
     if status.verdict == "Fail":
         message = f"{figures}; evidence {evidence:.0f} >= {look.threshold:.0f}"
         return status.model_copy(update={"reason": Reason.GATE_FAILED, "message": message})
@@ -134,7 +134,11 @@ def judge(gate: Gate, look: Look) -> GateStatus:
             "spec.outcomes.dependsOnAnswer: true"
         )
         return status.model_copy(
-            update={"verdict": "NoData", "reason": Reason.INSUFFICIENT_DATA, "message": message}
+            update={
+                "verdict": "NoData",
+                "reason": Reason.INSUFFICIENT_DATA,
+                "message": message[:1024],
+            }
         )
     problem, detail = _no_data(gate, look, candidate, stable)
     if problem is not None:

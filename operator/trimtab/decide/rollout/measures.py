@@ -5,6 +5,7 @@ A measure is a name such as `errors` or `slow@0.25`; its value only grows while 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -13,6 +14,9 @@ from trimtab.contract import metrics as names
 from trimtab.contract.metrics import Labels, Series
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.paired import GRID, Cell, CellCounts
+
+MOST_CELLS = 121
+"""Pairs of answers of a process: the runtime tells eleven names of each version apart."""
 
 REQUESTS = "requests"
 ERRORS = "errors"
@@ -86,6 +90,8 @@ def measures_of(
         elif name == names.PAIRED_REQUESTS and wanted_pairs:
             _count_pair(result, dict(labels), value, wanted_pairs)
     _count_slow(result, series)
+    if TIMED in result:
+        result[TIMED] = max(0.0, result[TIMED])  # more aside than there were: a page that lies
     return result
 
 
@@ -95,7 +101,12 @@ def _count_pair(
     digest, other = labels.get("digest", ""), labels.get("against", "")
     difference = _GRID_BY_NAME.get(labels.get("difference", ""))
     if (digest, other) in wanted and difference is not None:
-        _add(result, pair_measure(digest, other, difference), value)
+        _add(result, pair_measure(digest, other, difference), _whole(value))
+
+
+def _whole(value: float) -> float:
+    """Return how many there are: parts of one make evidence of nothing."""
+    return float(math.floor(max(0.0, value)))
 
 
 _GRID_BY_NAME = {f"{d:g}": d for d in GRID}
@@ -111,12 +122,14 @@ def cells_of(series: Series, digest: str, other: str) -> dict[Cell, CellCounts]:
         by_name = dict(labels)
         if (by_name.get("digest"), by_name.get("against")) != (digest, other):
             continue
-        cell = (by_name.get("served", ""), by_name.get("other", ""))
+        cell, rows = (by_name.get("served", ""), by_name.get("other", "")), _whole(value)
+        if len({*predicted, *labelled}) >= MOST_CELLS and cell not in predicted:
+            continue
         if name == names.PAIRED_PREDICTED:
-            predicted[cell] = predicted.get(cell, 0.0) + value
+            predicted[cell] = predicted.get(cell, 0.0) + rows
         elif (difference := by_name.get("difference")) in ("-1", "0", "1"):
-            rows = labelled.setdefault(cell, {})
-            rows[int(difference)] = rows.get(int(difference), 0.0) + value
+            known = labelled.setdefault(cell, {})
+            known[int(difference)] = known.get(int(difference), 0.0) + rows
     return {
         cell: CellCounts(predicted.get(cell, 0.0), labelled.get(cell, {}))
         for cell in {*predicted, *labelled}
@@ -166,7 +179,11 @@ def _count_slow(result: dict[str, float], series: Series) -> None:
 
 @lru_cache(maxsize=4096)
 def _bound_of(labels: Labels) -> float:
-    return float(dict(labels).get("le", "inf"))
+    """Return the upper bound of a bucket, NaN for what is no number: such a bucket is none."""
+    try:
+        return float(dict(labels).get("le", "inf"))
+    except ValueError:
+        return math.nan
 
 
 def _add(result: dict[str, float], measure: str, value: float) -> None:

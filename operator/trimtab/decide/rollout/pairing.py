@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from trimtab.api.deployment import Gate, Origin, PairedCount
 from trimtab.decide.rollout.counting import counts_since
@@ -48,7 +49,7 @@ class PairedLook:
         """
         return max(1.0, self.spread / self.pairs.rows_per_request)
 
-    @property
+    @cached_property
     def evidence(self) -> float:
         """Evidence against the version; 1 where rows that would tell have no labels."""
         if self.labelling.missing:
@@ -66,14 +67,14 @@ class PairedLook:
     def missing(self) -> str:
         """What gets no labels, in words; empty if nothing does that would tell."""
         return ", ".join(
-            f"rows answered {served} that the version before answers {other}"
+            f"rows answered {served[:60]} that the version before answers {other[:60]}"
             for served, other in self.labelling.missing[:3]
         )
 
     @property
     def why_not(self) -> str:
         """Why no pod compares; empty if one does or may."""
-        return "" if self.states & AT_WORK else ", ".join(sorted(self.states))
+        return "" if self.states & AT_WORK else ", ".join(sorted(self.states)[:5])
 
     def told(self) -> PairedCount:
         """Return the figures for the status."""

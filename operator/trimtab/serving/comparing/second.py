@@ -49,6 +49,8 @@ SAMPLED_ROWS: Final = (1, 1, 8, 64)
 """Predicted once loaded, to know what calls of such sizes cost."""
 LONGEST_SECONDS: Final = 0.5
 """A comparison expected to take longer is not made, unless the own model takes half as long."""
+MOST_TOO_LONG: Final = 2
+"""Answers in a row that took longer, after which it is not asked any more."""
 LOOK_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 5.0
 """After the container was throttled."""
@@ -87,6 +89,8 @@ class SecondModel:
         self._samples = samples
         self._ready = ready
         self._settled: Callable[[], None] = lambda: None
+        self._disturbed: Callable[[], None] = lambda: None
+        self._too_long = 0
         self._container = container or Container()
         self._marker = Marker(settings.scratch)
         self._costs = Costs()
@@ -112,10 +116,11 @@ class SecondModel:
 
     # The event loop.
 
-    def begin(self, settled: Callable[[], None]) -> bool:
+    def begin(self, settled: Callable[[], None], disturbed: Callable[[], None]) -> bool:
         """Load in a thread; called once the pod is Ready. False when there is nothing to load.
 
-        `settled` is called when that has ended, well or not, in any thread and perhaps twice.
+        `settled` is called when that has ended, well or not, in its thread. `disturbed` is called
+        if the second model goes on taking time from requests, and nobody can end that.
         """
         if self._has_begun:
             return False
@@ -123,7 +128,7 @@ class SecondModel:
         self.sweep()
         if not self._become("loading"):
             return False
-        self._settled = settled
+        self._settled, self._disturbed = settled, disturbed
         self._give_up_at = monotonic() + self._settings.fetch_seconds + LOAD_SECONDS
         threading.Thread(target=self._run, name="compare", daemon=True).start()
         return True
@@ -133,18 +138,21 @@ class SecondModel:
         if self._state not in _FINAL and self._ends.is_over():
             self._end("ended", "the time for comparing is over")
         if monotonic() > self._give_up_at:
+            # Its thread goes on taking time from requests: `settled` waits for its end.
             self._give_up_at = inf
             self._end("failed", "it was not loaded in time", keeps_mark=True)
-            self._settled()
 
     def rest(self) -> None:
         """Compare nothing more: the process is being drained."""
         self._is_stopping = True
 
     def stop(self) -> None:
-        """Take the mark away; the process ends in an orderly way."""
+        """Take the mark away; the process ends in an orderly way.
+
+        Not while it is being loaded: that may be why the process was told to end.
+        """
         self._is_stopping = True
-        if not self._keeps_mark:
+        if not self._keeps_mark and self._state != "loading":
             with suppress(OSError):
                 self._marker.remove()
 
@@ -159,6 +167,7 @@ class SecondModel:
         What it holds cannot be taken from it, so another process of the pod must not try again.
         """
         self._end("failed", f"no answer within {self.patience:g} s", keeps_mark=True)
+        self._disturbed()
 
     def begins(self) -> bool:
         """Whether something may be compared from now on, until the prediction thread is idle."""
@@ -203,7 +212,7 @@ class SecondModel:
         return (
             self._budget.allows(rows, longest)
             and not self._ends.is_over()
-            and not self._is_throttled()
+            and not self._is_short_of_anything()
         )
 
     def answer(self, rows: Matrix) -> Classes | None:
@@ -221,8 +230,15 @@ class SecondModel:
             seconds = perf_counter() - began
             self._seconds += seconds
             self._budget.spend(len(rows), seconds)
+            self._judge_time(seconds)
         self._failures = 0
         return answer
+
+    def _judge_time(self, seconds: float) -> None:
+        """Give up on one that holds up requests for too long again and again."""
+        self._too_long = self._too_long + 1 if seconds > LONGEST_SECONDS else 0
+        if self._too_long >= MOST_TOO_LONG:
+            self._end("failed", f"it takes more than {LONGEST_SECONDS:g} s for an answer")
 
     def _failed(self, error: Exception) -> None:
         if not self._has_failed:
@@ -232,10 +248,15 @@ class SecondModel:
         if self._failures >= FAILURES_IN_A_ROW:
             self._end("failed", f"it failed {self._failures} times in a row: {error}")
 
-    def _is_throttled(self) -> bool:
+    def _is_short_of_anything(self) -> bool:
+        """Whether there is too little CPU now; too little memory ends it for good."""
         now = monotonic()
         if now >= self._looked_at + LOOK_SECONDS:
             self._looked_at = now
+            left = self._container.memory_left()
+            if left is not None and left < reserve(self._container.memory_limit()) / 2:
+                self._end("noMemory", f"{left >> 20} MiB are left")
+                return True
             throttled = self._container.throttled()
             if throttled > self._throttled:
                 self._paused_until = now + PAUSE_SECONDS
@@ -277,11 +298,18 @@ class SecondModel:
         model = load_model(artifact, trust_pickle=self._settings.trust_pickle)
         self._classes = len(artifact.signature.classes)
         model.prepare_thread()
-        for count in SAMPLED_ROWS:
+        # The largest call tells what memory it takes to answer, before anybody waits for it.
+        for count in (*SAMPLED_ROWS, self._settings.join_rows):
+            if self._costs.expected(count) > LONGEST_SECONDS:
+                break  # larger calls are not compared
             rows = self._samples(count)
             began = perf_counter()
             self._checked(model, rows)
             self._costs.add(count, perf_counter() - began)
+        left = self._container.memory_left()
+        if left is not None and left < reserve(self._container.memory_limit()):
+            self._end("noMemory", f"{left >> 20} MiB are left with it")
+            return None
         self._wanted = self._ready(list(artifact.signature.classes))
         return model
 

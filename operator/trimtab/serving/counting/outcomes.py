@@ -82,6 +82,9 @@ class Outcomes:
         self._classes = list(classes)
         self._known = set(classes)
         self._by_number = _by_number(classes)
+        self._are_numbers = list(self._by_number.values()) == self._classes and all(
+            str(number) == name for number, name in self._by_number.items()
+        )
         self._delay_hours = delay_hours + GRACE_HOURS
         self._has_pairs_by_hour = tells_pairs_by_hour(len(classes), self._delay_hours)
         self._hour_now = hour_now
@@ -174,7 +177,9 @@ class Outcomes:
             name = next((n for n in (str(value), str(value).lower()) if n in self._known), "")
             return name or self._by_number.get(int(value), OTHER_CLASS)
         if type(value) is int or (type(value) is float and value.is_integer()):
-            return self._by_number.get(int(value), OTHER_CLASS)
+            # Where classes are numbers, one that only the other version knows is one, too.
+            unknown = str(int(value)) if self._are_numbers else OTHER_CLASS
+            return self._by_number.get(int(value), unknown)
         raise TokenRefused("malformed", f"actual[{index}]: a class name or number is wanted")
 
     def _version_of(self, token: Token) -> VersionOutcomes:

@@ -353,7 +353,8 @@ class Joiner:
     def _predict_joined(self, call: list[Slice]) -> tuple[Prediction, Done | None]:
         rows = call[0].rows if len(call) == 1 else np.concatenate([one.rows for one in call])
         began = perf_counter()
-        prediction = self._predict(rows)
+        # A model may work in place, and what is counted and compared is what was asked.
+        prediction = self._predict(rows.copy())
         seconds = perf_counter() - began
         if all(one.work.counted for one in call):
             self._count(rows, prediction, seconds)
@@ -386,7 +387,7 @@ class Joiner:
             [np.arange(one.stop - one.start) < rest for one, rest in zip(call, wanted, strict=True)]
         )
         self._held = Held(monotonic(), [(call, own)])
-        answered = second.answer(rows if count == len(rows) else rows[chosen])
+        answered = second.answer(rows.copy() if count == len(rows) else rows[chosen])
         self._held = None
         if answered is None:
             return own

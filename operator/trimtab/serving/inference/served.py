@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import time
 from dataclasses import replace
@@ -93,7 +94,10 @@ def read_sealer(settings: ServingSettings) -> Sealer | None:
     if file is None or settings.token_key_file is None or not file.exists():
         return None
     try:
-        return Sealer(file.read_bytes())
+        key = file.read_bytes()
+        if hmac.compare_digest(key, settings.token_key_file.read_bytes()):
+            raise ValueError("it is the key that signs; another one is wanted")
+        return Sealer(key)
     except (OSError, ValueError, ImportError) as error:
         log.error("TRIMTAB_TOKEN_SEAL_KEY_FILE: nothing is paired: %s", error)  # noqa: TRY400 - said whole
         return None
@@ -185,9 +189,12 @@ class Served:
         def settled() -> None:
             counters.is_disturbed = False
 
+        def disturbed() -> None:
+            counters.is_disturbed = True
+
         if self.second is not None and self.second.state == "waiting":
             counters.is_disturbed = True
-            if not self.second.begin(settled):
+            if not self.second.begin(settled, disturbed):
                 settled()
 
     def sweep(self) -> None:

@@ -46,6 +46,38 @@ def test_a_process_that_sets_nothing_aside_is_counted_whole() -> None:
     assert ASIDE not in found
 
 
+@pytest.mark.parametrize("bound", ["abc", "", "0x1", "nan"])
+def test_a_bucket_whose_bound_is_no_number_is_none(bound: str) -> None:
+    series = timed(names.REQUEST_SECONDS, all_of_them=100.0, fast=70.0)
+    series[key(f"{names.REQUEST_SECONDS}_bucket", le=bound)] = 5.0
+    assert measures_of(series, [V2])["slow@0.25"] == 30.0
+
+
+def test_more_set_aside_than_there_were_is_nothing_timed() -> None:
+    series = {
+        **timed(names.REQUEST_SECONDS, all_of_them=10.0, fast=1.0),
+        **timed(names.ASIDE_SECONDS, all_of_them=20.0, fast=2.0),
+    }
+    assert measures_of(series, [V2])[TIMED] == 0.0
+
+
+def test_parts_of_a_row_or_request_are_none() -> None:
+    cell = {"against": V1, "served": "a", "other": "b", "difference": "1"}
+    series = {
+        key(names.PAIRED_REQUESTS, against=V1, difference="1"): 5e-324,
+        key(names.PAIRED_OUTCOMES, **cell): 1e-316,
+    }
+    assert pair_counts(measures_of(series, [V2], [(V2, V1)]), V2, V1) == {}
+    assert cells_of(series, V2, V1)["a", "b"].labels == 0
+
+
+def test_a_page_with_too_many_cells_is_read_in_part() -> None:
+    series = {
+        key(names.PAIRED_PREDICTED, against=V1, served=str(n), other="b"): 1.0 for n in range(5000)
+    }
+    assert len(cells_of(series, V2, V1)) <= 121
+
+
 def test_pairs_are_those_of_the_two_versions_alone() -> None:
     series = {
         key(names.REQUESTS_STARTED): 1.0,

@@ -173,6 +173,19 @@ def test_rows_that_get_no_label_are_named() -> None:
     assert "spec.outcomes.dependsOnAnswer: true" in gate.message
 
 
+def test_a_message_fits_the_status_whatever_classes_are_called() -> None:
+    one, other = "x" * 500, "y" * 500
+    cells = {
+        (one, one): CellCounts(500, {0: 500}),
+        (one, other): CellCounts(100),
+        (other, one): CellCounts(100),
+    }
+    gate = judged(told(wrong=60, labelled=500, pairs={0.0: 500}, cells=cells), stable())
+    assert gate.reason is Reason.INSUFFICIENT_DATA
+    assert len(gate.message) <= 1024
+    assert "dependsOnAnswer" in gate.message
+
+
 def test_what_depends_on_the_answer_is_compared_unpaired_if_asked_for() -> None:
     cells = {("1", "1"): CellCounts(500, {0: 500}), ("0", "1"): CellCounts(100)}
     gate = judged(

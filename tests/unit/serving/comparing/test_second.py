@@ -49,6 +49,7 @@ class Scene:
         self.settings = settings
         self.classes: list[str] = []
         self.settled = threading.Event()
+        self.disturbed = threading.Event()
         self.second = SecondModel(
             settings,
             bring_artifact(settings),
@@ -64,7 +65,7 @@ class Scene:
         return [0, 1, 2, 3]
 
     def begun(self) -> SecondModel:
-        assert self.second.begin(self.settled.set)
+        assert self.second.begin(self.settled.set, self.disturbed.set)
         assert self.settled.wait(20)
         return self.second
 
@@ -301,7 +302,7 @@ def test_its_memory_is_given_back(told: ServingSettings, monkeypatch: pytest.Mon
 
 def test_a_time_that_has_passed_loads_nothing(told: ServingSettings) -> None:
     scene = Scene(replace(told, compare_until=1.0))
-    assert not scene.second.begin(scene.settled.set)
+    assert not scene.second.begin(scene.settled.set, scene.disturbed.set)
     assert scene.second.state == "ended"
     assert not scene.is_marked
 
@@ -310,7 +311,7 @@ def test_what_is_refused_is_said_and_not_loaded(
     told: ServingSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = Scene(told, refused="there is no key")
-    assert not scene.second.begin(scene.settled.set)
+    assert not scene.second.begin(scene.settled.set, scene.disturbed.set)
     assert scene.second.state == "failed"
     assert "there is no key" in caplog.text
 
@@ -326,13 +327,62 @@ def test_one_that_is_not_loaded_in_time_is_given_up(
         return Odd(raising)
 
     monkeypatch.setattr(module, "load_model", load)
-    assert scene.second.begin(scene.settled.set)
+    assert scene.second.begin(scene.settled.set, scene.disturbed.set)
     later = time.monotonic() + 1000
     monkeypatch.setattr(module, "monotonic", lambda: later)
     scene.second.sweep()
     assert scene.second.state == "failed"
-    assert scene.settled.is_set()
+    assert not scene.settled.is_set(), "its thread goes on taking time from requests"
     gate.set()
+    assert scene.settled.wait(20)
+
+
+def test_the_mark_stays_while_it_is_loaded(
+    told: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load may be why the process is told to end."""
+    scene = Scene(told)
+    gate = threading.Event()
+
+    def load(_artifact: Artifact, *, trust_pickle: bool) -> Model:
+        assert gate.wait(20)
+        return Odd(raising)
+
+    monkeypatch.setattr(module, "load_model", load)
+    assert scene.second.begin(scene.settled.set, scene.disturbed.set)
+    until_marked = time.monotonic() + 20
+    while not scene.is_marked and time.monotonic() < until_marked:
+        scene.settled.wait(0.01)
+    scene.second.stop()
+    assert scene.is_marked
+    gate.set()
+    assert scene.settled.wait(20)
+
+
+def test_it_is_let_go_when_memory_runs_out(scene: Scene) -> None:
+    second = scene.begun()
+    scene.cell.left = 1 << 20
+    second._looked_at = 0.0
+    second.earn(1, 10.0)
+    assert not second.affords(1, 0.001)
+    assert (second.state, scene.is_marked) == ("noMemory", False)
+
+
+def test_one_that_holds_up_requests_again_and_again_is_given_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = scene.begun()
+    monkeypatch.setattr(module, "LONGEST_SECONDS", -1.0)
+    second._judge_time(0.1)
+    assert second.state == "comparing"
+    second._judge_time(0.1)
+    assert second.state == "failed"
+
+
+def test_one_that_hangs_disturbs_from_then_on(scene: Scene) -> None:
+    second = scene.begun()
+    second.give_up()
+    assert (second.state, scene.disturbed.is_set()) == ("failed", True)
 
 
 def test_a_drain_compares_nothing_more(scene: Scene) -> None:

@@ -382,6 +382,29 @@ async def test_who_waited_behind_a_comparison_is_told_aside() -> None:
     bench.joiner.stop()
 
 
+class InPlace(Class):
+    """A model that works in place, as a scaler with copy=False does."""
+
+    rows_counted: Matrix
+
+    def predict(self, rows: Matrix) -> Prediction:
+        answer = super().predict(rows)
+        rows[:] = 0
+        return answer
+
+    def count(self, rows: Matrix, prediction: Prediction, seconds: float) -> None:
+        self.rows_counted = rows
+
+
+async def test_what_a_model_does_to_its_rows_is_not_seen_by_others() -> None:
+    bench = InPlace(Second())
+    bench.ask(7)
+    await until(lambda: 7 in bench.answers)
+    assert bench.second.asked == [[7]]
+    assert bench.rows_counted.tolist() == [[7]]
+    bench.joiner.stop()
+
+
 async def test_a_busy_period_that_began_without_is_not_compared() -> None:
     """What is held up by a comparison is held up by what was decided before anybody came."""
     bench = Class(Second(pays=False))
