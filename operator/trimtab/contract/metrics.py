@@ -87,14 +87,16 @@ second version's own RMSE at training.
 """
 
 PAIRED_PREDICTED: Final = "trimtab_paired_predicted_total"
-"""Rows of answers of this pod whose token carries the answer of a second version, too, by its
-digest in `against` and by cell: `served` is the class that was answered, `other` that of the second
-version. With more than ten classes on either side `served` is `ANY_CLASS` and `other` one of
-`SAME_CLASS` and `DIFFERENT_CLASS`. A cell is there from its first row on.
+"""Requests of which the token carries the answers of a second version, too, a row as its part of
+the request, by its digest in `against` and by cell: `served` is the class that was answered,
+`other` that of the second version. With more than ten classes on either side `served` is
+`ANY_CLASS` and `other` one of `SAME_CLASS` and `DIFFERENT_CLASS`. A cell is there from its first
+row on.
 """
 PAIRED_OUTCOMES: Final = "trimtab_paired_outcomes_total"
-"""Labelled rows of such tokens by `against`, `served`, `other` and `difference`, which is
-[served wrong] - [other wrong]: `-1`, `0` or `1`. All labels of identity are those of the token.
+"""Labelled ones of them, a labelled row as its part, by `against`, `served`, `other` and
+`difference`, which is [served wrong] - [other wrong]: `-1`, `0` or `1`. All labels of identity are
+those of the token.
 """
 PAIRED_REQUESTS: Final = "trimtab_paired_requests_total"
 """Labelled requests (tokens) by `against` and the mean `difference` of their labelled paired rows,

@@ -12,7 +12,7 @@ the mixture over fixed bets.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scipy.special import chdtrc
@@ -22,10 +22,6 @@ GRID = tuple(quarter / 4 for quarter in range(-4, 5))
 _BETS = tuple((2 * k + 1) / 80 for k in range(40))
 """Shares of the largest bet: an even grid, so that small and large differences are both found."""
 _LARGEST_LOG = 690.0
-SIGNIFICANT = 0.01
-"""Labelled shares that chance shows in more than this share of cases are taken for equal."""
-LEAST_EXPECTED = 7.0
-"""Labels that a cell would have by the share of all: with so many, none at all is no chance."""
 
 Cell = tuple[str, str]
 """Answers to a row: of the version that served, and of the other."""
@@ -33,21 +29,28 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True)
 class CellCounts:
-    """Rows of one cell. labelled: by D in -1, 0, 1."""
+    """One cell, in requests: a row counts as its part of one. labelled: by D in -1, 0, 1."""
 
     predicted: float = 0.0
     labelled: Mapping[int, float] = field(default_factory=dict)
 
     def __add__(self, other: CellCounts) -> CellCounts:
-        """Return the rows of both."""
+        """Return what both have."""
         labelled = dict(self.labelled)
         for d, rows in other.labelled.items():
             labelled[d] = labelled.get(d, 0.0) + rows
         return CellCounts(self.predicted + other.predicted, labelled)
 
+    def since(self, before: CellCounts) -> CellCounts:
+        """Return what came after `before`."""
+        labelled = {
+            d: max(0.0, rows - before.labelled.get(d, 0.0)) for d, rows in self.labelled.items()
+        }
+        return CellCounts(max(0.0, self.predicted - before.predicted), labelled)
+
     @property
     def labels(self) -> float:
-        """Labelled rows."""
+        """Labelled ones."""
         return sum(self.labelled.values())
 
 
@@ -65,12 +68,6 @@ class Pairs:
     def total(self) -> float:
         """Labelled requests."""
         return sum(self.requests.values())
-
-    @property
-    def rows_per_request(self) -> float:
-        """Labelled rows of a request, at least 1."""
-        labels = sum(one.labels for one in self.cells.values())
-        return max(1.0, labels / self.total) if self.total > 0 else 1.0
 
     def divided(self, by: float) -> dict[float, float]:
         """Return the requests as so many times fewer independent ones."""
@@ -129,45 +126,83 @@ def smallest_detectable_difference(
 
 # --- labels that depend on the answer -------------------------------------------------------------
 
+SAME = "(same)"
+"""In place of the other's answer, where classes are many: the same as served."""
+DIFFERENT = "(different)"
+SIGNIFICANT = 0.001
+"""A difference of labelled shares that chance shows more often is none."""
+TELLING = 1.5
+"""So many times more labels for one answer than for another are a difference."""
+LEAST_EXPECTED = 7.0
+"""Labels that an answer would have by the share of all: with so many, none at all is no chance."""
+
+Answers = Mapping[str, tuple[float, float]]
+"""By class that was served: rows answered, and labelled ones."""
+
 
 @dataclass(frozen=True)
 class Labelling:
-    """Which rows got labels. differs: their share is not the same in all cells.
+    """Which rows get labels.
 
-    missing: cells in which both answered differently, and that have no label at all.
+    differs: answers get labels at different shares. is_even: it was shown that they do not.
+    missing: cells of different answers that have no label at all. is_hidden: which cells differ
+    cannot be told, since classes are too many.
     """
 
     differs: bool = False
+    is_even: bool = False
     missing: tuple[Cell, ...] = ()
+    is_hidden: bool = False
 
 
-def labelling_of(pairs: Pairs) -> Labelling:
-    """Say whether the labelled share depends on the answers (Pearson's X2 at 1 %).
+def labelling_of(pairs: Pairs, answers: Sequence[Answers], alike: float = 1.0) -> Labelling:
+    """Say whether the labelled share depends on what was served (Pearson's X2), and on the cell.
 
-    Of a cell with equal answers D is 0 whatever the truth, so that it needs no labels. Rows of one
-    request get their labels together: so many requests are counted, not rows.
+    answers: of each version. alike: rows of a request, which get their labels together. Where both
+    answered the same D is 0 whatever the truth, so that no label is needed there.
     """
-    known = {cell: one for cell, one in pairs.cells.items() if one.predicted > 0}
-    predicted = sum(one.predicted for one in known.values())
-    labels = sum(min(one.labels, one.predicted) for one in known.values())
-    if not 0 < labels < predicted or len(known) < 2:
-        return Labelling()
-    share, alike = labels / predicted, pairs.rows_per_request
-    told = {
-        cell: one for cell, one in known.items() if share * one.predicted / alike >= LEAST_EXPECTED
-    }
-    missing = tuple(
-        sorted(cell for cell, one in told.items() if one.labels <= 0 and not _is_equal(cell))
+    shown = [_is_uneven(list(one.values()), alike) for one in answers]
+    cells = {cell: one for cell, one in pairs.cells.items() if one.predicted > 0}
+    by_cell = _is_uneven([(one.predicted, one.labels) for one in cells.values()], 1.0)
+    missing = tuple(sorted(cell for cell in _told(cells) if cells[cell].labels <= 0))
+    differs = bool(missing) or by_cell is True or True in shown
+    return Labelling(
+        differs=differs,
+        is_even=not differs and False in shown,
+        missing=tuple(cell for cell in missing if cell[1] != DIFFERENT),
+        is_hidden=differs and any(other == DIFFERENT for _, other in cells),
     )
+
+
+def _is_uneven(shares: Sequence[tuple[float, float]], alike: float) -> bool | None:
+    """Whether labelled shares differ; (all, labelled). None: too few to tell."""
+    total = sum(n for n, _ in shares)
+    labels = sum(min(n, found) for n, found in shares)
+    if total <= 0 or labels <= 0:
+        return None
+    share = labels / total
+    told = [(n, min(n, found)) for n, found in shares if share * n / alike >= LEAST_EXPECTED]
     if len(told) < 2:
-        return Labelling(bool(missing), missing)
+        return None
+    found = [labelled / n for n, labelled in told]
+    if max(found) < TELLING * min(found) or share >= 1:
+        return False
     x2 = sum(
-        (min(one.labels, one.predicted) - share * one.predicted) ** 2
-        / (share * (1 - share) * one.predicted * alike)
-        for one in told.values()
+        (labelled - share * n) ** 2 / (share * (1 - share) * n * alike) for n, labelled in told
     )
-    differs = float(chdtrc(len(told) - 1, x2)) < SIGNIFICANT
-    return Labelling(differs or bool(missing), missing)
+    return float(chdtrc(len(told) - 1, x2)) < SIGNIFICANT
+
+
+def _told(cells: Mapping[Cell, CellCounts]) -> list[Cell]:
+    """Return the cells of different answers that are large enough to be judged one by one."""
+    total = sum(one.predicted for one in cells.values())
+    labels = sum(min(one.labels, one.predicted) for one in cells.values())
+    share = labels / total if total else 0.0
+    return [
+        cell
+        for cell, one in cells.items()
+        if not _is_equal(cell) and share * one.predicted >= LEAST_EXPECTED
+    ]
 
 
 def _is_equal(cell: Cell) -> bool:
@@ -175,31 +210,26 @@ def _is_equal(cell: Cell) -> bool:
     return other in (served, SAME)
 
 
-SAME = "(same)"
-"""In place of the other's answer, where classes are many: the same as served."""
+def evened(cells: Mapping[Cell, CellCounts]) -> dict[float, float]:
+    """Return requests by D as if each cell had got labels at the same share: the smallest.
 
-
-def reweighted_evidence(pairs: Pairs, margin: float, by: float = 1.0) -> float:
-    """Evidence where the labelled share differs between cells: each row by what it stands for.
-
-    A row of a cell counts (share of the cell in all rows) / (its share in the labelled ones). Rows
-    of one request are taken for alike: the evidence is that of as many requests, divided by `by`.
+    So no row counts for more than one. What is unlabelled beside that is taken as if ours were
+    right and the other wrong: all of a cell without labels, and what small cells lack.
     """
-    cells = {cell: one for cell, one in pairs.cells.items() if one.predicted > 0 and one.labels > 0}
-    predicted = sum(one.predicted for one in cells.values())
-    labels = sum(one.labels for one in cells.values())
-    if labels <= 0:
-        return 1.0
-    bets: list[tuple[float, float]] = []
-    largest = 1.0
-    for one in cells.values():
-        weight = (one.predicted / predicted) / (one.labels / labels)
-        for d, rows in one.labelled.items():
-            if rows > 0:
-                bets.append((weight * d - margin, rows))
-                largest = max(largest, -weight * d)
-    alike = pairs.rows_per_request * by
-    return _mixture([(gain, rows / alike) for gain, rows in bets], largest + margin)
+    told = set(_told(cells))
+    shares = [cells[cell].labels / cells[cell].predicted for cell in told if cells[cell].labels > 0]
+    share = min(1.0, *shares) if shares else 0.0
+    counts = dict.fromkeys((-1.0, 0.0, 1.0), 0.0)
+    for cell, one in cells.items():
+        wanted = share * one.predicted
+        if _is_equal(cell):
+            counts[0.0] += wanted
+            continue
+        kept = min(1.0, wanted / one.labels) if one.labels > 0 else 0.0
+        for d, requests in one.labelled.items():
+            counts[float(d)] += kept * requests
+        counts[-1.0] += max(0.0, wanted - one.labels)
+    return counts
 
 
 def _mixture(gains: list[tuple[float, float]], largest_loss: float) -> float:

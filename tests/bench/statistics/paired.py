@@ -148,6 +148,7 @@ class Served:
     requests: dict[float, float] = field(default_factory=dict)
     predicted: dict[tuple[str, str], float] = field(default_factory=dict)
     known: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
+    answers: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def answer(self, rows: Rows, count: int, compared: float, draws: Draws, *, new: bool) -> None:
         """Serve `count` rows as the candidate (`new`) or as stable; `compared`: share of pairs."""
@@ -176,6 +177,8 @@ class Served:
         labelled = draws.binomial(count, rows.labels[answer])
         self.labelled += labelled
         self.wrong += labelled * wrong
+        rows_before, labels_before = self.answers.get(str(answer), (0.0, 0.0))
+        self.answers[str(answer)] = (rows_before + count, labels_before + labelled)
         if not new or not compared:
             return
         ours, theirs = both
@@ -199,7 +202,7 @@ class Served:
             process=f"{version}-0",
             revision=version,
             counts={
-                REQUESTS: max(1.0, self.labelled),
+                REQUESTS: max(1.0, sum(rows for rows, _ in self.answers.values())),
                 labelled_measure(digest): self.labelled,
                 wrong_measure(digest): self.wrong,
                 **{pair_measure(digest, other, d): n for d, n in self.requests.items()},
@@ -207,6 +210,7 @@ class Served:
             born=since,
             sampled_at=since,
             cells={(digest, other): cells},
+            answers={digest: dict(self.answers)},
             tokens=2,
         )
 

@@ -101,7 +101,7 @@ async def test_both_answers_are_scored_on_the_same_rows(
         for b in (0, 1):
             cell = (mine == a) & (theirs == b)
             name = f"trimtab_paired_predicted_total{{{against},served={a},other={b}}}"
-            assert counted.get(name, 0) == cell.sum()
+            assert counted.get(name, 0) == pytest.approx(cell.sum() / 10)  # of requests of 10
             difference = (mine != truth).astype(int) - (theirs != truth).astype(int)
             for value in (-1, 0, 1):
                 name = (
@@ -109,7 +109,7 @@ async def test_both_answers_are_scored_on_the_same_rows(
                     f"difference={value}}}"
                 )
                 rows_of_it = (cell & (difference == value)).sum()
-                assert counted.get(name, 0) == rows_of_it
+                assert counted.get(name, 0) == pytest.approx(rows_of_it / 10)
                 total += rows_of_it
     assert total == 60
     requests = [v for k, v in counted.items() if k.startswith("trimtab_paired_requests_total")]
@@ -147,7 +147,7 @@ async def test_a_replica_that_never_had_the_other_model_counts_pairs(
         await client.back.post("/outcomes", json=[{"token": text, "actual": [1, None, 1, 0]}])
         counted = await client.metrics()
     paired = [v for k, v in counted.items() if k.startswith("trimtab_paired_outcomes_total")]
-    assert sum(paired) == 3
+    assert sum(paired) == pytest.approx(1)  # one request, its labelled rows a third each
     assert not [name for name in counted if "compare" in name]
 
 

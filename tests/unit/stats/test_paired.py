@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from trimtab.stats.paired import (
     CellCounts,
     Labelling,
     Pairs,
+    evened,
     labelling_of,
     paired_evidence,
-    reweighted_evidence,
     smallest_detectable_difference,
 )
 
@@ -97,6 +98,9 @@ def test_the_smallest_difference_is_the_one_that_reaches_the_threshold() -> None
 
 # --- labels that depend on the answer -------------------------------------------------------------
 
+EVEN = {"0": (1000.0, 100.0), "1": (500.0, 52.0)}
+ONLY_ONES = {"0": (1000.0, 0.0), "1": (500.0, 500.0)}
+
 
 def cell(predicted: float, worse: float = 0, better: float = 0, same: float = 0) -> CellCounts:
     labelled = {1: worse, -1: better, 0: same}
@@ -104,11 +108,7 @@ def cell(predicted: float, worse: float = 0, better: float = 0, same: float = 0)
 
 
 def pairs(cells: dict[tuple[str, str], CellCounts]) -> Pairs:
-    requests: dict[float, float] = {}
-    for one in cells.values():
-        for d, rows in one.labelled.items():
-            requests[float(d)] = requests.get(float(d), 0.0) + rows
-    return Pairs(requests, cells)
+    return Pairs(cells=cells)
 
 
 def test_even_labels_do_not_depend_on_the_answer() -> None:
@@ -117,7 +117,16 @@ def test_even_labels_do_not_depend_on_the_answer() -> None:
         ("1", "1"): cell(500, same=48),
         ("1", "0"): cell(200, worse=12, better=9),
     }
-    assert labelling_of(pairs(cells)) == Labelling()
+    assert labelling_of(pairs(cells), [EVEN, EVEN]) == Labelling(is_even=True)
+
+
+def test_before_anything_is_labelled_nothing_is_known() -> None:
+    assert labelling_of(Pairs(), [{}, {"0": (5.0, 0.0)}]) == Labelling()
+
+
+def test_all_labelled_is_even() -> None:
+    whole = {"0": (100.0, 100.0), "1": (50.0, 50.0)}
+    assert labelling_of(Pairs(), [whole]).is_even
 
 
 def test_a_cell_without_labels_is_named() -> None:
@@ -127,47 +136,70 @@ def test_a_cell_without_labels_is_named() -> None:
         ("0", "1"): cell(100),
         ("0", "0"): cell(500),
     }
-    assert labelling_of(pairs(cells)) == Labelling(differs=True, missing=(("0", "1"),))
+    found = labelling_of(pairs(cells), [ONLY_ONES, ONLY_ONES])
+    assert found == Labelling(differs=True, missing=(("0", "1"),))
+
+
+def test_few_pairs_do_not_hide_what_all_answers_show() -> None:
+    cells = {("1", "0"): cell(5, worse=3)}
+    assert labelling_of(pairs(cells), [ONLY_ONES]).differs
+    assert evened(cells)[1.0] == 0
 
 
 def test_equal_answers_need_no_labels() -> None:
     cells = {("1", "0"): cell(100, worse=60, better=40), ("0", "0"): cell(500)}
-    assert labelling_of(pairs(cells)).missing == ()
-    many = {("(any)", "(same)"): cell(500), ("(any)", "(different)"): cell(100, worse=60)}
-    assert labelling_of(pairs(many)).missing == ()
+    assert labelling_of(pairs(cells), []).missing == ()
 
 
-def test_few_rows_do_not_tell() -> None:
-    cells = {("1", "1"): cell(50, same=50), ("0", "1"): cell(5)}
-    assert labelling_of(pairs(cells)).missing == ()
+def test_of_many_classes_nobody_can_tell_which_rows_lack_labels() -> None:
+    cells = {("(any)", "(same)"): cell(500), ("(any)", "(different)"): cell(100, worse=60)}
+    assert labelling_of(pairs(cells), [ONLY_ONES]).is_hidden
+    even = {("(any)", "(same)"): cell(500, same=50), ("(any)", "(different)"): cell(100, worse=10)}
+    assert not labelling_of(pairs(even), [EVEN]).is_hidden
 
 
 def test_rows_of_one_request_get_their_labels_together() -> None:
-    """64 rows a request, alike: a cell that no labelled request fell in is no cell without any."""
-    cells = {("1", "1"): cell(6400, same=640), ("0", "1"): cell(128)}
-    alone = Pairs({0.0: 640.0}, cells)
-    together = Pairs({0.0: 10.0}, cells)
-    assert labelling_of(alone).missing == (("0", "1"),)
-    assert labelling_of(together) == Labelling()
+    answers = {"0": (3000.0, 0.0), "1": (3000.0, 64.0)}
+    assert labelling_of(Pairs(), [answers], 1.0).differs
+    assert not labelling_of(Pairs(), [answers], 64.0).differs
 
 
-def test_rows_stand_for_those_that_got_no_label() -> None:
+def test_what_gets_more_labels_counts_less() -> None:
     """Worse where labels are few, better where they are many: equal in all, and found so."""
     cells = {
-        ("1", "0"): cell(1000, worse=0, better=900),
-        ("0", "1"): cell(1000, worse=100, better=0),
+        ("1", "0"): cell(1000, better=900),
+        ("0", "1"): cell(1000, worse=100),
         ("0", "0"): cell(8000, same=4000),
     }
-    even = pairs(cells)
-    assert labelling_of(even).differs
-    assert reweighted_evidence(even, 0.01) < 10
-    worse = {**cells, ("0", "1"): cell(3000, worse=300, better=0)}
-    assert reweighted_evidence(pairs(worse), 0.01) > 1000
+    assert evened(cells) == pytest.approx({1.0: 100.0, -1.0: 100.0, 0.0: 800.0})
+    worse = {**cells, ("0", "1"): cell(3000, worse=300)}
+    assert paired_evidence(evened(worse), 0.01) > 1000
 
 
-def test_equal_weights_give_the_plain_evidence() -> None:
-    cells = {("1", "0"): cell(100, worse=30), ("0", "0"): cell(200, same=60)}
-    whole = pairs(cells)
-    assert reweighted_evidence(whole, 0.01) == pytest.approx(
-        paired_evidence(whole.requests, 0.01), rel=1e-6
+def test_what_lacks_labels_is_taken_as_if_ours_were_right() -> None:
+    cells = {
+        ("1", "0"): cell(100, worse=50),
+        ("0", "1"): cell(60),
+        ("0", "0"): cell(500, same=250),
+        ("2", "0"): cell(4),
+    }
+    assert evened(cells) == {1.0: 50.0, -1.0: 32.0, 0.0: 250.0}
+    bad = {**cells, ("1", "0"): cell(1000, worse=500)}
+    assert paired_evidence(evened(bad), 0.01) > 1e6, "bad whatever the rest would say"
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("abc")),
+        st.tuples(st.integers(0, 1000), st.integers(0, 300), st.integers(0, 300)),
     )
+)
+def test_nothing_counts_for_more_than_it_is(drawn: Any) -> None:
+    cells = {
+        place: cell(max(n, worse + better), worse=worse, better=better)
+        for place, (n, worse, better) in drawn.items()
+    }
+    counts = evened(cells)
+    assert counts[1.0] <= sum(one.labelled.get(1, 0) for one in cells.values()) + 1e-9
+    assert sum(counts.values()) <= sum(one.predicted for one in cells.values()) + 1e-6
+    assert all(count >= 0 for count in counts.values())

@@ -18,6 +18,7 @@ from trimtab.decide.rollout.measures import REQUESTS, slow_bucket
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.snapshot import Pair, ProcessView
 from trimtab.stats.counts import BadTotal
+from trimtab.stats.paired import Cell, CellCounts
 from trimtab.stats.sequential import smallest_detectable_share
 from trimtab.stats.spread import Spread
 
@@ -78,6 +79,8 @@ class Look:
     """By gate, how much stable's pods differ, by block length."""
     pair: Pair | None = None
     """The two versions, if the candidate's pods ask both."""
+    cells: Mapping[Cell, CellCounts] | None = None
+    """What both had answered when the step began."""
 
 
 def judge(gate: Gate, look: Look) -> GateStatus:
@@ -105,6 +108,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         look.origins,
         look.began,
         largest(spreads.values()),
+        look.cells,
     )
     evidence = _evidence(gate, seen, spreads, paired, has_stable=stable is not None)
     smallest = None
@@ -128,9 +132,9 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     if status.verdict == "Fail":
         message = f"{figures}; evidence {evidence:.0f} >= {look.threshold:.0f}"
         return status.model_copy(update={"reason": Reason.GATE_FAILED, "message": message})
-    if paired is not None and paired.labelling.missing:
+    if paired is not None and paired.blind:
         message = (
-            f"no labels at all for {paired.missing}; send labels for them, too, or set "
+            f"too few labels for {paired.blind}; send labels for them, too, or set "
             "spec.outcomes.dependsOnAnswer: true"
         )
         return status.model_copy(
@@ -160,13 +164,13 @@ def _evidence(
 ) -> float:
     """Return the evidence; with pairs the mean of both kinds, which is one at the same rate.
 
-    Where labels depend on the answer, versions with other answers are labelled on other rows: then
-    only pairs tell.
+    Where labels may depend on the answer, versions with other answers are labelled on other rows:
+    then only pairs tell.
     """
     margin = gate.margin if has_stable else None
     if paired is None:
         return evidence_of(seen, spreads, margin, gate.limit)
-    if paired.labelling.differs:
+    if not paired.labelling.is_even:
         margin = None
     return (evidence_of(seen, spreads, margin, gate.limit) + paired.evidence) / 2
 
@@ -205,13 +209,13 @@ def _smallest_fault(
     if paired is None:
         return smallest_detectable_share(candidate.total, stable, gate.margin, threshold, spread)
     found = []
-    if not paired.labelling.differs:
+    if paired.labelling.is_even:
         share = smallest_detectable_share(
             candidate.total, stable, gate.margin, 2 * threshold, spread
         )
         found.append(share)
-        by_pairs = paired.smallest(2 * threshold)
-        found.append(None if by_pairs is None else min(1.0, stable.share + by_pairs))
+    by_pairs = paired.smallest(2 * threshold)
+    found.append(None if by_pairs is None else min(1.0, stable.share + by_pairs))
     return min((one for one in found if one is not None), default=None)
 
 

@@ -30,8 +30,8 @@ from trimtab.decide.rollout.evidence import (
     remembered_counts,
 )
 from trimtab.decide.rollout.judgement import alive_in, moment_of, pair_in, spreads_of
-from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
-from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Snapshot
+from trimtab.decide.rollout.pairing import PairedLook, cells_in, look_at_pairs
+from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Pair, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
 from trimtab.stats.counts import NOTHING, BadTotal, sum_of
@@ -74,7 +74,7 @@ class _Watched:
     def has_pairs(self) -> bool:
         """Whether pairs alone decide: what traffic does to both cancels in them."""
         pairs = self.paired
-        return pairs is not None and pairs.pairs.total > 0 and not pairs.labelling.missing
+        return pairs is not None and pairs.pairs.total > 0 and not pairs.blind
 
     @property
     def needs_both(self) -> bool:
@@ -97,8 +97,8 @@ def watch(
 
     Returns the first breach, and what to remember of the look.
     """
-    remembered = _restored(memory, guard, snapshot.now)
-    watched = _watched(snapshot, guard, side, memory, remembered.restored)
+    remembered = _with_cells(_restored(memory, guard, snapshot.now), snapshot, side)
+    watched = _watched(snapshot, guard, side, memory, remembered)
     changed, remembered = _feed_detectors(snapshot, watched, remembered)
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
     threshold, awaits = _threshold(snapshot), _awaits_control(snapshot, guard)
@@ -118,6 +118,19 @@ def watch(
         is_resumed=False,
     )
     return breach, replace(memory, guard=remembered)
+
+
+def _with_cells(remembered: GuardMemory, snapshot: Snapshot, side: Side) -> GuardMemory:
+    """Return the memory with what both versions had answered at the first look."""
+    pair = _pair(snapshot, side)
+    if pair is None or remembered.cells is not None:
+        return remembered
+    return replace(remembered, cells=cells_in(snapshot.processes, pair))
+
+
+def _pair(snapshot: Snapshot, side: Side) -> Pair | None:
+    good = snapshot.deployment.status.last_good
+    return pair_in(snapshot, side, side_of(good)) if good is not None else None
 
 
 def _awaits_control(snapshot: Snapshot, guard: GuardStatus) -> bool:
@@ -155,15 +168,16 @@ def _watched(
     guard: GuardStatus,
     side: Side,
     memory: Memory,
-    restored: datetime | None,
+    remembered: GuardMemory,
 ) -> list[_Watched]:
     """Return the gates that can be watched."""
+    restored = remembered.restored
     rollout, found = snapshot.deployment.spec.rollout, []
     for gate in strategy_of(rollout).gates(rollout):
         spreads = spreads_of(snapshot, memory, gate.name)
         is_beside = guard.control_since is not None and gate.against == "stable"
         share = _bound(gate, guard, largest(spreads.values()), snapshot.now, is_beside)
-        paired = _paired(gate, side, snapshot, guard, restored, largest(spreads.values()))
+        paired = _paired(gate, side, snapshot, guard, remembered, largest(spreads.values()))
         if share is not None or is_beside or paired is not None:
             counts = _counts(gate, side, snapshot, guard, restored)
             found.append(_Watched(gate, counts, spreads, share, is_beside, paired))
@@ -175,14 +189,21 @@ def _paired(
     side: Side,
     snapshot: Snapshot,
     guard: GuardStatus,
-    restored: datetime | None,
+    remembered: GuardMemory,
     spread: float,
 ) -> PairedLook | None:
     """Return what the version and the last good one showed on the same rows."""
-    good = snapshot.deployment.status.last_good
-    pair = pair_in(snapshot, side, side_of(good)) if good is not None else None
-    origins, began = _since(guard, restored)
-    return look_at_pairs(gate, pair, side.revision, snapshot.processes, origins, began, spread)
+    origins, began = _since(guard, remembered.restored)
+    return look_at_pairs(
+        gate,
+        _pair(snapshot, side),
+        side.revision,
+        snapshot.processes,
+        origins,
+        began,
+        spread,
+        remembered.cells,
+    )
 
 
 def _since(guard: GuardStatus, restored: datetime | None) -> tuple[Sequence[Origin], datetime]:

@@ -12,6 +12,7 @@ from trimtab.decide.rollout.counting import Side, gate_counts, side_of
 from trimtab.decide.rollout.evidence import Counted, Gap, GateMemory, Habit, Moment, with_earlier
 from trimtab.decide.rollout.gates import BLIND_REASONS, Look, judge, sight_of
 from trimtab.decide.rollout.measures import gate_measures
+from trimtab.decide.rollout.pairing import cells_in
 from trimtab.decide.rollout.phases import Phase, Progress
 from trimtab.decide.rollout.snapshot import Memory, Pair, Snapshot, StepMemory
 from trimtab.decide.rollout.strategies import strategy_of
@@ -75,6 +76,9 @@ def judge_gates(
     gates = strategy.gates(rollout)
     stable = trial.stable
     step = _look(snapshot, trial, gates, memory)
+    pair = pair_in(snapshot, trial.candidate, stable)
+    if pair is not None and step.cells is None:
+        step = replace(step, cells=cells_in(processes, pair))
     look = Look(
         candidate=trial.candidate,
         stable=stable,
@@ -87,7 +91,8 @@ def judge_gates(
         * tests_of(trial.progress.step),
         seen=step.gates,
         spreads={gate.name: spreads_of(snapshot, memory, gate.name) for gate in gates},
-        pair=pair_in(snapshot, trial.candidate, stable),
+        pair=pair,
+        cells=step.cells,
     )
     verdicts = tuple(judge(gate, look) for gate in gates)
     by_name = {gate.name: gate for gate in gates}

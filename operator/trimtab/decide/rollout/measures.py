@@ -13,8 +13,10 @@ from trimtab.api.deployment import Gate
 from trimtab.contract import metrics as names
 from trimtab.contract.metrics import Labels, Series
 from trimtab.stats.counts import BadTotal
-from trimtab.stats.paired import GRID, Cell, CellCounts
+from trimtab.stats.paired import GRID, Answers, Cell, CellCounts
 
+LEAST_PART = 0.001
+"""Of a request: a row of one that is larger than any is no more than noise."""
 MOST_CELLS = 121
 """Pairs of answers of a process: the runtime tells eleven names of each version apart."""
 
@@ -122,7 +124,8 @@ def cells_of(series: Series, digest: str, other: str) -> dict[Cell, CellCounts]:
         by_name = dict(labels)
         if (by_name.get("digest"), by_name.get("against")) != (digest, other):
             continue
-        cell, rows = (by_name.get("served", ""), by_name.get("other", "")), _whole(value)
+        cell = (by_name.get("served", ""), by_name.get("other", ""))
+        rows = value if value >= LEAST_PART else 0.0
         if len({*predicted, *labelled}) >= MOST_CELLS and cell not in predicted:
             continue
         if name == names.PAIRED_PREDICTED:
@@ -134,6 +137,25 @@ def cells_of(series: Series, digest: str, other: str) -> dict[Cell, CellCounts]:
         cell: CellCounts(predicted.get(cell, 0.0), labelled.get(cell, {}))
         for cell in {*predicted, *labelled}
     }
+
+
+def answers_of(series: Series, digests: Iterable[str]) -> dict[str, Answers]:
+    """Return by version what it answered in one process, and what got a label there, by class."""
+    found: dict[str, dict[str, tuple[float, float]]] = {digest: {} for digest in digests}
+    for (name, labels), value in series.items():
+        if name not in (names.PREDICTED, names.OUTCOMES):
+            continue
+        by_name = dict(labels)
+        of_version = found.get(by_name.get("digest", ""))
+        if of_version is None:
+            continue
+        answer = by_name.get("class" if name == names.PREDICTED else "predicted", "")
+        rows, labelled = of_version.get(answer, (0.0, 0.0))
+        if name == names.PREDICTED:
+            of_version[answer] = (rows + value, labelled)
+        else:
+            of_version[answer] = (rows, labelled + value)
+    return {digest: answers for digest, answers in found.items() if answers}
 
 
 def comparing_of(series: Series) -> tuple[int, str]:

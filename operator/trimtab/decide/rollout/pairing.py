@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
 from trimtab.api.deployment import Gate, Origin, PairedCount
 from trimtab.decide.rollout.counting import counts_since
-from trimtab.decide.rollout.measures import pair_measure
+from trimtab.decide.rollout.measures import REQUESTS, pair_measure
 from trimtab.decide.rollout.snapshot import Pair, ProcessView
 from trimtab.stats.counts import sum_of
 from trimtab.stats.paired import (
     GRID,
+    Answers,
     Cell,
     CellCounts,
     Labelling,
     Pairs,
+    evened,
     labelling_of,
     paired_evidence,
-    reweighted_evidence,
     smallest_detectable_difference,
 )
+
+Cells = Mapping[Cell, CellCounts]
 
 AT_WORK = frozenset({"", "waiting", "loading", "comparing", "paused"})
 """States of a comparison that goes on, or that nobody told yet."""
@@ -38,34 +41,33 @@ class PairedLook:
     margin: float
     states: frozenset[str]
     """In which the comparison of the pods is."""
-    spread: float = 1.0
-    """How many times more wrong rows of stable's pods vary than independent ones."""
+    alike: float = 1.0
+    """How many requests count as one, where those of one client or moment are alike."""
 
     @property
-    def alike(self) -> float:
-        """How many requests count as one, where those of one client or moment are alike.
-
-        That rows of one request are alike is in the spread, and not in requests.
-        """
-        return max(1.0, self.spread / self.pairs.rows_per_request)
+    def counts(self) -> dict[float, float]:
+        """Requests by difference that are evidence, as independent ones."""
+        if self.labelling.is_hidden:
+            return {}
+        by_difference = self.pairs.requests
+        if self.labelling.differs:
+            by_difference = evened(self.pairs.cells)
+        return {d: count / self.alike for d, count in by_difference.items()}
 
     @cached_property
     def evidence(self) -> float:
-        """Evidence against the version; 1 where rows that would tell have no labels."""
-        if self.labelling.missing:
-            return 1.0
-        if self.labelling.differs:
-            return reweighted_evidence(self.pairs, self.margin, self.alike)
-        return paired_evidence(self.pairs.divided(self.alike), self.margin)
+        """Evidence against the version, whatever the rows without labels would say."""
+        return paired_evidence(self.counts, self.margin)
 
     def smallest(self, threshold: float) -> float | None:
         """Return the smallest difference that would have had evidence `threshold` by now."""
-        counts = self.pairs.divided(self.alike)
-        return smallest_detectable_difference(counts, self.margin, threshold)
+        return smallest_detectable_difference(self.counts, self.margin, threshold)
 
     @property
-    def missing(self) -> str:
-        """What gets no labels, in words; empty if nothing does that would tell."""
+    def blind(self) -> str:
+        """What gets too few labels to judge by, in words; empty if nothing does."""
+        if self.labelling.is_hidden:
+            return "some answers, of too many classes to be evened out"
         return ", ".join(
             f"rows answered {served[:60]} that the version before answers {other[:60]}"
             for served, other in self.labelling.missing[:3]
@@ -96,10 +98,13 @@ def look_at_pairs(
     origins: Sequence[Origin],
     began: datetime,
     spread: float,
+    before: Cells | None,
 ) -> PairedLook | None:
     """Return what pairs show since the origins; None for a gate that has none.
 
-    Labels arrive on whichever process received them; `revision`: of the pods that compare.
+    Labels arrive on whichever process received them; `revision`: of the pods that compare. spread:
+    how many times more wrong rows of stable's pods vary than independent ones. before: cells at the
+    begin; None: this is the begin.
     """
     if pair is None or gate.bad != "outcomes" or gate.against != "stable":
         return None
@@ -110,16 +115,39 @@ def look_at_pairs(
         total = sum_of(found.values()).total
         if total > 0:
             requests[d] = total
-    pairs = Pairs(requests, _cells(processes, pair))
+    now = cells_in(processes, pair)
+    begin = now if before is None else before
+    cells = {cell: one.since(begin.get(cell, CellCounts())) for cell, one in now.items()}
+    pairs = Pairs(requests, cells)
+    rows = _rows_per_request(processes)
+    labelling = labelling_of(pairs, [answers_in(processes, digest) for digest in pair], rows)
     own = Counter(p.compares for p in processes if p.revision == revision and p.pod_ready)
     states = frozenset(own) or frozenset({""})
-    return PairedLook(pairs, labelling_of(pairs), gate.margin, states, spread)
+    return PairedLook(pairs, labelling, gate.margin, states, max(1.0, spread / rows))
 
 
-def _cells(processes: Iterable[ProcessView], pair: Pair) -> dict[Cell, CellCounts]:
+def cells_in(processes: Iterable[ProcessView], pair: Pair) -> Cells:
     """Return the rows of all processes since each of them began: what is labelled of what."""
     found: dict[Cell, CellCounts] = {}
     for process in processes:
         for cell, counts in process.cells.get(pair, {}).items():
             found[cell] = found.get(cell, CellCounts()) + counts
     return found
+
+
+def answers_in(processes: Iterable[ProcessView], digest: str) -> Answers:
+    """Return what a version answered, and how much of it is labelled, by class."""
+    found: dict[str, tuple[float, float]] = {}
+    for process in processes:
+        for name, (rows, labels) in process.answers.get(digest, {}).items():
+            known = found.get(name, (0.0, 0.0))
+            found[name] = (known[0] + rows, known[1] + labels)
+    return found
+
+
+def _rows_per_request(processes: Iterable[ProcessView]) -> float:
+    rows = requests = 0.0
+    for process in processes:
+        rows += sum(n for one in process.answers.values() for n, _ in one.values())
+        requests += process.counts.get(REQUESTS, 0.0)
+    return max(1.0, rows / requests) if requests > 0 else 1.0

@@ -13,7 +13,7 @@ from trimtab.api.model_version import Artifact, ModelVersion
 from trimtab.decide.rollout.evidence import Counts, GateMemory, Habit, Lives
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import BadTotal
-from trimtab.stats.paired import Cell, CellCounts
+from trimtab.stats.paired import Answers, Cell, CellCounts
 
 Pair = tuple[str, str]
 """Digests: of the version that answers, and of the one that is asked, too."""
@@ -88,6 +88,8 @@ class ProcessView:
     """Whether the counts are of an earlier moment than those of others."""
     cells: Mapping[Pair, Mapping[Cell, CellCounts]] = field(default_factory=dict)
     """Rows that two versions answered, by their answers."""
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+    """By digest of a version: rows answered and labelled ones, by class."""
     tokens: int = 1
     """The newest format of label tokens that it reads; answers of two versions need 2."""
     compares: str = ""
@@ -130,6 +132,8 @@ class StepMemory:
     """Whom the last look saw."""
     is_resumed: bool = False
     """Whether it is from a checkpoint, and no look came since."""
+    cells: Mapping[Cell, CellCounts] | None = None
+    """What both versions had answered when the step began; a new process begins anew."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,8 @@ class GuardMemory:
     """Whom the last look saw."""
     is_resumed: bool = False
     """Whether it is from a checkpoint, and no look came since."""
+    cells: Mapping[Cell, CellCounts] | None = None
+    """What both versions had answered when the guard began, or was taken up."""
 
 
 @dataclass(frozen=True)

@@ -261,6 +261,7 @@ def _processes(
                 lags=process.lags,
                 is_short=process.is_short,
                 cells=found_now.cells,
+                answers=found_now.answers,
                 tokens=found_now.tokens,
                 compares=found_now.compares,
             )

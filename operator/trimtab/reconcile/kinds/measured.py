@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from trimtab.contract.metrics import Series
-from trimtab.decide.rollout.measures import cells_of, comparing_of, measures_of
+from trimtab.decide.rollout.measures import answers_of, cells_of, comparing_of, measures_of
 from trimtab.decide.rollout.snapshot import Pair
-from trimtab.stats.paired import Cell, CellCounts
+from trimtab.stats.paired import Answers, Cell, CellCounts
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Reading:
 
     counts: Mapping[str, float]
     cells: Mapping[Pair, Mapping[Cell, CellCounts]] = field(default_factory=dict)
+    answers: Mapping[str, Answers] = field(default_factory=dict)
     tokens: int = 1
     compares: str = ""
 
@@ -63,4 +64,4 @@ class Measured:
         if not self._is_paired:
             return Reading(counts)
         cells = {pair: cells_of(series, *pair) for pair in self._pairs}
-        return Reading(counts, cells, *comparing_of(series))
+        return Reading(counts, cells, answers_of(series, self._digests), *comparing_of(series))

@@ -43,12 +43,13 @@ class PairedAnswers:
         self._own = own
         self._other = other
         self._is_named = is_named
-        self._cells: Counter[Cell] = Counter()
+        self._cells: dict[Cell, float] = {}
 
     def add(self, served: Sequence[int], others: Sequence[int]) -> None:
-        """Count rows by the indices of both classes."""
+        """Count one request by the indices of both classes of its rows."""
         for mine, theirs in zip(served, others, strict=True):
-            self._cells[self._cell(self._own[mine], self._other[theirs])] += 1
+            cell = self._cell(self._own[mine], self._other[theirs])
+            self._cells[cell] = self._cells.get(cell, 0.0) + 1 / len(served)
 
     def _cell(self, served: str, other: str) -> Cell:
         return (served, other) if self._is_named else _same_or_not(served == other)
@@ -60,7 +61,7 @@ class PairedAnswers:
             Family(
                 metrics.PAIRED_PREDICTED,
                 "counter",
-                "Rows answered with both versions.",
+                "Requests answered with both versions, a row as its part.",
                 [
                     (labelled(metrics.PAIRED_PREDICTED, self._labels + _of_cell(cell)), count)
                     for cell, count in cells.items()
@@ -74,7 +75,8 @@ class _Counted:
     """Of one pair of versions."""
 
     labels: Labels
-    rows: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    rows: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    """A row as its part of a request."""
     requests: Counter[int] = field(default_factory=Counter)
     """By place on the grid: -4 to 4 quarters."""
 
@@ -104,7 +106,7 @@ class PairedOutcomes:
         counted = self._of(labels, pair.against)
         if counted is None:
             return
-        total = labelled_rows = 0
+        found: list[tuple[str, str, int]] = []
         for row, (name, truth) in enumerate(zip(served[: pair.rows], truths, strict=False)):
             if truth is None:
                 continue
@@ -117,11 +119,12 @@ class PairedOutcomes:
                 if pair.names is None
                 else (name, pair.names[row])
             )
-            counted.rows[*cell, difference] += 1
-            total += difference
-            labelled_rows += 1
-        if labelled_rows:
-            counted.requests[on_grid(total / labelled_rows, self._draw)] += 1
+            found.append((*cell, difference))
+        for place in found:
+            counted.rows[place] = counted.rows.get(place, 0.0) + 1 / len(found)
+        if found:
+            mean = sum(difference for *_, difference in found) / len(found)
+            counted.requests[on_grid(mean, self._draw)] += 1
 
     def _of(self, labels: tuple[tuple[str, str], ...], against: str) -> _Counted | None:
         key = labels, against
@@ -144,7 +147,7 @@ class PairedOutcomes:
             Family(
                 metrics.PAIRED_OUTCOMES,
                 "counter",
-                "Labelled rows answered by both versions.",
+                "Labelled requests answered by both versions, a row as its part.",
                 [
                     (
                         labelled(

@@ -66,9 +66,11 @@ def told(
         wrong_measure(digest_of(version)): float(wrong),
         **{pair_measure(V2, V1, d): float(count) for d, count in (pairs or {}).items()},
     }
+    answers = {digest_of(version): {"0": (600.0, 600.0), "1": (400.0, 400.0)}}
     return a_process(
         version,
         counts=counts,
+        answers=fields.pop("answers", answers),
         process=f"{version}-0/1",
         born=NOW,
         cells={(V2, V1): dict(cells)},
@@ -91,8 +93,9 @@ def judged(*processes: ProcessView, candidate: Any = None, **spec: Any) -> GateS
     )
     memory = Memory()
     gates: tuple[GateStatus, ...] = ()
-    for _ in range(2):  # what a gate counts between two looks is of one moment
-        snapshot = a_snapshot(deployment, processes=processes, now=NOW + seconds(5))
+    calm = tuple(replace(process, cells={}) for process in processes)
+    for shown in (calm, processes, processes):  # what comes between two looks is of one moment
+        snapshot = a_snapshot(deployment, processes=shown, now=NOW + seconds(5))
         judgement, memory, _ = judge_gates(snapshot, trial, memory)
         gates = judgement.gates
     return gates[0]
@@ -217,15 +220,36 @@ def test_pairs_count_from_the_origins_of_the_step() -> None:
 def test_requests_that_come_alike_are_fewer_than_they_look() -> None:
     """Of bursts of 20 that are wrong in one version, three are no evidence."""
     bursts = Pairs({1.0: 60.0, -1.0: 20.0, 0.0: 320.0})
-    looks = [PairedLook(bursts, Labelling(), 0.01, frozenset(), spread) for spread in (1.0, 20.0)]
+    looks = [PairedLook(bursts, Labelling(), 0.01, frozenset(), alike) for alike in (1.0, 20.0)]
     assert looks[0].evidence > 1000
     assert looks[1].evidence < 3
     assert (looks[1].told().alike, looks[0].told().alike) == (20.0, 1.0)
 
 
-def test_rows_of_one_request_are_alike_already() -> None:
-    rows = Pairs({1.0: 10.0, 0.0: 40.0}, {("1", "0"): CellCounts(800, {1: 160, 0: 640})})
-    assert PairedLook(rows, Labelling(), 0.01, frozenset(), 16.0).alike == 1.0
+def test_a_bad_version_fails_though_some_rows_get_no_label() -> None:
+    cells = {
+        ("1", "1"): CellCounts(500, {0: 500}),
+        ("1", "0"): CellCounts(300, {1: 280, -1: 20}),
+        ("0", "1"): CellCounts(40),
+    }
+    gate = judged(
+        told(wrong=300, labelled=800, pairs={1.0: 280, -1.0: 20, 0.0: 500}, cells=cells), stable()
+    )
+    assert gate.verdict == "Fail"
+
+
+def test_pairs_of_an_earlier_try_are_no_evidence() -> None:
+    """Cells have no origins in status: what was there at the first look is left out."""
+    cells = {("1", "0"): CellCounts(900, {1: 300}), ("0", "1"): CellCounts(900, {1: 1})}
+    before = told(cells=cells)
+    deployment = a_deployment(status=a_status(a_stepping()), rollout=ROLLOUT)
+    trial = Trial(side_of(asking()), side_of(a_tried("v1")), Progress(a_step()), NOW)
+    memory = Memory()
+    for second in (0, 5, 10):
+        snapshot = a_snapshot(deployment, processes=(before, stable()), now=NOW + seconds(second))
+        judgement, memory, _ = judge_gates(snapshot, trial, memory)
+        assert judgement.failed is None
+        assert judgement.gates[0].evidence <= 1
 
 
 # --- the guard ------------------------------------------------------------------------------------
