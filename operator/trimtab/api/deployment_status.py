@@ -68,16 +68,17 @@ class PairedCount(Model):
     counts: dict[str, float] = Field(
         default_factory=dict,
         max_length=9,
-        description="These requests by the difference over the rows of one, -1 to 1.",
+        description="What the evidence rests on: requests by the difference over the rows of one, "
+        "-1 to 1, as so many independent ones, and evened out.",
     )
     evidence: float = Field(default=0.0, description="Evidence against the candidate from pairs.")
     alike: float = Field(
         default=1.0,
         description="How many requests count as one, as stable's pods show that they come alike.",
     )
-    reweighted: bool = Field(
+    evened: bool = Field(
         default=False,
-        description="Labels come more often for some answers: rows count by what they stand for.",
+        description="Labels come more often for some answers, and are thinned out where they do.",
     )
 
 

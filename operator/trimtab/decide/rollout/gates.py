@@ -238,7 +238,7 @@ def _figures(
 def _on_the_same_rows(paired: PairedLook) -> str:
     if paired.pairs.total <= 0 and paired.why_not:
         return f"not compared on the same rows: {paired.why_not}"
-    how = " (reweighted by answer)" if paired.labelling.differs else ""
+    how = " (evened out by answer)" if paired.labelling.differs else ""
     return (
         f"on the same rows {paired.pairs.mean * 100:+.1f}% wrong in "
         f"{paired.pairs.total:.0f} labelled requests{how}"

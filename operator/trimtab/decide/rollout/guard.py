@@ -232,7 +232,7 @@ def _breach_in_pairs(one: _Watched, paired: PairedLook, threshold: float) -> Bre
     inputs = {
         "gate": gate.name,
         "pairs": told.counts,
-        "reweighted": told.reweighted,
+        "evened": told.evened,
         "margin": gate.margin,
         "evidence": evidence,
         "threshold": threshold,

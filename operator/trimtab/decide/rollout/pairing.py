@@ -83,10 +83,10 @@ class PairedLook:
         return PairedCount(
             requests=self.pairs.total,
             difference=round(self.pairs.mean, 6),
-            counts={f"{d:g}": count for d, count in sorted(self.pairs.requests.items())},
+            counts={f"{d:g}": round(count, 3) for d, count in sorted(self.counts.items())},
             evidence=round(self.evidence, 2),
             alike=round(self.alike, 3),
-            reweighted=self.labelling.differs,
+            evened=self.labelling.differs,
         )
 
 
