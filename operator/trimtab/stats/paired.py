@@ -145,8 +145,8 @@ class Labelling:
     """Which rows get labels.
 
     differs: answers get labels at different shares. is_even: it was shown that they do not.
-    missing: cells of different answers that have no label at all. is_hidden: which cells differ
-    cannot be told, since classes are too many.
+    missing: cells of different answers that have no label at all. is_hidden: it was not shown, and
+    cells do not tell it, since classes are too many.
     """
 
     differs: bool = False
@@ -166,11 +166,12 @@ def labelling_of(pairs: Pairs, answers: Sequence[Answers], alike: float = 1.0) -
     by_cell = _is_uneven([(one.predicted, one.labels) for one in cells.values()], 1.0)
     missing = tuple(sorted(cell for cell in _told(cells) if cells[cell].labels <= 0))
     differs = bool(missing) or by_cell is True or True in shown
+    is_even = not differs and False in shown
     return Labelling(
         differs=differs,
-        is_even=not differs and False in shown,
+        is_even=is_even,
         missing=tuple(cell for cell in missing if cell[1] != DIFFERENT),
-        is_hidden=differs and any(other == DIFFERENT for _, other in cells),
+        is_hidden=not is_even and any(other == DIFFERENT for _, other in cells),
     )
 
 

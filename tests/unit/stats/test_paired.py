@@ -156,6 +156,7 @@ def test_of_many_classes_nobody_can_tell_which_rows_lack_labels() -> None:
     assert labelling_of(pairs(cells), [ONLY_ONES]).is_hidden
     even = {("(any)", "(same)"): cell(500, same=50), ("(any)", "(different)"): cell(100, worse=10)}
     assert not labelling_of(pairs(even), [EVEN]).is_hidden
+    assert labelling_of(pairs(even), []) == Labelling(is_hidden=True), "nothing was shown yet"
 
 
 def test_rows_of_one_request_get_their_labels_together() -> None:

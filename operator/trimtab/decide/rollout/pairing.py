@@ -66,7 +66,7 @@ class PairedLook:
     @property
     def blind(self) -> str:
         """What gets too few labels to judge by, in words; empty if nothing does."""
-        if self.labelling.is_hidden:
+        if self.labelling.is_hidden and self.labelling.differs:
             return "some answers, of too many classes to be evened out"
         return ", ".join(
             f"rows answered {served[:60]} that the version before answers {other[:60]}"
