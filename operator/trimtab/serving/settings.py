@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -88,6 +88,16 @@ class ServingSettings:
     hung_restart_seconds: float = 120.0
 
     access_log: AccessLog = "off"
+
+    def of_compared(self) -> ServingSettings:
+        """Return the settings by which the artifact of the other version is brought."""
+        return replace(
+            self,
+            artifact_uri=self.compare_uri,
+            artifact_digest=self.compare_digest,
+            artifact_credentials=self.compare_credentials,
+            artifact_format="",
+        )
 
 
 def read_settings(environment: Mapping[str, str]) -> ServingSettings:

@@ -69,10 +69,6 @@ class Pairs:
         """Labelled requests."""
         return sum(self.requests.values())
 
-    def divided(self, by: float) -> dict[float, float]:
-        """Return the requests as so many times fewer independent ones."""
-        return {d: count / by for d, count in self.requests.items()}
-
     @property
     def mean(self) -> float:
         """Mean of D over the labelled requests; 0 where there are none."""

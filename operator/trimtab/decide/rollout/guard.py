@@ -71,10 +71,11 @@ class _Watched:
     """What it showed on the same rows as the version before."""
 
     @property
-    def has_pairs(self) -> bool:
-        """Whether pairs alone decide: what traffic does to both cancels in them."""
+    def deciding(self) -> PairedLook | None:
+        """The pairs, if they alone decide: what traffic does to both cancels in them."""
         pairs = self.paired
-        return pairs is not None and pairs.pairs.total > 0 and not pairs.blind
+        is_telling = pairs is not None and pairs.pairs.total > 0 and not pairs.blind
+        return pairs if is_telling else None
 
     @property
     def needs_both(self) -> bool:
@@ -103,8 +104,8 @@ def watch(
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
     threshold, awaits = _threshold(snapshot), _awaits_control(snapshot, guard)
     found = (
-        _breach_in_pairs(one, one.paired, threshold)
-        if one.has_pairs and one.paired is not None
+        _breach_in_pairs(one, pairs, threshold)
+        if (pairs := one.deciding) is not None
         else _breach_of(one, changed, beside, awaits=awaits)
         for one in watched
     )

@@ -6,7 +6,7 @@ A measure is a name such as `errors` or `slow@0.25`; its value only grows while 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 
 from trimtab.api.deployment import Gate
@@ -56,12 +56,6 @@ def wrong_measure(digest: str) -> str:
 def pair_measure(digest: str, other: str, difference: float) -> str:
     """Return the measure of labelled requests that two versions answered with this difference."""
     return f"pair:{digest[7:19]}:{other[7:19]}:{difference:g}"
-
-
-def pair_counts(counts: Mapping[str, float], digest: str, other: str) -> dict[float, float]:
-    """Return the labelled requests that both versions answered, by difference."""
-    found = {d: counts.get(pair_measure(digest, other, d), 0.0) for d in GRID}
-    return {d: count for d, count in found.items() if count > 0}
 
 
 def measures_of(
@@ -118,6 +112,7 @@ def cells_of(series: Series, digest: str, other: str) -> dict[Cell, CellCounts]:
     """Return the rows that both versions answered, by their answers, of one process."""
     predicted: dict[Cell, float] = {}
     labelled: dict[Cell, dict[int, float]] = {}
+    met: set[Cell] = set()
     for (name, labels), value in series.items():
         if name not in (names.PAIRED_PREDICTED, names.PAIRED_OUTCOMES):
             continue
@@ -126,17 +121,16 @@ def cells_of(series: Series, digest: str, other: str) -> dict[Cell, CellCounts]:
             continue
         cell = (by_name.get("served", ""), by_name.get("other", ""))
         rows = value if value >= LEAST_PART else 0.0
-        if len({*predicted, *labelled}) >= MOST_CELLS and cell not in predicted:
+        if len(met) >= MOST_CELLS and cell not in predicted:
             continue
         if name == names.PAIRED_PREDICTED:
+            met.add(cell)
             predicted[cell] = predicted.get(cell, 0.0) + rows
         elif (difference := by_name.get("difference")) in ("-1", "0", "1"):
+            met.add(cell)
             known = labelled.setdefault(cell, {})
             known[int(difference)] = known.get(int(difference), 0.0) + rows
-    return {
-        cell: CellCounts(predicted.get(cell, 0.0), labelled.get(cell, {}))
-        for cell in {*predicted, *labelled}
-    }
+    return {cell: CellCounts(predicted.get(cell, 0.0), labelled.get(cell, {})) for cell in met}
 
 
 def answers_of(series: Series, digests: Iterable[str]) -> dict[str, Answers]:

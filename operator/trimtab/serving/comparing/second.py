@@ -318,18 +318,10 @@ class SecondModel:
 
         One that cannot fit into memory is not even written to disk, which may be short as well.
         """
-        settings = self._settings
+        settings = self._settings.of_compared()
         left = self._container.memory_left() or 0
-        artifact = bring_artifact(
-            replace(
-                settings,
-                artifact_uri=settings.compare_uri,
-                artifact_digest=settings.compare_digest,
-                artifact_credentials=settings.compare_credentials,
-                artifact_format="",
-                max_artifact_bytes=min(settings.max_artifact_bytes, int(left / LEAST_MULTIPLE)),
-            )
-        )
+        most = min(settings.max_artifact_bytes, int(left / LEAST_MULTIPLE))
+        artifact = bring_artifact(replace(settings, max_artifact_bytes=most))
         check_pairable(self._own.signature, artifact.signature)
         return artifact
 

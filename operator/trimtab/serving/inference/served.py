@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import logging
 import time
-from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -60,15 +59,7 @@ class Loaded:
         """Bytes that this took at its peak."""
         self.compared: tuple[Artifact, Model] | None = None
         if settings.compare_uri and settings.compare_for == "shadow":
-            other = bring_artifact(
-                replace(
-                    settings,
-                    artifact_uri=settings.compare_uri,
-                    artifact_digest=settings.compare_digest,
-                    artifact_credentials=settings.compare_credentials,
-                    artifact_format="",
-                )
-            )
+            other = bring_artifact(settings.of_compared())
             self.compared = other, load_model(other, trust_pickle=settings.trust_pickle)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from trimtab.contract import metrics as names
@@ -11,9 +13,9 @@ from trimtab.decide.rollout.measures import (
     cells_of,
     comparing_of,
     measures_of,
-    pair_counts,
+    pair_measure,
 )
-from trimtab.stats.paired import CellCounts
+from trimtab.stats.paired import GRID, CellCounts
 
 V1, V2 = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 Key = tuple[str, frozenset[tuple[str, str]]]
@@ -21,6 +23,11 @@ Key = tuple[str, frozenset[tuple[str, str]]]
 
 def key(name: str, **labels: str) -> Key:
     return name, frozenset({("digest", V2), ("model", "m")} | set(labels.items()))
+
+
+def pair_counts(counts: Mapping[str, float], digest: str, other: str) -> dict[float, float]:
+    found = {d: counts.get(pair_measure(digest, other, d), 0.0) for d in GRID}
+    return {d: count for d, count in found.items() if count > 0}
 
 
 def timed(name: str, *, all_of_them: float, fast: float) -> dict[Key, float]:

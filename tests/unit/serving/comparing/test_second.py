@@ -316,11 +316,11 @@ def test_what_is_refused_is_said_and_not_loaded(
     assert "there is no key" in caplog.text
 
 
-def test_one_that_is_not_loaded_in_time_is_given_up(
+def held_in_loading(
     told: ServingSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scene = Scene(told)
-    gate = threading.Event()
+) -> tuple[Scene, threading.Event]:
+    """Return a scene in which the second model is being loaded until the event is set."""
+    scene, gate = Scene(told), threading.Event()
 
     def load(_artifact: Artifact, *, trust_pickle: bool) -> Model:
         assert gate.wait(20)
@@ -328,6 +328,13 @@ def test_one_that_is_not_loaded_in_time_is_given_up(
 
     monkeypatch.setattr(module, "load_model", load)
     assert scene.second.begin(scene.settled.set, scene.disturbed.set)
+    return scene, gate
+
+
+def test_one_that_is_not_loaded_in_time_is_given_up(
+    told: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, gate = held_in_loading(told, monkeypatch)
     later = time.monotonic() + 1000
     monkeypatch.setattr(module, "monotonic", lambda: later)
     scene.second.sweep()
@@ -341,15 +348,7 @@ def test_the_mark_stays_while_it_is_loaded(
     told: ServingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The load may be why the process is told to end."""
-    scene = Scene(told)
-    gate = threading.Event()
-
-    def load(_artifact: Artifact, *, trust_pickle: bool) -> Model:
-        assert gate.wait(20)
-        return Odd(raising)
-
-    monkeypatch.setattr(module, "load_model", load)
-    assert scene.second.begin(scene.settled.set, scene.disturbed.set)
+    scene, gate = held_in_loading(told, monkeypatch)
     until_marked = time.monotonic() + 20
     while not scene.is_marked and time.monotonic() < until_marked:
         scene.settled.wait(0.01)
