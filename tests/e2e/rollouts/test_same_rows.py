@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ class Users:
         self._digits = digits
         self._stop = threading.Event()
         self.statuses: set[int] = set()
+        self.lost: list[str] = []
         self.refused: list[Any] = []
         self.labelled = 0
         service, metrics = api.get("Service", NAME), api.get("Service", f"{NAME}-metrics")
@@ -97,6 +99,8 @@ class Users:
         self._thread = threading.Thread(target=self._ask, daemon=True)
 
     def __enter__(self) -> Users:
+        # Nodes learn where a new Service leads to a moment after its pods are Ready.
+        until("the Service leads to a pod", self._is_served, 30)
         self._thread.start()
         return self
 
@@ -104,17 +108,26 @@ class Users:
         self._stop.set()
         self._thread.join(timeout=60)
 
+    def _is_served(self) -> bool:
+        try:
+            return httpx.get(self._infer.removesuffix("/infer")).is_success
+        except httpx.TransportError:
+            return False
+
     def _ask(self) -> None:
         began, asked = time.monotonic(), 0
         # A connection for each request, so that shares follow the Service at once.
         limits = httpx.Limits(max_keepalive_connections=0)
         with httpx.Client(limits=limits, timeout=stretched(10)) as client:
             while not self._stop.wait(max(0.0, began + asked / RATE - time.monotonic())):
-                asked += 1
+                asked, sent = asked + 1, time.monotonic()
                 try:
                     self._one(client)
-                except httpx.HTTPError:
-                    self.statuses.add(0)
+                except httpx.HTTPError as error:
+                    now = time.monotonic()
+                    self.lost.append(
+                        f"{datetime.now(UTC):%H:%M:%S} after {now - sent:.2f} s: {error!r}"
+                    )
 
     def _one(self, client: httpx.Client) -> None:
         row, truth = self._digits.row()
@@ -202,6 +215,7 @@ def test_labels_judge_two_versions_on_the_same_rows(api: Api) -> None:
         digits.noise = 0.5
         before = users.labelled
         until("many more labels", lambda: users.labelled > before + 600, 90)
+    assert users.lost == [], status(api)["history"]
     assert users.refused == []
     assert users.statuses == {200}
     now = status(api)
