@@ -136,8 +136,10 @@ def test_weights_sum_to_one_or_nothing_serves(
         traffic = plan_traffic(cluster.spec, after)
         serves = after.stable is not None or after.candidate is not None
         assert abs(sum(weight for _, weight in traffic.weights) - (1.0 if serves else 0.0)) < 1e-9
-        ours = {tried.revision for tried in (after.stable, after.candidate) if tried is not None}
-        assert set(traffic.revisions) <= ours
+        ours = [after.stable, after.candidate]
+        if after.guard is not None and after.guard.control_since is not None:
+            ours.append(after.last_good)
+        assert set(traffic.revisions) <= {tried.revision for tried in ours if tried is not None}
         assert len(set(traffic.revisions)) == len(traffic.revisions)
 
 
