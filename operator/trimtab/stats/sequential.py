@@ -26,6 +26,8 @@ _LARGEST_LOG = 690.0  # evidence stays a finite float that JSON can carry
 _MOST_STEPS = 100
 _EXACT = 1e-12
 _TINY = 1e-300
+_FIRST = 1e-4
+"""Newton's first step begins no nearer to an end than this."""
 
 
 def failure_threshold(confidence: float, gates: int, steps: int) -> float:
@@ -145,7 +147,10 @@ def _most_likely_boundary(candidate: BadTotal, stable: BadTotal, margin: float) 
         return low
     if candidate.good == 0 and sum(_slopes(candidate, stable, high, margin)) >= 0:
         return high
-    p = high / 2
+    # Where it lies if both sides are as much above and below.
+    total = candidate.total + stable.total
+    p = (candidate.bad + stable.bad - margin * candidate.total) / total
+    p = min(max(p, _FIRST), high - _FIRST) if high > 2 * _FIRST else high / 2
     for _ in range(_MOST_STEPS):
         q = p + margin
         ours_bad, ours_good, theirs_bad, theirs_good = _slopes(candidate, stable, p, margin)

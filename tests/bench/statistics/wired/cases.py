@@ -34,6 +34,8 @@ SLOW = {
     ]
 }
 Draws = np.random.Generator
+SHORT_REST = 300.0
+"""Seconds, where requests are independent: the less is known of stable, the harder."""
 
 
 def trial(
@@ -100,17 +102,32 @@ class SilentSide:
 
 
 def _outage(seconds: float) -> Trial:
-    return trial(lambda d: Independent(d, 0.001), 100, users={"everywhere": (1.0, Outage(seconds))})
+    everywhere = (1.0, Outage(seconds))
+    return trial(
+        lambda d: Independent(d, 0.001),
+        100,
+        users={"everywhere": everywhere},
+        rest_seconds=SHORT_REST,
+    )
 
 
 def _silent(version: str) -> Trial:
     everywhere = (1.0, SilentSide(version, Outage(10)))
-    return trial(lambda d: Independent(d, 0.001), 100, users={"everywhere": everywhere})
+    return trial(
+        lambda d: Independent(d, 0.001),
+        100,
+        users={"everywhere": everywhere},
+        rest_seconds=SHORT_REST,
+    )
 
 
 def _growing() -> Trial:
     return trial(
-        lambda d: Independent(d, 0.001), 100, users={"everywhere": (0.1, is_growing)}, replicas=9
+        lambda d: Independent(d, 0.001),
+        100,
+        users={"everywhere": (0.1, is_growing)},
+        replicas=9,
+        rest_seconds=SHORT_REST,
     )
 
 
@@ -134,8 +151,10 @@ DEATHS = tuple(
 RESTARTS = ((40, World.restart_operator), (130, World.restart_operator))
 
 HEALTHY: dict[str, Callable[[], Trial]] = {
-    "independent, 20/s": lambda: trial(lambda d: Independent(d, BASE), 20),
-    "independent, 100/s": lambda: trial(lambda d: Independent(d, BASE), 100),
+    "independent, 20/s": lambda: trial(lambda d: Independent(d, BASE), 20, rest_seconds=SHORT_REST),
+    "independent, 100/s": lambda: trial(
+        lambda d: Independent(d, BASE), 100, rest_seconds=SHORT_REST
+    ),
     **{f"both out for {s} s, 100/s": partial(_outage, s) for s in (1, 3, 10, 30)},
     "both out for 10 s, candidate's metrics silent": partial(_silent, "v2"),
     "both out for 10 s, stable's metrics silent": partial(_silent, "v1"),
@@ -160,10 +179,18 @@ HEALTHY: dict[str, Callable[[], Trial]] = {
         lambda d: Alike(d, 0.05, 64), 100, users={"measure": "outcomes"}, rollout=OUTCOMES
     ),
     "first 20 requests of a pod slow, 20/s": lambda: trial(
-        lambda d: Cold(d, 0.001), 20, users={"measure": "slow"}, rollout=SLOW
+        lambda d: Cold(d, 0.001),
+        20,
+        users={"measure": "slow"},
+        rollout=SLOW,
+        rest_seconds=SHORT_REST,
     ),
     "first 20 requests of a pod slow, 200/s": lambda: trial(
-        lambda d: Cold(d, 0.001), 200, users={"measure": "slow"}, rollout=SLOW
+        lambda d: Cold(d, 0.001),
+        200,
+        users={"measure": "slow"},
+        rollout=SLOW,
+        rest_seconds=SHORT_REST,
     ),
     "1 % -> 10 % on both in a step, 100/s": lambda: trial(lambda d: Independent(d, _moving), 100),
     "x3 by the hour on both, 100/s": lambda: trial(lambda d: Independent(d, _hourly), 100),
@@ -171,7 +198,12 @@ HEALTHY: dict[str, Callable[[], Trial]] = {
         lambda d: ByMinute(d, BASE, 0.05), 20, events=DEATHS
     ),
     "pods of both die in turn, first 20 requests slow, 200/s": lambda: trial(
-        lambda d: Cold(d, 0.001), 200, users={"measure": "slow"}, rollout=SLOW, events=DEATHS
+        lambda d: Cold(d, 0.001),
+        200,
+        users={"measure": "slow"},
+        rollout=SLOW,
+        rest_seconds=SHORT_REST,
+        events=DEATHS,
     ),
     "operator restarts twice, correlation .05, 20/s": lambda: trial(
         lambda d: ByMinute(d, BASE, 0.05), 20, events=RESTARTS

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 FAST_SECONDS, SLOW_SECONDS = 0.01, 1.0
 DAY = 86_400.0
+_WITHIN = [
+    (bound >= FAST_SECONDS, bound >= SLOW_SECONDS) for bound in names.REQUEST_SECONDS_BUCKETS
+]
+"""Of each bucket, whether fast and slow requests count in it."""
 
 
 @dataclass
@@ -70,7 +74,7 @@ class Users:
     began: float = float("inf")
     """When the rollout began."""
     _at: float = 0.0
-    _identities: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    _series: dict[str, list[SeriesKey]] = field(default_factory=dict)
 
     def begin(self, world: World, now: float) -> None:
         """The candidate is wanted from now on."""
@@ -115,42 +119,48 @@ class Users:
     def exposition(self, found: Json) -> Exposition:
         """Return what the metrics port shows."""
         pod = self._pod(found, self._at)
-        identity = self._identity(found)
-        values: dict[SeriesKey, float] = {}
-
-        def show(name: str, value: float, **more: str) -> None:
-            values[name, identity | frozenset(more.items())] = float(value)
-
         n, bad = pod.requests, pod.bad
         errors = bad if self.measure == "errors" else 0
         slow = bad if self.measure == "slow" else 0
-        rows = 0 if self.measure == "outcomes" else n
-        show(names.REQUESTS_STARTED, n)
-        show(names.REQUESTS, n - errors, code="200")
-        show(names.REQUESTS, errors, code="500")
-        for bound in names.REQUEST_SECONDS_BUCKETS:
-            within = (n - slow) * (bound >= FAST_SECONDS) + slow * (bound >= SLOW_SECONDS)
-            show(names.REQUEST_SECONDS + "_bucket", within, le=f"{bound:g}")
-        show(names.REQUEST_SECONDS + "_count", n)
-        if not rows:
-            show(names.OUTCOMES, n - bad, predicted="a", actual="a")
-            show(names.OUTCOMES, bad, predicted="a", actual="b")
-        return Exposition(values, pod.born)
+        values = [n, n - errors, errors, n]
+        values += [n * is_fast - slow * (is_fast - is_slow) for is_fast, is_slow in _WITHIN]
+        if self.measure == "outcomes":
+            values += [n - bad, bad]
+        series = self._series_of(found)
+        return Exposition(dict(zip(series, map(float, values), strict=False)), pod.born)
 
-    def _identity(self, found: Json) -> frozenset[tuple[str, str]]:
+    def _series_of(self, found: Json) -> list[SeriesKey]:
+        """Return the keys of the values above; made once a pod."""
         uid = found["metadata"]["uid"]
-        if uid not in self._identities:
-            labels = found["metadata"]["labels"]
-            digest = environment(found).get("TRIMTAB_ARTIFACT_DIGEST", "")
-            self._identities[uid] = frozenset(
-                {
-                    "model": labels[MODEL_LABEL],
-                    "version": labels[VERSION_LABEL],
-                    "digest": digest,
-                    "baseline": digest,
-                }.items()
-            )
-        return self._identities[uid]
+        if uid not in self._series:
+            identity = self._identity(found)
+
+            def of(name: str, label: str = "", *values: str) -> list[SeriesKey]:
+                more = [frozenset({(label, value)}) for value in values] or [frozenset()]
+                return [(name, identity | one) for one in more]
+
+            outcomes = of(names.OUTCOMES, "actual", "a", "b")
+            bounds = [f"{bound:g}" for bound in names.REQUEST_SECONDS_BUCKETS]
+            self._series[uid] = [
+                *of(names.REQUESTS_STARTED),
+                *of(names.REQUESTS, "code", "200", "500"),
+                *of(names.REQUEST_SECONDS + "_count"),
+                *of(names.REQUEST_SECONDS + "_bucket", "le", *bounds),
+                *((name, labels | {("predicted", "a")}) for name, labels in outcomes),
+            ]
+        return self._series[uid]
+
+    @staticmethod
+    def _identity(found: Json) -> frozenset[tuple[str, str]]:
+        labels = found["metadata"]["labels"]
+        digest = environment(found).get("TRIMTAB_ARTIFACT_DIGEST", "")
+        identity = {
+            "model": labels[MODEL_LABEL],
+            "version": labels[VERSION_LABEL],
+            "digest": digest,
+            "baseline": digest,
+        }
+        return frozenset(identity.items())
 
 
 # --- how requests are answered --------------------------------------------------------------------

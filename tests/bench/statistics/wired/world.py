@@ -30,9 +30,9 @@ from trimtab.telemetry.prometheus_answer import Sampled
 from trimtab.telemetry.scrape import Scraper
 from trimtab.telemetry.scraped import ScrapedTelemetry
 
-TICK_SECONDS = 0.25
+TICK_SECONDS = 0.5
 SETTLE_SECONDS = 1.0
-REST_TICK_SECONDS = 1.0
+REST_TICK_SECONDS = 5.0
 REST_SETTLE_SECONDS = 5.0
 """While nothing changes in the cluster."""
 KEY = Key(DEPLOYMENTS, "shop", "churn")
@@ -139,7 +139,8 @@ class World:
         self._has_news = False
         self._events: list[tuple[float, Callable[[World], None]]] = []
         self._ready: list[Json] = []
-        self._ready_at = self._settle_at = -1.0
+        self._pods: dict[str, Json] = {}
+        self._ready_at = self._pods_at = self._settle_at = -1.0
         self._loop = asyncio.get_running_loop()
         # The phase of the schedule is a hash: another start is another place in it.
         self._offset = float(self.draws.uniform(0, 60))
@@ -174,8 +175,10 @@ class World:
         return pod is not None and self.silent(pod["metadata"]["labels"]["trimtab.dev/version"])
 
     def _pod(self, target: Target) -> Json | None:
-        pods = self.cluster.views(PODS)
-        return next((pod for pod in pods if pod["metadata"]["name"] == target.pod), None)
+        if self._pods_at != self.cluster.version:
+            self._pods_at = self.cluster.version
+            self._pods = {pod["metadata"]["name"]: pod for pod in self.cluster.views(PODS)}
+        return self._pods.get(target.pod)
 
     def series_of(self, target: Target) -> Exposition | None:
         """Return what a pod's metrics port shows now; None while it starts or is gone."""
