@@ -63,7 +63,8 @@ class PairedCount(Model):
     requests: float = Field(default=0.0, description="Labelled requests that both answered.")
     difference: float = Field(
         default=0.0,
-        description="Share of their rows that the candidate has wrong, minus that of the other.",
+        description="Share of their rows that the candidate has wrong, minus that of the other; "
+        "evened out where labels depend on the answer.",
     )
     counts: dict[str, float] = Field(
         default_factory=dict,

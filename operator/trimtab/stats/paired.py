@@ -125,10 +125,17 @@ def smallest_detectable_difference(
 SAME = "(same)"
 """In place of the other's answer, where classes are many: the same as served."""
 DIFFERENT = "(different)"
+ANY = "(any)"
+"""In place of what was served, where classes are very many: nothing can be evened out by it."""
+SLIGHT = 1.1
+"""So many times more labels for one answer than for another matter little."""
 SIGNIFICANT = 0.001
 """A difference of labelled shares that chance shows more often is none."""
 TELLING = 1.5
-"""So many times more labels for one answer than for another are a difference."""
+"""So many times more labels for one answer than for another may be about the answer itself.
+
+A smaller difference that is none of chance is evened out, and else no matter.
+"""
 LEAST_EXPECTED = 7.0
 """Labels that an answer would have by the share of all: with so many, none at all is no chance."""
 
@@ -140,15 +147,16 @@ Answers = Mapping[str, tuple[float, float]]
 class Labelling:
     """Which rows get labels.
 
-    differs: answers get labels at different shares. is_even: it was shown that they do not.
-    missing: cells of different answers that have no label at all. is_hidden: it was not shown, and
-    cells do not tell it, since classes are too many.
+    differs: answers get labels at different shares. is_even: it was shown that they do not, or by
+    less than `TELLING`. missing: cells of different answers that have no label at all. is_hidden: it was not shown, and
+    cells do not tell it, since classes are too many. scarce: answers that get fewer than others.
     """
 
     differs: bool = False
     is_even: bool = False
     missing: tuple[Cell, ...] = ()
     is_hidden: bool = False
+    scarce: tuple[str, ...] = ()
 
 
 def labelling_of(pairs: Pairs, answers: Sequence[Answers], alike: float = 1.0) -> Labelling:
@@ -157,22 +165,40 @@ def labelling_of(pairs: Pairs, answers: Sequence[Answers], alike: float = 1.0) -
     answers: of each version. alike: rows of a request, which get their labels together. Where both
     answered the same D is 0 whatever the truth, so that no label is needed there.
     """
-    shown = [_is_uneven(list(one.values()), alike) for one in answers]
+    shown = [_unevenness(list(one.values()), alike) for one in answers]
     cells = {cell: one for cell, one in pairs.cells.items() if one.predicted > 0}
-    by_cell = _is_uneven([(one.predicted, one.labels) for one in cells.values()], 1.0)
+    by_cell = _unevenness([(one.predicted, one.labels) for one in cells.values()], 1.0)
     missing = tuple(sorted(cell for cell in _told(cells) if cells[cell].labels <= 0))
-    differs = bool(missing) or by_cell is True or True in shown
-    is_even = not differs and False in shown
+    found = [one for one in (*shown, by_cell) if one is not None]
+    differs = bool(missing) or any(one > 1 for one in found)
+    is_even = not missing and all(one < TELLING for one in found) and shown != [None] * len(shown)
     return Labelling(
         differs=differs,
         is_even=is_even,
         missing=tuple(cell for cell in missing if cell[1] != DIFFERENT),
-        is_hidden=not is_even and any(other == DIFFERENT for _, other in cells),
+        is_hidden=any(
+            other == DIFFERENT and (not is_even or (served == ANY and max(found) > SLIGHT))
+            for served, other in cells
+        ),
+        scarce=_scarce(answers) if differs else (),
     )
 
 
-def _is_uneven(shares: Sequence[tuple[float, float]], alike: float) -> bool | None:
-    """Whether labelled shares differ; (all, labelled). None: too few to tell."""
+def _scarce(answers: Sequence[Answers]) -> tuple[str, ...]:
+    """Return the answers that get labels clearly less often than others of the same version do."""
+    found: set[str] = set()
+    for one in answers:
+        shares = {name: labelled / n for name, (n, labelled) in one.items() if n > 0}
+        most = max(shares.values(), default=0.0)
+        found |= {name for name, share in shares.items() if TELLING * share < most}
+    return tuple(sorted(found))
+
+
+def _unevenness(shares: Sequence[tuple[float, float]], alike: float) -> float | None:
+    """How many times more of one are labelled than of another; (all, labelled).
+
+    1 where chance may show it; None: too few to tell.
+    """
     total = sum(n for n, _ in shares)
     labels = sum(min(n, found) for n, found in shares)
     if total <= 0 or labels <= 0:
@@ -182,12 +208,14 @@ def _is_uneven(shares: Sequence[tuple[float, float]], alike: float) -> bool | No
     if len(told) < 2:
         return None
     found = [labelled / n for n, labelled in told]
-    if max(found) < TELLING * min(found) or share >= 1:
-        return False
+    if share >= 1 or max(found) <= min(found):
+        return 1.0
     x2 = sum(
         (labelled - share * n) ** 2 / (share * (1 - share) * n * alike) for n, labelled in told
     )
-    return float(chdtrc(len(told) - 1, x2)) < SIGNIFICANT
+    if float(chdtrc(len(told) - 1, x2)) >= SIGNIFICANT:
+        return 1.0
+    return max(found) / min(found) if min(found) > 0 else math.inf
 
 
 def _told(cells: Mapping[Cell, CellCounts]) -> list[Cell]:
@@ -211,8 +239,10 @@ def evened(cells: Mapping[Cell, CellCounts]) -> dict[float, float]:
     """Return requests by D as if each cell had got labels at the same share: the smallest.
 
     So no row counts for more than one. What is unlabelled beside that is taken as if ours were
-    right and the other wrong: all of a cell without labels, and what small cells lack.
+    right and the other wrong: all of a cell without labels, and what small cells lack. Where
+    classes are many, small cells are taken together: they lack some labels by chance.
     """
+    cells = _pooled(cells)
     told = set(_told(cells))
     shares = [cells[cell].labels / cells[cell].predicted for cell in told if cells[cell].labels > 0]
     share = min(1.0, *shares) if shares else 0.0
@@ -227,6 +257,15 @@ def evened(cells: Mapping[Cell, CellCounts]) -> dict[float, float]:
             counts[float(d)] += kept * requests
         counts[-1.0] += max(0.0, wanted - one.labels)
     return counts
+
+
+def _pooled(cells: Mapping[Cell, CellCounts]) -> dict[Cell, CellCounts]:
+    told = set(_told(cells))
+    found: dict[Cell, CellCounts] = {}
+    for cell, one in cells.items():
+        kept = cell if cell[1] != DIFFERENT or cell in told else ("", DIFFERENT)
+        found[kept] = found.get(kept, CellCounts()) + one
+    return found
 
 
 def _mixture(gains: list[tuple[float, float]], largest_loss: float) -> float:

@@ -137,7 +137,32 @@ def test_a_cell_without_labels_is_named() -> None:
         ("0", "0"): cell(500),
     }
     found = labelling_of(pairs(cells), [ONLY_ONES, ONLY_ONES])
-    assert found == Labelling(differs=True, missing=(("0", "1"),))
+    assert found == Labelling(differs=True, missing=(("0", "1"),), scarce=("0",))
+
+
+def test_a_difference_that_is_none_of_chance_is_evened_out_however_small() -> None:
+    """Equal versions with errors on other rows: 0 gets labels less often, by a fifth or a third."""
+    for less in (0.5, 0.43):
+        answers = {"0": (5000.0, 5000 * less), "1": (5000.0, 3000.0)}
+        cells = {
+            ("0", "0"): cell(4000, same=4000 * less),
+            ("0", "1"): cell(1000, better=1000 * less),
+            ("1", "0"): cell(1000, worse=600),
+            ("1", "1"): cell(4000, same=2400),
+        }
+        found = labelling_of(pairs(cells), [answers, answers])
+        assert found.differs
+        assert found.is_even, "by so little that versions compare by other rows, too"
+        counts = evened(cells)
+        assert counts[1.0] == pytest.approx(counts[-1.0])
+
+
+def test_many_small_cells_are_evened_out_together() -> None:
+    cells = {
+        **{(f"{n}", "(same)"): cell(500, same=300) for n in range(4)},
+        **{(f"{n}", "(different)"): cell(9, worse=3, better=3) for n in range(4)},
+    }
+    assert evened(cells)[-1.0] == pytest.approx(12)
 
 
 def test_few_pairs_do_not_hide_what_all_answers_show() -> None:

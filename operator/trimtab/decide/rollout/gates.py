@@ -236,13 +236,21 @@ def _figures(
 
 
 def _on_the_same_rows(paired: PairedLook) -> str:
-    if paired.pairs.total <= 0 and paired.why_not:
-        return f"not compared on the same rows: {paired.why_not}"
-    how = " (evened out by answer)" if paired.labelling.differs else ""
-    return (
-        f"on the same rows {paired.pairs.mean * 100:+.1f}% wrong in "
-        f"{paired.pairs.total:.0f} labelled requests{how}"
-    )
+    if paired.pairs.total <= 0:
+        if paired.why_not:
+            return f"not compared on the same rows: {paired.why_not}"
+        doing = ", ".join(sorted(paired.states - {""}))
+        return f"no labelled request was compared on the same rows yet ({doing or 'not seen yet'})"
+    if paired.labelling.is_hidden:
+        return (
+            f"{paired.pairs.total:.0f} labelled requests compared on the same rows are not judged "
+            "until it shows whether labels depend on the answer"
+        )
+    mean, requests = paired.shown
+    how = ""
+    if paired.labelling.differs:
+        how = f", evened out by answer from {paired.pairs.total:.0f}"
+    return f"on the same rows {mean * 100:+.1f}% wrong in {requests:.0f} labelled requests{how}"
 
 
 def _share(count: BadTotal) -> str:

@@ -68,10 +68,25 @@ class PairedLook:
         """What gets too few labels to judge by, in words; empty if nothing does."""
         if self.labelling.is_hidden and self.labelling.differs:
             return "some answers, of too many classes to be evened out"
-        return ", ".join(
-            f"rows answered {served[:60]} that the version before answers {other[:60]}"
-            for served, other in self.labelling.missing[:3]
-        )
+        if self.labelling.missing:
+            return ", ".join(
+                f"rows answered {served[:60]} that the version before answers {other[:60]}"
+                for served, other in self.labelling.missing[:3]
+            )
+        if self.labelling.differs and not any(self.counts.values()):
+            named = " or ".join(name[:60] for name in self.labelling.scarce[:3])
+            return f"rows answered {named}" if named else "some answers"
+        return ""
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """Mean difference and labelled requests, evened out where labels depend on the answer."""
+        if not self.labelling.differs:
+            return self.pairs.mean, self.pairs.total
+        counts = self.counts
+        total = sum(counts.values())
+        mean = sum(d * count for d, count in counts.items()) / total if total else 0.0
+        return mean, total * self.alike
 
     @property
     def why_not(self) -> str:
@@ -82,7 +97,7 @@ class PairedLook:
         """Return the figures for the status."""
         return PairedCount(
             requests=self.pairs.total,
-            difference=round(self.pairs.mean, 6),
+            difference=round(self.shown[0], 6),
             counts={f"{d:g}": round(count, 3) for d, count in sorted(self.counts.items())},
             evidence=round(self.evidence, 2),
             alike=round(self.alike, 3),

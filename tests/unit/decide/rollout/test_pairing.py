@@ -176,6 +176,47 @@ def test_rows_that_get_no_label_are_named() -> None:
     assert "spec.outcomes.dependsOnAnswer: true" in gate.message
 
 
+ONLY_ZERO = {V2: {"0": (600.0, 600.0), "1": (400.0, 0.0)}}
+
+
+def test_what_is_left_of_uneven_labels_is_told_and_no_raw_figure() -> None:
+    """Labels where 0 was served, and too few rows that both answered differently."""
+    cells = {
+        ("0", "0"): CellCounts(40, {0: 30}),
+        ("0", "1"): CellCounts(6, {-1: 1}),
+        ("1", "0"): CellCounts(5),
+    }
+    pairs = {-1.0: 1.0, 0.0: 30.0}
+    gate = judged(told(wrong=1, labelled=31, pairs=pairs, cells=cells, answers=ONLY_ZERO), stable())
+    assert (gate.verdict, gate.reason) == ("NoData", Reason.INSUFFICIENT_DATA)
+    assert "too few labels for rows answered 1" in gate.message
+    assert gate.paired is not None
+    assert gate.paired.difference == 0
+
+
+def test_figures_that_are_evened_out_are_those_of_the_evidence() -> None:
+    cells = {
+        ("0", "0"): CellCounts(400, {0: 400}),
+        ("0", "1"): CellCounts(100, {1: 90, -1: 10}),
+        ("1", "0"): CellCounts(100, {1: 18, -1: 2}),
+        ("1", "1"): CellCounts(400, {0: 80}),
+    }
+    answers = {V2: {"0": (500.0, 500.0), "1": (500.0, 100.0)}}
+    pairs = {1.0: 108.0, -1.0: 12.0, 0.0: 480.0}
+    gate = judged(told(wrong=1, labelled=600, pairs=pairs, cells=cells, answers=answers), stable())
+    assert gate.paired is not None
+    counts = gate.paired.counts
+    mean = (counts["1"] - counts["-1"]) / sum(counts.values())
+    assert gate.paired.difference == pytest.approx(mean)
+    assert f"on the same rows {mean * 100:+.1f}% wrong in" in gate.message
+    assert "evened out by answer from 600" in gate.message
+
+
+def test_that_the_other_version_is_being_loaded_is_said() -> None:
+    gate = judged(told(wrong=10, labelled=200, compares="loading"), stable())
+    assert "no labelled request was compared on the same rows yet (loading)" in gate.message
+
+
 def test_a_message_fits_the_status_whatever_classes_are_called() -> None:
     one, other = "x" * 500, "y" * 500
     cells = {
