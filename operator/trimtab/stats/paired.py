@@ -120,6 +120,53 @@ def smallest_detectable_difference(
     return min(1.0, mean + high)
 
 
+# --- a difference that begins some time ---
+
+
+@dataclass(frozen=True)
+class PairedChange:
+    """Evidence that the mean of D rose above the margin at some time, whenever that was.
+
+    logs: by bet, the log of the sum, over the times at which it may have begun, of their prior and
+    of what requests since then showed. It is a test martingale as long as all priors together are
+    at most 1.
+
+    Source: the Shiryaev-Roberts mixture of e-processes (Shin, Ramdas and Rinaldo, "E-detectors: a
+    nonparametric framework for sequential change detection", 2022).
+    """
+
+    logs: tuple[float, ...] = ()
+
+    def after(self, grown: Mapping[float, float], margin: float, prior: float) -> PairedChange:
+        """Return what it is after more requests by D; prior: that it began just before them."""
+        gains = [(d - margin, count) for d, count in grown.items() if count > 0]
+        before = self.logs or (-math.inf,) * len(_BETS)
+        begun = math.log(prior) if prior > 0 else -math.inf
+        return PairedChange(
+            tuple(
+                _log_sum(log, begun)
+                + sum(count * math.log1p(bet / (1 + margin) * gain) for gain, count in gains)
+                for log, bet in zip(before, _BETS, strict=True)
+            )
+        )
+
+    @property
+    def evidence(self) -> float:
+        """A finite float >= 0."""
+        top = max(self.logs, default=-math.inf)
+        if top == -math.inf:
+            return 0.0
+        mean = sum(math.exp(log - top) for log in self.logs) / len(self.logs)
+        return math.exp(min(max(top + math.log(mean), -_LARGEST_LOG), _LARGEST_LOG))
+
+
+def _log_sum(one: float, other: float) -> float:
+    top = max(one, other)
+    if top == -math.inf:
+        return top
+    return top + math.log(math.exp(one - top) + math.exp(other - top))
+
+
 # --- labels that depend on the answer -------------------------------------------------------------
 
 SAME = "(same)"
@@ -148,8 +195,9 @@ class Labelling:
     """Which rows get labels.
 
     differs: answers get labels at different shares. is_even: it was shown that they do not, or by
-    less than `TELLING`. missing: cells of different answers that have no label at all. is_hidden: it was not shown, and
-    cells do not tell it, since classes are too many. scarce: answers that get fewer than others.
+    less than `TELLING`. missing: cells of different answers that have no label at all. is_hidden:
+    it was not shown, and cells do not tell it, since classes are too many. scarce: answers that get
+    fewer than others.
     """
 
     differs: bool = False

@@ -31,7 +31,8 @@ from trimtab.decide.rollout.evidence import (
 )
 from trimtab.decide.rollout.judgement import alive_in, moment_of, pair_in, spreads_of
 from trimtab.decide.rollout.pairing import PairedLook, cells_in, look_at_pairs
-from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Pair, Snapshot
+from trimtab.decide.rollout.same_rows import look_again, paired_evidence, tells
+from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Pair, PairsSeen, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
 from trimtab.stats.counts import NOTHING, BadTotal, sum_of
@@ -69,13 +70,10 @@ class _Watched:
     """Whether it is compared with the control, too."""
     paired: PairedLook | None = None
     """What it showed on the same rows as the version before."""
-
-    @property
-    def deciding(self) -> PairedLook | None:
-        """The pairs, if they alone decide: what traffic does to both cancels in them."""
-        pairs = self.paired
-        is_telling = pairs is not None and pairs.pairs.total > 0 and not pairs.blind
-        return pairs if is_telling else None
+    seen: PairsSeen | None = None
+    """What is remembered of that."""
+    is_decided_by_pairs: bool = False
+    """What traffic does to both cancels in them."""
 
     @property
     def needs_both(self) -> bool:
@@ -100,12 +98,14 @@ def watch(
     """
     remembered = _with_cells(_restored(memory, guard, snapshot.now), snapshot, side)
     watched = _watched(snapshot, guard, side, memory, remembered)
+    pairs = {one.gate.name: one.seen for one in watched if one.seen is not None}
+    remembered = replace(remembered, pairs=pairs)
     changed, remembered = _feed_detectors(snapshot, watched, remembered)
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
     threshold, awaits = _threshold(snapshot), _awaits_control(snapshot, guard)
     found = (
-        _breach_in_pairs(one, pairs, threshold)
-        if (pairs := one.deciding) is not None
+        _breach_in_pairs(one, threshold)
+        if one.is_decided_by_pairs
         else _breach_of(one, changed, beside, awaits=awaits)
         for one in watched
     )
@@ -172,16 +172,26 @@ def _watched(
     remembered: GuardMemory,
 ) -> list[_Watched]:
     """Return the gates that can be watched."""
-    restored = remembered.restored
+    restored, now = remembered.restored, snapshot.now
     rollout, found = snapshot.deployment.spec.rollout, []
     for gate in strategy_of(rollout).gates(rollout):
         spreads = spreads_of(snapshot, memory, gate.name)
+        spread = largest(spreads.values())
         is_beside = guard.control_since is not None and gate.against == "stable"
-        share = _bound(gate, guard, largest(spreads.values()), snapshot.now, is_beside)
-        paired = _paired(gate, side, snapshot, guard, remembered, largest(spreads.values()))
-        if share is not None or is_beside or paired is not None:
-            counts = _counts(gate, side, snapshot, guard, restored)
-            found.append(_Watched(gate, counts, spreads, share, is_beside, paired))
+        paired = _paired(gate, side, snapshot, guard, remembered, spread)
+        known = remembered.pairs.get(gate.name, PairsSeen())
+        share = _bound(gate, guard, spread, now, is_beside, known.own)
+        if share is None and not is_beside and paired is None:
+            continue
+        one = _Watched(
+            gate, _counts(gate, side, snapshot, guard, restored), spreads, share, is_beside
+        )
+        if paired is not None:
+            horizon = snapshot.deployment.spec.guard.for_
+            seen = look_again(known, paired, one.total, now, horizon)
+            decide = tells(seen, paired, now)
+            one = replace(one, paired=paired, seen=seen, is_decided_by_pairs=decide)
+        found.append(one)
     return found
 
 
@@ -219,21 +229,29 @@ def _threshold(snapshot: Snapshot) -> float:
     return failure_threshold(rollout.confidence, len(strategy_of(rollout).gates(rollout)), 1)
 
 
-def _breach_in_pairs(one: _Watched, paired: PairedLook, threshold: float) -> Breach | None:
-    """Return the breach that pairs show; before the first of them the detector had its half."""
-    evidence = paired.evidence / 2
+def _breach_in_pairs(one: _Watched, threshold: float) -> Breach | None:
+    """Return the breach that pairs show; where there are none the detector has its half."""
+    paired, seen, gate = one.paired, one.seen, one.gate
+    if paired is None or seen is None:
+        return None
+    evidence = paired_evidence(seen, paired) / 2
     if evidence < threshold:
         return None
-    told, gate = paired.told(), one.gate
+    difference, requests = paired.shown
+    counts = paired.told().counts
+    if paired.counts_as_they_came:
+        counts = {f"{d:g}": count for d, count in sorted(seen.risen.items())}
+        requests = sum(seen.risen.values())
+        difference = sum(d * count for d, count in seen.risen.items()) / requests
     figures = (
-        f"{gate.name}: {told.difference * 100:+.2f}% wrong on the same rows as the version before "
-        f"in {told.requests:.0f} labelled requests, allowed +{gate.margin * 100:g}%; "
+        f"{gate.name}: {difference * 100:+.2f}% wrong on the same rows as the version before "
+        f"in {requests:.0f} labelled requests since it changed, allowed +{gate.margin * 100:g}%; "
         f"evidence {evidence:.0f} >= {threshold:.0f}"
     )
     inputs = {
         "gate": gate.name,
-        "pairs": told.counts,
-        "evened": told.evened,
+        "pairs": counts,
+        "evened": not paired.counts_as_they_came,
         "margin": gate.margin,
         "evidence": evidence,
         "threshold": threshold,
@@ -249,11 +267,12 @@ def _counts(
 
 
 def _bound(
-    gate: Gate, guard: GuardStatus, spread: float, now: datetime, is_beside: bool
+    gate: Gate, guard: GuardStatus, spread: float, now: datetime, is_beside: bool, own: BadTotal
 ) -> float | None:
     """Return the share that must not be passed; None: there is nothing to go by.
 
-    A gate with both a limit and a control has the limit alone: the control is the better reference.
+    own: what the version showed while pairs found nothing in it, where they have stopped. A gate
+    with both a limit and a control has the limit alone: the control is the better reference.
     """
     if gate.limit is not None and is_beside:
         return gate.limit
@@ -261,8 +280,11 @@ def _bound(
     shown = guard.references.get(gate.name)
     if shown is not None and gate.against == "stable":
         references = [shown, *_same_hours(guard.hours.get(gate.name, []), now)]
-        counts = (BadTotal(one.bad, one.total).divided(spread) for one in references)
-        bounds.append(max(reference_upper_bound(count, gate.margin) for count in counts))
+        counts = [BadTotal(one.bad, one.total) for one in references]
+        counts += [own] if own.total > 0 else []
+        bounds.append(
+            max(reference_upper_bound(count.divided(spread), gate.margin) for count in counts)
+        )
     return min(bounds, default=None)
 
 
@@ -301,6 +323,9 @@ def _feed_detectors(
         )
         last[name] = remembered_counts(before, one.counts)
         state = detectors.get(name, DetectorState())
+        if one.is_decided_by_pairs:
+            detectors.pop(name, None)  # it begins anew if they stop
+            continue
         if one.share is None:
             continue
         spread = largest(one.spreads.values())

@@ -45,6 +45,11 @@ class PairedLook:
     """How many requests count as one, where those of one client or moment are alike."""
 
     @property
+    def counts_as_they_came(self) -> bool:
+        """Whether requests are evidence as they are, neither hidden nor evened out."""
+        return not (self.labelling.is_hidden or self.labelling.differs)
+
+    @property
     def counts(self) -> dict[float, float]:
         """Requests by difference that are evidence, as independent ones."""
         if self.labelling.is_hidden:

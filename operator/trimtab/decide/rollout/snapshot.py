@@ -12,8 +12,8 @@ from trimtab.api.deployment import Deployment, Origin
 from trimtab.api.model_version import Artifact, ModelVersion
 from trimtab.decide.rollout.evidence import Counts, GateMemory, Habit, Lives
 from trimtab.stats.change import DetectorState
-from trimtab.stats.counts import BadTotal
-from trimtab.stats.paired import Answers, Cell, CellCounts
+from trimtab.stats.counts import NOTHING, BadTotal
+from trimtab.stats.paired import Answers, Cell, CellCounts, PairedChange
 
 Pair = tuple[str, str]
 """Digests: of the version that answers, and of the one that is asked, too."""
@@ -137,6 +137,24 @@ class StepMemory:
 
 
 @dataclass(frozen=True)
+class PairsSeen:
+    """Of one gate under guard: what is remembered of pairs."""
+
+    change: PairedChange = field(default_factory=PairedChange)
+    taken: Mapping[float, float] = field(default_factory=dict)
+    """Requests by difference that `change` knows."""
+    risen: Mapping[float, float] = field(default_factory=dict)
+    """Requests by difference since the mean was last at most the margin."""
+    grew_at: datetime | None = None
+    """When the last new pair was seen."""
+    looked_at: datetime | None = None
+    own: BadTotal = NOTHING
+    """What the version showed lately while pairs told."""
+    total: BadTotal = NOTHING
+    """What it had counted at the last look."""
+
+
+@dataclass(frozen=True)
 class GuardMemory:
     """Of the guard over one revision."""
 
@@ -164,6 +182,8 @@ class GuardMemory:
     """Whether it is from a checkpoint, and no look came since."""
     cells: Mapping[Cell, CellCounts] | None = None
     """What both versions had answered when the guard began, or was taken up."""
+    pairs: Mapping[str, PairsSeen] = field(default_factory=dict)
+    """Per gate, what is remembered of pairs; a new process counts from the promotion again."""
 
 
 @dataclass(frozen=True)

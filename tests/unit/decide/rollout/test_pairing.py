@@ -324,5 +324,83 @@ def test_what_is_wrong_on_the_same_rows_is_a_breach() -> None:
     assert breach.inputs["pairs"] == {"-1": 10.0, "0": 940.0, "1": 50.0}
 
 
+class Guarded:
+    """A version under guard whose labels and pairs grow, 50 of them every 15 seconds."""
+
+    def __init__(self) -> None:
+        self.guard = a_guard("v2", references={"wrong": Count(bad=500, total=10_000)})
+        status = a_status(stable="v2", guard=self.guard, last_good=a_tried("v1"))
+        status = status.model_copy(update={"stable": asking()})
+        self.deployment = a_deployment(status=status, rollout=ROLLOUT)
+        self.memory, self.now = Memory(), NOW
+        self.wrong, self.labelled = 0.0, 0.0
+        self.pairs: dict[float, float] = {}
+
+    def go(
+        self,
+        minutes: float,
+        *,
+        wrong: float = 2.5,
+        worse: float = 0.5,
+        better: float = 0.5,
+        compares: str = "comparing",
+    ) -> float | None:
+        """Let time go by; return after how many seconds it was breached. Figures are of a round."""
+        for number in range(int(minutes * 4)):
+            self.wrong += wrong
+            self.labelled += 50
+            if compares == "comparing":
+                for d, count in ((1.0, worse), (-1.0, better), (0.0, 50 - worse - better)):
+                    self.pairs[d] = self.pairs.get(d, 0.0) + count
+            self.now += seconds(15)
+            process = told(
+                wrong=self.wrong, labelled=self.labelled, pairs=self.pairs, compares=compares
+            )
+            snapshot = a_snapshot(self.deployment, processes=(process,), now=self.now)
+            breach, self.memory = watch(snapshot, self.guard, side_of(asking()), self.memory)
+            if breach is not None:
+                self.figures = breach.figures
+                return 15.0 * (number + 1)
+        return None
+
+
+def test_a_fault_that_begins_late_is_found_as_soon() -> None:
+    """Three more of a hundred wrong: after hours that were good, too."""
+    seen = []
+    for hours in (0.1, 6.0):
+        one = Guarded()
+        assert one.go(60 * hours) is None
+        seen.append(one.go(60, wrong=4, worse=2.0))
+    early, late = seen
+    assert early is not None
+    assert late is not None
+    assert late <= 1.5 * early + 60
+    assert "+3.00% wrong on the same rows as the version before" in one.figures
+    assert "since it changed" in one.figures
+
+
+def test_where_pairs_stop_the_detector_goes_on() -> None:
+    one = Guarded()
+    assert one.go(20) is None
+    assert one.go(20, compares="failed") is None
+    found = one.go(30, wrong=20, compares="failed")
+    assert found is not None
+    assert found <= 60
+
+
+def test_what_became_harder_while_pairs_told_is_no_breach_when_they_stop() -> None:
+    one = Guarded()
+    assert one.go(60, wrong=10) is None
+    assert one.go(60, wrong=10, compares="failed") is None
+    assert one.go(30, wrong=25, compares="failed") is not None
+
+
+def test_pairs_that_no_longer_come_do_not_decide() -> None:
+    """Pods are still at work, but no request is compared."""
+    one = Guarded()
+    assert one.go(20) is None
+    assert one.go(30, wrong=20, compares="paused") is not None
+
+
 def test_revisions_do_not_know_whom_they_ask() -> None:
     assert asking().revision == asking(other=None).revision == revision("v2")
