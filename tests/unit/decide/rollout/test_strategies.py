@@ -81,15 +81,24 @@ UNABLE = [
     a_gate("outcomes", verdict="NoData", reason="NoTraffic"),
     a_gate("slow"),
     a_gate("absolute", stable=None),
+    a_gate(
+        "wrong",
+        verdict="NoData",
+        reason="InsufficientData",
+        smallest_fault="7.5%",
+        smallest_fault_share=0.075,
+    ),
 ]
 
 
 def test_canary_names_every_gate_that_could_not_judge() -> None:
-    said = "could not judge: outcomes (NoTraffic), slow (TooFewRequests)"
+    said = (
+        "could not judge: outcomes (NoTraffic), slow (TooFewRequests), wrong (InsufficientData)"
+    )
     message = Canary().promotion("v2", 120, [gate_with(0.045), *UNABLE])
     assert message == (
-        "v2 promoted after 120 requests: would have caught a fault of 4.5% or more in this step; "
-        + said
+        "v2 promoted after 120 requests: would have caught a fault of 4.5% or more in this step "
+        f"by gate errors; {said}"
     )
     message = Canary().promotion("v2", 120, UNABLE)
     assert message == f"v2 promoted after 120 requests: could not have caught a fault; {said}"

@@ -38,15 +38,22 @@ class Canary:
 
     def promotion(self, version: str, requests: float, gates: Sequence[GateStatus]) -> str:
         """Say on how many requests it rests, and how small a fault they would have shown."""
-        telling = [gate for gate in gates if gate.smallest_fault]
+        telling = [gate for gate in gates if _tells(gate)]
         seen = "could not have caught a fault"
         if telling:
             least_telling = max(telling, key=lambda gate: gate.smallest_fault_share or 0.0)
             seen = f"would have caught a fault of {least_telling.smallest_fault} or more"
             seen += " in this step"
-        blind = [_unable(gate) for gate in gates if not gate.smallest_fault and _is_compared(gate)]
+        blind = [_unable(gate) for gate in gates if not _tells(gate) and _is_compared(gate)]
+        if blind and telling:
+            seen += f" by gate {', '.join(gate.name for gate in telling)}"
         named = f"; could not judge: {', '.join(blind)}" if blind else ""
         return f"{version} promoted after {requests:.0f} requests: {seen}{named}"
+
+
+def _tells(gate: GateStatus) -> bool:
+    """Whether a gate judged; one without data did not, whatever it had seen before."""
+    return bool(gate.smallest_fault) and gate.verdict != "NoData"
 
 
 def _is_compared(gate: GateStatus) -> bool:
