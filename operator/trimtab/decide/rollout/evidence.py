@@ -187,10 +187,17 @@ class Habit:
 
     @cached_property
     def spreads(self) -> Mapping[int, Spread]:
-        """The spread by block length, where there is one."""
+        """The spread by block length, where there is one.
+
+        The last round is in it at once: an outage of some pods of both sides must not be judged
+        before it is known that stable's pods differ in it.
+        """
         found = {}
         for length, parts in self.ended.items():
-            spread = spread_of(sum(parts.values(), start=BlockSums()))
+            sums = sum(parts.values(), start=BlockSums())
+            if length == LENGTHS[0]:
+                sums += block_sums(tuple(self.blocks.get(length, Blocks()).open.values()))
+            spread = spread_of(sums)
             if spread is not None:
                 found[length] = spread
         return found

@@ -242,3 +242,20 @@ def test_a_habit_remembers_a_day_by_its_hours() -> None:
     assert day[5] == BadTotal(10 * 29, 2000)
     assert day[6] == BadTotal(10 * 6, 2000)
     assert Habit().by_hour_of_day() == [BadTotal(0, 0)] * 24
+
+
+def test_that_stables_pods_differ_is_known_in_the_round_in_which_they_do() -> None:
+    """A zone is out: one of stable's pods answers nothing well, the others are as ever."""
+    habit, now = Habit(), NOW
+    counts = {f"v1-{n}": BadTotal(0.0, 0.0) for n in range(4)}
+    for number in range(100):
+        is_out = number == 99
+        counts = {
+            process: BadTotal(
+                count.bad + (30.0 if is_out and process == "v1-0" else 0.0), count.total + 30.0
+            )
+            for process, count in counts.items()
+        }
+        now += timedelta(seconds=5)
+        habit = habit.learn(counts, now, timedelta(seconds=5))
+        assert (1 in habit.spreads) == is_out

@@ -92,9 +92,7 @@ UNABLE = [
 
 
 def test_canary_names_every_gate_that_could_not_judge() -> None:
-    said = (
-        "could not judge: outcomes (NoTraffic), slow (TooFewRequests), wrong (InsufficientData)"
-    )
+    said = "could not judge: outcomes (NoTraffic), slow (TooFewRequests), wrong (InsufficientData)"
     message = Canary().promotion("v2", 120, [gate_with(0.045), *UNABLE])
     assert message == (
         "v2 promoted after 120 requests: would have caught a fault of 4.5% or more in this step "
