@@ -14,6 +14,8 @@ Where there is a second model, it may predict the rows of a call, too, before it
 That holds up those who wait, and those who wait for these. So it is decided while the thread is
 idle, before anybody knows what will come, whether something may be compared until it is idle again;
 all requests of such a busy period are told so. What the others take is as it would be without.
+Where the thread is never idle, a period ends by time, and those that follow it count: requests that
+were held up have been answered by then, or hold up nobody, since each client waits for its own.
 A second model that does not come back is left behind with its thread: a new one goes on.
 """
 
@@ -39,6 +41,10 @@ log = logging.getLogger(__name__)
 
 SHARES: Final = 4
 """Of a call, into which requests are cut while others wait."""
+LONGEST_PERIOD: Final = 1.0
+"""Seconds in which something may be compared although the thread is never idle."""
+QUIET_PERIODS: Final = 4
+"""As many times as long nothing is compared afterwards, so that most requests tell of the model."""
 
 Result = Prediction | ModelFailed | TimeoutError
 
@@ -161,7 +167,8 @@ class Joiner:
         self._second = second
         self._held: Held | None = None
         self._may_compare = False
-        """In this busy period, of which all requests are set aside."""
+        """In this period, of which all requests are set aside."""
+        self._period_began = 0.0
         self._join_rows = join_rows
         self._share = max(1, join_rows // SHARES)
         self._max_requests = max_requests
@@ -229,10 +236,25 @@ class Joiner:
         """Begin a busy period, unless one is under way by now."""
         self._flush_planned = False
         if self._busy_since is None:
-            self._may_compare = self._second is not None and self._second.begins()
+            self._begin_period()
             self._flush()
 
+    def _begin_period(self, *, may_compare: bool = True) -> None:
+        self._period_began = monotonic()
+        self._may_compare = may_compare and self._second is not None and self._second.begins()
+
+    def _end_by_time(self) -> None:
+        """Begin another period although the thread is not idle, if this one was long."""
+        lasted = monotonic() - self._period_began
+        if self._may_compare and lasted > LONGEST_PERIOD:
+            _set_aside(work for work in self._owed if not work.done)
+            self._begin_period(may_compare=False)
+        elif not self._may_compare and lasted > QUIET_PERIODS * LONGEST_PERIOD:
+            self._begin_period()
+
     def _flush(self) -> None:
+        if self._second is not None:
+            self._end_by_time()
         call = self._next_call()
         if call:
             self._busy_since = monotonic()

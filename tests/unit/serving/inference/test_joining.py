@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from tests.unit.serving.loopback import until
 
 from trimtab.serving.errors import ModelFailed
+from trimtab.serving.inference import joining
 from trimtab.serving.inference.joining import Joiner, Result, Work
 from trimtab.serving.model.base import Matrix, Prediction
 
@@ -379,6 +381,37 @@ async def test_who_waited_behind_a_comparison_is_told_aside() -> None:
     bench.ask(3)
     await until(lambda: 3 in bench.answers)
     assert [bench.peers[number].aside for number in (1, 2, 3)] == [True, True, False]
+    bench.joiner.stop()
+
+
+class Stepwise(Class):
+    """Predicts a call when told so."""
+
+    def __init__(self, second: Second, **limits: Any) -> None:
+        self.steps = threading.Semaphore(0)
+        super().__init__(second, **limits)
+
+    def predict(self, rows: Matrix) -> Prediction:
+        assert self.steps.acquire(timeout=10)
+        return super().predict(rows)
+
+
+async def test_where_the_thread_is_never_idle_most_requests_are_not_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = [0.0]
+    monkeypatch.setattr(joining, "monotonic", lambda: monotonic() + gone[0])
+    bench = Stepwise(Second())
+    bench.ask(1)
+    await until(lambda: bench.joiner.busy_seconds() > 0)
+    for number, seconds in ((1, 1.5), (2, 0.0), (3, 0.0), (4, 4.5), (5, 0.0)):
+        if number < 5:
+            bench.ask(number + 1)  # somebody always waits
+        gone[0] += seconds
+        bench.steps.release()
+        await until(lambda n=number: n in bench.answers)  # type: ignore[misc]
+    assert [bench.peers[n].aside for n in (1, 2, 3, 4, 5)] == [True, True, False, False, True]
+    assert bench.second.asked == [[5]]
     bench.joiner.stop()
 
 
