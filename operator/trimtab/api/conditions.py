@@ -268,9 +268,10 @@ class Reason(StrEnum):
     store (`artifacts.*` of the chart).
     """
     STORE_AWAY = "StoreAway"
-    """Verified: the store does not answer; the operator asks again.
+    """Verified, Progressing: the store does not answer; the operator asks again.
 
     The message says which error it gave. Check the endpoint, the Secret and the NetworkPolicies.
+    A Deployment tries no version of which it cannot tell whether it accepts what stable accepts.
     """
     # DriftPolicy
     WATCHING = "Watching"

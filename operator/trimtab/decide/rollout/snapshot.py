@@ -220,6 +220,8 @@ class Snapshot:
     processes: tuple[ProcessView, ...] = ()
     incompatible: Mapping[str, str] = field(default_factory=dict)
     """ModelVersion name to why its inputs do not fit what stable accepts."""
+    unread: frozenset[str] = frozenset()
+    """ModelVersions of which nobody knows whether they fit, until files are read again."""
     memory: Memory = field(default_factory=Memory)
     requested: Request | None = None
 

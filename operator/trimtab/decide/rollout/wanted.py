@@ -138,12 +138,19 @@ def _check_quarantine(snapshot: Snapshot, version: ModelVersion, revision: str) 
 def _check_compatible(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
     if snapshot.deployment.spec.rollout.allow_incompatible:
         return None
-    why = snapshot.incompatible.get(version.metadata.name)
+    name = version.metadata.name
+    if name in snapshot.unread:
+        return Refusal(
+            Reason.STORE_AWAY,
+            f"whether {name} accepts what stable accepts is not known until their files are read "
+            "again; waiting for the store. Set rollout.allowIncompatible to insist.",
+        )
+    why = snapshot.incompatible.get(name)
     if why is None:
         return None
     return Refusal(
         Reason.INCOMPATIBLE,
-        f"{version.metadata.name} does not accept what stable accepts: {why}. "
+        f"{name} does not accept what stable accepts: {why}. "
         "Set rollout.allowIncompatible to insist.",
     )
 
