@@ -141,6 +141,38 @@ async def test_guard_returns_to_the_last_good_version() -> None:
     assert shop.traffic.lost == 0
 
 
+async def returning(shop: Shop) -> None:
+    """Promote v2, which turns bad once v1 has no pods; the way back to v1 takes its time."""
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    await shop.harness.advance(60)
+    shop.harness.kubelet.behave = only("v1", PodBehaviour(ready_after=60.0))
+    shop.behaviour["v2"] = Behaviour(errors=0.3)
+    await shop.harness.run_until(lambda: shop.status.rollout is not None, 120)
+    assert shop.status.rollout is not None
+    assert shop.status.rollout.phase == "Returning"
+
+
+@pytest.mark.parametrize("seconds_at_zero", [0.0, 30.0])
+async def test_scaled_to_zero_on_the_way_back_the_bad_version_never_serves_again(
+    seconds_at_zero: float,
+) -> None:
+    shop = Shop()
+    await returning(shop)
+    shop.change(lambda spec: spec.update(replicas=0))
+    await shop.harness.settle()
+    await shop.harness.advance(seconds_at_zero)
+    answered = shop.traffic.answered["v2"]
+    shop.change(lambda spec: spec.update(replicas=3))
+    await shop.harness.run_until(lambda: shop.is_ready, 120)
+    assert shop.serving == "v1"
+    assert [entry.version for entry in shop.status.rejected] == ["v2"]
+    await shop.harness.advance(120)
+    assert shop.serving == "v1"
+    assert shop.traffic.answered["v2"] == answered
+
+
 async def test_guard_goes_on_after_a_restart() -> None:
     shop = Shop()
     await shop.serve("v1")
