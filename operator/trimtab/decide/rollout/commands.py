@@ -84,14 +84,19 @@ def _commanded(draft: Draft, command: Command) -> Phase | str:
     if phase is None:
         return "no rollout is under way"
     if isinstance(phase, Returning):
-        return _returning(phase)
+        return _returning(draft, phase)
     if command.argument not in ("-", phase.candidate.revision):
         return f"the candidate is {phase.candidate.revision} by now, not {command.argument}"
     return phase
 
 
-def _returning(phase: Returning) -> str:
-    return f"the way back to {phase.candidate.version} is under way, and goes on"
+def _returning(draft: Draft, phase: Returning) -> str:
+    name, stable = draft.snapshot.deployment.metadata.name, draft.status.stable
+    left = "" if stable is None else f" {stable.version}"
+    return (
+        f"the way back to {phase.candidate.version} is under way, and goes on; once it is over, "
+        f"trimtab retry mdep/{name}{left} or trimtab rollback mdep/{name} --to VERSION"
+    )
 
 
 def _promote(draft: Draft, command: Command) -> str | None:
@@ -149,7 +154,7 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
 def _rollback(draft: Draft, command: Command) -> str | None:
     phase = draft.phase
     if isinstance(phase, Returning):
-        return _returning(phase)
+        return _returning(draft, phase)
     if phase is not None:
         return _return_to_stable(draft, command, phase)
     if command.argument != "-":

@@ -228,7 +228,10 @@ def test_rollback_returns(command: str, version: str) -> None:
 @pytest.mark.parametrize("verb", ["promote", "abort", "pause", "resume", "rollback"])
 def test_a_way_back_goes_on_whatever_is_commanded(verb: str) -> None:
     outcome = after(f"{verb}/-", RETURNING, stable="v2", last_good=a_tried("v1"))
-    why = f"{verb} by ann: the way back to v1 is under way, and goes on"
+    why = (
+        f"{verb} by ann: the way back to v1 is under way, and goes on; once it is over, "
+        "trimtab retry mdep/digits v2 or trimtab rollback mdep/digits --to VERSION"
+    )
     assert answer(outcome) == ("CommandRefused", why)
     assert outcome.status.rejected == []
     assert outcome.status.history == []

@@ -173,6 +173,18 @@ async def test_scaled_to_zero_on_the_way_back_the_bad_version_never_serves_again
     assert shop.traffic.answered["v2"] == answered
 
 
+@pytest.mark.parametrize("verb", ["abort", "promote"])
+async def test_a_person_cannot_end_a_way_back_and_is_told_what_to_do(verb: str) -> None:
+    shop = Shop()
+    await returning(shop)
+    shop.command(verb)
+    await shop.harness.settle()
+    (refused,) = [event for event in shop.cluster.events if event.reason == "CommandRefused"]
+    assert "trimtab retry mdep/digits v2" in refused.message
+    await shop.harness.run_until(lambda: shop.serving == "v1", 120)
+    assert [entry.version for entry in shop.status.rejected] == ["v2"]
+
+
 async def test_guard_goes_on_after_a_restart() -> None:
     shop = Shop()
     await shop.serve("v1")
