@@ -221,9 +221,18 @@ def quarantine(
 
 def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str = "trimtab") -> bool:
     """Leave a stable version that went bad; False if there is no way back."""
+    good = draft.status.last_good
+    return good is not None and return_to(draft, good, reason, message, by=by)
+
+
+def return_to(draft: Draft, good: Tried, reason: Reason, message: str, *, by: str) -> bool:
+    """Leave stable for a version; False if that cannot be.
+
+    Which version is the last good one changes only once it serves.
+    """
     status = draft.status
-    stable, good = status.stable, status.last_good
-    if stable is None or good is None or good.revision == stable.revision:
+    stable = status.stable
+    if stable is None or good.revision == stable.revision:
         return False
     if any(entry.revision == good.revision for entry in status.rejected):
         return False
