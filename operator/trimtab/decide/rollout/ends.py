@@ -23,6 +23,7 @@ from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.guard import Breach
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
+from trimtab.decide.rollout.quarantine import with_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
 
 FIRST_BACK_OFF = timedelta(minutes=1)
@@ -215,8 +216,7 @@ def quarantine(
         at=draft.now,
         evidence=message[:1024],
     )
-    others = [r for r in draft.status.rejected if r.revision != tried.revision]
-    draft.set(rejected=[*others, entry][-20:])
+    draft.set(rejected=with_rejected(draft.status.rejected, entry, draft.seen))
 
 
 def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str = "trimtab") -> bool:
