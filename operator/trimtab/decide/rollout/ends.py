@@ -22,6 +22,7 @@ from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.guard import Breach
+from trimtab.decide.rollout.history import rollbacks_in_a_row
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
 from trimtab.decide.rollout.quarantine import with_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
@@ -29,7 +30,6 @@ from trimtab.decide.rollout.snapshot import Snapshot
 FIRST_BACK_OFF = timedelta(minutes=1)
 LONGEST_BACK_OFF = timedelta(hours=1)
 FLAPPING_ROLLBACKS = 3
-FLAPPING_WINDOW = timedelta(hours=1)
 
 
 def begin(draft: Draft, version: ModelVersion, revision: str) -> None:
@@ -342,10 +342,4 @@ def is_flapping(history: Sequence[HistoryEntry], now: datetime) -> bool:
 
     A person who retries, resumes or promotes starts the count anew.
     """
-    count = 0
-    for entry in history:
-        if not entry.automatic:
-            count = 0
-        elif entry.outcome == Reason.ROLLED_BACK and now - entry.at <= FLAPPING_WINDOW:
-            count += 1
-    return count >= FLAPPING_ROLLBACKS
+    return len(rollbacks_in_a_row(history, now)) >= FLAPPING_ROLLBACKS

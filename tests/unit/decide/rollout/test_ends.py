@@ -665,3 +665,31 @@ def test_three_rollbacks_within_an_hour_stop_everything(
 ) -> None:
     history = [an_end(outcome=outcome, automatic=outcome != "Aborted") for outcome in outcomes]
     assert is_flapping(history, NOW + timedelta(minutes=minutes)) is expected
+
+
+def test_rollbacks_are_counted_whatever_else_ends_in_between() -> None:
+    history = [an_end("v3"), an_end("v4"), an_end("v5")]
+    for number in range(15):
+        three = a_stepping(candidate=a_tried(f"v{10 + number}"))
+        history = decided(in_phase(three, status={"history": history})).status.history
+        assert len(history) <= 10
+        assert history[-1].outcome == "Superseded"
+    assert is_flapping(history, NOW)
+    decision = decided(in_phase(None, status={"history": history}))
+    assert phase_of(decision.status) is None
+
+
+def test_what_a_person_ended_the_count_with_is_not_undone_by_what_is_forgotten() -> None:
+    history = [an_end("v3"), an_end("v4"), an_end("v5"), an_end("v5", "Aborted", automatic=False)]
+    for number in range(15):
+        three = a_stepping(candidate=a_tried(f"v{10 + number}"))
+        history = decided(in_phase(three, status={"history": history})).status.history
+        assert not is_flapping(history, NOW)
+    assert [entry.outcome for entry in history] == ["Superseded"] * 10
+
+
+def test_rollbacks_of_long_ago_make_room() -> None:
+    history = [an_end("v3", at=NOW - timedelta(minutes=61)) for _ in range(10)]
+    decision = decided(in_phase(a_stepping(candidate=a_tried("v3")), status={"history": history}))
+    assert len(decision.status.history) == 10
+    assert decision.status.history[-1].outcome == "Superseded"
