@@ -40,6 +40,8 @@ class PodView:
     ready_seconds: float = 0.0
     ended_comparing: bool = False
     """It lacked memory for two models at its first end, which is not held against the version."""
+    ended_starting: bool = False
+    """It ended once only, and that run was never Ready; or it has been Ready since."""
     unschedulable: bool = False
     image_missing: bool = False
     message: str = ""

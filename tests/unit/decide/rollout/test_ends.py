@@ -458,6 +458,28 @@ def test_one_crash_while_it_starts_is_forgiven_for_good(
     assert phase_of(decided(in_phase(phase, stable=stable, pods=(again,))).status) is None
 
 
+GROWING = Promoting(candidate=TWO, started=NOW, progress=Progress(a_step(0.5, index=1)))
+WHILE_STARTING: dict[str, Phase] = {
+    "in_the_first_step": a_stepping(),
+    "grown_in_a_later_step": a_stepping(a_step(0.5, index=1)),
+    "on_the_way_to_full_size": GROWING,
+}
+
+
+@pytest.mark.parametrize("phase", WHILE_STARTING.values(), ids=WHILE_STARTING.keys())
+def test_one_crash_of_a_pod_before_it_serves_is_forgiven_at_every_stage(phase: Phase) -> None:
+    """Whether it is Ready in this very moment changes nothing: it may be late, or away again."""
+    once = a_pod("v2", 2, ready=False, was_ready=False, ended_starting=True, **ONCE)
+    for pod in (once, replace(once, ready=True), replace(once, was_ready=True)):
+        after = phase_of(decided(in_phase(phase, pods=(*pods("v2", 1), pod))).status)
+        assert type(after) is type(phase)
+    for pod in (
+        replace(once, restarts=2, ended_starting=False),
+        replace(once, ended_starting=False),
+    ):
+        assert phase_of(decided(in_phase(phase, pods=(*pods("v2", 1), pod))).status) is None
+
+
 COMING = pods("v1", 3, ready=False, was_ready=False)
 BEGINS: dict[str, tuple[tuple[PodView, ...], float, bool]] = {
     "it_starts": (COMING, 0.0, False),
