@@ -526,7 +526,34 @@ def test_pods_that_never_become_ready_are_the_version_s_fault() -> None:
     assert decision.status.rejected[0].reason == "NeverReady"
 
 
+SLOW_POD = a_pod("v2", 2, ready=False, was_ready=False, message="ContainerCreating: volume")
+SOME = "2 of the candidate's pods Ready by the deadline: ContainerCreating: volume"
 UNDECIDED: dict[str, tuple[Phase, dict[str, Any], str]] = {
+    "a_late_pod_after_every_gate": (
+        GROWING,
+        {"pods": (*pods("v2", 2), SLOW_POD)},
+        f"NotEnoughReady: {SOME}",
+    ),
+    "a_late_pod_before_the_first_step": (
+        STARTING,
+        {"pods": (*pods("v2", 2), SLOW_POD), "rollout": {"steps": [{"weight": "50%"}]}},
+        f"NotEnoughReady: {SOME}",
+    ),
+    "a_late_pod_of_a_rolling_one": (
+        Promoting(candidate=TWO, started=NOW),
+        {"pods": (*pods("v2", 2), SLOW_POD), "rollout": {"strategy": "rolling"}},
+        f"NotEnoughReady: {SOME}",
+    ),
+    "a_late_pod_after_a_person_promoted": (
+        replace(GROWING, promoted_by="ann"),
+        {"pods": (*pods("v2", 2), SLOW_POD)},
+        f"NotEnoughReady: {SOME}",
+    ),
+    "all_gone_after_every_gate": (
+        GROWING,
+        {"pods": (SLOW_POD,)},
+        f"NotEnoughReady: {SOME.replace('2', '0', 1)}",
+    ),
     "no_room": (
         STARTING,
         {"pods": (a_pod(ready=False, unschedulable=True, message="0/3 nodes"),)},
@@ -579,6 +606,18 @@ def with_replicas(snapshot: Snapshot, replicas: int) -> Snapshot:
     spec = snapshot.deployment.spec.model_copy(update={"replicas": replicas})
     deployment: Deployment = snapshot.deployment.model_copy(update={"spec": spec})
     return a_snapshot(deployment, now=snapshot.now, pods=snapshot.pods)
+
+
+def test_a_first_version_serves_with_the_pods_that_came_in_time() -> None:
+    phase = Promoting(candidate=TWO, started=NOW)
+    decision = at_deadline(phase, stable=None, pods=(*pods("v2", 2), SLOW_POD))
+    message = f"v2 serves as the first version; {SOME}"
+    assert told(decision) == [("Promoted", message, False)]
+    assert decision.status.stable is not None
+    assert (decision.status.stable.version, decision.status.stable.desired) == ("v2", 3)
+    assert decision.status.rejected == []
+    alone = at_deadline(phase, stable=None, pods=(SLOW_POD,))
+    assert alone.status.rejected[0].reason == "NeverReady"
 
 
 @pytest.mark.parametrize(

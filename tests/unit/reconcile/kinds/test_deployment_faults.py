@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.unit.reconcile.worlds import KEY, Shop, deployment_object, version_object
+from tests.unit.reconcile.worlds import KEY, QUICK_STEPS, Shop, deployment_object, version_object
 
 from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import Killed
@@ -95,6 +95,27 @@ async def test_candidate_that_never_becomes_ready_is_rolled_back_at_the_deadline
     await tried(shop)
     await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 400)
     assert shop.status.rejected[0].reason == "NeverReady"
+
+
+async def test_a_candidate_that_passed_every_gate_waits_for_its_last_pod() -> None:
+    shop = Shop()
+    await shop.serve("v1", rollout={"steps": QUICK_STEPS[:1]})
+    made: list[str] = []
+
+    def last_is_late(pod: Json) -> PodBehaviour:
+        if version_of(pod) == "v2" and pod["metadata"]["name"] not in made:
+            made.append(pod["metadata"]["name"])
+        is_last = made[2:3] == [pod["metadata"]["name"]]
+        return PodBehaviour(ready_after=None) if is_last else PodBehaviour()
+
+    shop.harness.kubelet.behave = last_is_late
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.reason("Progressing") == "Promoting", 120)
+    await shop.harness.run_until(lambda: "v2 Undecided" in shop.outcomes, 400)
+    assert shop.status.rejected == []
+    assert shop.route is not None
+    assert shop.serving == "v1"
+    await shop.harness.run_until(lambda: shop.serving == "v2", 400)
 
 
 @pytest.mark.parametrize(
