@@ -69,10 +69,11 @@ class Reason(StrEnum):
     `trimtab retry mdep/NAME`.
     """
     NOT_ENOUGH_READY = "NotEnoughReady"
-    """Ready, Degraded: fewer pods of the stable version are Ready than wanted.
+    """Ready, Degraded, history: fewer pods of a version are Ready than wanted.
 
     Look at the pods: crashed, unschedulable, or without the artifact. Kubernetes restarts them;
-    Trimtab changes nothing because of it.
+    Trimtab changes nothing because of it. A candidate of which some pods came in time is not
+    blamed for the others, and is tried again.
     """
     # refusals before any pod starts
     VERSION_MISSING = "VersionMissing"
@@ -182,7 +183,7 @@ class Reason(StrEnum):
     """Rejected: pods of the candidate crashed, or fell silent and were not Ready for 10 s while
     those of stable were Ready."""
     NEVER_READY = "NeverReady"
-    """Rejected: the candidate's pods were not Ready by the deadline."""
+    """Rejected: no pod of the candidate was Ready by the deadline."""
     UNSCHEDULABLE = "Unschedulable"
     """History: the cluster had no room for the candidate's pods; the version is not blamed."""
     IMAGE_PULL_FAILED = "ImagePullFailed"
@@ -268,9 +269,10 @@ class Reason(StrEnum):
     store (`artifacts.*` of the chart).
     """
     STORE_AWAY = "StoreAway"
-    """Verified: the store does not answer; the operator asks again.
+    """Verified, Progressing: the store does not answer; the operator asks again.
 
     The message says which error it gave. Check the endpoint, the Secret and the NetworkPolicies.
+    A Deployment tries no version of which it cannot tell whether it accepts what stable accepts.
     """
     # DriftPolicy
     WATCHING = "Watching"

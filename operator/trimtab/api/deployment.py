@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trimtab.api.deployment_status import (
+    QUARANTINED_AT_MOST,
     BackOff,
     Count,
     DeploymentStatus,
@@ -46,6 +47,7 @@ from trimtab.api.rollout import (
 from trimtab.api.serving import EnvironmentVariable, Resources, SecretReference, Serving
 
 __all__ = [
+    "QUARANTINED_AT_MOST",
     "BackOff",
     "Compare",
     "Count",

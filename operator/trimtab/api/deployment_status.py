@@ -24,6 +24,8 @@ from trimtab.api.record import Status
 
 Origins = Annotated[list["Origin"], Field(max_length=2000, json_schema_extra=map_list("process"))]
 
+QUARANTINED_AT_MOST = 100
+
 
 class Tried(Model):
     """One revision of one version as it runs: what was frozen when it started, and its state."""
@@ -313,7 +315,9 @@ class DeploymentStatus(Status):
         default=None, description="When an undecided revision is tried again."
     )
     rejected: list[Rejected] = Field(
-        default_factory=list, max_length=20, description="Quarantined revisions, oldest first."
+        default_factory=list,
+        max_length=QUARANTINED_AT_MOST,
+        description="Quarantined revisions, oldest first.",
     )
     history: list[HistoryEntry] = Field(
         default_factory=list, max_length=10, description="How the last rollouts ended."

@@ -18,6 +18,8 @@ REVISION_LABEL: Final = "trimtab.dev/revision"
 MODEL_LABEL: Final = "trimtab.dev/model"
 VERSION_LABEL: Final = "trimtab.dev/version"
 RETRAIN_JOB_LABEL: Final = "trimtab.dev/retrain-job"
+RETRAIN_JOB_UID_LABEL: Final = "trimtab.dev/retrain-job-uid"
+"""Names are given again: tells the pods of one RetrainJob from those of an earlier one."""
 
 COMMAND_ANNOTATION: Final = "trimtab.dev/command"
 """`verb/revision/id`, written by a person through the CLI and carried out once."""

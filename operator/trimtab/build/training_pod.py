@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from trimtab.api.fields import format_time
-from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER, MODEL_LABEL, RETRAIN_JOB_LABEL
+from trimtab.api.meta import (
+    MANAGED_BY_LABEL,
+    MANAGER,
+    MODEL_LABEL,
+    RETRAIN_JOB_LABEL,
+    RETRAIN_JOB_UID_LABEL,
+)
 from trimtab.api.retrain_job import Champion, JobEngine, RetrainJob
 from trimtab.api.run import RunPod
 from trimtab.build.names import owner_reference
@@ -44,6 +51,7 @@ def run_labels(job: RetrainJob) -> dict[str, str]:
     return {
         MANAGED_BY_LABEL: MANAGER,
         RETRAIN_JOB_LABEL: job.metadata.name,
+        RETRAIN_JOB_UID_LABEL: job.metadata.uid,
         MODEL_LABEL: job.spec.model,
     }
 
@@ -60,10 +68,20 @@ def run_metadata(job: RetrainJob) -> Json:
 
 def is_live_child(obj: Json, job: RetrainJob) -> bool:
     """Return whether the RetrainJob owns the object and it is not being deleted."""
-    if "deletionTimestamp" in obj["metadata"]:
-        return False
+    return "deletionTimestamp" not in obj["metadata"] and is_owned_by(obj, job)
+
+
+def is_owned_by(obj: Json, job: RetrainJob) -> bool:
+    """Return whether the RetrainJob owns the object."""
     owners = obj["metadata"].get("ownerReferences") or []
     return any(owner.get("uid") == job.metadata.uid for owner in owners)
+
+
+def is_from_before(pod: Json, job: RetrainJob) -> bool:
+    """Return whether a pod was made before the RetrainJob: for an earlier one of that name."""
+    made = pod["metadata"].get("creationTimestamp")
+    since = job.metadata.creation_timestamp
+    return bool(made) and since is not None and datetime.fromisoformat(made) < since
 
 
 # --- build --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from trimtab.api.meta import RETRAIN_JOB_UID_LABEL
 from trimtab.api.resource import Resource
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.api.run import RunEnd, RunView
@@ -14,7 +15,9 @@ from trimtab.build.training_pod import (
     CONTAINER,
     RunRequest,
     build_training_pod,
+    is_from_before,
     is_live_child,
+    is_owned_by,
     pod_views,
     run_metadata,
 )
@@ -71,15 +74,32 @@ def _failure_rules() -> list[Json]:
 
 def view_job(job: RetrainJob, batch_job: Json | None, pods: Sequence[Json]) -> RunView:
     """Return how the run stands; what pods say counts also when their Job was deleted."""
-    own = [pod for pod in pods if _is_of_job(pod, job.metadata.name)]
+    own = pod_views(pod for pod in pods if _is_own(pod, job, batch_job))
     if batch_job is None or not is_live_child(batch_job, job):
-        return RunView(pods=pod_views(own))
-    return RunView(exists=True, end=_end(batch_job.get("status") or {}), pods=pod_views(own))
+        return RunView(pods=own)
+    return RunView(exists=True, end=_end(batch_job.get("status") or {}), pods=own)
 
 
-def _is_of_job(pod: Json, name: str) -> bool:
-    owners = pod["metadata"].get("ownerReferences") or []
-    return any(owner.get("kind") == JOBS.kind and owner.get("name") == name for owner in owners)
+def _is_own(pod: Json, job: RetrainJob, batch_job: Json | None) -> bool:
+    """Return whether a pod ran for this RetrainJob, and not for an earlier one of that name.
+
+    Pods of earlier releases do not say so: theirs is told by their Job, or by their age.
+    """
+    owner = _job_of(pod)
+    if owner is None or owner.get("name") != job.metadata.name:
+        return False
+    labelled = (pod["metadata"].get("labels") or {}).get(RETRAIN_JOB_UID_LABEL)
+    if labelled is not None:
+        return bool(labelled == job.metadata.uid)
+    uid, live = owner.get("uid"), ((batch_job or {}).get("metadata") or {}).get("uid")
+    if batch_job is not None and uid and live and (uid == live) != is_owned_by(batch_job, job):
+        return False
+    return not is_from_before(pod, job)
+
+
+def _job_of(pod: Json) -> Json | None:
+    owners: list[Json] = pod["metadata"].get("ownerReferences") or []
+    return next((owner for owner in owners if owner.get("kind") == JOBS.kind), None)
 
 
 def _end(status: Json) -> RunEnd | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
-from trimtab.api.deployment import DeploymentSpec
+from trimtab.api.deployment import DeploymentSpec, Tried
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
@@ -22,6 +22,7 @@ from trimtab.decide.rollout.phases import (
     Starting,
     Stepping,
     paused_by_step,
+    progress_in,
     promoting,
 )
 from trimtab.decide.rollout.steps import (
@@ -200,12 +201,16 @@ def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
 def _promotion_message(draft: Draft, phase: Promoting) -> str:
     version, rollout = phase.candidate.version, draft.spec.rollout
     if draft.status.stable is None:
-        return f"{version} serves as the first version; nothing to compare it with"
+        return f"{_first(version)}; nothing to compare it with"
     requests = 0.0
     if phase.progress is not None:
         trial = _trial(draft, phase, phase.progress)
         requests = requests_of_candidate(trial, draft.snapshot.processes)
     return strategy_of(rollout).promotion(version, requests, draft.status.gates)
+
+
+def _first(version: str) -> str:
+    return f"{version} serves as the first version"
 
 
 def full_size(spec: DeploymentSpec) -> int:
@@ -227,6 +232,10 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
         draft.wake_by(deadline)
         return
     candidate = phase.candidate
+    ready = draft.snapshot.ready_of(candidate.revision)
+    if isinstance(phase, Promoting) and draft.status.stable is None and ready > 0:
+        promote(draft, phase, f"{_first(candidate.version)}; {_came(draft, candidate)}")
+        return
     fault = infrastructure_fault(draft.snapshot, candidate.revision)
     if fault is not None:
         end_undecided(draft, candidate, fault.reason, fault.message)
@@ -235,11 +244,18 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     elif is_waiting_for_share(draft.spec, draft.status, phase):
         message = "one pod is more than the wanted share"
         end_undecided(draft, candidate, Reason.SHARE_TOO_LARGE, message)
+    elif ready > 0 or progress_in(phase) is not None:
+        # What one pod can, the version can: the others are late for reasons of their own.
+        end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, _came(draft, candidate))
     else:
-        ready = draft.snapshot.ready_of(candidate.revision)
-        said = pod_messages(draft.snapshot, candidate.revision)
-        message = f"{ready} of the candidate's pods Ready by the deadline{said}"
-        roll_back(draft, candidate, Reason.NEVER_READY, message)
+        roll_back(draft, candidate, Reason.NEVER_READY, _came(draft, candidate))
+
+
+def _came(draft: Draft, candidate: Tried) -> str:
+    """Return how many pods were Ready in time, and what the others say."""
+    ready = draft.snapshot.ready_of(candidate.revision)
+    said = pod_messages(draft.snapshot, candidate.revision)
+    return f"{ready} of the candidate's pods Ready by the deadline{said}"
 
 
 def _end_unjudged(draft: Draft, phase: Stepping) -> None:

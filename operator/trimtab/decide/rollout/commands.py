@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trimtab.api.conditions import EventReason, Reason
+from trimtab.api.deployment import Tried
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
 from trimtab.decide.rollout.draft import Draft
-from trimtab.decide.rollout.ends import is_flapping, return_to_last_good, roll_back, try_of
+from trimtab.decide.rollout.ends import is_flapping, return_to, roll_back, try_of
 from trimtab.decide.rollout.phases import (
     Phase,
     Returning,
@@ -22,6 +23,7 @@ from trimtab.decide.rollout.phases import (
 from trimtab.decide.rollout.wanted import Wanted, revision_of
 
 VERBS = ("promote", "abort", "pause", "resume", "retry", "rollback")
+NO_OTHER = "there is no other version known to be good; name one with --to"
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,19 @@ def _commanded(draft: Draft, command: Command) -> Phase | str:
     if phase is None:
         return "no rollout is under way"
     if isinstance(phase, Returning):
-        return _returning(phase)
+        return _returning(draft, phase)
     if command.argument not in ("-", phase.candidate.revision):
         return f"the candidate is {phase.candidate.revision} by now, not {command.argument}"
     return phase
 
 
-def _returning(phase: Returning) -> str:
-    return f"the way back to {phase.candidate.version} is under way, and goes on"
+def _returning(draft: Draft, phase: Returning) -> str:
+    name, stable = draft.snapshot.deployment.metadata.name, draft.status.stable
+    left = "" if stable is None else f" {stable.version}"
+    return (
+        f"the way back to {phase.candidate.version} is under way, and goes on; once it is over, "
+        f"trimtab retry mdep/{name}{left} or trimtab rollback mdep/{name} --to VERSION"
+    )
 
 
 def _promote(draft: Draft, command: Command) -> str | None:
@@ -149,17 +156,18 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
 def _rollback(draft: Draft, command: Command) -> str | None:
     phase = draft.phase
     if isinstance(phase, Returning):
-        return _returning(phase)
+        return _returning(draft, phase)
     if phase is not None:
         return _return_to_stable(draft, command, phase)
-    if command.argument != "-":
-        refusal = _choose_target(draft, command.argument)
-        if refusal is not None:
-            return refusal
+    if draft.status.stable is None:
+        return "nothing serves that could be left; name another with spec.version"
+    target = _target(draft, command.argument)
+    if isinstance(target, str):
+        return target
     message = f"rolled back by {command.by}"
-    if return_to_last_good(draft, Reason.BY_PERSON, message, by=command.by):
+    if return_to(draft, target, Reason.BY_PERSON, message, by=command.by):
         return None
-    return "there is no other version known to be good; name one with --to"
+    return NO_OTHER
 
 
 def _return_to_stable(draft: Draft, command: Command, phase: Phase) -> str | None:
@@ -176,11 +184,13 @@ def _return_to_stable(draft: Draft, command: Command, phase: Phase) -> str | Non
     return None
 
 
-def _choose_target(draft: Draft, version: str) -> str | None:
-    """Make another version the one to return to; return why not, with nothing changed."""
+def _target(draft: Draft, version: str) -> Tried | str:
+    """Return what to return to, or why not; it is the last good version once it serves."""
     good = draft.status.last_good
+    if version == "-":
+        return good or NO_OTHER
     if good is not None and version in (good.version, good.revision):
-        return _why_quarantined(draft, good.revision, version)
+        return _why_quarantined(draft, good.revision, version) or good
     for candidate in draft.snapshot.versions.values():
         spec = candidate.spec
         if spec.model == draft.spec.model and spec.version == version:
@@ -189,9 +199,7 @@ def _choose_target(draft: Draft, version: str) -> str | None:
             if stable is not None and revision == stable.revision:
                 return f"{version} serves already"
             refusal = _why_quarantined(draft, revision, version)
-            if refusal is None:
-                draft.set(last_good=try_of(draft.snapshot, candidate, revision))
-            return refusal
+            return refusal or try_of(draft.snapshot, candidate, revision)
     return f"no ModelVersion of the line {draft.spec.model} has version {version}"
 
 

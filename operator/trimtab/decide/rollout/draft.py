@@ -10,6 +10,7 @@ from typing import Any
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, HistoryEntry, Tried
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
+from trimtab.decide.rollout.history import with_end
 from trimtab.decide.rollout.phases import Phase, PhaseT, phase_of, rollout_status
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 
@@ -74,7 +75,7 @@ class Draft:
         self.wake_at = earliest(self.wake_at, moment)
 
     def record(self, tried: Tried, outcome: str, message: str, *, by: str = "trimtab") -> None:
-        """Add to the history; the last ten are kept."""
+        """Add to the history."""
         entry = HistoryEntry(
             version=tried.version,
             revision=tried.revision,
@@ -84,7 +85,7 @@ class Draft:
             by=by,
             automatic=by == "trimtab",
         )
-        self.set(history=[*self.status.history, entry][-10:])
+        self.set(history=with_end(self.status.history, entry, self.now))
 
 
 def earliest(*moments: datetime | None) -> datetime | None:

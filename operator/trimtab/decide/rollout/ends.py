@@ -22,13 +22,14 @@ from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.guard import Breach
+from trimtab.decide.rollout.history import rollbacks_in_a_row
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
+from trimtab.decide.rollout.quarantine import with_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
 
 FIRST_BACK_OFF = timedelta(minutes=1)
 LONGEST_BACK_OFF = timedelta(hours=1)
 FLAPPING_ROLLBACKS = 3
-FLAPPING_WINDOW = timedelta(hours=1)
 
 
 def begin(draft: Draft, version: ModelVersion, revision: str) -> None:
@@ -215,15 +216,23 @@ def quarantine(
         at=draft.now,
         evidence=message[:1024],
     )
-    others = [r for r in draft.status.rejected if r.revision != tried.revision]
-    draft.set(rejected=[*others, entry][-20:])
+    draft.set(rejected=with_rejected(draft.status.rejected, entry, draft.seen))
 
 
 def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str = "trimtab") -> bool:
     """Leave a stable version that went bad; False if there is no way back."""
+    good = draft.status.last_good
+    return good is not None and return_to(draft, good, reason, message, by=by)
+
+
+def return_to(draft: Draft, good: Tried, reason: Reason, message: str, *, by: str) -> bool:
+    """Leave stable for a version; False if that cannot be.
+
+    Which version is the last good one changes only once it serves.
+    """
     status = draft.status
-    stable, good = status.stable, status.last_good
-    if stable is None or good is None or good.revision == stable.revision:
+    stable = status.stable
+    if stable is None or good.revision == stable.revision:
         return False
     if any(entry.revision == good.revision for entry in status.rejected):
         return False
@@ -333,10 +342,4 @@ def is_flapping(history: Sequence[HistoryEntry], now: datetime) -> bool:
 
     A person who retries, resumes or promotes starts the count anew.
     """
-    count = 0
-    for entry in history:
-        if not entry.automatic:
-            count = 0
-        elif entry.outcome == Reason.ROLLED_BACK and now - entry.at <= FLAPPING_WINDOW:
-            count += 1
-    return count >= FLAPPING_ROLLBACKS
+    return len(rollbacks_in_a_row(history, now)) >= FLAPPING_ROLLBACKS

@@ -18,9 +18,9 @@ LATE = 1.5
 def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
     """Return why the candidate counts as down: crashed, or silent and not Ready for 10 s.
 
-    While it starts, one crash is forgiven: a store may have been away for a moment. Where stable's
-    pods are shaken at the same time, by a node or the network, neither silence nor a first kill by
-    the kubelet condemns it; what the container does by itself does.
+    One crash before a pod serves is forgiven, at every stage: a store may have been away for a
+    moment. Where stable's pods are shaken at the same time, by a node or the network, neither
+    silence nor a first kill by the kubelet condemns it; what the container does by itself does.
     """
     is_first = isinstance(phase, Promoting) and phase.progress is None
     crashes = CRASHES_BEFORE_DOWN if isinstance(phase, Starting) or is_first else 1
@@ -29,7 +29,8 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
             continue
         is_back = pod.ready and pod.restarts < CRASHES_BEFORE_DOWN
         # A pod that lacked memory for a second model does not load it again.
-        has_crashed = pod.crashed and not is_back and not pod.ended_comparing
+        is_forgiven = is_back or pod.ended_starting or pod.ended_comparing
+        has_crashed = pod.crashed and not is_forgiven
         if has_crashed and pod.restarts >= crashes and not _is_excused_kill(snapshot, pod):
             return f"pod {pod.name} crashed (restarts: {pod.restarts}){_behind(pod.message)}"
         if _fell_silent(snapshot, pod) and not _is_stable_shaken(snapshot):
@@ -67,9 +68,9 @@ def why_all_crashed(snapshot: Snapshot, revision: str) -> str | None:
 def _is_dead(pod: PodView) -> bool:
     """Return whether a pod ended; a first end by the kubelet may be the node's fault.
 
-    Nor does it count that it lacked memory for a second model.
+    Nor does it count that it lacked memory for a second model, or ended once while it started.
     """
-    if pod.ended_comparing:
+    if pod.ended_comparing or pod.ended_starting:
         return False
     return pod.crashed and not pod.ready and not (pod.killed and pod.restarts < CRASHES_BEFORE_DOWN)
 

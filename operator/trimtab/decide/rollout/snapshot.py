@@ -40,6 +40,8 @@ class PodView:
     ready_seconds: float = 0.0
     ended_comparing: bool = False
     """It lacked memory for two models at its first end, which is not held against the version."""
+    ended_starting: bool = False
+    """It ended once only, and that run was never Ready; or it has been Ready since."""
     unschedulable: bool = False
     image_missing: bool = False
     message: str = ""
@@ -240,6 +242,8 @@ class Snapshot:
     processes: tuple[ProcessView, ...] = ()
     incompatible: Mapping[str, str] = field(default_factory=dict)
     """ModelVersion name to why its inputs do not fit what stable accepts."""
+    unread: frozenset[str] = frozenset()
+    """ModelVersions of which nobody knows whether they fit, until files are read again."""
     memory: Memory = field(default_factory=Memory)
     requested: Request | None = None
 

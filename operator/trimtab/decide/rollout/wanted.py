@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import Serving
+from trimtab.api.deployment import QUARANTINED_AT_MOST, DeploymentStatus, Serving
 from trimtab.api.model_version import ModelVersion, version_object_name
 from trimtab.decide.rollout.snapshot import Snapshot
 
@@ -76,12 +76,22 @@ def _newest(snapshot: Snapshot) -> ModelVersion | None:
         and version.metadata.deletion_timestamp is None
         and version.status.phase in ("Verified", "Unknown")
         and revision_of(version.spec.artifact.digest, deployment.spec.serving) not in rejected
-        and (serving is None or _age_order(version) >= _age_order(serving))
+        and (serving is None or age_order(version) >= age_order(serving))
+        and not _may_be_forgotten(version, deployment.status)
     ]
-    return max(usable, key=_age_order, default=serving)
+    return max(usable, key=age_order, default=serving)
 
 
-def _age_order(version: ModelVersion) -> tuple[float, str]:
+def _may_be_forgotten(version: ModelVersion, status: DeploymentStatus) -> bool:
+    """Return whether a version may have been quarantined, and pushed out by later ones."""
+    created = version.metadata.creation_timestamp
+    if len(status.rejected) < QUARANTINED_AT_MOST or created is None:
+        return False
+    return created < min(entry.at for entry in status.rejected)
+
+
+def age_order(version: ModelVersion) -> tuple[float, str]:
+    """Return what versions are sorted by, the oldest first."""
     created = version.metadata.creation_timestamp
     return (created.timestamp() if created is not None else 0.0, version.metadata.name)
 
@@ -138,12 +148,19 @@ def _check_quarantine(snapshot: Snapshot, version: ModelVersion, revision: str) 
 def _check_compatible(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
     if snapshot.deployment.spec.rollout.allow_incompatible:
         return None
-    why = snapshot.incompatible.get(version.metadata.name)
+    name = version.metadata.name
+    if name in snapshot.unread:
+        return Refusal(
+            Reason.STORE_AWAY,
+            f"whether {name} accepts what stable accepts is not known until their files are read "
+            "again; waiting for the store. Set rollout.allowIncompatible to insist.",
+        )
+    why = snapshot.incompatible.get(name)
     if why is None:
         return None
     return Refusal(
         Reason.INCOMPATIBLE,
-        f"{version.metadata.name} does not accept what stable accepts: {why}. "
+        f"{name} does not accept what stable accepts: {why}. "
         "Set rollout.allowIncompatible to insist.",
     )
 

@@ -9,25 +9,22 @@ from functools import partial
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, DeploymentStatus
-from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.meta import REVISION_LABEL
 from trimtab.api.model_version import ModelVersion
 from trimtab.build.names import workload_name
 from trimtab.build.workload import CONTAINER, Other, build_pod_template
 from trimtab.cluster.port import (
     DEPLOYMENTS,
-    DRIFT_POLICIES,
     MODEL_VERSIONS,
     PODS,
     WORKLOADS,
     Json,
     Key,
 )
-from trimtab.decide.drift.policy import requested_action
 from trimtab.decide.outcome import Note, Outcome
 from trimtab.decide.rollout.asking import is_wanted
 from trimtab.decide.rollout.children import ChildAction
-from trimtab.decide.rollout.compatibility import why_incompatible
+from trimtab.decide.rollout.draft import earliest
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.measures import ASIDE
 from trimtab.decide.rollout.snapshot import (
@@ -36,7 +33,6 @@ from trimtab.decide.rollout.snapshot import (
     Memory,
     PodView,
     ProcessView,
-    Request,
     Snapshot,
     Taken,
     WorkloadView,
@@ -46,8 +42,9 @@ from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
 from trimtab.reconcile.kinds.pods import target_of, view_of
+from trimtab.reconcile.kinds.small_files import Asking, fit_of, requested
 from trimtab.reconcile.kinds.status_writes import is_deployment_worth_writing
-from trimtab.reconcile.kinds.typed import all_typed, readable, typed
+from trimtab.reconcile.kinds.typed import readable, typed
 from trimtab.reconcile.machine.world import World
 from trimtab.reconcile.pass_ import KindPass
 from trimtab.telemetry.port import Backend, NoData, NoDataReason, ProcessCounters
@@ -63,6 +60,7 @@ class Kept:
     memory: Memory = field(default_factory=Memory)
     children: Children = field(default_factory=Children)
     measured: Measured = field(default_factory=Measured)
+    asking: Asking = field(default_factory=Asking)
     decided_on: Snapshot | None = None
     """What the last decision saw."""
 
@@ -86,11 +84,10 @@ async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatu
     snapshot = _observe(world, key, live, kept, taken)
     kept.decided_on = snapshot
     outcome, kept.memory = decide_deployment(snapshot)
-    if taken == Taken():
-        return outcome
-    # Nobody tells when a name that is not ours becomes free.
-    again = snapshot.now + NAMES_AGAIN
-    return replace(outcome, wake_at=min(again, outcome.wake_at or again))
+    # Nobody tells when a name that is not ours becomes free, nor when a store is back.
+    names_again = snapshot.now + NAMES_AGAIN if taken != Taken() else None
+    again = earliest(outcome.wake_at, names_again, kept.asking.ask(world, snapshot))
+    return replace(outcome, wake_at=again)
 
 
 async def _act(
@@ -138,6 +135,7 @@ def _observe(world: World, key: Key, live: Json, kept: Kept, taken: Taken) -> Sn
     world.telemetry.set_targets(telemetry_key(key), targets, _backend(deployment))
     versions, unreadable = _versions(world, key.namespace, deployment.spec.model)
     views = tuple(view_of(pod, now) for pod in pods)
+    fit = fit_of(world, deployment, versions)
     return Snapshot(
         now=now,
         deployment=deployment,
@@ -148,21 +146,11 @@ def _observe(world: World, key: Key, live: Json, kept: Kept, taken: Taken) -> Sn
         workloads=_workloads(world, key, deployment.metadata.uid),
         pods=views,
         processes=_processes(world, key, deployment, views, kept.measured),
-        incompatible=_incompatible(world, deployment, versions),
+        incompatible=fit.incompatible,
+        unread=fit.unread,
         memory=kept.memory,
-        requested=_requested(world, key, deployment),
+        requested=requested(world, deployment),
     )
-
-
-def _requested(world: World, key: Key, deployment: Deployment) -> Request | None:
-    """Return what a DriftPolicy asks for, judged against the baseline that serves now."""
-    stable = deployment.status.stable
-    documents = world.store.cached(stable.digest) if stable is not None else None
-    if documents is None or documents.baseline is None:
-        return None
-    policies = all_typed(DriftPolicy, world.cache.all(DRIFT_POLICIES, key.namespace))
-    asked = requested_action(policies, key.name, documents.baseline.digest)
-    return None if asked is None else Request(asked.do, asked.message)
 
 
 def _versions(
@@ -289,19 +277,3 @@ def _is_young(process: ProcessCounters, ready_seconds: float) -> bool:
 
 def _moment(unix_seconds: float | None) -> datetime | None:
     return None if unix_seconds is None else datetime.fromtimestamp(unix_seconds, UTC)
-
-
-def _incompatible(
-    world: World, deployment: Deployment, versions: dict[str, ModelVersion]
-) -> dict[str, str]:
-    stable = deployment.status.stable
-    documents = world.store.cached(stable.digest) if stable is not None else None
-    if documents is None:
-        return {}
-    result: dict[str, str] = {}
-    for name, version in versions.items():
-        other = world.store.cached(version.spec.artifact.digest)
-        why = why_incompatible(documents.signature, other.signature) if other else None
-        if why is not None:
-            result[name] = why
-    return result

@@ -58,6 +58,7 @@ def view_of(pod: Json, now: datetime) -> PodView:
         unready_seconds=0.0 if is_ready or since is None else (now - since).total_seconds(),
         ready_seconds=(now - since).total_seconds() if is_ready and since is not None else 0.0,
         ended_comparing=restarts == 1 and _compares(pod) and _lacked_memory(container),
+        ended_starting=restarts == 1 and not is_ready and _ended_starting(container, since),
         unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
         image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
         message=_message(conditions, container),
@@ -92,6 +93,20 @@ def _stopped_being_ready(container: Json, unready_since: datetime | None) -> boo
         and unready_since is not None
         and unready_since > began
     )
+
+
+def _ended_starting(container: Json, unready_since: datetime | None) -> bool:
+    """Return whether the container, which ended once, was not Ready then, or has been since.
+
+    A pod that is not Ready since before a run began was not Ready in it.
+    """
+    if _failed(container.get("state")):
+        return False
+    if _stopped_being_ready(container, unready_since):
+        return True
+    ended = (container.get("lastState") or {}).get("terminated") or {}
+    began = parse_time(ended.get("startedAt"))
+    return began is not None and unready_since is not None and unready_since <= began
 
 
 def _failed(state: Json | None) -> bool:

@@ -7,7 +7,12 @@ from typing import Any
 
 from tests.unit.loop_objects import BASELINE_1, DIGEST_1, NAMESPACE, retrain_job
 
-from trimtab.api.meta import DEPLOYMENT_LABEL, MANAGED_BY_LABEL, RETRAIN_JOB_LABEL
+from trimtab.api.meta import (
+    DEPLOYMENT_LABEL,
+    MANAGED_BY_LABEL,
+    RETRAIN_JOB_LABEL,
+    RETRAIN_JOB_UID_LABEL,
+)
 from trimtab.api.retrain_job import Champion, RetrainJob
 from trimtab.build.engines.job import build_job
 from trimtab.build.training_pod import RunRequest
@@ -44,6 +49,7 @@ def test_it_belongs_to_its_retrain_job_and_never_to_a_service() -> None:
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("RetrainJob", "uid-1", True)
     for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
         assert labels[RETRAIN_JOB_LABEL] == "digits-7f3a"
+        assert labels[RETRAIN_JOB_UID_LABEL] == "uid-1"
         assert labels[MANAGED_BY_LABEL] == "trimtab"
         assert DEPLOYMENT_LABEL not in labels
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.loop_objects import retrain_job
 
+from trimtab.api.meta import RETRAIN_JOB_UID_LABEL
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.api.run import RunEnd, RunPod, RunView
 from trimtab.build.engines import ENGINES, engine_of
@@ -23,7 +24,11 @@ def owner() -> RetrainJob:
     return RetrainJob.model_validate(raw)
 
 
-def batch_job(*conditions: Json, uid: str = "uid-1", **metadata: Any) -> Json:
+def batch_job(
+    *conditions: Json, uid: str = "uid-1", metadata_uid: str | None = None, **metadata: Any
+) -> Json:
+    if metadata_uid is not None:
+        metadata["uid"] = metadata_uid
     return {
         "metadata": {"name": "digits-7f3a", "ownerReferences": [{"uid": uid}], **metadata},
         "status": {"conditions": list(conditions)},
@@ -155,6 +160,75 @@ def test_pods_that_outlive_their_job_are_seen() -> None:
     assert view_job(owner(), None, [ended]) == RunView(
         False, pods=(RunPod("p", exit_code=0, message="{}"),)
     )
+
+
+BORN = "2026-01-01T00:01:00Z"
+OTHERS: dict[str, tuple[Json, Json | None]] = {
+    "labelled_with_the_uid_of_another": (
+        pod(made=BORN) | {"labels": {RETRAIN_JOB_UID_LABEL: "uid-0"}},
+        batch_job(metadata_uid="job-1"),
+    ),
+    "labelled_and_their_job_is_gone": (
+        pod(made=BORN) | {"labels": {RETRAIN_JOB_UID_LABEL: "uid-0"}},
+        None,
+    ),
+    "of_another_job_of_that_name": (
+        pod(made=BORN) | {"owner": "job-0"},
+        batch_job(metadata_uid="job-1"),
+    ),
+    "older_than_the_retrain_job": (pod(made="2026-01-01T00:00:59Z"), None),
+    "older_and_the_job_is_the_former_one": (
+        pod(made="2026-01-01T00:00:59Z") | {"owner": "job-0"},
+        batch_job(uid="uid-0", metadata_uid="job-0"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("obj", "job"), OTHERS.values(), ids=OTHERS.keys())
+def test_pods_of_an_earlier_retrain_job_of_that_name_say_nothing(
+    obj: Json, job: Json | None
+) -> None:
+    assert view_job(born_later(), job, [whole(obj)]).pods == ()
+
+
+OWN: dict[str, tuple[Json, Json | None]] = {
+    "labelled": (
+        pod(made=BORN) | {"labels": {RETRAIN_JOB_UID_LABEL: "uid-1"}, "owner": "job-0"},
+        batch_job(metadata_uid="job-1"),
+    ),
+    "labelled_and_the_job_is_gone": (
+        pod(made=BORN) | {"labels": {RETRAIN_JOB_UID_LABEL: "uid-1"}},
+        None,
+    ),
+    "by_an_earlier_release": (
+        pod(made=BORN) | {"owner": "job-1"},
+        batch_job(metadata_uid="job-1"),
+    ),
+    "by_an_earlier_release_and_the_job_is_being_deleted": (
+        pod(made=BORN) | {"owner": "job-1"},
+        batch_job(metadata_uid="job-1", deletionTimestamp=BORN),
+    ),
+    "by_an_earlier_release_and_the_job_is_gone": (pod(made=BORN) | {"owner": "job-1"}, None),
+}
+
+
+@pytest.mark.parametrize(("obj", "job"), OWN.values(), ids=OWN.keys())
+def test_its_own_pods_are_told_apart_by_uid(obj: Json, job: Json | None) -> None:
+    assert [one.name for one in view_job(born_later(), job, [whole(obj)]).pods] == ["p"]
+
+
+def born_later() -> RetrainJob:
+    job = owner()
+    metadata = job.metadata.model_copy(update={"creation_timestamp": datetime.fromisoformat(BORN)})
+    return job.model_copy(update={"metadata": metadata})
+
+
+def whole(obj: Json) -> Json:
+    """Return a pod with its labels, and the uid of its Job, where they belong."""
+    metadata = dict(obj["metadata"], labels=obj.get("labels", {}))
+    if "owner" in obj:
+        metadata["ownerReferences"] = [metadata["ownerReferences"][0] | {"uid": obj["owner"]}]
+    return {"metadata": metadata, "status": obj["status"]}
 
 
 def test_the_field_that_is_set_names_the_engine() -> None:

@@ -23,7 +23,7 @@ from tests.unit.decide.rollout.builders import (
     seconds,
 )
 
-from trimtab.api.deployment import BackOff, DeploymentStatus
+from trimtab.api.deployment import BackOff, DeploymentStatus, Tried
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.commands import Command, parse_command
@@ -204,6 +204,37 @@ def test_a_refused_rollback_changes_nothing() -> None:
     assert outcome.status.rejected == rejected
 
 
+@pytest.mark.parametrize("last_good", [None, a_tried("v1")], ids=["none_known", "v1"])
+@pytest.mark.parametrize("argument", ["-", "v1", "v3"])
+def test_a_rollback_of_nothing_changes_nothing(last_good: Tried | None, argument: str) -> None:
+    rejected = [a_rejection("v2")]
+    outcome = after(
+        f"rollback/{argument}", None, stable=None, last_good=last_good, rejected=rejected
+    )
+    why = "rollback by ann: nothing serves that could be left; name another with spec.version"
+    assert answer(outcome) == ("CommandRefused", why)
+    kept = outcome.status.last_good
+    assert (kept and kept.version) == (last_good and last_good.version)
+    assert outcome.status.rejected == rejected
+
+
+def test_a_version_that_was_named_is_good_only_once_it_serves() -> None:
+    outcome = after("rollback/v3", None, stable="v2", last_good=a_tried("v1"))
+    assert outcome.status.last_good is not None
+    assert outcome.status.last_good.version == "v1"
+    late = NOW + timedelta(minutes=15)
+    notes = {"trimtab.dev/command": "rollback/v3/7"}
+    deployment = a_deployment("v2", status=outcome.status, annotations=notes)
+    given_up, _ = decide_deployment(a_snapshot(deployment, now=late, pods=pods("v2", 3)))
+    assert phase_of(given_up.status) is None
+    assert given_up.status.last_good is not None
+    assert given_up.status.last_good.version == "v1"
+    arrived, _ = decide_deployment(a_snapshot(deployment, pods=(*pods("v2", 3), *pods("v3", 3))))
+    assert arrived.status.stable is not None
+    assert arrived.status.last_good is not None
+    assert (arrived.status.stable.version, arrived.status.last_good.version) == ("v3", "v3")
+
+
 RETURNS = {
     "to_the_last_good": ("rollback/-", "v1"),
     "to_it_by_name": ("rollback/v1", "v1"),
@@ -228,7 +259,10 @@ def test_rollback_returns(command: str, version: str) -> None:
 @pytest.mark.parametrize("verb", ["promote", "abort", "pause", "resume", "rollback"])
 def test_a_way_back_goes_on_whatever_is_commanded(verb: str) -> None:
     outcome = after(f"{verb}/-", RETURNING, stable="v2", last_good=a_tried("v1"))
-    why = f"{verb} by ann: the way back to v1 is under way, and goes on"
+    why = (
+        f"{verb} by ann: the way back to v1 is under way, and goes on; once it is over, "
+        "trimtab retry mdep/digits v2 or trimtab rollback mdep/digits --to VERSION"
+    )
     assert answer(outcome) == ("CommandRefused", why)
     assert outcome.status.rejected == []
     assert outcome.status.history == []

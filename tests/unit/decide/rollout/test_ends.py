@@ -458,6 +458,28 @@ def test_one_crash_while_it_starts_is_forgiven_for_good(
     assert phase_of(decided(in_phase(phase, stable=stable, pods=(again,))).status) is None
 
 
+GROWING = Promoting(candidate=TWO, started=NOW, progress=Progress(a_step(0.5, index=1)))
+WHILE_STARTING: dict[str, Phase] = {
+    "in_the_first_step": a_stepping(),
+    "grown_in_a_later_step": a_stepping(a_step(0.5, index=1)),
+    "on_the_way_to_full_size": GROWING,
+}
+
+
+@pytest.mark.parametrize("phase", WHILE_STARTING.values(), ids=WHILE_STARTING.keys())
+def test_one_crash_of_a_pod_before_it_serves_is_forgiven_at_every_stage(phase: Phase) -> None:
+    """Whether it is Ready in this very moment changes nothing: it may be late, or away again."""
+    once = a_pod("v2", 2, ready=False, was_ready=False, ended_starting=True, **ONCE)
+    for pod in (once, replace(once, ready=True), replace(once, was_ready=True)):
+        after = phase_of(decided(in_phase(phase, pods=(*pods("v2", 1), pod))).status)
+        assert type(after) is type(phase)
+    for pod in (
+        replace(once, restarts=2, ended_starting=False),
+        replace(once, ended_starting=False),
+    ):
+        assert phase_of(decided(in_phase(phase, pods=(*pods("v2", 1), pod))).status) is None
+
+
 COMING = pods("v1", 3, ready=False, was_ready=False)
 BEGINS: dict[str, tuple[tuple[PodView, ...], float, bool]] = {
     "it_starts": (COMING, 0.0, False),
@@ -504,7 +526,34 @@ def test_pods_that_never_become_ready_are_the_version_s_fault() -> None:
     assert decision.status.rejected[0].reason == "NeverReady"
 
 
+SLOW_POD = a_pod("v2", 2, ready=False, was_ready=False, message="ContainerCreating: volume")
+SOME = "2 of the candidate's pods Ready by the deadline: ContainerCreating: volume"
 UNDECIDED: dict[str, tuple[Phase, dict[str, Any], str]] = {
+    "a_late_pod_after_every_gate": (
+        GROWING,
+        {"pods": (*pods("v2", 2), SLOW_POD)},
+        f"NotEnoughReady: {SOME}",
+    ),
+    "a_late_pod_before_the_first_step": (
+        STARTING,
+        {"pods": (*pods("v2", 2), SLOW_POD), "rollout": {"steps": [{"weight": "50%"}]}},
+        f"NotEnoughReady: {SOME}",
+    ),
+    "a_late_pod_of_a_rolling_one": (
+        Promoting(candidate=TWO, started=NOW),
+        {"pods": (*pods("v2", 2), SLOW_POD), "rollout": {"strategy": "rolling"}},
+        f"NotEnoughReady: {SOME}",
+    ),
+    "a_late_pod_after_a_person_promoted": (
+        replace(GROWING, promoted_by="ann"),
+        {"pods": (*pods("v2", 2), SLOW_POD)},
+        f"NotEnoughReady: {SOME}",
+    ),
+    "all_gone_after_every_gate": (
+        GROWING,
+        {"pods": (SLOW_POD,)},
+        f"NotEnoughReady: {SOME.replace('2', '0', 1)}",
+    ),
     "no_room": (
         STARTING,
         {"pods": (a_pod(ready=False, unschedulable=True, message="0/3 nodes"),)},
@@ -557,6 +606,18 @@ def with_replicas(snapshot: Snapshot, replicas: int) -> Snapshot:
     spec = snapshot.deployment.spec.model_copy(update={"replicas": replicas})
     deployment: Deployment = snapshot.deployment.model_copy(update={"spec": spec})
     return a_snapshot(deployment, now=snapshot.now, pods=snapshot.pods)
+
+
+def test_a_first_version_serves_with_the_pods_that_came_in_time() -> None:
+    phase = Promoting(candidate=TWO, started=NOW)
+    decision = at_deadline(phase, stable=None, pods=(*pods("v2", 2), SLOW_POD))
+    message = f"v2 serves as the first version; {SOME}"
+    assert told(decision) == [("Promoted", message, False)]
+    assert decision.status.stable is not None
+    assert (decision.status.stable.version, decision.status.stable.desired) == ("v2", 3)
+    assert decision.status.rejected == []
+    alone = at_deadline(phase, stable=None, pods=(SLOW_POD,))
+    assert alone.status.rejected[0].reason == "NeverReady"
 
 
 @pytest.mark.parametrize(
@@ -665,3 +726,31 @@ def test_three_rollbacks_within_an_hour_stop_everything(
 ) -> None:
     history = [an_end(outcome=outcome, automatic=outcome != "Aborted") for outcome in outcomes]
     assert is_flapping(history, NOW + timedelta(minutes=minutes)) is expected
+
+
+def test_rollbacks_are_counted_whatever_else_ends_in_between() -> None:
+    history = [an_end("v3"), an_end("v4"), an_end("v5")]
+    for number in range(15):
+        three = a_stepping(candidate=a_tried(f"v{10 + number}"))
+        history = decided(in_phase(three, status={"history": history})).status.history
+        assert len(history) <= 10
+        assert history[-1].outcome == "Superseded"
+    assert is_flapping(history, NOW)
+    decision = decided(in_phase(None, status={"history": history}))
+    assert phase_of(decision.status) is None
+
+
+def test_what_a_person_ended_the_count_with_is_not_undone_by_what_is_forgotten() -> None:
+    history = [an_end("v3"), an_end("v4"), an_end("v5"), an_end("v5", "Aborted", automatic=False)]
+    for number in range(15):
+        three = a_stepping(candidate=a_tried(f"v{10 + number}"))
+        history = decided(in_phase(three, status={"history": history})).status.history
+        assert not is_flapping(history, NOW)
+    assert [entry.outcome for entry in history] == ["Superseded"] * 10
+
+
+def test_rollbacks_of_long_ago_make_room() -> None:
+    history = [an_end("v3", at=NOW - timedelta(minutes=61)) for _ in range(10)]
+    decision = decided(in_phase(a_stepping(candidate=a_tried("v3")), status={"history": history}))
+    assert len(decision.status.history) == 10
+    assert decision.status.history[-1].outcome == "Superseded"

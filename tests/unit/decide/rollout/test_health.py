@@ -34,3 +34,10 @@ def test_the_memory_of_a_second_model_is_not_held_against_the_version(restarts: 
     excused = restarts == 1
     assert (why_down(tried(pod), a_stepping()) is None) is excused
     assert (why_all_crashed(tried(pod), revision("v2")) is None) is excused
+
+
+def test_one_crash_while_its_pods_start_anew_sends_no_good_version_away() -> None:
+    ended = [a_pod("v2", n, **ENDED, ended_starting=True) for n in range(3)]
+    assert why_all_crashed(tried(*ended), revision("v2")) is None
+    served = [a_pod("v2", n, **ENDED) for n in range(3)]
+    assert why_all_crashed(tried(*served), revision("v2")) is not None

@@ -90,6 +90,12 @@ REFUSED = {
         Reason.NOTHING_TO_FOLLOW,
         "no verified ModelVersion of the line digits in this namespace; create one",
     ),
+    "not_known_to_fit": (
+        a_snapshot(a_deployment(status=a_status()), unread=frozenset({"digits-v2"})),
+        Reason.STORE_AWAY,
+        "whether digits-v2 accepts what stable accepts is not known until their files are read "
+        "again; waiting for the store. Set rollout.allowIncompatible to insist.",
+    ),
     "not_verified_yet": (
         a_snapshot(versions=(a_version("v2", phase="Pending"),)),
         Reason.STARTING,

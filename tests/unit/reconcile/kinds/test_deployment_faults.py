@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.unit.reconcile.worlds import KEY, Shop, deployment_object, version_object
+from tests.unit.reconcile.worlds import KEY, QUICK_STEPS, Shop, deployment_object, version_object
 
 from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import Killed
@@ -97,6 +97,27 @@ async def test_candidate_that_never_becomes_ready_is_rolled_back_at_the_deadline
     assert shop.status.rejected[0].reason == "NeverReady"
 
 
+async def test_a_candidate_that_passed_every_gate_waits_for_its_last_pod() -> None:
+    shop = Shop()
+    await shop.serve("v1", rollout={"steps": QUICK_STEPS[:1]})
+    made: list[str] = []
+
+    def last_is_late(pod: Json) -> PodBehaviour:
+        if version_of(pod) == "v2" and pod["metadata"]["name"] not in made:
+            made.append(pod["metadata"]["name"])
+        is_last = made[2:3] == [pod["metadata"]["name"]]
+        return PodBehaviour(ready_after=None) if is_last else PodBehaviour()
+
+    shop.harness.kubelet.behave = last_is_late
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.reason("Progressing") == "Promoting", 120)
+    await shop.harness.run_until(lambda: "v2 Undecided" in shop.outcomes, 400)
+    assert shop.status.rejected == []
+    assert shop.route is not None
+    assert shop.serving == "v1"
+    await shop.harness.run_until(lambda: shop.serving == "v2", 400)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
@@ -139,6 +160,50 @@ async def test_guard_returns_to_the_last_good_version() -> None:
     assert shop.status.rejected[0].reason == "GuardBreached"
     assert shop.live["spec"]["version"] == "v2"
     assert shop.traffic.lost == 0
+
+
+async def returning(shop: Shop) -> None:
+    """Promote v2, which turns bad once v1 has no pods; the way back to v1 takes its time."""
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+    await shop.harness.advance(60)
+    shop.harness.kubelet.behave = only("v1", PodBehaviour(ready_after=60.0))
+    shop.behaviour["v2"] = Behaviour(errors=0.3)
+    await shop.harness.run_until(lambda: shop.status.rollout is not None, 120)
+    assert shop.status.rollout is not None
+    assert shop.status.rollout.phase == "Returning"
+
+
+@pytest.mark.parametrize("seconds_at_zero", [0.0, 30.0])
+async def test_scaled_to_zero_on_the_way_back_the_bad_version_never_serves_again(
+    seconds_at_zero: float,
+) -> None:
+    shop = Shop()
+    await returning(shop)
+    shop.change(lambda spec: spec.update(replicas=0))
+    await shop.harness.settle()
+    await shop.harness.advance(seconds_at_zero)
+    answered = shop.traffic.answered["v2"]
+    shop.change(lambda spec: spec.update(replicas=3))
+    await shop.harness.run_until(lambda: shop.is_ready, 120)
+    assert shop.serving == "v1"
+    assert [entry.version for entry in shop.status.rejected] == ["v2"]
+    await shop.harness.advance(120)
+    assert shop.serving == "v1"
+    assert shop.traffic.answered["v2"] == answered
+
+
+@pytest.mark.parametrize("verb", ["abort", "promote"])
+async def test_a_person_cannot_end_a_way_back_and_is_told_what_to_do(verb: str) -> None:
+    shop = Shop()
+    await returning(shop)
+    shop.command(verb)
+    await shop.harness.settle()
+    (refused,) = [event for event in shop.cluster.events if event.reason == "CommandRefused"]
+    assert "trimtab retry mdep/digits v2" in refused.message
+    await shop.harness.run_until(lambda: shop.serving == "v1", 120)
+    assert [entry.version for entry in shop.status.rejected] == ["v2"]
 
 
 async def test_guard_goes_on_after_a_restart() -> None:

@@ -93,6 +93,37 @@ def test_a_pod_that_lacked_memory_for_two_models_is_excused_once(
     assert view_of(given, NOW).ended_comparing is excused
 
 
+AGAIN = {"running": {"startedAt": "2026-11-23T12:00:15Z"}}
+
+
+@pytest.mark.parametrize(
+    ("ready_since", "started", "state", "restarts", "expected"),
+    [
+        pytest.param("2026-11-23T12:00:09Z", False, AGAIN, 1, True, id="never_ready"),
+        pytest.param("2026-11-23T12:00:10Z", False, AGAIN, 1, True, id="within_the_second"),
+        pytest.param("2026-11-23T12:00:20Z", True, AGAIN, 1, True, id="ready_since_and_not_now"),
+        pytest.param("2026-11-23T12:00:14Z", False, AGAIN, 1, False, id="was_ready_when_it_ended"),
+        pytest.param("2026-11-23T12:00:09Z", False, AGAIN, 2, False, id="twice"),
+        pytest.param("2026-11-23T12:00:09Z", False, AGAIN, 0, False, id="never"),
+        pytest.param(
+            "2026-11-23T12:00:09Z", False, {"terminated": {"exitCode": 1}}, 1, False,
+            id="about_to_be_counted_twice",
+        ),
+    ],
+)  # fmt: skip
+def test_tells_whether_its_only_end_was_while_it_started(
+    ready_since, started, state, restarts, expected
+):
+    given = pod(ready=False, ready_since=ready_since, started=started)
+    (container,) = given["status"]["containerStatuses"]
+    ended = {"exitCode": 1, "startedAt": "2026-11-23T12:00:10Z"}
+    container |= {"restartCount": restarts, "state": state, "lastState": {"terminated": ended}}
+    assert view_of(given, NOW).ended_starting is expected
+    container["lastState"] = {}
+    view = view_of(given, NOW)
+    assert view.ended_starting is (expected and view.was_ready)
+
+
 @pytest.mark.parametrize(
     ("metrics", "interval", "timeout", "stale_after"),
     [

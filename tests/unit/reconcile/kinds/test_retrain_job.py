@@ -20,6 +20,7 @@ from tests.unit.loop_objects import (
     tried,
 )
 
+from trimtab.api.meta import RETRAIN_JOB_UID_LABEL
 from trimtab.build.engines.job import JOBS
 from trimtab.cluster.port import MODEL_VERSIONS, PODS, RETRAIN_JOBS, Json, Key
 from trimtab.errors import Refused
@@ -243,6 +244,41 @@ async def test_a_job_deleted_by_hand_is_made_again() -> None:
     assert cluster.get(JOB) is not None
     h.jobs.outcomes = accepted
     await h.run_until(lambda: phase_of(cluster) == "Succeeded", 120)
+
+
+@pytest.mark.parametrize("is_by_this_release", [True, False])
+async def test_the_verdict_of_an_earlier_job_of_that_name_is_not_taken(
+    is_by_this_release: bool,
+) -> None:
+    cluster = serving_cluster()
+    labels = {"trimtab.dev/retrain-job": "digits-7f3a", "app.kubernetes.io/managed-by": "trimtab"}
+    if is_by_this_release:
+        labels[RETRAIN_JOB_UID_LABEL] = "uid-of-old"
+    left = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "digits-7f3a-left",
+            "namespace": NAMESPACE,
+            "labels": labels,
+            "ownerReferences": [{"kind": "Job", "name": "digits-7f3a", "uid": "old-job"}],
+        },
+        "spec": {"containers": []},
+    }
+    worse = {"exitCode": 11, "message": report("s3://models/digits/old/", verdict="rejected")}
+    cluster.user_apply(left)
+    cluster.user_change(
+        Key(PODS, NAMESPACE, "digits-7f3a-left"),
+        lambda obj: obj.update(
+            status={"containerStatuses": [{"name": "train", "state": {"terminated": worse}}]}
+        ),
+    )
+    h = harness(cluster)
+    h.jobs.outcomes = accepted
+    await h.advance(5)
+    cluster.user_apply(retrain_job())
+    await h.advance(60)
+    assert status_of(cluster)["phase"] == "Succeeded"
 
 
 async def test_the_deadline_fails_it_as_infrastructure() -> None:
