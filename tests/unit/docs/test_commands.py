@@ -31,6 +31,11 @@ HERE = {
     'curl -s $POD:9090/metrics | sed "/^#/!s/$/ $(date +%s)/" >> pod.txt',
     "trimtab replay policy.yaml --openmetrics pod.txt --baseline baseline.json",
     "trimtab conform http://localhost:8080 --metrics-url http://localhost:9090",
+    "kubectl -n trimtab-system port-forward service/trimtab-store 9000 > forward.log &",
+    "key() { kubectl -n trimtab-system get secret trimtab-artifacts "
+    '-o jsonpath="{.data.$1}" | base64 -d; }',
+    'export AWS_ENDPOINT_URL=http://localhost:9000 AWS_ACCESS_KEY_ID="$(key AWS_ACCESS_KEY_ID)"',
+    'export AWS_SECRET_ACCESS_KEY="$(key AWS_SECRET_ACCESS_KEY)"',
 }
 """Run below."""
 CLUSTER = {step.command for step in STORY}
@@ -209,6 +214,21 @@ case "$*" in
   *) exit 1 ;;
 esac
 """
+
+
+@pytest.mark.usefixtures("kubectl")
+def test_keys_of_the_trial_store_reach_the_environment(folder: Path) -> None:
+    (block,) = (block for block in of_language("sh") if "port-forward" in block.text)
+    done = run(
+        folder,
+        f"{block.text}env | grep -E '^AWS_(E|A|S)[A-Z_]*(URL|ID|KEY)='; wait; cat forward.log",
+    )
+    assert sorted(done.stdout.split()) == [
+        "AWS_ACCESS_KEY_ID=trimtab",
+        "AWS_ENDPOINT_URL=http://localhost:9000",
+        "AWS_SECRET_ACCESS_KEY=hidden",
+        "forwarding",
+    ]
 
 
 @pytest.mark.usefixtures("kubectl")
