@@ -75,7 +75,7 @@ test: develop lint docs images verify unit e2e ## everything, from nothing
 demo: develop images ## play the quick start on a real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo
 
-demo-clean: develop ## remove everything that the demo made
+demo-clean: develop ## remove what the demo made; what others use of it stays
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo --clean
 
 bench-operator: develop images ## reaction times, bad answers and writes on the real cluster

@@ -22,8 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--clean", action="store_true", help="remove what the demo made")
     given = parser.parse_args(arguments)
     if given.clean:
-        clean()
-        print("removed")
+        print(clean())
         return 0
     began, allowed = time.monotonic(), Limit(LIMIT_SECONDS)
     print("installing the release and an empty namespace", flush=True)

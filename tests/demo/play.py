@@ -74,18 +74,45 @@ def install(namespace: str = NAMESPACE) -> None:
         kubectl("label", "namespace", SYSTEM, f"{MADE_BY}=true", "--overwrite")
 
 
-def clean(namespace: str = NAMESPACE) -> None:
-    """Remove the namespace, the release, its namespace and the kinds.
+def clean(namespace: str = NAMESPACE) -> str:
+    """Remove the namespace, and the release, its namespace and the kinds; return what was done.
 
-    In a context of a person: release and kinds only where the demo made them.
+    Where other namespaces have objects of the kinds, these are all kept: the objects would go with
+    their kinds. In a context of a person, release and kinds go only where the demo made them.
     """
     kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=180)
-    if _names("namespaces", "-l", MADE_BY) or not os.environ.get("KUBE_CONTEXT"):
-        helm("uninstall", "trimtab", "--namespace", SYSTEM, "--wait", "--ignore-not-found")
-        kinds = [name for name in _names("crd") if name.endswith(".trimtab.dev")]
-        if kinds:
-            kubectl("delete", "crd", *kinds, timeout=120)
-        kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", timeout=180)
+    if not _names("namespaces", "-l", MADE_BY) and os.environ.get("KUBE_CONTEXT"):
+        return f"removed the namespace {namespace}; the release is not the demo's"
+    kinds = [name for name in _names("crd") if name.endswith(".trimtab.dev")]
+    used = {place for kind in kinds for place in _namespaces_with(kind)} - {namespace}
+    if used:
+        return _KEPT.format(
+            namespace=namespace,
+            used=", ".join(sorted(used)),
+            reached=_REACHED,
+            system=SYSTEM,
+            kinds=" ".join(kinds),
+        )
+    helm("uninstall", "trimtab", "--namespace", SYSTEM, "--wait", "--ignore-not-found")
+    if kinds:
+        kubectl("delete", "crd", *kinds, timeout=120)
+    kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", timeout=180)
+    return "removed"
+
+
+_KEPT = """\
+removed the namespace {namespace}
+kept the release, its namespace and the kinds: objects of the kinds are in {used}
+To remove the rest, with these objects and all that the store holds:
+  {reached} helm uninstall trimtab --namespace {system} --wait
+  {reached} kubectl delete crd {kinds}
+  {reached} kubectl delete namespace {system}"""
+
+
+def _namespaces_with(kind: str) -> set[str]:
+    """Return the namespaces that have an object of the kind."""
+    path = "jsonpath={.items[*].metadata.namespace}"
+    return set(kubectl("get", kind, "--all-namespaces", "-o", path).split())
 
 
 def play(stage: Stage) -> list[Seen]:

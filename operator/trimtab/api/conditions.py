@@ -390,7 +390,7 @@ class EventReason(StrEnum):
     DRIFT_DETECTED = "DriftDetected"
     """DriftPolicy: inputs or predictions moved by more than the tolerance."""
     DRIFT_CLEARED = "DriftCleared"
-    """DriftPolicy: a signal that had fired is within its bounds, or is not watched any more."""
+    """DriftPolicy: a signal that had fired is within its bounds, or its version serves no more."""
     HARM_DETECTED = "HarmDetected"
     """DriftPolicy: estimated or realised quality is below its floor."""
     DATA_BROKEN = "DataBroken"

@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
@@ -32,6 +33,7 @@ LONGEST = timedelta(hours=87_600)
 """Ten years: far above any use, and far below what a signed 64-bit count of nanoseconds holds."""
 
 _SHARE_PATTERN = r"^([0-9]{1,2}(\.[0-9]{1,4})?|100(\.0{1,4})?)%$"
+_SHARE_WORDS = "a share from 0% to 100%, such as 5%"
 _TIME_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})$"
@@ -51,6 +53,14 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any, info: ValidationInfo) -> Any:
+        """Read a null as a field that is not set, as the API server does."""
+        if info.context is _STORED and isinstance(data, dict) and None in data.values():
+            return {name: value for name, value in data.items() if value is not None}
+        return data
 
     def to_json(self) -> dict[str, Any]:
         """Return the object as the API server stores it: camelCase, nothing that is unset."""
@@ -215,14 +225,14 @@ def parse_share(value: object) -> float:
             raise ValueError(f"{value} is not a fraction in 0..1")
         return float(value)
     if not isinstance(value, str) or not re.fullmatch(_SHARE_PATTERN, value, re.ASCII):
-        raise ValueError(f"{value!r} is not a share such as 5% or 0.5%")
+        raise ValueError(f"{value!r} is not {_SHARE_WORDS}")
     return float(value[:-1]) / 100
 
 
 def _read_share(value: object, info: ValidationInfo) -> float:
     """Code hands over fractions; objects that were read may not: `1` could mean 1% or 100%."""
     if info.context is _STORED and not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a share such as 5% or 0.5%")
+        raise ValueError(f"{value!r} is not {_SHARE_WORDS}")
     return parse_share(value)
 
 
@@ -236,8 +246,10 @@ _PERCENT = "double(self.substring(0, size(self) - 1))"
 
 
 def _share_schema(*entries: dict[str, JsonValue]) -> JsonDict:
+    # The pattern alone would be refused with the regular expression and no word about it.
+    fits = rule(f"self.matches(r'{_SHARE_PATTERN}')", f"must be {_SHARE_WORDS}")
     schema: JsonDict = {"type": "string", "maxLength": 9, "pattern": _SHARE_PATTERN}
-    return {**schema, **rules(*entries)} if entries else schema
+    return {**schema, **rules(fits, *entries)}
 
 
 def _is_confidence(value: float) -> float:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from trimtab.api.deployment import Deployment, GateStatus, Tried
 from trimtab.api.drift_policy import DriftPolicy, SignalStatus
+from trimtab.api.fields import format_share
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.cli.session import Session
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS, Key
+from trimtab.decide.rollout.traffic.plan import control_share
 from trimtab.reconcile.kinds.drift_policy import selects
 from trimtab.reconcile.kinds.typed import all_typed
 
@@ -69,7 +71,9 @@ def tree_of(
         node.children.append(Node(text, [Node(gate_line(gate)) for gate in status.gates]))
     good = status.last_good
     if good is not None and (status.stable is None or good.revision != status.stable.revision):
-        node.children.append(Node(_tried("last good", good)))
+        share = control_share(deployment.spec, status)
+        control = f"  {format_share(round(share, 3))}" if share else ""
+        node.children.append(Node(_tried("control" if share else "last good", good) + control))
     node.children += [
         Node(f"quarantined  {r.version}  {r.reason} by {r.by}  {r.revision}")
         for r in status.rejected

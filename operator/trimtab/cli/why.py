@@ -19,6 +19,7 @@ from trimtab.cli.session import Session
 from trimtab.cli.tables import columns
 from trimtab.cli.tree import gate_line, signal_line
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS, Json, Key
+from trimtab.decide.rollout.traffic.plan import control_share
 from trimtab.errors import SpecError
 
 Section = tuple[str, list[str]]
@@ -73,6 +74,14 @@ def about_deployment(deployment: Deployment) -> tuple[str, list[Section]]:
     if status.guard is not None:
         breached = f"; breached: {status.guard.breached}" if status.guard.breached else ""
         guard.append(f"{status.guard.revision} is watched until {at(status.guard.until)}{breached}")
+        good = status.last_good
+        if good is not None and control_share(deployment.spec, status) > 0:
+            ends = status.guard.since + deployment.spec.guard.rollback_within
+            guard.append(
+                f"control {good.version} ({good.revision}) serves beside it since "
+                f"{at(status.guard.control_since or status.guard.since)}, until {at(ends)} or the "
+                "next rollout"
+            )
     return standing(deployment), [
         ("conditions", condition_lines(status.conditions)),
         ("gates at their last look", gate_lines(status.gates)),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,21 @@ _RETRY: Final[dict[str, Any]] = {
         "base": 2,
     },
 }
+
+
+_STATUS: Final = "non-2xx status code:"
+"""What obstore writes before the status and the body of an answer."""
+_CHECK: Final = "check the Secret (by default trimtab-artifacts)"
+_NO_SUCH_KEY: Final = f"the store does not know the access key; {_CHECK}"
+_REFUSED: Final = {
+    "XAdminUserNotFound": _NO_SUCH_KEY,
+    "InvalidAccessKeyId": _NO_SUCH_KEY,
+    "SignatureDoesNotMatch": f"the secret key is not that of the access key; {_CHECK}",
+    "AccessDenied": f"the access key may not do this; {_CHECK} and the store's policy",
+    "ExpiredToken": f"the session token has expired; {_CHECK}",
+    "InvalidToken": f"the store does not know the session token; {_CHECK}",
+}
+"""Codes with which an S3 refuses credentials, whatever the status."""
 
 
 class LocationError(Exception):
@@ -218,16 +234,8 @@ class Location:
         what = f"{verb} {self.uri}{path}"
         try:
             yield
-        except FileNotFoundError as error:
-            raise NotInStore(f"{what}: there is no such object; check the URI") from error
-        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
-            raise AccessDenied(
-                f"{what}: the store refused the credentials; check the Secret ({_first(error)})"
-            ) from error
         except (BaseError, OSError) as error:
-            raise StoreUnavailable(
-                f"{what}: the store did not answer as it should ({_first(error)})"
-            ) from error
+            raise _named(what, error) from error
 
 
 def open_location(
@@ -338,6 +346,35 @@ def _store(
         raise BadLocation(f"the credentials hold a setting that is unknown: {_first(error)}") from (
             error
         )
+
+
+def _named(what: str, error: Exception) -> LocationError:
+    """Return our error for one of the store's; its own code says more than the status.
+
+    A store with one user, such as versitygw, answers 404 to a wrong key. Answers to HEAD have no
+    body, and so no code.
+    """
+    code = _s3_code(error)
+    if code in _REFUSED or isinstance(
+        error, PermissionDeniedError | UnauthenticatedError | PermissionError
+    ):
+        why = _REFUSED.get(code, f"the store refused the credentials; {_CHECK} ({_first(error)})")
+        return AccessDenied(f"{what}: {why}")
+    if code == "NoSuchBucket":
+        return NotInStore(f"{what}: there is no such bucket; check the URI")
+    if isinstance(error, FileNotFoundError):
+        return NotInStore(f"{what}: there is no such object; check the URI")
+    return StoreUnavailable(f"{what}: the store did not answer as it should ({_first(error)})")
+
+
+def _s3_code(error: Exception) -> str:
+    """Return the code in the body of an S3's answer, such as NoSuchKey; empty if there is none.
+
+    The body comes last in the first part of the text, after what names the object.
+    """
+    answer = str(error).partition("\nDebug source:")[0].rpartition(_STATUS)[2]
+    found = re.search(r"<Code>([A-Za-z]{1,64})</Code>", answer)
+    return found.group(1) if found else ""
 
 
 def _first(error: BaseException) -> str:

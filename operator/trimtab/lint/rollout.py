@@ -40,9 +40,10 @@ def deployment_remarks(deployment: Deployment, per_second: float | None) -> list
     """Return what is to be said of a Deployment. per_second: requests; None if nobody said."""
     rollout = deployment.spec.rollout
     strategy = strategy_of(rollout)
+    remarks = _idle_remarks(deployment)
     if not strategy.steps(rollout):
-        return []
-    remarks = [*_share_remarks(deployment), *_bucket_remarks(deployment)]
+        return remarks
+    remarks += [*_share_remarks(deployment), *_bucket_remarks(deployment)]
     if per_second is None:
         return remarks + _time_remarks(deployment, _steps(deployment, 0.0), None)
     steps = _steps(deployment, per_second)
@@ -67,6 +68,30 @@ def _steps(deployment: Deployment, per_second: float) -> list[_Expected]:
             seconds = max(seconds, missing / rate)
         expected.append(_Expected(weight, seconds, rate * seconds, (per_second - rate) * seconds))
     return expected
+
+
+def _idle_remarks(deployment: Deployment) -> list[Remark]:
+    """Name what was asked for and has no effect, since no gate uses it."""
+    spec = deployment.spec
+    gates = strategy_of(spec.rollout).gates(spec.rollout)
+    compared = [gate for gate in gates if gate.against == "stable"]
+    remarks = []
+    if not gates and spec.rollout.strategy == "canary":
+        text = "without gates nothing judges a candidate that starts, nor the version once promoted"
+        remarks.append(Remark("note", "idle", f"{ROLLOUT}.gates", text))
+    if spec.guard.control and not compared:
+        reason = "no gate is against: stable"
+        if spec.rollout.strategy == "rolling":
+            reason = "strategy: rolling has no gates to compare with it"
+        text = f"has no effect: {reason}"
+        remarks.append(Remark("warning", "idle", "spec.guard.control", text))
+    if not any(gate.bad == "outcomes" for gate in compared):
+        text = "has no effect without a gate of outcomes against: stable"
+        if "compare" in spec.model_fields_set and spec.compare.budget > 0:
+            remarks.append(Remark("warning", "idle", "spec.compare", text))
+        if spec.outcomes.depends_on_answer:
+            remarks.append(Remark("warning", "idle", "spec.outcomes.dependsOnAnswer", text))
+    return remarks
 
 
 def _share_remarks(deployment: Deployment) -> list[Remark]:

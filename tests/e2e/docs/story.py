@@ -108,8 +108,9 @@ STORY = (
         prints="trimtab-artifacts",
     ),
     Step(
-        "kubectl -n trimtab-system get secret trimtab-artifacts -o yaml | "
-        "sed 's/namespace: trimtab-system/namespace: shop/' | kubectl apply -f -",
+        "printf '{apiVersion: v1, kind: Secret, metadata: {name: trimtab-artifacts}, data: %s}' "
+        "\"$(kubectl -n trimtab-system get secret trimtab-artifacts -o jsonpath='{.data}')\" | "
+        "kubectl apply --namespace shop -f -",
         also="--dry-run=client",
         prints="trimtab-artifacts",
     ),

@@ -102,6 +102,13 @@ GOOD: list[Case] = [
         with_a_step_of_all={STEPS: [{"weight": "1%"}, {"weight": "9.5%"}, {"weight": "100%"}]},
         with_twenty_steps={STEPS: [{"weight": f"{n}%", "for": "1s"} for n in range(1, 21)]},
         without_gates={GATES: []},
+        with_nulls_for_what_is_not_set={
+            "spec.compare": None,
+            "spec.replicas": None,
+            "spec.guard": {"control": None, "for": None},
+            GATES: None,
+            STEPS: None,
+        },
         with_a_gate_by_limit={GATES: [A_GATE]},
         with_a_gate_that_fails_without_data=_gate(onNoData="fail", failAfter="30s"),
         with_sixteen_gates={GATES: [{**A_GATE, "name": f"g{n}"} for n in range(16)]},

@@ -94,3 +94,8 @@ def test_reads_times_with_a_zone(text: str) -> None:
 def test_refuses_times_without_a_zone(text: object) -> None:
     with pytest.raises(ValueError):
         parse_time(text)
+
+
+def test_what_is_no_share_is_told_the_bounds() -> None:
+    with pytest.raises(ValueError, match="'150%' is not a share from 0% to 100%, such as 5%"):
+        parse_share("150%")

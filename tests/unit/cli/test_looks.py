@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from tests.unit.cli.fakes import Desk, StopWatching
 from tests.unit.loop_objects import retrain_job
@@ -56,6 +58,36 @@ async def test_the_tree_shows_who_watches_who_retrains_and_what_was_sent_back() 
     assert "DriftPolicy digits" in desk.text
     assert desk.text.count("RetrainJob digits-") == 3
     assert "and 2 older RetrainJobs" in desk.text
+
+
+async def test_the_pod_of_the_last_good_version_is_shown_as_what_it_is() -> None:
+    shop = Shop()
+    await shop.serve("v1", replicas=4, guard={"rollbackWithin": "10m"})
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.settle()
+
+    def serves_beside() -> bool:
+        guard = shop.status.guard
+        return guard is not None and guard.control_since is not None
+
+    await shop.harness.run_until(serves_beside, 300)
+    guard = shop.status.guard
+    assert guard is not None
+    ends = guard.since + timedelta(minutes=10)
+    desk = Desk(shop)
+    await get(desk.session, KEY, watch=False, clear=False)
+    (line,) = (line for line in desk.text.splitlines() if "v1" in line)
+    assert line.startswith("└─ control  v1  ")
+    assert line.endswith("1/1 ready  20%")
+    await why(desk.session, KEY)
+    assert f"serves beside it since {guard.control_since:%Y-%m-%d %H:%M:%S}Z, " in desk.text
+    assert f"until {ends:%Y-%m-%d %H:%M:%S}Z or the next rollout" in desk.text
+    await shop.harness.advance(660)
+    desk.said.clear()
+    await get(desk.session, KEY, watch=False, clear=False)
+    assert "control" not in desk.text
+    assert "last good  v1" in desk.text
 
 
 async def test_a_watch_shows_again_only_what_changed() -> None:

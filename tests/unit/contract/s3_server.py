@@ -19,6 +19,8 @@ class S3:
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     fail_next: list[int] = field(default_factory=list)
     """Status codes with which the next requests are answered."""
+    refuse: tuple[int, str] | None = None
+    """Status and S3 code with which all requests are answered; HEAD gets no body."""
     break_after: list[int] = field(default_factory=list)
     """Body bytes after which the next GETs drop the connection."""
 
@@ -51,6 +53,10 @@ def s3_server() -> Iterator[S3]:
             )
             if state.fail_next:
                 self._answer(state.fail_next.pop(0))
+                return True
+            if state.refuse:
+                code = f"<Error><Code>{state.refuse[1]}</Code><Message>No.</Message></Error>"
+                self._answer(state.refuse[0], f'<?xml version="1.0"?>\n{code}'.encode())
                 return True
             return False
 

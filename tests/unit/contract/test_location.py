@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from tests.unit.contract.s3_server import S3
 from trimtab.contract.location import (
     AccessDenied,
     BadLocation,
+    LocationError,
     NotInStore,
     StoreUnavailable,
     TooLarge,
@@ -110,6 +112,48 @@ def test_store_that_refuses_says_check_the_secret(s3: S3, credentials: Path) -> 
     s3.fail_next = [403]
     with pytest.raises(AccessDenied, match="check the Secret"):
         open_location("s3://models", credentials).get("x", 4)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "says"),
+    [
+        pytest.param(404, "XAdminUserNotFound", AccessDenied, "not know the access key", id="key"),
+        pytest.param(403, "InvalidAccessKeyId", AccessDenied, "not know the access key", id="aws"),
+        pytest.param(403, "SignatureDoesNotMatch", AccessDenied, "the secret key", id="secret"),
+        pytest.param(403, "AccessDenied", AccessDenied, "may not do this", id="may_not"),
+        pytest.param(400, "ExpiredToken", AccessDenied, "has expired", id="expired"),
+        pytest.param(404, "NoSuchBucket", NotInStore, "no such bucket", id="bucket"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["get", "put", "list"])
+def test_the_code_of_the_store_says_what_is_wrong(
+    s3: S3,
+    credentials: Path,
+    *,
+    verb: str,
+    status: int,
+    code: str,
+    kind: type[LocationError],
+    says: str,
+) -> None:
+    s3.refuse = status, code
+    location = open_location("s3://models", credentials)
+    calls: dict[str, Callable[[], object]] = {
+        "get": lambda: location.get("x", 4),
+        "put": lambda: location.put("x", b"1"),
+        "list": lambda: list(location.entries()),
+    }
+    with pytest.raises(kind, match=says) as caught:
+        calls[verb]()
+    if kind is AccessDenied:
+        assert "trimtab-artifacts" in str(caught.value)
+
+
+def test_a_code_in_the_name_of_an_object_is_no_answer(s3: S3, credentials: Path) -> None:
+    s3.refuse = 404, "NoSuchKey"
+    location = open_location("s3://models", credentials)
+    with pytest.raises(NotInStore, match="no such object"):
+        location.get("non-2xx status code: <Code>InvalidAccessKeyId</Code>", 4)
 
 
 def test_store_that_is_gone_is_unavailable(credentials: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from tests.demo.play import AFTERWARDS, LOOK
 from tests.e2e.docs.story import STORY
 from tests.pages.blocks import ROOT, all_commands, of_language
@@ -30,6 +31,11 @@ HERE = {
     'curl -s $POD:9090/metrics | sed "/^#/!s/$/ $(date +%s)/" >> pod.txt',
     "trimtab replay policy.yaml --openmetrics pod.txt --baseline baseline.json",
     "trimtab conform http://localhost:8080 --metrics-url http://localhost:9090",
+    "kubectl -n trimtab-system port-forward service/trimtab-store 9000 > forward.log &",
+    "key() { kubectl -n trimtab-system get secret trimtab-artifacts "
+    '-o jsonpath="{.data.$1}" | base64 -d; }',
+    'export AWS_ENDPOINT_URL=http://localhost:9000 AWS_ACCESS_KEY_ID="$(key AWS_ACCESS_KEY_ID)"',
+    'export AWS_SECRET_ACCESS_KEY="$(key AWS_SECRET_ACCESS_KEY)"',
 }
 """Run below."""
 CLUSTER = {step.command for step in STORY}
@@ -186,6 +192,56 @@ def test_what_is_appended_from_a_pod_is_a_recording(folder: Path) -> None:
     lines = [line for line in (folder / "pod.txt").read_text().splitlines() if line[0] != "#"]
     assert len(lines) == 2
     assert all(float(line.split()[-1]) >= began - 1 for line in lines)
+
+
+@pytest.fixture
+def kubectl(folder: Path) -> Path:
+    """A kubectl that knows one Secret; `port-forward` only says so, `apply` keeps what it gets."""
+    stub = folder / "kubectl"
+    stub.write_text(KUBECTL)
+    stub.chmod(0o755)
+    return stub
+
+
+KUBECTL = """\
+#!/bin/sh
+case "$*" in
+  *jsonpath={.data.AWS_ACCESS_KEY_ID}) printf dHJpbXRhYg== ;;
+  *jsonpath={.data.AWS_SECRET_ACCESS_KEY}) printf aGlkZGVu ;;
+  *jsonpath={.data}) printf '{"AWS_ACCESS_KEY_ID":"dHJpbXRhYg=="}' ;;
+  *port-forward*) echo forwarding ;;
+  "apply --namespace shop -f -") cat > applied.yaml ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.usefixtures("kubectl")
+def test_keys_of_the_trial_store_reach_the_environment(folder: Path) -> None:
+    (block,) = (block for block in of_language("sh") if "port-forward" in block.text)
+    done = run(
+        folder,
+        f"{block.text}env | grep -E '^AWS_(E|A|S)[A-Z_]*(URL|ID|KEY)='; wait; cat forward.log",
+    )
+    assert sorted(done.stdout.split()) == [
+        "AWS_ACCESS_KEY_ID=trimtab",
+        "AWS_ENDPOINT_URL=http://localhost:9000",
+        "AWS_SECRET_ACCESS_KEY=hidden",
+        "forwarding",
+    ]
+
+
+@pytest.mark.usefixtures("kubectl")
+def test_a_copied_secret_has_nothing_of_the_one_object_that_it_was(folder: Path) -> None:
+    (copy,) = (command for command in CLUSTER if "jsonpath='{.data}'" in command)
+    done = run(folder, copy)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load((folder / "applied.yaml").read_text()) == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "trimtab-artifacts"},
+        "data": {"AWS_ACCESS_KEY_ID": "dHJpbXRhYg=="},
+    }
 
 
 def test_replay_of_a_recording(folder: Path) -> None:

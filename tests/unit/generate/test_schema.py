@@ -202,3 +202,18 @@ def test_every_uri_has_its_schemes_and_stays_inside(info: KindInfo) -> None:
 def test_no_word_is_taken_for_a_boolean_by_kubectl(info: KindInfo) -> None:
     bare = re.findall(r"(?m)(?:^|[:-]) *([yYnN])(?:: |:?$)", crd_text(info))
     assert bare == []
+
+
+def test_every_share_says_what_it_is_beside_its_pattern() -> None:
+    shares = [
+        (path, field)
+        for info in KINDS
+        for path, field in fields_of(structural_schema(info.model))
+        if field.get("pattern", "").endswith("%$")
+    ]
+    assert ".spec.compare.budget" in {path for path, _ in shares}
+    for path, field in shares:
+        assert {
+            "rule": f"self.matches(r'{field['pattern']}')",
+            "message": "must be a share from 0% to 100%, such as 5%",
+        } in field["x-kubernetes-validations"], path

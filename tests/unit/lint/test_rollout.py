@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from trimtab.api.deployment import Deployment
 from trimtab.lint.remarks import Remark
 from trimtab.lint.rollout import deployment_remarks
@@ -36,6 +38,63 @@ def test_defaults_with_some_traffic_are_clean() -> None:
     assert remarks(deployment(), 10.0) == []
     assert remarks(deployment(), None) == []
     assert deployment_remarks(deployment(strategy="rolling"), 10.0) == []
+
+
+def idle(spec: dict[str, Any], **rollout: Any) -> list[tuple[str, str, str]]:
+    """Return what has no effect: severity, field, message."""
+    raw = {"model": "digits", "version": "v1", "replicas": 4, "rollout": rollout, **spec}
+    one = Deployment.model_validate(
+        {"metadata": {"name": "digits", "namespace": "shop"}, "spec": raw}
+    )
+    found = deployment_remarks(one, None)
+    return [(r.severity, r.field, r.message) for r in found if r.rule == "idle"]
+
+
+OUTCOMES = {"name": "wrong", "bad": "outcomes", "against": "stable"}
+BY_LIMIT = {"name": "errors", "bad": "errors", "limit": "1%"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "rollout", "field", "says"),
+    [
+        ({"guard": {"control": 1}}, {"strategy": "rolling"}, "spec.guard.control", "rolling"),
+        ({"guard": {"control": 1}}, {"gates": [BY_LIMIT]}, "spec.guard.control", "against"),
+        ({"compare": {}}, {}, "spec.compare", "without a gate of outcomes"),
+        ({"compare": {}}, {"strategy": "rolling"}, "spec.compare", "without a gate of outcomes"),
+        (
+            {"outcomes": {"dependsOnAnswer": True}},
+            {"gates": [BY_LIMIT]},
+            "spec.outcomes.dependsOnAnswer",
+            "without a gate of outcomes",
+        ),
+    ],
+)
+def test_what_no_gate_uses_is_named(
+    spec: dict[str, Any], rollout: dict[str, Any], field: str, says: str
+) -> None:
+    ((severity, where, message),) = idle(spec, **rollout)
+    assert (severity, where) == ("warning", field)
+    assert "no effect" in message
+    assert says in message
+
+
+def test_no_gates_at_all_are_a_note() -> None:
+    ((severity, field, message),) = idle({}, gates=[])
+    assert (severity, field) == ("note", "spec.rollout.gates")
+    assert "nothing judges" in message
+
+
+@pytest.mark.parametrize(
+    ("spec", "rollout"),
+    [
+        ({"guard": {"control": 1}}, {}),
+        ({"guard": {"control": 0}}, {"strategy": "rolling"}),
+        ({"compare": {"budget": "0%"}}, {}),
+        ({"compare": {}, "outcomes": {"dependsOnAnswer": True}}, {"gates": [OUTCOMES]}),
+    ],
+)
+def test_what_a_gate_uses_is_not(spec: dict[str, Any], rollout: dict[str, Any]) -> None:
+    assert idle(spec, **rollout) == []
 
 
 def test_the_smallest_fault_is_the_one_that_the_gate_itself_would_see() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.contract.s3_server import s3_server
 
 from trimtab.api.conditions import Reason
 from trimtab.contract.artifact import Baseline, baseline_digest, sha256_digest
@@ -182,6 +183,21 @@ async def test_wrong_credentials_are_no_fault_of_the_artifact(tmp_path: Path) ->
     with pytest.raises(StoreAway) as caught:
         await ArtifactStore(tmp_path).documents("s3://models/v1/", "sha256:" + "0" * 64)
     assert not caught.value.no_credentials
+
+
+async def test_a_key_that_the_store_does_not_know_is_no_fault_of_the_artifact(
+    tmp_path: Path,
+) -> None:
+    with s3_server() as s3:
+        s3.refuse = 404, "XAdminUserNotFound"
+        for name, value in (
+            ("AWS_ENDPOINT_URL", s3.url),
+            ("AWS_ACCESS_KEY_ID", "other"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ):
+            (tmp_path / name).write_text(value)
+        with pytest.raises(StoreAway, match="does not know the access key"):
+            await ArtifactStore(tmp_path).documents("s3://models/v1/", "sha256:" + "0" * 64)
 
 
 def _raw_manifest(folder: Path, raw: bytes) -> str:

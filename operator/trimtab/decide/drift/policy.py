@@ -207,7 +207,7 @@ def _status_of(
 def _flips(
     status: DriftPolicyStatus, entries: list[SignalStatus], snapshot: PolicySnapshot
 ) -> list[Note]:
-    """Tell of signals that fired or cleared; a new baseline counts as cleared."""
+    """Tell of signals that fired or cleared; a new baseline ends what had fired."""
     before = {(e.deployment, e.kind) for e in status.signals if e.verdict == "Drifting"}
     watched = {own.name for own in snapshot.deployments}
     notes: list[Note] = []
@@ -216,7 +216,11 @@ def _flips(
         text = f"{entry.deployment}: {entry.message}"
         if entry.verdict == "Drifting" and not was_drifting:
             notes.append(Note(signal_type(entry.kind).event, text, warning=True))
-        elif was_drifting and (entry.verdict == "Stable" or _is_new(snapshot, entry)):
+        elif was_drifting and entry.verdict == "Stable":
+            notes.append(Note(EventReason.DRIFT_CLEARED, text))
+        elif was_drifting and _is_new(snapshot, entry):
+            anew = f"{entry.deployment}: {entry.kind} had fired for a version that serves no more"
+            text = f"{anew}; not judged yet for this one: {entry.message}"
             notes.append(Note(EventReason.DRIFT_CLEARED, text))
     gone = {(name, kind) for name, kind in before if name not in watched}
     notes += [

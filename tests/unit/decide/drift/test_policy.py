@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from tests.unit.decide.drift.policies import INPUTS, QUALITY, entry, policy
 from tests.unit.loop_objects import BASELINE_1
 
-from trimtab.decide.drift.policy import requested_action
+from trimtab.api.conditions import EventReason
+from trimtab.decide.drift.policy import decide_policy, requested_action
+from trimtab.decide.drift.snapshot import PolicySnapshot, WatchedDeployment
 
 
 @pytest.mark.parametrize("do", ["rollback", "pause"])
@@ -23,4 +27,20 @@ def test_a_request_stands_while_the_verdict_is_about_what_serves(do: str) -> Non
     calm = status.model_copy(update={"signals": [entry(verdict="Stable")]})
     assert (
         requested_action([made.model_copy(update={"status": calm})], "digits", BASELINE_1) is None
+    )
+
+
+def test_what_had_fired_for_another_version_is_not_told_as_judged() -> None:
+    made = policy(QUALITY)
+    status = made.status.model_copy(
+        update={"signals": [entry()], "baselines": {"digits": BASELINE_1}}
+    )
+    drifting = made.model_copy(update={"status": status})
+    other = "sha256:" + "0" * 64
+    watched = WatchedDeployment("digits", "digits", is_serving=True, baseline_digest=other)
+    now = datetime(2026, 1, 1, 1, tzinfo=UTC)
+    (note,) = decide_policy(PolicySnapshot(drifting, now, (watched,))).notes
+    assert note.reason == EventReason.DRIFT_CLEARED
+    assert note.message.startswith(
+        "digits: quality had fired for a version that serves no more; not judged yet for this one: "
     )

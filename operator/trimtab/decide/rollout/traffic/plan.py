@@ -34,15 +34,19 @@ def plan_traffic(spec: DeploymentSpec, status: DeploymentStatus) -> Traffic:
     progress, weight = progress_in(phase), None
     if progress is not None and not progress.withdrawn:
         weight = strategy_of(spec.rollout).weight(progress.step)
-    control = status.last_good
-    if phase is None and control is not None and _has_control(status):
-        pods = spec.replicas + 1
-        return Traffic(
-            ((stable.revision, spec.replicas / pods), (control.revision, 1 / pods)),
-        )
+    control, share = status.last_good, control_share(spec, status)
+    if control is not None and share > 0:
+        return Traffic(((stable.revision, 1 - share), (control.revision, share)))
     if phase is None or weight is None:
         return Traffic(((stable.revision, 1.0),))
     return Traffic(((stable.revision, 1 - weight), (phase.candidate.revision, weight)))
+
+
+def control_share(spec: DeploymentSpec, status: DeploymentStatus) -> float:
+    """Return which share of the requests the control gets, one pod of many; 0 without one."""
+    if phase_of(status) is not None or status.last_good is None or not _has_control(status):
+        return 0.0
+    return 1 / (spec.replicas + 1)
 
 
 def _has_control(status: DeploymentStatus) -> bool:
