@@ -222,9 +222,7 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     """End a rollout that could not be judged, started or promoted in time."""
     if phase.pause is not None:
         return
-    deadline = deadline_of(draft.spec, phase)
-    if draft.now < deadline:
-        draft.wake_by(deadline)
+    if draft.now < deadline_of(draft.spec, phase):
         return
     candidate = phase.candidate
     fault = infrastructure_fault(draft.snapshot, candidate.revision)
@@ -254,8 +252,7 @@ def _end_unjudged(draft: Draft, phase: Stepping) -> None:
         case "rollback":
             roll_back(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
         case "promote":
+            # It has the time of a rollout for its full size.
             draft.enter(replace(promoting(phase, by="onDeadline"), started=draft.now))
-            # It has the time of a rollout for its full size, also where nothing else wakes it.
-            draft.wake_after(draft.spec.rollout.deadline)
         case "undecided":
             end_undecided(draft, phase.candidate, Reason.DEADLINE_PASSED, why)

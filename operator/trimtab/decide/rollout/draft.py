@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from trimtab.api.conditions import EventReason
@@ -64,10 +64,6 @@ class Draft:
     ) -> None:
         """Add a decision to tell, with what it rests on beside what all of this pass rest on."""
         self.notes.append(Note(reason, message[:LONGEST_MESSAGE], warning, inputs or {}))
-
-    def wake_after(self, delay: timedelta) -> None:
-        """Look again after `delay` at the latest."""
-        self.wake_by(self.now + delay)
 
     def wake_by(self, moment: datetime | None) -> None:
         """Look again at `moment` at the latest; None changes nothing."""

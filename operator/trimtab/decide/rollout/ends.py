@@ -280,7 +280,6 @@ def follow_control(draft: Draft) -> None:
             guard, draft.memory = without_control(guard, draft.memory)
             draft.set(guard=guard)
         return
-    draft.wake_by(guard.since + draft.spec.guard.rollback_within)
     if guard.control_since is not None or is_kept(draft.status, good, draft.now):
         return
     pods = draft.snapshot.pods_of(good.revision)
@@ -333,10 +332,15 @@ def is_flapping(history: Sequence[HistoryEntry], now: datetime) -> bool:
 
     A person who retries, resumes or promotes starts the count anew.
     """
-    count = 0
+    return flapping_since(history, now) is not None
+
+
+def flapping_since(history: Sequence[HistoryEntry], now: datetime) -> datetime | None:
+    """Return when the first of these rollbacks was; None if there are not so many."""
+    counted: list[datetime] = []
     for entry in history:
         if not entry.automatic:
-            count = 0
+            counted = []
         elif entry.outcome == Reason.ROLLED_BACK and now - entry.at <= FLAPPING_WINDOW:
-            count += 1
-    return count >= FLAPPING_ROLLBACKS
+            counted.append(entry.at)
+    return min(counted) if len(counted) >= FLAPPING_ROLLBACKS else None
