@@ -247,15 +247,15 @@ def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str =
 def give_up_return(draft: Draft, phase: Returning, said: str) -> None:
     """The version to return to does not start: what serves goes on, and a person has to act."""
     stable, good = draft.status.stable, phase.candidate
-    if stable is None:
-        return
+    serving = f"{stable.version} serves on" if stable is not None else "nothing serves"
     message = (
         f"{good.version} did not become Ready within {draft.spec.rollout.deadline}{said}; "
-        f"{stable.version} serves on: publish a good version, or name one: trimtab rollback --to"
+        f"{serving}: publish a good version, or name one: trimtab rollback --to"
     )
-    guard = guard_over(draft, stable, {})
     draft.set(candidate=None, rollout=None)
-    draft.set(guard=breached(guard, Reason.NO_WAY_BACK, f"{Reason.NO_WAY_BACK}: {message}"))
+    if stable is not None:
+        guard = guard_over(draft, stable, {})
+        draft.set(guard=breached(guard, Reason.NO_WAY_BACK, f"{Reason.NO_WAY_BACK}: {message}"))
     draft.record(good, Reason.UNDECIDED, message)
     draft.tell(EventReason.UNDECIDED, message, warning=True)
 
@@ -290,6 +290,13 @@ def follow_control(draft: Draft) -> None:
 def breached(guard: GuardStatus, reason: Reason, message: str) -> GuardStatus:
     """Return the guard of a version that went bad and serves on; it is not watched any more."""
     return guard.model_copy(update={"breached": message[:256], "breach_reason": reason})
+
+
+def has_no_way_back(guard: GuardStatus) -> bool:
+    """Return whether there was nothing to return to; older statuses said it in words alone."""
+    if guard.breached is None:
+        return False
+    return (guard.breach_reason or guard.breached.partition(":")[0]) == Reason.NO_WAY_BACK
 
 
 def act_on_breach(draft: Draft, guard: GuardStatus, stable: Tried, breach: Breach) -> None:

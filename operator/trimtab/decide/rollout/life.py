@@ -30,6 +30,7 @@ from trimtab.decide.rollout.ends import (
     end_guard,
     follow_control,
     give_up_return,
+    has_no_way_back,
     is_flapping,
     return_to_last_good,
     roll_back,
@@ -107,11 +108,14 @@ def _stand_still(draft: Draft) -> None:
 
 
 def _act_on_policy(draft: Draft) -> None:
-    """A DriftPolicy asks to return to the last good version; only where the fault is that young."""
-    asked = draft.snapshot.requested
+    """A DriftPolicy asks to return to the last good version; only where the fault is that young.
+
+    It asks for as long as that version serves: also after the way back was given up.
+    """
+    asked, guard = draft.snapshot.requested, draft.status.guard
     if asked is None or asked.do != "rollback" or _is_flapping(draft):
         return
-    if draft.status.guard is not None:
+    if guard is not None and not has_no_way_back(guard):
         return_to_last_good(draft, Reason.GUARD_BREACHED, asked.message)
 
 

@@ -419,6 +419,30 @@ def test_a_way_back_that_does_not_start_in_time_is_given_up() -> None:
     assert (degraded.status, degraded.reason) == ("True", "NoWayBack")
 
 
+def test_a_policy_does_not_ask_again_for_a_way_back_that_was_given_up() -> None:
+    phase = Returning(candidate=GOOD, started=NOW)
+    status = a_status(phase, stable="v2", last_good=GOOD, rejected=[a_rejection("v2")])
+    asked = Request("rollback", "drift: accuracy fell")
+    snapshot = a_snapshot(
+        a_deployment("v2", status=status), now=LATE, pods=pods("v2", 3), requested=asked
+    )
+    for _ in range(3):
+        decision = decided(snapshot)
+        assert phase_of(decision.status) is None
+        deployment = a_deployment("v2", status=decision.status)
+        snapshot = replace(snapshot, deployment=deployment, now=snapshot.now + seconds(60))
+    assert [entry.outcome for entry in decision.status.history] == ["Undecided"]
+
+
+def test_a_way_back_with_nothing_to_leave_ends_too() -> None:
+    """As where somebody took the stable version out of the status."""
+    status = a_status(Returning(candidate=GOOD, started=NOW), stable=None)
+    decision = decided(a_snapshot(a_deployment("v2", status=status), now=LATE))
+    assert phase_of(decision.status) is None
+    assert decision.status.candidate is None
+    assert last(decision)[:2] == ("v1", "Undecided")
+
+
 # --- what a pause holds ---------------------------------------------------------------------------
 
 HELD = {
