@@ -146,7 +146,7 @@ def roll_back(
 ) -> None:
     """Take the candidate out and quarantine its revision. Stable is not touched."""
     if draft.status.stable is None:
-        fail_first(draft, candidate, reason, message)
+        fail_first(draft, candidate, reason, message, by=by)
         return
     quarantine(draft, candidate, reason, message, by=by)
     draft.set(candidate=None, rollout=None, back_off=None)
@@ -163,10 +163,12 @@ def roll_back(
     )
 
 
-def fail_first(draft: Draft, candidate: Tried, reason: Reason, message: str) -> None:
+def fail_first(
+    draft: Draft, candidate: Tried, reason: Reason, message: str, *, by: str = OPERATOR
+) -> None:
     """The first version failed and there is nothing to return to."""
-    quarantine(draft, candidate, reason, message)
-    draft.record(candidate, Reason.FIRST_VERSION_FAILED, message)
+    quarantine(draft, candidate, reason, message, by=by)
+    draft.record(candidate, Reason.FIRST_VERSION_FAILED, message, by=by)
     draft.tell(EventReason.FIRST_VERSION_FAILED, message, warning=True)
     if draft.snapshot.ready_of(candidate.revision) > 0:
         guard = guard_over(draft, candidate, {})
