@@ -16,12 +16,14 @@ from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
 from trimtab.decide.rollout.health import infrastructure_fault, is_starting, pod_messages
 from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
+    ON_DEADLINE,
     Phase,
     Progress,
     Promoting,
     Starting,
     Stepping,
     paused_by_step,
+    promoted_early,
     promoting,
 )
 from trimtab.decide.rollout.steps import (
@@ -182,7 +184,7 @@ def _end_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
 
 def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
     """Promote once the candidate can carry all requests."""
-    if phase.progress is not None and phase.promoted_by is None:
+    if phase.progress is not None and phase.person is None:
         judgement = _judge(draft, _trial(draft, phase, phase.progress))
         if judgement.failed is not None:
             gate = judgement.failed
@@ -205,7 +207,10 @@ def _promotion_message(draft: Draft, phase: Promoting) -> str:
     if phase.progress is not None:
         trial = _trial(draft, phase, phase.progress)
         requests = requests_of_candidate(trial, draft.snapshot.processes)
-    return strategy_of(rollout).promotion(version, requests, draft.status.gates)
+    message = strategy_of(rollout).promotion(version, requests, draft.status.gates)
+    if phase.promoted_by == ON_DEADLINE:
+        message += "; nobody could judge it by the deadline (rollout.onDeadline: promote)"
+    return message
 
 
 def full_size(spec: DeploymentSpec) -> int:
@@ -252,7 +257,6 @@ def _end_unjudged(draft: Draft, phase: Stepping) -> None:
         case "rollback":
             roll_back(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
         case "promote":
-            # It has the time of a rollout for its full size.
-            draft.enter(replace(promoting(phase, by="onDeadline"), started=draft.now))
+            draft.enter(promoted_early(phase, draft.now, by=ON_DEADLINE))
         case "undecided":
             end_undecided(draft, phase.candidate, Reason.DEADLINE_PASSED, why)

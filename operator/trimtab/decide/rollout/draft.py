@@ -13,6 +13,9 @@ from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.phases import Phase, PhaseT, phase_of, rollout_status
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 
+OPERATOR = "trimtab"
+"""Who decided, where no person did."""
+
 
 @dataclass
 class Draft:
@@ -69,7 +72,7 @@ class Draft:
         """Look again at `moment` at the latest; None changes nothing."""
         self.wake_at = earliest(self.wake_at, moment)
 
-    def record(self, tried: Tried, outcome: str, message: str, *, by: str = "trimtab") -> None:
+    def record(self, tried: Tried, outcome: str, message: str, *, by: str = OPERATOR) -> None:
         """Add to the history; the last ten are kept."""
         entry = HistoryEntry(
             version=tried.version,
@@ -78,7 +81,7 @@ class Draft:
             message=message[:1024],
             at=self.now,
             by=by,
-            automatic=by == "trimtab",
+            automatic=by == OPERATOR,
         )
         self.set(history=[*self.status.history, entry][-10:])
 

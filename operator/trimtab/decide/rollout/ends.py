@@ -20,7 +20,7 @@ from trimtab.decide.rollout.asking import asked_by
 from trimtab.decide.rollout.children import is_kept
 from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.counting import origins_of
-from trimtab.decide.rollout.draft import Draft
+from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.guard import Breach
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
 from trimtab.decide.rollout.snapshot import Snapshot
@@ -93,7 +93,6 @@ def promote(draft: Draft, phase: Promoting, message: str) -> None:
         for gate in status.gates
         if gate.stable is not None and gate.stable.total > 0
     }
-    by = phase.promoted_by or "trimtab"
     changes: dict[str, object] = {
         "stable": candidate.model_copy(update={"since": draft.now}),
         "candidate": None,
@@ -107,7 +106,7 @@ def promote(draft: Draft, phase: Promoting, message: str) -> None:
         changes["last_good"] = old
     draft.set(**changes)
     draft.memory = draft.memory.of_new_stable()
-    draft.record(candidate, Reason.PROMOTED, message, by=by)
+    draft.record(candidate, Reason.PROMOTED, message, by=phase.person or OPERATOR)
     draft.tell(EventReason.PROMOTED, message)
 
 
@@ -142,7 +141,7 @@ def complete_return(draft: Draft, phase: Returning) -> None:
 
 
 def roll_back(
-    draft: Draft, candidate: Tried, reason: Reason, message: str, *, by: str = "trimtab"
+    draft: Draft, candidate: Tried, reason: Reason, message: str, *, by: str = OPERATOR
 ) -> None:
     """Take the candidate out and quarantine its revision. Stable is not touched."""
     if draft.status.stable is None:
@@ -151,11 +150,11 @@ def roll_back(
     quarantine(draft, candidate, reason, message, by=by)
     draft.set(candidate=None, rollout=None, back_off=None)
     draft.memory = draft.memory.of_traffic()
-    outcome = Reason.ROLLED_BACK if by == "trimtab" else Reason.ABORTED
+    outcome = Reason.ROLLED_BACK if by == OPERATOR else Reason.ABORTED
     draft.record(candidate, outcome, message, by=by)
     if reason is Reason.GATE_FAILED:
         draft.tell(EventReason.GATE_FAILED, message, warning=True)
-    event = EventReason.ROLLED_BACK if by == "trimtab" else EventReason.ABORTED
+    event = EventReason.ROLLED_BACK if by == OPERATOR else EventReason.ABORTED
     draft.tell(
         event,
         f"{candidate.version} rolled back, {draft.status.stable.version} serves: {message}",
@@ -206,7 +205,7 @@ def end_undecided(draft: Draft, candidate: Tried, reason: Reason, message: str) 
 
 
 def quarantine(
-    draft: Draft, tried: Tried, reason: Reason, message: str, *, by: str = "trimtab"
+    draft: Draft, tried: Tried, reason: Reason, message: str, *, by: str = OPERATOR
 ) -> None:
     """Never try this revision again until a person lifts it."""
     entry = Rejected(
@@ -221,7 +220,7 @@ def quarantine(
     draft.set(rejected=[*others, entry][-20:])
 
 
-def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str = "trimtab") -> bool:
+def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str = OPERATOR) -> bool:
     """Leave a stable version that went bad; False if there is no way back."""
     status = draft.status
     stable, good = status.stable, status.last_good

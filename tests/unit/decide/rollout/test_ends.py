@@ -33,6 +33,7 @@ from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.ends import is_flapping
+from trimtab.decide.rollout.judgement import counted_from
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import (
     Phase,
@@ -606,6 +607,37 @@ def test_on_deadline_rollback_and_promote_do_as_they_say() -> None:
     assert (phase.promoted_by, phase.started) == ("onDeadline", LATE)
     assert decision.wake_at is not None
     assert decision.wake_at <= deadline_of(a_deployment().spec, phase)
+
+
+GROWING = Promoting(
+    candidate=TWO, started=NOW, progress=Progress(a_step()), promoted_by="onDeadline"
+)
+
+
+def test_a_promotion_at_the_deadline_is_nobodys_but_ours() -> None:
+    ended = [an_end(name, at=NOW - seconds(60)) for name in ("v3", "v4")]
+    decision = decided(in_phase(GROWING, pods=pods("v2", 3), status={"history": ended}))
+    entry = decision.status.history[-1]
+    assert (entry.outcome, entry.by, entry.automatic) == ("Promoted", "trimtab", True)
+    assert "onDeadline" in entry.message
+    # It starts no count of rollbacks anew, as a person's does.
+    assert is_flapping([*decision.status.history, an_end("v2")], NOW)
+
+
+def test_who_was_promoted_at_the_deadline_is_judged_on() -> None:
+    processes = (a_process("v2", 100.0, 100.0, born=NOW), a_process("v1", 300.0, born=NOW))
+    for growing, expected in ((GROWING, "RolledBack"), (replace(GROWING, promoted_by="ann"), "")):
+        decision = decided(in_phase(growing, pods=pods("v2", 1), processes=processes))
+        outcomes = [entry.outcome for entry in decision.status.history]
+        assert outcomes == ([expected] if expected else [])
+
+
+def test_a_promotion_at_the_deadline_leaves_what_was_counted() -> None:
+    rollout = {"gates": [], "onDeadline": "promote"}
+    phase = phase_of(at_deadline(a_stepping(), rollout=rollout).status)
+    assert isinstance(phase, Promoting)
+    assert phase.progress is not None
+    assert counted_from(phase, phase.progress) == NOW
 
 
 def test_the_deadline_stands_still_while_paused_and_moves_by_earlier_pauses() -> None:
