@@ -9,17 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trimtab.api.conditions import EventReason, Reason
+from trimtab.api.deployment import Tried
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
-from trimtab.decide.rollout.draft import Draft
+from trimtab.api.model_version import ModelVersion
+from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.ends import is_flapping, return_to_last_good, roll_back, try_of
 from trimtab.decide.rollout.phases import (
+    ON_DEADLINE,
     Phase,
     Returning,
     paused_by_person,
-    promoting,
+    promoted_early,
     resumed,
 )
-from trimtab.decide.rollout.wanted import Wanted, revision_of
+from trimtab.decide.rollout.wanted import Wanted, first_refusal, revision_of
 
 VERBS = ("promote", "abort", "pause", "resume", "retry", "rollback")
 
@@ -39,7 +42,9 @@ def parse_command(annotations: dict[str, str]) -> Command | None:
     parts = annotations.get(COMMAND_ANNOTATION, "").split("/")
     if len(parts) != 3 or not all(parts) or len(parts[2]) > 64:
         return None
-    by = annotations.get(COMMAND_BY_ANNOTATION, "") or "unknown"
+    by = annotations.get(COMMAND_BY_ANNOTATION, "")
+    if by in ("", OPERATOR, ON_DEADLINE):
+        by = "unknown"  # what a person decides must not count as our own decision
     return Command(parts[0], parts[1], parts[2], by[:200])
 
 
@@ -98,7 +103,7 @@ def _promote(draft: Draft, command: Command) -> str | None:
     phase = _commanded(draft, command)
     if isinstance(phase, str):
         return phase
-    draft.enter(promoting(resumed(phase, draft.now), by=command.by))
+    draft.enter(promoted_early(resumed(phase, draft.now), draft.now, by=command.by))
     return None
 
 
@@ -180,7 +185,7 @@ def _choose_target(draft: Draft, version: str) -> str | None:
     """Make another version the one to return to; return why not, with nothing changed."""
     good = draft.status.last_good
     if good is not None and version in (good.version, good.revision):
-        return _why_quarantined(draft, good.revision, version)
+        return _why_quarantined(draft, good.revision, version) or _why_rejected(draft, good)
     for candidate in draft.snapshot.versions.values():
         spec = candidate.spec
         if spec.model == draft.spec.model and spec.version == version:
@@ -188,11 +193,30 @@ def _choose_target(draft: Draft, version: str) -> str | None:
             stable = draft.status.stable
             if stable is not None and revision == stable.revision:
                 return f"{version} serves already"
-            refusal = _why_quarantined(draft, revision, version)
+            refusal = _why_quarantined(draft, revision, version) or _why_unfit(
+                draft, candidate, revision
+            )
             if refusal is None:
                 draft.set(last_good=try_of(draft.snapshot, candidate, revision))
             return refusal
     return f"no ModelVersion of the line {draft.spec.model} has version {version}"
+
+
+def _why_rejected(draft: Draft, good: Tried) -> str | None:
+    """Return why what served before cannot be loaded any more.
+
+    What it accepts is no question: it is where the present version came from.
+    """
+    version = draft.snapshot.versions.get(good.version_object)
+    if version is None or version.status.phase != "Rejected":
+        return None
+    return _why_unfit(draft, version, good.revision)
+
+
+def _why_unfit(draft: Draft, version: ModelVersion, revision: str) -> str | None:
+    """Return what keeps a version from being tried, whoever asks for it."""
+    refusal = first_refusal(draft.snapshot, version, revision)
+    return None if refusal is None else refusal.message
 
 
 def _why_quarantined(draft: Draft, revision: str, version: str) -> str | None:

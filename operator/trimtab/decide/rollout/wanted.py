@@ -47,11 +47,16 @@ def decide_wanted(snapshot: Snapshot) -> Wanted:
     if version is None:
         return Wanted(None, "", _missing(snapshot))
     revision = revision_of(version.spec.artifact.digest, deployment.spec.serving)
+    return Wanted(version, revision, first_refusal(snapshot, version, revision))
+
+
+def first_refusal(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    """Return what the first check that has something to say says against trying a version."""
     for check in CHECKS:
         refusal = check(snapshot, version, revision)
         if refusal is not None:
-            return Wanted(version, revision, refusal)
-    return Wanted(version, revision)
+            return refusal
+    return None
 
 
 def _pinned(snapshot: Snapshot, pin: str) -> ModelVersion | None:
