@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -86,9 +87,17 @@ def _newest(snapshot: Snapshot) -> ModelVersion | None:
     return max(usable, key=_age_order, default=serving)
 
 
-def _age_order(version: ModelVersion) -> tuple[float, str]:
+def _age_order(version: ModelVersion) -> tuple[float, list[tuple[int, str]], str]:
+    """Return what orders versions by age; times are whole seconds, so that numbers decide then."""
     created = version.metadata.creation_timestamp
-    return (created.timestamp() if created is not None else 0.0, version.metadata.name)
+    seconds = created.timestamp() if created is not None else 0.0
+    return seconds, _numbers_in(version.spec.version), version.metadata.name
+
+
+def _numbers_in(version: str) -> list[tuple[int, str]]:
+    """Return the parts of a version such that v9 comes before v10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", version)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _missing(snapshot: Snapshot) -> Refusal:
