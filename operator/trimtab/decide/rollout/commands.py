@@ -13,7 +13,13 @@ from trimtab.api.deployment import Tried
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.rollout.draft import OPERATOR, Draft
-from trimtab.decide.rollout.ends import is_flapping, return_to_last_good, roll_back, try_of
+from trimtab.decide.rollout.ends import (
+    guard_over,
+    is_flapping,
+    return_to_last_good,
+    roll_back,
+    try_of,
+)
 from trimtab.decide.rollout.phases import (
     ON_DEADLINE,
     Phase,
@@ -147,6 +153,9 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
     stable = draft.status.stable
     if stable is not None and (stopped or (lifted and draft.status.candidate is None)):
         draft.record(stable, "QuarantineLifted", f"{revision}", by=command.by)
+    if stable is not None and any(entry.revision == stable.revision for entry in lifted):
+        # It failed and serves all the same: from now on it has to be good by itself.
+        draft.set(guard=guard_over(draft, stable, {}))
     draft.tell(EventReason.QUARANTINE_LIFTED, f"{revision} may be tried again, by {command.by}")
     return None
 

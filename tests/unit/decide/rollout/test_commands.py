@@ -11,6 +11,7 @@ from tests.unit.decide.rollout.builders import (
     ERRORS_GATE,
     NOW,
     a_deployment,
+    a_guard,
     a_rejection,
     a_snapshot,
     a_status,
@@ -24,7 +25,7 @@ from tests.unit.decide.rollout.builders import (
     seconds,
 )
 
-from trimtab.api.deployment import BackOff, DeploymentStatus
+from trimtab.api.deployment import BackOff, DeploymentStatus, GuardStatus
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.advance import deadline_of
@@ -366,6 +367,43 @@ def test_retry_lets_automatic_things_go_on_after_three_rollbacks() -> None:
     assert answer(outcome) == ("CommandCarriedOut", "retry by ann")
     assert not is_flapping(outcome.status.history, NOW)
     assert isinstance(phase_of(outcome.status), Starting)
+
+
+FLAPPING: dict[str, tuple[str, Phase | None, dict[str, Any]]] = {
+    "the_last_one_is_quarantined": ("retry/-", None, {"rejected": [a_rejection("v2")]}),
+    "another_one_is": ("retry/-", None, {"rejected": [a_rejection("v5")]}),
+    "by_the_name_of_what_serves": ("retry/v1", None, {}),
+    "nothing_else_is_wanted": ("retry/-", None, {"stable": "v2"}),
+    "an_undecided_one_waits": ("retry/-", None, {"candidate": a_tried("v2")}),
+    "one_is_being_tried": ("retry/-", a_stepping(), {}),
+    "on_the_way_back": ("retry/-", RETURNING, {"stable": "v2", "last_good": a_tried("v1")}),
+}
+
+
+@pytest.mark.parametrize(("command", "phase", "status"), FLAPPING.values(), ids=FLAPPING.keys())
+def test_retry_is_the_way_out_of_flapping_wherever_it_is_named(
+    command: str, phase: Phase | None, status: dict[str, Any]
+) -> None:
+    ended = [an_end(name, at=NOW - seconds(60)) for name in ("v3", "v4", "v5")]
+    outcome = after(command, phase, history=ended, **status)
+    assert answer(outcome)[0] == "CommandCarriedOut"
+    degraded = next(c for c in outcome.status.conditions if c.type == "Degraded")
+    assert degraded.reason != "Flapping"
+
+
+BREACHED = a_guard("v2", breached="NoWayBack: v1 did not start", breach_reason="NoWayBack")
+FAILED = a_guard("v2", breached="exit code 1", breach_reason="FirstVersionFailed")
+
+
+@pytest.mark.parametrize("guard", [BREACHED, FAILED], ids=["no_way_back", "first"])
+def test_retry_of_what_serves_though_it_failed_guards_it_anew(guard: GuardStatus) -> None:
+    rejected = [a_rejection("v2")]
+    outcome = after("retry/-", None, stable="v2", guard=guard, rejected=rejected)
+    assert answer(outcome)[0] == "CommandCarriedOut"
+    assert outcome.status.rejected == []
+    assert outcome.status.guard is not None
+    assert (outcome.status.guard.breached, outcome.status.guard.since) == (None, NOW)
+    assert next(c for c in outcome.status.conditions if c.type == "Degraded").status == "False"
 
 
 def test_a_command_is_carried_out_once() -> None:
