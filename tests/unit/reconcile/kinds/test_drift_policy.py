@@ -521,3 +521,17 @@ async def test_a_verdict_whose_status_was_not_written_is_told_with_the_next_try(
     await shop.harness.run_until(lambda: bool(shop.jobs()), 400)
     assert failed
     assert shop.events()[:2] == ["HarmDetected", "RetrainStarted"]
+
+
+async def test_a_deleted_old_retrain_job_blocks_no_later_ones() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY, retrain={"giveUpAfter": 9, "cooldown": "1m"}))
+    shop.feed = {"accuracy": 0.81}
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 1, 400)
+    shop.finish(shop.jobs()[0]["metadata"]["name"], "Rejected")
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 400)
+    shop.finish(shop.jobs()[1]["metadata"]["name"], "Rejected")
+    old = shop.jobs()[0]["metadata"]["name"]
+    shop.cluster.user_delete(Key(RETRAIN_JOBS, NAMESPACE, old))
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 400)
+    assert [job["spec"]["cause"]["attempt"] for job in shop.jobs()] == [2, 3]
