@@ -32,7 +32,7 @@ DEADLINE = timedelta(minutes=15)
 PROMOTING = Promoting(candidate=TWO, started=NOW)
 RETURNING = Returning(candidate=a_tried("v1"), started=NOW)
 WAITING = BackOff(revision=TWO.revision, not_before=NOW)
-GUARDED = {"stable": "v2", "last_good": a_tried("v1")}
+GUARDED: dict[str, Any] = {"stable": "v2", "last_good": a_tried("v1")}
 
 
 def seen(status: Any, *, ready: tuple[Any, ...] = (), now: datetime = NOW, **spec: Any) -> Snapshot:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
 
-SHORT = {"strategy": "rolling", "deadline": "5m", "scaleDownDelay": "30s"}
+from trimtab.cluster.port import Json
+
+SHORT: Json = {"strategy": "rolling", "deadline": "5m", "scaleDownDelay": "30s"}
 
 
 def quiet_shop() -> Shop:
@@ -14,7 +16,7 @@ def quiet_shop() -> Shop:
     return shop
 
 
-async def serve(shop: Shop, rollout: dict[str, object]) -> None:
+async def serve(shop: Shop, rollout: Json) -> None:
     shop.publish("v1", "v2")
     wanted = deployment_object("v1")
     wanted["spec"]["rollout"] = rollout
