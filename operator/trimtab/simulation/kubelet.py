@@ -33,6 +33,8 @@ class PodBehaviour:
     exit_code: int = 1
     termination_message: str = ""
     schedulable: bool = True
+    mounted: bool = True
+    """False: what it mounts is missing, and its container does not begin."""
     image_exists: bool = True
 
 
@@ -188,6 +190,8 @@ class Kubelet:
         how, age = self.behave(pod), (self.cluster.time - created_at(pod)).total_seconds()
         if not how.schedulable:
             return unscheduled()
+        if not how.mounted:
+            return unmounted(pod)
         crashes = 0
         if how.crash_after is not None and age >= how.crash_after:
             since = age - how.crash_after
@@ -336,3 +340,12 @@ def unscheduled() -> Json:
             }
         ],
     }
+
+
+def unmounted(pod: Json) -> Json:
+    """Return the status of a pod on a node that lacks what it mounts; only events say what."""
+    status = running(pod, ready=False)
+    del status["podIP"], status["podIPs"]
+    waiting = {"waiting": {"reason": "ContainerCreating"}}
+    status["containerStatuses"][0] |= {"state": waiting}
+    return status | {"phase": "Pending"}

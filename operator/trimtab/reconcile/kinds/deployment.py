@@ -42,6 +42,7 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
+from trimtab.reconcile.kinds.keys import keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
@@ -86,11 +87,11 @@ async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatu
     snapshot = _observe(world, key, live, kept, taken)
     kept.decided_on = snapshot
     outcome, kept.memory = decide_deployment(snapshot)
-    if taken == Taken():
-        return outcome
-    # Nobody tells when a name that is not ours becomes free.
-    again = snapshot.now + NAMES_AGAIN
-    return replace(outcome, wake_at=min(again, outcome.wake_at or again))
+    # Nobody tells when a name that is not ours becomes free, or that a pod lacks what it mounts.
+    names = None if taken == Taken() else snapshot.now + NAMES_AGAIN
+    keys = keys_due(world, key, kept.children.keys_made)
+    looks = [moment for moment in (outcome.wake_at, names, keys) if moment is not None]
+    return replace(outcome, wake_at=min(looks, default=None))
 
 
 async def _act(
