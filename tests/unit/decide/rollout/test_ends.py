@@ -632,6 +632,21 @@ def test_who_was_promoted_at_the_deadline_is_judged_on() -> None:
         assert outcomes == ([expected] if expected else [])
 
 
+def test_who_was_promoted_at_the_deadline_is_not_condemned_for_want_of_data() -> None:
+    strict = {"gates": [{**ERRORS_GATE, "onNoData": "fail", "failAfter": "10s"}]}
+    blind = Progress(a_step(), no_data_since=NOW - seconds(60))
+    growing = replace(GROWING, progress=blind)
+    stale = (
+        a_process("v2", problem=Reason.BACKEND_DOWN),
+        a_process("v1", problem=Reason.BACKEND_DOWN),
+    )
+    decision = decided(in_phase(growing, rollout=strict, processes=stale))
+    assert isinstance(phase_of(decision.status), Promoting)
+    by_itself = replace(growing, promoted_by=None)
+    decision = decided(in_phase(by_itself, rollout=strict, processes=stale))
+    assert phase_of(decision.status) is None
+
+
 def test_a_promotion_at_the_deadline_leaves_what_was_counted() -> None:
     rollout = {"gates": [], "onDeadline": "promote"}
     phase = phase_of(at_deadline(a_stepping(), rollout=rollout).status)
