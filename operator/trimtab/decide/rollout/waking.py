@@ -14,12 +14,15 @@ from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.control import wanted_control
 from trimtab.decide.rollout.draft import earliest
 from trimtab.decide.rollout.ends import FLAPPING_WINDOW, flapping_since
-from trimtab.decide.rollout.phases import phase_of
+from trimtab.decide.rollout.judgement import interval_of
+from trimtab.decide.rollout.phases import phase_of, progress_in
 from trimtab.decide.rollout.report import READY_WITHIN
 from trimtab.decide.rollout.snapshot import Snapshot
 
 JUST_AFTER = timedelta(seconds=1)
 """For what is over once more than its time has passed."""
+JUDGED_WITHIN = timedelta(minutes=1)
+"""Scrapes come more often; each pass puts this look off again."""
 
 
 def next_look(snapshot: Snapshot, status: DeploymentStatus) -> datetime | None:
@@ -32,6 +35,9 @@ def _moments(snapshot: Snapshot, status: DeploymentStatus) -> Iterator[datetime]
     stable, guard, phase = status.stable, status.guard, phase_of(status)
     if phase is not None and phase.pause is None:
         yield deadline_of(spec, phase)
+    if progress_in(phase) is not None:
+        # Whether the gates can see is found out by looking, also where no scrape asks for it.
+        yield now + max(JUDGED_WITHIN, 2 * interval_of(snapshot))
     if status.retiring is not None:
         yield status.retiring.until
     if status.back_off is not None and phase is None:

@@ -42,7 +42,7 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
-from trimtab.reconcile.kinds.keys import keys_due
+from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
@@ -90,6 +90,8 @@ async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatu
     # Nobody tells when a name that is not ours becomes free, or that a pod lacks what it mounts.
     names = None if taken == Taken() else snapshot.now + NAMES_AGAIN
     keys = keys_due(world, key, kept.children.keys_made)
+    if keys is not None and keys <= snapshot.now:
+        keys = snapshot.now + KEYS_AGAIN  # this pass makes them
     looks = [moment for moment in (outcome.wake_at, names, keys) if moment is not None]
     return replace(outcome, wake_at=min(looks, default=None))
 

@@ -58,13 +58,13 @@ LOOKS: dict[str, tuple[Snapshot, timedelta]] = {
         ),
         timedelta(hours=1),
     ),
-    "who_was_promoted_unjudged_has_a_deadline": (
+    "who_was_promoted_unjudged_is_judged_on": (
         seen(
             a_status(a_stepping(a_step(), started=NOW - DEADLINE)),
             ready=pods("v1", 3),
             rollout={"onDeadline": "promote"},
         ),
-        DEADLINE,
+        seconds(60),
     ),
     "the_undecided_are_tried_again": (
         seen(a_status(a_stepping(a_step(), started=NOW - DEADLINE)), ready=pods("v1", 3)),
@@ -77,6 +77,18 @@ LOOKS: dict[str, tuple[Snapshot, timedelta]] = {
     "who_supersedes_has_a_deadline": (
         seen(a_status(a_stepping(candidate=a_tried("v3"))), ready=pods("v1", 3)),
         DEADLINE,
+    ),
+    "whoever_is_in_a_step_is_judged": (
+        seen(a_status(a_stepping(a_step())), ready=ALL),
+        seconds(60),
+    ),
+    "and_not_before_figures_can_have_come": (
+        seen(
+            a_status(a_stepping(a_step())),
+            ready=ALL,
+            metrics={"scrape": {"interval": "45s"}},
+        ),
+        seconds(90),
     ),
     "a_return_has_a_deadline": (
         seen(

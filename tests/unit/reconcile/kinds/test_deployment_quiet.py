@@ -56,3 +56,21 @@ async def test_what_nobody_could_judge_is_tried_again_in_time() -> None:
     await shop.harness.advance(4000)
     assert shop.outcomes.count("v2 Undecided") >= 5
     assert shop.harness.passes[KEY] - passes < 200
+
+
+async def test_users_are_sent_to_stable_in_time_when_nobody_can_judge() -> None:
+    shop = Shop()
+    await shop.serve("v1", rollout={"steps": [{"weight": "25%", "for": "10m"}], "deadline": "1h"})
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    await shop.harness.advance(5)
+    assert shop.route is None
+    shop.harness.tickers.clear()
+    await shop.harness.advance(240)
+    assert "DataUnavailable" in shop.events()
+    assert shop.status.stable is not None
+    assert shop.route == shop.status.stable.revision
+    passes = shop.harness.passes[KEY]
+    await shop.harness.advance(600)
+    assert shop.harness.passes[KEY] - passes <= 20
