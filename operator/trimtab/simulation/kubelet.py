@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from trimtab.api.fields import format_time
-from trimtab.cluster.port import PODS, WORKLOADS, Json, Key
+from trimtab.build.names import TOKEN_VOLUME
+from trimtab.cluster.port import PODS, SECRETS, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import SimulatedCluster, is_pod_ready
 
 RESTART_EVERY = timedelta(seconds=20)
@@ -34,7 +35,7 @@ class PodBehaviour:
     termination_message: str = ""
     schedulable: bool = True
     mounted: bool = True
-    """False: what it mounts is missing, and its container does not begin."""
+    """False: something that it mounts is missing, and its container does not begin."""
     image_exists: bool = True
 
 
@@ -190,7 +191,7 @@ class Kubelet:
         how, age = self.behave(pod), (self.cluster.time - created_at(pod)).total_seconds()
         if not how.schedulable:
             return unscheduled()
-        if not how.mounted:
+        if not how.mounted or self._lacks_its_key(pod):
             return unmounted(pod)
         crashes = 0
         if how.crash_after is not None and age >= how.crash_after:
@@ -215,6 +216,15 @@ class Kubelet:
                 "waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}
             }
         return status
+
+    def _lacks_its_key(self, pod: Json) -> bool:
+        """Return whether the Secret for tokens is missing; who has begun keeps the files."""
+        if "podIP" in (pod.get("status") or {}):
+            return False
+        volumes = (v for v in pod["spec"].get("volumes") or [] if v["name"] == TOKEN_VOLUME)
+        name = next((v["secret"]["secretName"] for v in volumes if v.get("secret")), None)
+        key = Key(SECRETS, pod["metadata"]["namespace"], name) if name is not None else None
+        return key is not None and self.cluster.get(key) is None
 
     # --- workloads --------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ async def carry_out(
                     continue
                 case Size(tried, replicas):
                     workload = world.cache.get(Key(WORKLOADS, key.namespace, tried.workload))
-                    if workload is None:
+                    if workload is None and made.keys_made is None:
                         repairs += await _make_keys(world, deployment, made)
                     if _shrinks(workload, replicas) and not checked:
                         checked = await _check_live(world, key)
@@ -144,16 +144,15 @@ async def carry_out(
 
 
 async def _make_keys(world: World, deployment: Deployment, made: Children) -> list[Note]:
-    is_first, made.keys_made = made.keys_made is None, world.now()
     try:
-        note = await make_keys(world, deployment, is_first=is_first)
+        note = await make_keys(world, deployment)
     except Refused as error:
         if deployment.status.stable is None:
-            made.keys_made = None
             raise
         # A quota refuses one that is there, too: whether it is missing, the pods will show.
         logger.info("%s: %s", deployment.metadata.name, error)
         note = None
+    made.keys_made = world.now()
     return _repaired({"kind": "Secret"}, note)
 
 

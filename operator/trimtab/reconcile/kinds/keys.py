@@ -21,17 +21,12 @@ KEYS_AGAIN = timedelta(minutes=1)
 """Pods may also wait for an image, for long: the keys are made again this often at most."""
 
 
-async def make_keys(world: World, deployment: Deployment, *, is_first: bool) -> str | None:
-    """Make the Secrets that are missing; return what to tell if there had been one.
-
-    Pods begin without a seal, so that one is asked for only where there may be none of both:
-    `is_first` of this process, and where the token's is missing.
-    """
+async def make_keys(world: World, deployment: Deployment) -> str | None:
+    """Make the Secrets that are missing; return what to tell if there had been one for tokens."""
+    await world.cluster.create(build_seal_secret(deployment, secrets.token_bytes(32)))
     token = build_token_secret(deployment, secrets.token_bytes(32))
-    is_missing = await world.cluster.create(token) is not None
-    if is_first or is_missing:
-        await world.cluster.create(build_seal_secret(deployment, secrets.token_bytes(32)))
-    if not is_missing or deployment.status.stable is None:
+    is_new = await world.cluster.create(token) is not None
+    if not is_new or deployment.status.stable is None:
         return None
     return (
         f"Secret {token['metadata']['name']} was deleted; it is made again with a new key: labels "
