@@ -145,6 +145,47 @@ async def test_two_deployments_whose_names_meet_do_not_fight(first: str) -> None
     assert f"Service digits-metrics exists and belongs to Deployment {first}" in ready["message"]
 
 
+def named(name: str) -> Json:
+    wanted = deployment_object("v1")
+    wanted["metadata"]["name"] = name
+    return wanted
+
+
+def ready_of(shop: Shop, name: str) -> tuple[str, str]:
+    live = shop.cluster.get(Key(DEPLOYMENTS, "shop", name))
+    assert live is not None
+    ready = next(c for c in live["status"]["conditions"] if c["type"] == "Ready")
+    return ready["status"], ready["reason"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_of_two_deployments_whose_names_meet_at_once_one_serves_and_one_says_why(
+    restarted: bool,
+) -> None:
+    shop = Shop()
+    shop.publish("v1")
+    names = ("digits", "digits-metrics", "digits-metrics-metrics")
+    for name in names:
+        shop.apply(named(name))
+    await shop.harness.advance(30)
+    if restarted:
+        shop.harness.restart()
+    await shop.harness.advance(90)
+    stands = {name: ready_of(shop, name) for name in names}
+    assert set(stands.values()) == {("True", "Serving"), ("False", "NameTaken")}
+    serving = [name for name, stand in stands.items() if stand == ("True", "Serving")]
+    writes = len(shop.cluster.writes)
+    await shop.harness.advance(600)
+    assert {name: ready_of(shop, name) for name in names} == stands
+    assert len(shop.cluster.writes) - writes < 10
+    # Who goes makes room for who waits.
+    shop.cluster.user_delete(Key(DEPLOYMENTS, "shop", serving[0]))
+    await shop.harness.advance(120)
+    left = {ready_of(shop, name) for name in names if name != serving[0]}
+    assert ("True", "Serving") in left
+    assert shop.harness.errors == []
+
+
 async def name_of_next(shop: Shop, version: str) -> str:
     """Return the workload that a rollout would make, as another shop like this one made it."""
     other = Shop()

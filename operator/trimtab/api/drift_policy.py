@@ -37,6 +37,10 @@ SignalKind = Literal["inputs", "predictions", "quality", "outcomes", "data"]
 MetricName = Literal["accuracy", "precision", "recall", "f1", "auc", "mae", "rmse"]
 
 
+MOST_WATCHED = 100
+"""Deployments that one policy watches: its status has their verdicts, and a limit."""
+
+
 class Selector(Model):
     """Which Deployments of the namespace are watched."""
 
@@ -50,7 +54,7 @@ class Selector(Model):
 
     deployments: Annotated[
         list[Name],
-        Field(max_length=100, json_schema_extra=SET_LIST),
+        Field(max_length=MOST_WATCHED, json_schema_extra=SET_LIST),
         unique(lambda name: name, "deployments of one name"),
     ] = Field(default_factory=list, description="Names of Deployments.")
     match_labels: dict[str, LabelValue] = Field(
@@ -500,13 +504,15 @@ class DriftPolicyStatus(Status):
     )
     signals: Annotated[
         list[SignalStatus],
-        Field(max_length=500, json_schema_extra=map_list("deployment", "kind")),
+        Field(max_length=5 * MOST_WATCHED, json_schema_extra=map_list("deployment", "kind")),
     ] = Field(default_factory=list, description="Last judgement of each signal.")
     budget: BudgetStatus | None = Field(
         default=None, description="The budget of false alarms, and what was used of it."
     )
     baselines: dict[str, Digest] = Field(
-        default_factory=dict, max_length=100, description="Baseline judged against, by Deployment."
+        default_factory=dict,
+        max_length=MOST_WATCHED,
+        description="Baseline judged against, by Deployment.",
     )
     last_action: LastAction | None = Field(
         default=None, description="The last thing that was done, and why."

@@ -104,10 +104,13 @@ async def run_pass(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> 
     is_news = await _write(kind, world, key, outcome)
     telling = await world.announcer.begin(uid, partial(_tell, world, key))
     if is_news or world.now() >= passed.refused_until:
-        wake = _earlier(wake, await _act(kind, world, key, outcome))
+        refused_until = await _act(kind, world, key, outcome)
     else:
         # Nothing else was decided than what was refused a moment ago.
-        wake = _earlier(wake, passed.refused_until)
+        refused_until = passed.refused_until
+    if refused_until is not None and wake is not None and wake <= world.now():
+        wake = None  # at once, but only after what was refused
+    wake = _earlier(wake, refused_until)
     if not has_told(telling):
         wake = _earlier(wake, world.now() + TELL_AGAIN)
     return wake

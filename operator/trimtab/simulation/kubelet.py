@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from trimtab.api.fields import format_time
-from trimtab.cluster.port import PODS, WORKLOADS, Json, Key
+from trimtab.build.names import TOKEN_VOLUME
+from trimtab.cluster.port import PODS, SECRETS, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import SimulatedCluster, is_pod_ready
 
 RESTART_EVERY = timedelta(seconds=20)
@@ -33,6 +34,8 @@ class PodBehaviour:
     exit_code: int = 1
     termination_message: str = ""
     schedulable: bool = True
+    mounted: bool = True
+    """False: something that it mounts is missing, and its container does not begin."""
     image_exists: bool = True
 
 
@@ -188,6 +191,8 @@ class Kubelet:
         how, age = self.behave(pod), (self.cluster.time - created_at(pod)).total_seconds()
         if not how.schedulable:
             return unscheduled()
+        if not how.mounted or self._lacks_its_key(pod):
+            return unmounted(pod)
         crashes = 0
         if how.crash_after is not None and age >= how.crash_after:
             since = age - how.crash_after
@@ -211,6 +216,15 @@ class Kubelet:
                 "waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}
             }
         return status
+
+    def _lacks_its_key(self, pod: Json) -> bool:
+        """Return whether the Secret for tokens is missing; who has begun keeps the files."""
+        if "podIP" in (pod.get("status") or {}):
+            return False
+        volumes = (v for v in pod["spec"].get("volumes") or [] if v["name"] == TOKEN_VOLUME)
+        name = next((v["secret"]["secretName"] for v in volumes if v.get("secret")), None)
+        key = Key(SECRETS, pod["metadata"]["namespace"], name) if name is not None else None
+        return key is not None and self.cluster.get(key) is None
 
     # --- workloads --------------------------------------------------------------------------
 
@@ -336,3 +350,12 @@ def unscheduled() -> Json:
             }
         ],
     }
+
+
+def unmounted(pod: Json) -> Json:
+    """Return the status of a pod on a node that lacks what it mounts; only events say what."""
+    status = running(pod, ready=False)
+    del status["podIP"], status["podIPs"]
+    waiting = {"waiting": {"reason": "ContainerCreating"}}
+    status["containerStatuses"][0] |= {"state": waiting}
+    return status | {"phase": "Pending"}

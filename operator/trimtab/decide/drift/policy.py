@@ -81,7 +81,7 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyOutcome:
             "skipped": _told(status, fresh),
         }
     )
-    new = set_conditions(snapshot.policy, new, snapshot.overlapped, snapshot.now)
+    new = set_conditions(snapshot, new)
     names = [own.name for own in snapshot.deployments]
     new = new.model_copy(update={"summary": summary_of(new, names, snapshot.policy.spec)})
     return Outcome(

@@ -100,14 +100,18 @@ class RetrainRequest:
 
     @property
     def cause(self) -> Cause:
-        """The cause with its attempt: one more than the finished jobs of this key."""
+        """The cause with its attempt: one more than the last finished one of this key.
+
+        Not than there are: who deletes an old job must not have a name used again.
+        """
+        last = max((job.spec.cause.attempt for job in self.same_key if is_finished(job)), default=0)
         return Cause.model_validate(
             {
                 "deployment": self.deployment,
                 "policy": self.policy.metadata.name,
                 "signal": self.fired.kind,
                 "baseline": self.baseline,
-                "attempt": 1 + sum(is_finished(job) for job in self.same_key),
+                "attempt": last + 1,
             }
         )
 

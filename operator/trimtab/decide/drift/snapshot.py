@@ -61,10 +61,14 @@ class WatchedDeployment:
 
 @dataclass(frozen=True)
 class PolicySnapshot:
-    """Everything that the decision rests on. `overlapped`: Deployment to the older policy."""
+    """Everything that the decision rests on. `overlapped`: Deployment to the older policy.
+
+    left_out: Deployments that are selected beside more than a policy can watch.
+    """
 
     policy: DriftPolicy
     now: datetime
     deployments: tuple[WatchedDeployment, ...] = ()
     overlapped: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[RetrainJob, ...] = ()
+    left_out: tuple[str, ...] = ()

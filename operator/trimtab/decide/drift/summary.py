@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 from trimtab.api.conditions import ConditionType, Reason, set_condition
 from trimtab.api.drift_policy import (
-    DriftPolicy,
+    MOST_WATCHED,
     DriftPolicySpec,
     DriftPolicyStatus,
     DriftPolicySummary,
@@ -15,21 +14,18 @@ from trimtab.api.drift_policy import (
 )
 from trimtab.api.fields import format_duration
 from trimtab.decide.drift.signals import conditions_of_signals, shown_before, signal_type
+from trimtab.decide.drift.snapshot import PolicySnapshot
 from trimtab.decide.drift.windows import window_warning
 
 _WORST_FIRST = ("Drifting", "NoData", "InsufficientData", "Stable")
 _NAMES_SHOWN = 3
 
 
-def set_conditions(
-    policy: DriftPolicy,
-    status: DriftPolicyStatus,
-    overlapped: Mapping[str, str],
-    now: datetime,
-) -> DriftPolicyStatus:
+def set_conditions(snapshot: PolicySnapshot, status: DriftPolicyStatus) -> DriftPolicyStatus:
     """Return the status with the conditions that its verdicts mean."""
+    policy, now = snapshot.policy, snapshot.now
     generation = policy.metadata.generation
-    is_watching, reason, message = _watching(policy.spec, status, overlapped)
+    is_watching, reason, message = _watching(snapshot, status)
     conditions = set_condition(
         status.conditions,
         ConditionType.WATCHING,
@@ -84,15 +80,15 @@ def _is_held_to_a_floor(kind: str, spec: DriftPolicySpec) -> bool:
     return any(signal.kind == kind and signal.floor is not None for signal in spec.signals)
 
 
-def _watching(
-    spec: DriftPolicySpec, status: DriftPolicyStatus, overlapped: Mapping[str, str]
-) -> tuple[bool, Reason, str]:
-    taken = ", ".join(f"{name} is watched by {other}" for name, other in sorted(overlapped.items()))
+def _watching(snapshot: PolicySnapshot, status: DriftPolicyStatus) -> tuple[bool, Reason, str]:
+    spec, overlapped = snapshot.policy.spec, sorted(snapshot.overlapped.items())
+    taken = ", ".join(f"{name} is watched by {other}" for name, other in overlapped)
     watched = sorted(status.baselines)
     if watched:
         text = f"{_names(watched)}, windows of {format_duration(spec.window)}"
         warning = window_warning(spec)
-        parts = [text, f"{taken}, which is older" if taken else "", warning or ""]
+        left_out = _left_out(snapshot.left_out)
+        parts = [text, left_out, f"{taken}, which is older" if taken else "", warning or ""]
         return True, Reason.WATCHING, "; ".join(part for part in parts if part)
     if taken:
         return False, Reason.OVERLAP, f"{taken}, which is older and wins; delete one of the two"
@@ -100,6 +96,15 @@ def _watching(
         False,
         Reason.NO_TARGET,
         "no Deployment that the selector names serves a version with a known baseline",
+    )
+
+
+def _left_out(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return (
+        f"{len(names)} more are selected and not watched ({_names(names)}): a policy watches "
+        f"{MOST_WATCHED} at most; select fewer, and make another policy for the others"
     )
 
 

@@ -14,7 +14,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from trimtab.api.conditions import ConditionType, find_condition
 from trimtab.api.fields import format_duration
+from trimtab.api.model_version import version_object_name
 from trimtab.api.retrain_job import FINISHED_PHASES
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.retrain.actions import RetrainOutcome, StartRun
@@ -38,6 +40,8 @@ RESULT_GRACE = timedelta(seconds=30)
 """How long after the end of a run its pod's report may still be on its way to us."""
 DEADLINE_GRACE = timedelta(seconds=60)
 """A run ends itself at its deadline; later the operator does not wait for it any more."""
+REFUSED_GRACE = timedelta(minutes=10)
+"""How long a version is tried that is refused, also after the deadline: somebody may let it in."""
 
 
 def decide_retrain(snapshot: RetrainSnapshot) -> RetrainOutcome:
@@ -120,11 +124,22 @@ def _result_is_there(seen: RetrainSnapshot) -> RetrainOutcome | None:
         case None:
             return None
         case Accepted() as accepted:
-            return version_wanted(seen, accepted)
+            return _version_is_refused(seen) or version_wanted(seen, accepted)
         case TurnedDown(report, is_insufficient):
             return turned_down(seen, report, is_insufficient)
         case Broke(failure, message):
             return failed(seen, failure, message)
+
+
+def _version_is_refused(seen: RetrainSnapshot) -> RetrainOutcome | None:
+    """A version that nobody lets in ends the attempt, or it would hold up all later ones."""
+    stalled = find_condition(seen.job.status.conditions, ConditionType.STALLED)
+    if stalled is None or stalled.status != "True":
+        return None
+    if seen.now < stalled.last_transition_time + REFUSED_GRACE or not _is_out_of_time(seen):
+        return None
+    name = version_object_name(seen.job.spec.model, seen.job.status.new_version)
+    return failed(seen, "infrastructure", f"ModelVersion {name} was refused: {stalled.message}")
 
 
 def _run_ended_without_result(seen: RetrainSnapshot) -> RetrainOutcome | None:
@@ -147,10 +162,14 @@ def _run_ended_without_result(seen: RetrainSnapshot) -> RetrainOutcome | None:
 
 
 def _deadline_is_past(seen: RetrainSnapshot) -> RetrainOutcome | None:
-    started_at, limit = seen.job.status.started, seen.job.spec.active_deadline
-    if started_at is None or seen.now < started_at + limit + DEADLINE_GRACE:
+    if not _is_out_of_time(seen):
         return None
     return failed(seen, "infrastructure", _no_result_in_time(seen))
+
+
+def _is_out_of_time(seen: RetrainSnapshot) -> bool:
+    started_at, limit = seen.job.status.started, seen.job.spec.active_deadline
+    return started_at is not None and seen.now >= started_at + limit + DEADLINE_GRACE
 
 
 def _run_is_missing(seen: RetrainSnapshot) -> RetrainOutcome | None:

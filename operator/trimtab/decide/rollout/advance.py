@@ -16,6 +16,7 @@ from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
 from trimtab.decide.rollout.health import infrastructure_fault, is_starting, pod_messages
 from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
+    ON_DEADLINE,
     Phase,
     Progress,
     Promoting,
@@ -23,6 +24,7 @@ from trimtab.decide.rollout.phases import (
     Stepping,
     paused_by_step,
     progress_in,
+    promoted_early,
     promoting,
 )
 from trimtab.decide.rollout.steps import (
@@ -183,10 +185,13 @@ def _end_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
 
 def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
     """Promote once the candidate can carry all requests."""
-    if phase.progress is not None and phase.promoted_by is None:
+    if phase.progress is not None and phase.person is None:
         judgement = _judge(draft, _trial(draft, phase, phase.progress))
-        if judgement.failed is not None:
-            gate = judgement.failed
+        gate = judgement.failed
+        # At the deadline it was promoted because data is missing, and not in spite of it.
+        blind = {g.name for g in judgement.gates if g.verdict == "NoData"}
+        is_expected = gate is not None and gate.name in blind and phase.promoted_by is not None
+        if gate is not None and not is_expected:
             message = f"gate {gate.name}: {gate.message}"
             roll_back(draft, phase.candidate, Reason.GATE_FAILED, message)
             return None
@@ -206,7 +211,10 @@ def _promotion_message(draft: Draft, phase: Promoting) -> str:
     if phase.progress is not None:
         trial = _trial(draft, phase, phase.progress)
         requests = requests_of_candidate(trial, draft.snapshot.processes)
-    return strategy_of(rollout).promotion(version, requests, draft.status.gates)
+    message = strategy_of(rollout).promotion(version, requests, draft.status.gates)
+    if phase.promoted_by == ON_DEADLINE:
+        message += "; nobody could judge it by the deadline (rollout.onDeadline: promote)"
+    return message
 
 
 def _first(version: str) -> str:
@@ -227,9 +235,7 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     """End a rollout that could not be judged, started or promoted in time."""
     if phase.pause is not None:
         return
-    deadline = deadline_of(draft.spec, phase)
-    if draft.now < deadline:
-        draft.wake_by(deadline)
+    if draft.now < deadline_of(draft.spec, phase):
         return
     candidate = phase.candidate
     ready = draft.snapshot.ready_of(candidate.revision)
@@ -270,8 +276,6 @@ def _end_unjudged(draft: Draft, phase: Stepping) -> None:
         case "rollback":
             roll_back(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
         case "promote":
-            draft.enter(replace(promoting(phase, by="onDeadline"), started=draft.now))
-            # It has the time of a rollout for its full size, also where nothing else wakes it.
-            draft.wake_after(draft.spec.rollout.deadline)
+            draft.enter(promoted_early(phase, draft.now, by=ON_DEADLINE))
         case "undecided":
             end_undecided(draft, phase.candidate, Reason.DEADLINE_PASSED, why)

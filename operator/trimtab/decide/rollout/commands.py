@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import Tried
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
-from trimtab.decide.rollout.draft import Draft
-from trimtab.decide.rollout.ends import is_flapping, return_to, roll_back, try_of
+from trimtab.api.model_version import ModelVersion
+from trimtab.decide.rollout.draft import OPERATOR, Draft
+from trimtab.decide.rollout.ends import guard_over, is_flapping, return_to, roll_back, try_of
 from trimtab.decide.rollout.phases import (
+    ON_DEADLINE,
     Phase,
     Returning,
     paused_by_person,
-    promoting,
+    promoted_early,
     resumed,
 )
-from trimtab.decide.rollout.wanted import Wanted, revision_of
+from trimtab.decide.rollout.wanted import Wanted, first_refusal, revision_of
 
 VERBS = ("promote", "abort", "pause", "resume", "retry", "rollback")
 NO_OTHER = "there is no other version known to be good; name one with --to"
@@ -41,7 +43,9 @@ def parse_command(annotations: dict[str, str]) -> Command | None:
     parts = annotations.get(COMMAND_ANNOTATION, "").split("/")
     if len(parts) != 3 or not all(parts) or len(parts[2]) > 64:
         return None
-    by = annotations.get(COMMAND_BY_ANNOTATION, "") or "unknown"
+    by = annotations.get(COMMAND_BY_ANNOTATION, "")
+    if by in ("", OPERATOR, ON_DEADLINE):
+        by = "unknown"  # what a person decides must not count as our own decision
     return Command(parts[0], parts[1], parts[2], by[:200])
 
 
@@ -105,7 +109,7 @@ def _promote(draft: Draft, command: Command) -> str | None:
     phase = _commanded(draft, command)
     if isinstance(phase, str):
         return phase
-    draft.enter(promoting(resumed(phase, draft.now), by=command.by))
+    draft.enter(promoted_early(resumed(phase, draft.now), draft.now, by=command.by))
     return None
 
 
@@ -149,6 +153,9 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
     stable = draft.status.stable
     if stable is not None and (stopped or (lifted and draft.status.candidate is None)):
         draft.record(stable, "QuarantineLifted", f"{revision}", by=command.by)
+    if stable is not None and any(entry.revision == stable.revision for entry in lifted):
+        # It failed and serves all the same: from now on it has to be good by itself.
+        draft.set(guard=guard_over(draft, stable, {}))
     draft.tell(EventReason.QUARANTINE_LIFTED, f"{revision} may be tried again, by {command.by}")
     return None
 
@@ -190,7 +197,8 @@ def _target(draft: Draft, version: str) -> Tried | str:
     if version == "-":
         return good or NO_OTHER
     if good is not None and version in (good.version, good.revision):
-        return _why_quarantined(draft, good.revision, version) or good
+        refusal = _why_quarantined(draft, good.revision, version)
+        return refusal or _why_rejected(draft, good) or good
     for candidate in draft.snapshot.versions.values():
         spec = candidate.spec
         if spec.model == draft.spec.model and spec.version == version:
@@ -199,8 +207,26 @@ def _target(draft: Draft, version: str) -> Tried | str:
             if stable is not None and revision == stable.revision:
                 return f"{version} serves already"
             refusal = _why_quarantined(draft, revision, version)
+            refusal = refusal or _why_unfit(draft, candidate, revision)
             return refusal or try_of(draft.snapshot, candidate, revision)
     return f"no ModelVersion of the line {draft.spec.model} has version {version}"
+
+
+def _why_rejected(draft: Draft, good: Tried) -> str | None:
+    """Return why what served before cannot be loaded any more.
+
+    What it accepts is no question: it is where the present version came from.
+    """
+    version = draft.snapshot.versions.get(good.version_object)
+    if version is None or version.status.phase != "Rejected":
+        return None
+    return _why_unfit(draft, version, good.revision)
+
+
+def _why_unfit(draft: Draft, version: ModelVersion, revision: str) -> str | None:
+    """Return what keeps a version from being tried, whoever asks for it."""
+    refusal = first_refusal(draft.snapshot, version, revision)
+    return None if refusal is None else refusal.message
 
 
 def _why_quarantined(draft: Draft, revision: str, version: str) -> str | None:

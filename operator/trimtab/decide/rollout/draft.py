@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from trimtab.api.conditions import EventReason
@@ -13,6 +13,9 @@ from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.history import with_end
 from trimtab.decide.rollout.phases import Phase, PhaseT, phase_of, rollout_status
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
+
+OPERATOR = "trimtab"
+"""Who decided, where no person did."""
 
 
 @dataclass
@@ -66,15 +69,11 @@ class Draft:
         """Add a decision to tell, with what it rests on beside what all of this pass rest on."""
         self.notes.append(Note(reason, message[:LONGEST_MESSAGE], warning, inputs or {}))
 
-    def wake_after(self, delay: timedelta) -> None:
-        """Look again after `delay` at the latest."""
-        self.wake_by(self.now + delay)
-
     def wake_by(self, moment: datetime | None) -> None:
         """Look again at `moment` at the latest; None changes nothing."""
         self.wake_at = earliest(self.wake_at, moment)
 
-    def record(self, tried: Tried, outcome: str, message: str, *, by: str = "trimtab") -> None:
+    def record(self, tried: Tried, outcome: str, message: str, *, by: str = OPERATOR) -> None:
         """Add to the history."""
         entry = HistoryEntry(
             version=tried.version,
@@ -83,7 +82,7 @@ class Draft:
             message=message[:1024],
             at=self.now,
             by=by,
-            automatic=by == "trimtab",
+            automatic=by == OPERATOR,
         )
         self.set(history=with_end(self.status.history, entry, self.now))
 

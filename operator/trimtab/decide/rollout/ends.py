@@ -20,7 +20,7 @@ from trimtab.decide.rollout.asking import asked_by
 from trimtab.decide.rollout.children import is_kept
 from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.counting import origins_of
-from trimtab.decide.rollout.draft import Draft
+from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.guard import Breach
 from trimtab.decide.rollout.history import rollbacks_in_a_row
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
@@ -94,7 +94,6 @@ def promote(draft: Draft, phase: Promoting, message: str) -> None:
         for gate in status.gates
         if gate.stable is not None and gate.stable.total > 0
     }
-    by = phase.promoted_by or "trimtab"
     changes: dict[str, object] = {
         "stable": candidate.model_copy(update={"since": draft.now}),
         "candidate": None,
@@ -108,7 +107,7 @@ def promote(draft: Draft, phase: Promoting, message: str) -> None:
         changes["last_good"] = old
     draft.set(**changes)
     draft.memory = draft.memory.of_new_stable()
-    draft.record(candidate, Reason.PROMOTED, message, by=by)
+    draft.record(candidate, Reason.PROMOTED, message, by=phase.person or OPERATOR)
     draft.tell(EventReason.PROMOTED, message)
 
 
@@ -143,20 +142,20 @@ def complete_return(draft: Draft, phase: Returning) -> None:
 
 
 def roll_back(
-    draft: Draft, candidate: Tried, reason: Reason, message: str, *, by: str = "trimtab"
+    draft: Draft, candidate: Tried, reason: Reason, message: str, *, by: str = OPERATOR
 ) -> None:
     """Take the candidate out and quarantine its revision. Stable is not touched."""
     if draft.status.stable is None:
-        fail_first(draft, candidate, reason, message)
+        fail_first(draft, candidate, reason, message, by=by)
         return
     quarantine(draft, candidate, reason, message, by=by)
     draft.set(candidate=None, rollout=None, back_off=None)
     draft.memory = draft.memory.of_traffic()
-    outcome = Reason.ROLLED_BACK if by == "trimtab" else Reason.ABORTED
+    outcome = Reason.ROLLED_BACK if by == OPERATOR else Reason.ABORTED
     draft.record(candidate, outcome, message, by=by)
     if reason is Reason.GATE_FAILED:
         draft.tell(EventReason.GATE_FAILED, message, warning=True)
-    event = EventReason.ROLLED_BACK if by == "trimtab" else EventReason.ABORTED
+    event = EventReason.ROLLED_BACK if by == OPERATOR else EventReason.ABORTED
     draft.tell(
         event,
         f"{candidate.version} rolled back, {draft.status.stable.version} serves: {message}",
@@ -164,10 +163,12 @@ def roll_back(
     )
 
 
-def fail_first(draft: Draft, candidate: Tried, reason: Reason, message: str) -> None:
+def fail_first(
+    draft: Draft, candidate: Tried, reason: Reason, message: str, *, by: str = OPERATOR
+) -> None:
     """The first version failed and there is nothing to return to."""
-    quarantine(draft, candidate, reason, message)
-    draft.record(candidate, Reason.FIRST_VERSION_FAILED, message)
+    quarantine(draft, candidate, reason, message, by=by)
+    draft.record(candidate, Reason.FIRST_VERSION_FAILED, message, by=by)
     draft.tell(EventReason.FIRST_VERSION_FAILED, message, warning=True)
     if draft.snapshot.ready_of(candidate.revision) > 0:
         guard = guard_over(draft, candidate, {})
@@ -205,7 +206,7 @@ def end_undecided(draft: Draft, candidate: Tried, reason: Reason, message: str) 
 
 
 def quarantine(
-    draft: Draft, tried: Tried, reason: Reason, message: str, *, by: str = "trimtab"
+    draft: Draft, tried: Tried, reason: Reason, message: str, *, by: str = OPERATOR
 ) -> None:
     """Never try this revision again until a person lifts it."""
     entry = Rejected(
@@ -219,7 +220,7 @@ def quarantine(
     draft.set(rejected=with_rejected(draft.status.rejected, entry, draft.seen))
 
 
-def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str = "trimtab") -> bool:
+def return_to_last_good(draft: Draft, reason: Reason, message: str, *, by: str = OPERATOR) -> bool:
     """Leave a stable version that went bad; False if there is no way back."""
     good = draft.status.last_good
     return good is not None and return_to(draft, good, reason, message, by=by)
@@ -256,15 +257,15 @@ def return_to(draft: Draft, good: Tried, reason: Reason, message: str, *, by: st
 def give_up_return(draft: Draft, phase: Returning, said: str) -> None:
     """The version to return to does not start: what serves goes on, and a person has to act."""
     stable, good = draft.status.stable, phase.candidate
-    if stable is None:
-        return
+    serving = f"{stable.version} serves on" if stable is not None else "nothing serves"
     message = (
         f"{good.version} did not become Ready within {draft.spec.rollout.deadline}{said}; "
-        f"{stable.version} serves on: publish a good version, or name one: trimtab rollback --to"
+        f"{serving}: publish a good version, or name one: trimtab rollback --to"
     )
-    guard = guard_over(draft, stable, {})
     draft.set(candidate=None, rollout=None)
-    draft.set(guard=breached(guard, Reason.NO_WAY_BACK, f"{Reason.NO_WAY_BACK}: {message}"))
+    if stable is not None:
+        guard = guard_over(draft, stable, {})
+        draft.set(guard=breached(guard, Reason.NO_WAY_BACK, f"{Reason.NO_WAY_BACK}: {message}"))
     draft.record(good, Reason.UNDECIDED, message)
     draft.tell(EventReason.UNDECIDED, message, warning=True)
 
@@ -289,7 +290,6 @@ def follow_control(draft: Draft) -> None:
             guard, draft.memory = without_control(guard, draft.memory)
             draft.set(guard=guard)
         return
-    draft.wake_by(guard.since + draft.spec.guard.rollback_within)
     if guard.control_since is not None or is_kept(draft.status, good, draft.now):
         return
     pods = draft.snapshot.pods_of(good.revision)
@@ -300,6 +300,13 @@ def follow_control(draft: Draft) -> None:
 def breached(guard: GuardStatus, reason: Reason, message: str) -> GuardStatus:
     """Return the guard of a version that went bad and serves on; it is not watched any more."""
     return guard.model_copy(update={"breached": message[:256], "breach_reason": reason})
+
+
+def has_no_way_back(guard: GuardStatus) -> bool:
+    """Return whether there was nothing to return to; older statuses said it in words alone."""
+    if guard.breached is None:
+        return False
+    return (guard.breach_reason or guard.breached.partition(":")[0]) == Reason.NO_WAY_BACK
 
 
 def act_on_breach(draft: Draft, guard: GuardStatus, stable: Tried, breach: Breach) -> None:
@@ -342,4 +349,10 @@ def is_flapping(history: Sequence[HistoryEntry], now: datetime) -> bool:
 
     A person who retries, resumes or promotes starts the count anew.
     """
-    return len(rollbacks_in_a_row(history, now)) >= FLAPPING_ROLLBACKS
+    return flapping_since(history, now) is not None
+
+
+def flapping_since(history: Sequence[HistoryEntry], now: datetime) -> datetime | None:
+    """Return when the first of these rollbacks was; None if there are not so many."""
+    counted = [entry.at for entry in rollbacks_in_a_row(history, now)]
+    return min(counted) if len(counted) >= FLAPPING_ROLLBACKS else None

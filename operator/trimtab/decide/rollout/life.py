@@ -12,16 +12,14 @@ candidate has its own; every change of phase is in status before its effects are
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
-from trimtab.decide.rollout.advance import advance, full_size
+from trimtab.decide.rollout.advance import advance, deadline_of, full_size
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
 from trimtab.decide.rollout.counting import side_of
-from trimtab.decide.rollout.draft import Draft
+from trimtab.decide.rollout.draft import Draft, earliest
 from trimtab.decide.rollout.ends import (
     act_on_breach,
     act_on_crash,
@@ -32,6 +30,7 @@ from trimtab.decide.rollout.ends import (
     end_guard,
     follow_control,
     give_up_return,
+    has_no_way_back,
     is_flapping,
     return_to_last_good,
     roll_back,
@@ -45,9 +44,8 @@ from trimtab.decide.rollout.origins import put_away, taken_up
 from trimtab.decide.rollout.phases import Phase, Returning
 from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
+from trimtab.decide.rollout.waking import next_look
 from trimtab.decide.rollout.wanted import Wanted, decide_wanted
-
-FLAPPING_LOOK = timedelta(minutes=5)
 
 
 def decide_deployment(
@@ -69,14 +67,13 @@ def decide_deployment(
         status=told,
         notes=notes,
         actions=tuple(order_actions(snapshot, plan_children(draft.spec, status, draft.now))),
-        wake_at=draft.wake_at,
+        wake_at=earliest(draft.wake_at, next_look(draft.snapshot, draft.status)),
         inputs=inputs_of(snapshot, status) if notes else {},
     )
     return outcome, memory
 
 
 def _decide(draft: Draft, wanted: Wanted) -> None:
-    _watch_retiring(draft)
     follow_control(draft)
     phase = draft.phase
     if draft.spec.replicas == 0:
@@ -90,13 +87,6 @@ def _decide(draft: Draft, wanted: Wanted) -> None:
         _watch_guard(draft)
         if draft.phase is None:
             _consider(draft, wanted)
-
-
-def _watch_retiring(draft: Draft) -> None:
-    """Look again when the old stable need not be kept ready any more (see `children`)."""
-    retiring = draft.status.retiring
-    if retiring is not None and draft.now < retiring.until:
-        draft.wake_by(retiring.until)
 
 
 def _stand_still(draft: Draft) -> None:
@@ -118,11 +108,14 @@ def _stand_still(draft: Draft) -> None:
 
 
 def _act_on_policy(draft: Draft) -> None:
-    """A DriftPolicy asks to return to the last good version; only where the fault is that young."""
-    asked = draft.snapshot.requested
+    """A DriftPolicy asks to return to the last good version; only where the fault is that young.
+
+    It asks for as long as that version serves: also after the way back was given up.
+    """
+    asked, guard = draft.snapshot.requested, draft.status.guard
     if asked is None or asked.do != "rollback" or _is_flapping(draft):
         return
-    if draft.status.guard is not None:
+    if guard is not None and not has_no_way_back(guard):
         return_to_last_good(draft, Reason.GUARD_BREACHED, asked.message)
 
 
@@ -139,7 +132,6 @@ def _watch_guard(draft: Draft) -> None:
     if draft.now >= guard.until:
         end_guard(draft, stable)
         return
-    draft.wake_by(guard.until)
     crashed = why_all_crashed(draft.snapshot, stable.revision)
     if crashed is not None:
         act_on_crash(draft, guard, crashed)
@@ -164,7 +156,6 @@ def _consider(draft: Draft, wanted: Wanted) -> None:
             drop(draft)
         return
     if _is_flapping(draft):
-        draft.wake_after(FLAPPING_LOOK)
         return
     asked = draft.snapshot.requested
     if asked is not None and asked.do == "pause":
@@ -172,13 +163,11 @@ def _consider(draft: Draft, wanted: Wanted) -> None:
     waiting = draft.status.back_off
     if waiting is not None and waiting.revision == wanted.revision:
         if draft.now < waiting.not_before:
-            draft.wake_by(waiting.not_before)
             return
         if candidate is not None and candidate.revision == wanted.revision:
             begin_again(draft, candidate)
             return
     begin(draft, wanted.version, wanted.revision)
-    draft.wake_after(draft.spec.rollout.deadline)
 
 
 def _is_flapping(draft: Draft) -> bool:
@@ -228,10 +217,7 @@ def _end_return(draft: Draft) -> None:
     phase = draft.phase
     if not isinstance(phase, Returning):
         return
-    deadline = phase.started + draft.spec.rollout.deadline
     if draft.snapshot.ready_of(phase.candidate.revision) >= full_size(draft.spec):
         complete_return(draft, phase)
-    elif draft.now >= deadline:
+    elif draft.now >= deadline_of(draft.spec, phase):
         give_up_return(draft, phase, pod_messages(draft.snapshot, phase.candidate.revision))
-    else:
-        draft.wake_by(deadline)

@@ -16,6 +16,8 @@ from trimtab.api.fields import LONGEST
 
 _STEP = "step"
 """Who paused, where a step did."""
+ON_DEADLINE = "onDeadline"
+"""Who skipped the rest, where the spec says so: nobody."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,12 @@ class Promoting(_Common):
     progress: Progress | None = None
     """Of the last step; None if there was none."""
     promoted_by: str | None = None
-    """Who skipped the rest, or `onDeadline`; gates judge no more."""
+    """Who skipped the rest, or `onDeadline`."""
+
+    @property
+    def person(self) -> str | None:
+        """Who took it upon themselves: then gates judge no more."""
+        return None if self.promoted_by == ON_DEADLINE else self.promoted_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,3 +201,17 @@ def promoting(phase: Phase, *, by: str | None = None) -> Promoting:
         progress=progress_in(phase),
         promoted_by=by,
     )
+
+
+def promoted_early(phase: Phase, now: datetime, *, by: str) -> Promoting:
+    """Return the same where the rest is skipped: for its pods it has the time of a rollout.
+
+    What is counted goes on from where it began.
+    """
+    after = promoting(phase, by=by)
+    progress = after.progress
+    if progress is not None:
+        since = progress.step.counted_since or phase.started
+        step = progress.step.model_copy(update={"counted_since": since})
+        progress = replace(progress, step=step)
+    return replace(after, started=now, progress=progress)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from trimtab.api.conditions import ConditionType, EventReason, Reason, reason_of, set_condition
-from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
+from trimtab.api.deployment import DeploymentStatus, GateStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
-from trimtab.decide.rollout.ends import is_flapping
+from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
 from trimtab.decide.rollout.health import pod_messages
 from trimtab.decide.rollout.judgement import trial_of
 from trimtab.decide.rollout.phases import (
@@ -223,19 +223,14 @@ def _degraded(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
         message = "three rollbacks within an hour: nothing automatic is done until: trimtab retry"
         return Stand(True, Reason.FLAPPING, message)
     if guard is not None and guard.breached is not None:
-        return Stand(True, _breach_reason(guard, guard.breached), guard.breached)
+        reason = Reason.NO_WAY_BACK if has_no_way_back(guard) else Reason.GUARD_BREACHED
+        return Stand(True, reason, guard.breached)
     if stable is not None and replicas > 0:
         ready = snapshot.ready_of(stable.revision)
         if ready < replicas and snapshot.now - stable.since > READY_WITHIN:
             message = f"{ready}/{replicas} pods of {stable.version} are Ready"
             return Stand(True, Reason.NOT_ENOUGH_READY, message)
     return Stand(False, Reason.AS_WANTED)
-
-
-def _breach_reason(guard: GuardStatus, breached: str) -> Reason:
-    """Return whether there was a way back; older statuses said it in front of the figures alone."""
-    said = guard.breach_reason or breached.partition(":")[0]
-    return Reason.NO_WAY_BACK if said == Reason.NO_WAY_BACK else Reason.GUARD_BREACHED
 
 
 def _quarantined(wanted: Wanted) -> Stand:

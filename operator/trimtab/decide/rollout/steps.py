@@ -117,8 +117,8 @@ def ends_at(rollout: Rollout, step: StepStatus) -> datetime | None:
 
 
 def is_last(rollout: Rollout, step: StepStatus) -> bool:
-    """Return whether no step follows."""
-    return step.index + 1 >= min(step.of, len(strategy_of(rollout).steps(rollout)))
+    """Return whether no step follows, in the spec as it is by now."""
+    return step.index + 1 >= len(strategy_of(rollout).steps(rollout))
 
 
 def why_step_goes_on(snapshot: Snapshot, trial: Trial) -> tuple[Reason, str] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,11 +48,16 @@ def decide_wanted(snapshot: Snapshot) -> Wanted:
     if version is None:
         return Wanted(None, "", _missing(snapshot))
     revision = revision_of(version.spec.artifact.digest, deployment.spec.serving)
+    return Wanted(version, revision, first_refusal(snapshot, version, revision))
+
+
+def first_refusal(snapshot: Snapshot, version: ModelVersion, revision: str) -> Refusal | None:
+    """Return what the first check that has something to say says against trying a version."""
     for check in CHECKS:
         refusal = check(snapshot, version, revision)
         if refusal is not None:
-            return Wanted(version, revision, refusal)
-    return Wanted(version, revision)
+            return refusal
+    return None
 
 
 def _pinned(snapshot: Snapshot, pin: str) -> ModelVersion | None:
@@ -90,10 +96,17 @@ def _may_be_forgotten(version: ModelVersion, status: DeploymentStatus) -> bool:
     return created < min(entry.at for entry in status.rejected)
 
 
-def age_order(version: ModelVersion) -> tuple[float, str]:
-    """Return what versions are sorted by, the oldest first."""
+def age_order(version: ModelVersion) -> tuple[float, list[tuple[int, str]], str]:
+    """Return what orders versions by age; times are whole seconds, so that numbers decide then."""
     created = version.metadata.creation_timestamp
-    return (created.timestamp() if created is not None else 0.0, version.metadata.name)
+    seconds = created.timestamp() if created is not None else 0.0
+    return seconds, _numbers_in(version.spec.version), version.metadata.name
+
+
+def _numbers_in(version: str) -> list[tuple[int, str]]:
+    """Return the parts of a version such that v9 comes before v10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", version)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _missing(snapshot: Snapshot) -> Refusal:

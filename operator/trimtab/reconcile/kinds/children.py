@@ -7,7 +7,7 @@ this Deployment is its controller, and otherwise left alone.
 
 from __future__ import annotations
 
-import secrets
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,12 +16,7 @@ from typing import assert_never
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
 from trimtab.build.names import service_names
-from trimtab.build.service import (
-    build_metrics_service,
-    build_seal_secret,
-    build_service,
-    build_token_secret,
-)
+from trimtab.build.service import build_metrics_service, build_service
 from trimtab.build.workload import build_workload
 from trimtab.cluster.port import DEPLOYMENTS, SERVICES, WORKLOADS, Json, Key
 from trimtab.decide.outcome import Note
@@ -36,11 +31,14 @@ from trimtab.reconcile.kinds.applied import (
     needs_apply,
     repair_note,
 )
+from trimtab.reconcile.kinds.keys import keys_due, make_keys
 from trimtab.reconcile.kinds.ownership import is_controlled_by, name_taken, require_ours
 from trimtab.reconcile.machine.cache import key_of, uid_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
 from trimtab.reconcile.machine.watched import resource_of
 from trimtab.reconcile.machine.world import World
+
+logger = logging.getLogger(__name__)
 
 NAMES_AGAIN = timedelta(seconds=30)
 """Nobody tells when a name that is not ours becomes free: it is looked at again after this."""
@@ -59,7 +57,8 @@ class Children:
     """What is known of the children that were applied; safe to lose."""
 
     applied: dict[Key, Applied] = field(default_factory=dict)
-    has_secret: bool = False
+    keys_made: datetime | None = None
+    """When the Secrets with the keys were made, or found, last."""
     taken: dict[Key, _Seen] = field(default_factory=dict)
 
 
@@ -117,10 +116,8 @@ async def carry_out(
                     continue
                 case Size(tried, replicas):
                     workload = world.cache.get(Key(WORKLOADS, key.namespace, tried.workload))
-                    if workload is None and not made.has_secret:
-                        for build in (build_token_secret, build_seal_secret):
-                            await world.cluster.create(build(deployment, secrets.token_bytes(32)))
-                        made.has_secret = True
+                    if workload is None and made.keys_made is None:
+                        repairs += await _make_keys(world, deployment, made)
                     if _shrinks(workload, replicas) and not checked:
                         checked = await _check_live(world, key)
                     manifest = build_workload(deployment, tried, replicas)
@@ -140,7 +137,23 @@ async def carry_out(
         made.taken[child] = _Seen(str(error), world.now() + NAMES_AGAIN)
         made.applied.pop(child, None)
         world.enqueue(key)
+    due = keys_due(world, key, made.keys_made)
+    if due is not None and world.now() >= due:
+        repairs += await _make_keys(world, deployment, made)
     return repairs
+
+
+async def _make_keys(world: World, deployment: Deployment, made: Children) -> list[Note]:
+    try:
+        note = await make_keys(world, deployment)
+    except Refused as error:
+        if deployment.status.stable is None:
+            raise
+        # A quota refuses one that is there, too: whether it is missing, the pods will show.
+        logger.info("%s: %s", deployment.metadata.name, error)
+        note = None
+    made.keys_made = world.now()
+    return _repaired({"kind": "Secret"}, note)
 
 
 def _services(deployment: Deployment, revision: str | None, taken: Taken) -> list[Json]:

@@ -38,6 +38,7 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
+from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
@@ -84,9 +85,13 @@ async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatu
     snapshot = _observe(world, key, live, kept, taken)
     kept.decided_on = snapshot
     outcome, kept.memory = decide_deployment(snapshot)
-    # Nobody tells when a name that is not ours becomes free, nor when a store is back.
-    names_again = snapshot.now + NAMES_AGAIN if taken != Taken() else None
-    again = earliest(outcome.wake_at, names_again, kept.asking.ask(world, snapshot))
+    # Nobody tells when a name that is not ours becomes free, that a store is back, or that a pod
+    # lacks what it mounts.
+    names = None if taken == Taken() else snapshot.now + NAMES_AGAIN
+    keys = keys_due(world, key, kept.children.keys_made)
+    if keys is not None and keys <= snapshot.now:
+        keys = snapshot.now + KEYS_AGAIN  # this pass makes them
+    again = earliest(outcome.wake_at, names, keys, kept.asking.ask(world, snapshot))
     return replace(outcome, wake_at=again)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from trimtab.api.deployment import Deployment
-from trimtab.api.drift_policy import DriftPolicy, DriftPolicyStatus
+from trimtab.api.drift_policy import MOST_WATCHED, DriftPolicy, DriftPolicyStatus
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS, Json, Key
 from trimtab.decide.drift.policy import PolicyOutcome, decide_policy
@@ -102,7 +102,9 @@ async def _observe(
     """Return the snapshot, and the times at which there will be more to see."""
     matching = _matching(world, key, policy)
     overlapped = _overlapped(world, key, policy, matching)
-    own = [d for d in matching if d.metadata.name not in overlapped]
+    own, left_out = _within_limits(
+        policy, [d for d in matching if d.metadata.name not in overlapped]
+    )
     _stop_watching(world, key, kept, {d.metadata.name for d in own})
     targets = []
     looks: list[datetime] = []
@@ -114,7 +116,9 @@ async def _observe(
     if kept.decided is not None:
         policy = policy.model_copy(update={"status": kept.decided})
     jobs = all_typed(RetrainJob, world.cache.all(RETRAIN_JOBS, key.namespace))
-    snapshot = PolicySnapshot(policy, world.now(), tuple(targets), overlapped, tuple(jobs))
+    snapshot = PolicySnapshot(
+        policy, world.now(), tuple(targets), overlapped, tuple(jobs), tuple(left_out)
+    )
     return snapshot, looks
 
 
@@ -122,6 +126,24 @@ def _matching(world: World, key: Key, policy: DriftPolicy) -> list[Deployment]:
     deployments = all_typed(Deployment, world.cache.all(DEPLOYMENTS, key.namespace))
     found = [d for d in deployments if selects(policy, d) and d.metadata.deletion_timestamp is None]
     return sorted(found, key=lambda deployment: deployment.metadata.name)
+
+
+def _within_limits(
+    policy: DriftPolicy, wanted: list[Deployment]
+) -> tuple[list[Deployment], list[str]]:
+    """Return the Deployments that status has room for, and the names of the others.
+
+    Who is watched already goes first, so that no verdict is lost to a new Deployment.
+    """
+    watched = policy.status.baselines
+
+    def order(deployment: Deployment) -> tuple[bool, bool, str]:
+        name = deployment.metadata.name
+        return name not in watched, deployment.status.stable is None, name
+
+    by_name = sorted(sorted(wanted, key=order)[:MOST_WATCHED], key=lambda d: d.metadata.name)
+    names = {deployment.metadata.name for deployment in by_name}
+    return by_name, [d.metadata.name for d in wanted if d.metadata.name not in names]
 
 
 def selects(policy: DriftPolicy, deployment: Deployment) -> bool:

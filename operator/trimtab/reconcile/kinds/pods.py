@@ -17,6 +17,9 @@ _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 )
 
+_BEGINNING = (None, "ContainerCreating", "PodInitializing")
+"""Why a container waits that has not begun, where nothing is known to be wrong."""
+
 _BY_SIGNAL = frozenset({0, 128 + 9, 128 + 15})
 """Exit codes of a container that was told to end."""
 
@@ -130,6 +133,20 @@ def _waiting(container: Json) -> dict[str, Any]:
     return waiting
 
 
+def waiting_since(pod: Json) -> datetime | None:
+    """Return since when a pod has a node and its container has not begun; None: it does not wait.
+
+    What the pod lacks it does not say: an image that is on its way, or something that it mounts.
+    """
+    metadata, scheduled = pod["metadata"], _conditions(pod).get("PodScheduled", {})
+    is_pending = pod.get("status", {}).get("phase") == "Pending"
+    if not is_pending or "deletionTimestamp" in metadata or scheduled.get("status") != "True":
+        return None
+    if _waiting(_container(pod)).get("reason") not in _BEGINNING:
+        return None
+    return parse_time(scheduled.get("lastTransitionTime") or metadata.get("creationTimestamp"))
+
+
 def _message(conditions: dict[str, Json], container: Json) -> str:
     """Return what the pod says of itself: its last words, why it waits, or why it is unplaced."""
     for state in (container.get("state"), container.get("lastState")):
@@ -139,7 +156,7 @@ def _message(conditions: dict[str, Json], container: Json) -> str:
             said = words[-1] if words else ended.get("reason", "")
             return f"{said} (exit code {ended.get('exitCode')})"[:512]
     waiting = _waiting(container)
-    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+    if waiting.get("reason") not in _BEGINNING:
         return f"{waiting['reason']}: {waiting.get('message', '')}"[:512]
     return str(conditions.get("PodScheduled", {}).get("message", ""))[:512]
 

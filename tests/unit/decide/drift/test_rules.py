@@ -166,6 +166,21 @@ def test_the_attempt_is_one_more_than_the_finished_ones() -> None:
     assert answer.name != reason_of(decide_start(request()))
 
 
+LEFT = {
+    "none": ([], 1),
+    "the_first_was_deleted": ([2], 3),
+    "all_but_the_last_were": ([5], 6),
+    "one_in_between_was": ([1, 3], 4),
+}
+
+
+@pytest.mark.parametrize(("left", "attempt"), LEFT.values(), ids=LEFT.keys())
+def test_jobs_that_somebody_deleted_block_no_later_ones(left: list[int], attempt: int) -> None:
+    answer = decide_start(request(*(job("Failed", number) for number in left)))
+    assert isinstance(answer, StartRetrain)
+    assert answer.manifest["spec"]["cause"]["attempt"] == attempt
+
+
 def test_the_order_of_the_guards() -> None:
     assert [guard.__name__ for guard in GUARDS] == [
         "_data_is_broken",

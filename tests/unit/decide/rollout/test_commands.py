@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.unit.decide.rollout.builders import (
     ERRORS_GATE,
     NOW,
     a_deployment,
+    a_guard,
     a_rejection,
     a_snapshot,
     a_status,
@@ -23,11 +25,14 @@ from tests.unit.decide.rollout.builders import (
     seconds,
 )
 
-from trimtab.api.deployment import BackOff, DeploymentStatus, Tried
+from trimtab.api.deployment import BackOff, DeploymentStatus, GuardStatus, Tried
+from trimtab.api.model_version import ModelVersion
 from trimtab.decide.outcome import Outcome
+from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.commands import Command, parse_command
 from trimtab.decide.rollout.ends import is_flapping
+from trimtab.decide.rollout.judgement import counted_from
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import (
     Phase,
@@ -38,15 +43,25 @@ from trimtab.decide.rollout.phases import (
     paused_by_person,
     phase_of,
 )
+from trimtab.decide.rollout.snapshot import PodView
 
 STARTING = Starting(candidate=a_tried("v2"), started=NOW)
 RETURNING = Returning(candidate=a_tried("v1"), started=NOW)
 PAUSED = paused_by_person(NOW - seconds(30), "bob")
 HERE = revision("v2")
+VERSIONS = tuple(a_version(f"v{n}", age=100.0 - n) for n in (1, 2, 3))
 
 
 def after(
-    command: str, phase: Phase | None, **status: Any
+    command: str,
+    phase: Phase | None,
+    *,
+    now: datetime = NOW,
+    ready: tuple[PodView, ...] | None = None,
+    versions: tuple[ModelVersion, ...] = VERSIONS,
+    incompatible: Mapping[str, str] | None = None,
+    rollout: Mapping[str, Any] | None = None,
+    **status: Any,
 ) -> Outcome[DeploymentStatus, ChildAction]:
     """Decide with a command of ann's, `verb/argument`, by which v2 is wanted and tried."""
     notes = {"trimtab.dev/command": f"{command}/7", "trimtab.dev/command-by": "ann"}
@@ -54,11 +69,16 @@ def after(
         "v2",
         status=a_status(phase, **status),
         annotations=notes,
-        rollout={"gates": [ERRORS_GATE]},
+        rollout={"gates": [ERRORS_GATE], **(rollout or {})},
     )
-    ready = (*pods("v1", 3), *pods("v2", 1))
-    versions = tuple(a_version(f"v{n}", age=100.0 - n) for n in (1, 2, 3))
-    outcome, _ = decide_deployment(a_snapshot(deployment, pods=ready, versions=versions))
+    snapshot = a_snapshot(
+        deployment,
+        now=now,
+        pods=(*pods("v1", 3), *pods("v2", 1)) if ready is None else ready,
+        versions=versions,
+        incompatible=incompatible or {},
+    )
+    outcome, _ = decide_deployment(snapshot)
     return outcome
 
 
@@ -154,6 +174,55 @@ def test_abort_quarantines_by_the_person() -> None:
     assert not outcome.status.history[-1].automatic
 
 
+@pytest.mark.parametrize("verb", ["abort", "rollback"])
+@pytest.mark.parametrize("ready", [0, 1])
+def test_who_ends_the_first_version_is_named(verb: str, ready: int) -> None:
+    outcome = after(f"{verb}/-", STARTING, stable=None, ready=pods("v2", ready))
+    assert answer(outcome) == ("CommandCarriedOut", f"{verb} by ann")
+    (rejected,) = outcome.status.rejected
+    entry = outcome.status.history[-1]
+    assert (rejected.reason, rejected.by, entry.by, entry.automatic) == (
+        "ByPerson", "ann", "ann", False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["trimtab", "onDeadline"])
+def test_nobody_passes_for_the_operator(name: str) -> None:
+    notes = {"trimtab.dev/command": "abort/-/7", "trimtab.dev/command-by": name}
+    assert parse_command(notes) == Command("abort", "-", "7", "unknown")
+
+
+PROMOTABLE = {
+    "starting": Starting(candidate=a_tried("v2"), started=NOW),
+    "stepping": a_stepping(),
+    "paused": a_stepping(pause=PAUSED),
+    "promoting": Promoting(candidate=a_tried("v2"), started=NOW),
+}
+
+
+@pytest.mark.parametrize("stable", ["v1", None])
+@pytest.mark.parametrize("late", [timedelta(minutes=14, seconds=59), timedelta(hours=5)])
+@pytest.mark.parametrize("phase", PROMOTABLE.values(), ids=PROMOTABLE.keys())
+def test_who_is_promoted_by_a_person_has_the_time_of_a_rollout_for_its_pods(
+    phase: Phase, late: timedelta, stable: str | None
+) -> None:
+    outcome = after("promote/-", phase, now=NOW + late, stable=stable, ready=pods("v1", 3))
+    growing = phase_of(outcome.status)
+    assert isinstance(growing, Promoting)
+    assert outcome.wake_at is not None
+    assert deadline_of(a_deployment().spec, growing) >= NOW + late + timedelta(minutes=15)
+    assert outcome.status.rejected == []
+
+
+def test_promotion_by_a_person_leaves_what_was_counted() -> None:
+    later = NOW + timedelta(minutes=10)
+    outcome = after("promote/-", a_stepping(), now=later, ready=pods("v2", 1))
+    phase = phase_of(outcome.status)
+    assert isinstance(phase, Promoting)
+    assert phase.progress is not None
+    assert counted_from(phase, phase.progress) == NOW
+
+
 def test_pause_and_resume() -> None:
     outcome = after("pause/-", a_stepping())
     phase = phase_of(outcome.status)
@@ -235,6 +304,64 @@ def test_a_version_that_was_named_is_good_only_once_it_serves() -> None:
     assert (arrived.status.stable.version, arrived.status.last_good.version) == ("v3", "v3")
 
 
+INTO_WORSE: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a_rejected_one": (
+        "v3",
+        {"versions": (*VERSIONS[:2], a_version("v3", phase="Rejected"))},
+        "ModelVersion digits-v3 is rejected",
+    ),
+    "one_nobody_has_verified": (
+        "v3",
+        {"versions": (*VERSIONS[:2], a_version("v3", phase="Pending"))},
+        "waiting until ModelVersion digits-v3 is verified",
+    ),
+    "one_without_an_image": (
+        "v3",
+        {"versions": (*VERSIONS[:2], a_version("v3", form="custom"))},
+        "a custom artifact needs spec.serving.image",
+    ),
+    "one_that_does_not_accept_what_stable_accepts": (
+        "v3",
+        {"incompatible": {"digits-v3": "input x was removed"}},
+        "digits-v3 does not accept what stable accepts: input x was removed",
+    ),
+    "a_last_good_that_was_rejected_since": (
+        "v1",
+        {"versions": (a_version("v1", phase="Rejected"), *VERSIONS[1:])},
+        "ModelVersion digits-v1 is rejected",
+    ),
+}
+
+
+@pytest.mark.parametrize(("to", "fields", "why"), INTO_WORSE.values(), ids=INTO_WORSE.keys())
+def test_rollback_by_name_into_what_may_not_serve_is_refused(
+    to: str, fields: dict[str, Any], why: str
+) -> None:
+    outcome = after(f"rollback/{to}", None, stable="v2", last_good=a_tried("v1"), **fields)
+    told, message = answer(outcome)
+    assert (told, message.startswith(f"rollback by ann: {why}")) == ("CommandRefused", True)
+    assert outcome.status.last_good is not None
+    assert outcome.status.last_good.version == "v1"
+    assert outcome.status.rejected == []
+    assert phase_of(outcome.status) is None
+
+
+def test_rollback_by_name_into_an_incompatible_version_can_be_insisted_on() -> None:
+    fields: dict[str, Any] = {"stable": "v2", "last_good": a_tried("v1")}
+    incompatible = {"digits-v3": "input x was removed", "digits-v1": "input y is new and required"}
+    insisted = after(
+        "rollback/v3",
+        None,
+        incompatible=incompatible,
+        rollout={"allowIncompatible": True},
+        **fields,
+    )
+    assert isinstance(phase_of(insisted.status), Returning)
+    # What served before is the way back, whatever its successor has learnt to accept.
+    before = after("rollback/v1", None, incompatible=incompatible, ready=pods("v2", 3), **fields)
+    assert isinstance(phase_of(before.status), Returning)
+
+
 RETURNS = {
     "to_the_last_good": ("rollback/-", "v1"),
     "to_it_by_name": ("rollback/v1", "v1"),
@@ -274,6 +401,43 @@ def test_retry_lets_automatic_things_go_on_after_three_rollbacks() -> None:
     assert answer(outcome) == ("CommandCarriedOut", "retry by ann")
     assert not is_flapping(outcome.status.history, NOW)
     assert isinstance(phase_of(outcome.status), Starting)
+
+
+FLAPPING: dict[str, tuple[str, Phase | None, dict[str, Any]]] = {
+    "the_last_one_is_quarantined": ("retry/-", None, {"rejected": [a_rejection("v2")]}),
+    "another_one_is": ("retry/-", None, {"rejected": [a_rejection("v5")]}),
+    "by_the_name_of_what_serves": ("retry/v1", None, {}),
+    "nothing_else_is_wanted": ("retry/-", None, {"stable": "v2"}),
+    "an_undecided_one_waits": ("retry/-", None, {"candidate": a_tried("v2")}),
+    "one_is_being_tried": ("retry/-", a_stepping(), {}),
+    "on_the_way_back": ("retry/-", RETURNING, {"stable": "v2", "last_good": a_tried("v1")}),
+}
+
+
+@pytest.mark.parametrize(("command", "phase", "status"), FLAPPING.values(), ids=FLAPPING.keys())
+def test_retry_is_the_way_out_of_flapping_wherever_it_is_named(
+    command: str, phase: Phase | None, status: dict[str, Any]
+) -> None:
+    ended = [an_end(name, at=NOW - seconds(60)) for name in ("v3", "v4", "v5")]
+    outcome = after(command, phase, history=ended, **status)
+    assert answer(outcome)[0] == "CommandCarriedOut"
+    degraded = next(c for c in outcome.status.conditions if c.type == "Degraded")
+    assert degraded.reason != "Flapping"
+
+
+BREACHED = a_guard("v2", breached="NoWayBack: v1 did not start", breach_reason="NoWayBack")
+FAILED = a_guard("v2", breached="exit code 1", breach_reason="FirstVersionFailed")
+
+
+@pytest.mark.parametrize("guard", [BREACHED, FAILED], ids=["no_way_back", "first"])
+def test_retry_of_what_serves_though_it_failed_guards_it_anew(guard: GuardStatus) -> None:
+    rejected = [a_rejection("v2")]
+    outcome = after("retry/-", None, stable="v2", guard=guard, rejected=rejected)
+    assert answer(outcome)[0] == "CommandCarriedOut"
+    assert outcome.status.rejected == []
+    assert outcome.status.guard is not None
+    assert (outcome.status.guard.breached, outcome.status.guard.since) == (None, NOW)
+    assert next(c for c in outcome.status.conditions if c.type == "Degraded").status == "False"
 
 
 def test_a_command_is_carried_out_once() -> None:

@@ -33,6 +33,7 @@ from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.ends import is_flapping
+from trimtab.decide.rollout.judgement import counted_from
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import (
     Phase,
@@ -419,6 +420,30 @@ def test_a_way_back_that_does_not_start_in_time_is_given_up() -> None:
     assert (degraded.status, degraded.reason) == ("True", "NoWayBack")
 
 
+def test_a_policy_does_not_ask_again_for_a_way_back_that_was_given_up() -> None:
+    phase = Returning(candidate=GOOD, started=NOW)
+    status = a_status(phase, stable="v2", last_good=GOOD, rejected=[a_rejection("v2")])
+    asked = Request("rollback", "drift: accuracy fell")
+    snapshot = a_snapshot(
+        a_deployment("v2", status=status), now=LATE, pods=pods("v2", 3), requested=asked
+    )
+    for _ in range(3):
+        decision = decided(snapshot)
+        assert phase_of(decision.status) is None
+        deployment = a_deployment("v2", status=decision.status)
+        snapshot = replace(snapshot, deployment=deployment, now=snapshot.now + seconds(60))
+    assert [entry.outcome for entry in decision.status.history] == ["Undecided"]
+
+
+def test_a_way_back_with_nothing_to_leave_ends_too() -> None:
+    """As where somebody took the stable version out of the status."""
+    status = a_status(Returning(candidate=GOOD, started=NOW), stable=None)
+    decision = decided(a_snapshot(a_deployment("v2", status=status), now=LATE))
+    assert phase_of(decision.status) is None
+    assert decision.status.candidate is None
+    assert last(decision)[:2] == ("v1", "Undecided")
+
+
 # --- what a pause holds ---------------------------------------------------------------------------
 
 HELD = {
@@ -643,6 +668,52 @@ def test_on_deadline_rollback_and_promote_do_as_they_say() -> None:
     assert (phase.promoted_by, phase.started) == ("onDeadline", LATE)
     assert decision.wake_at is not None
     assert decision.wake_at <= deadline_of(a_deployment().spec, phase)
+
+
+GROWING = Promoting(
+    candidate=TWO, started=NOW, progress=Progress(a_step()), promoted_by="onDeadline"
+)
+
+
+def test_a_promotion_at_the_deadline_is_nobodys_but_ours() -> None:
+    ended = [an_end(name, at=NOW - seconds(60)) for name in ("v3", "v4")]
+    decision = decided(in_phase(GROWING, pods=pods("v2", 3), status={"history": ended}))
+    entry = decision.status.history[-1]
+    assert (entry.outcome, entry.by, entry.automatic) == ("Promoted", "trimtab", True)
+    assert "onDeadline" in entry.message
+    # It starts no count of rollbacks anew, as a person's does.
+    assert is_flapping([*decision.status.history, an_end("v2")], NOW)
+
+
+def test_who_was_promoted_at_the_deadline_is_judged_on() -> None:
+    processes = (a_process("v2", 100.0, 100.0, born=NOW), a_process("v1", 300.0, born=NOW))
+    for growing, expected in ((GROWING, "RolledBack"), (replace(GROWING, promoted_by="ann"), "")):
+        decision = decided(in_phase(growing, pods=pods("v2", 1), processes=processes))
+        outcomes = [entry.outcome for entry in decision.status.history]
+        assert outcomes == ([expected] if expected else [])
+
+
+def test_who_was_promoted_at_the_deadline_is_not_condemned_for_want_of_data() -> None:
+    strict = {"gates": [{**ERRORS_GATE, "onNoData": "fail", "failAfter": "10s"}]}
+    blind = Progress(a_step(), no_data_since=NOW - seconds(60))
+    growing = replace(GROWING, progress=blind)
+    stale = (
+        a_process("v2", problem=Reason.BACKEND_DOWN),
+        a_process("v1", problem=Reason.BACKEND_DOWN),
+    )
+    decision = decided(in_phase(growing, rollout=strict, processes=stale))
+    assert isinstance(phase_of(decision.status), Promoting)
+    by_itself = replace(growing, promoted_by=None)
+    decision = decided(in_phase(by_itself, rollout=strict, processes=stale))
+    assert phase_of(decision.status) is None
+
+
+def test_a_promotion_at_the_deadline_leaves_what_was_counted() -> None:
+    rollout = {"gates": [], "onDeadline": "promote"}
+    phase = phase_of(at_deadline(a_stepping(), rollout=rollout).status)
+    assert isinstance(phase, Promoting)
+    assert phase.progress is not None
+    assert counted_from(phase, phase.progress) == NOW
 
 
 def test_the_deadline_stands_still_while_paused_and_moves_by_earlier_pauses() -> None:

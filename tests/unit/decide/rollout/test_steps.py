@@ -34,6 +34,7 @@ from trimtab.decide.rollout.phases import (
     Promoting,
     Starting,
     Stepping,
+    paused_by_person,
     paused_by_step,
     phase_of,
 )
@@ -148,6 +149,61 @@ def test_steps_that_were_taken_out_of_the_spec_meanwhile_are_over() -> None:
     three = (*pods("v1", 3), *pods("v2", 2))
     outcome = decided(in_phase(phase, rollout=shorter, processes=users(9.0, 9.0), pods=three))
     assert isinstance(phase_of(outcome.status), Promoting)
+
+
+@pytest.mark.parametrize("phase", ["stepping", "paused", "promoting"])
+@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("left", range(1, 4))
+def test_steps_can_be_taken_out_at_any_time(left: int, index: int, phase: str) -> None:
+    step = a_step(0.25, index=index, of=4, first_request=NOW - seconds(60))
+    progress = Progress(step, requests_before=50.0)
+    before: Phase = Promoting(candidate=a_tried("v2"), started=NOW, progress=progress)
+    if phase != "promoting":
+        pause = paused_by_step(NOW) if phase == "paused" else None
+        before = a_stepping(progress=progress, pause=pause)
+    rollout = {"steps": [{"weight": "25%", "for": "10s"}, {"pause": {}}, {"weight": "50%"}][:left]}
+    outcome = decided(in_phase(before, rollout=rollout, processes=users(9.0, 27.0)))
+    after = phase_of(outcome.status)
+    match phase:
+        case "stepping":
+            goes_on = index + 1 < left
+            assert isinstance(after, Stepping if goes_on else Promoting)
+        case "paused":
+            assert isinstance(after, Stepping)
+            assert after.progress.step.index == index
+        case "promoting":
+            assert isinstance(after, Promoting)
+
+
+def test_steps_that_were_put_in_meanwhile_are_taken_too() -> None:
+    step = a_step(0.25, index=0, of=1, first_request=NOW - seconds(60))
+    outcome = decided(in_phase(a_stepping(step), processes=users(90.0, 270.0)))
+    after = phase_of(outcome.status)
+    assert isinstance(after, Stepping)
+    assert (after.progress.step.index, after.progress.step.of) == (1, 3)
+
+
+def test_a_step_that_is_over_leaves_a_pause_by_a_person() -> None:
+    by_ann = paused_by_person(NOW - seconds(5), "ann")
+    for steps in (STEPS, [{"weight": "25%"}]):
+        step = a_step(0.25, of=3, first_request=NOW - seconds(60))
+        phase = a_stepping(step, pause=by_ann)
+        outcome = decided(in_phase(phase, rollout={"steps": steps}, processes=users(90.0, 270.0)))
+        after = phase_of(outcome.status)
+        assert isinstance(after, Stepping)
+        assert (after.progress.step.index, after.pause) == (0, by_ann)
+
+
+@pytest.mark.parametrize("promoted_by", [None, "onDeadline"])
+@pytest.mark.parametrize("later", [0, 3600])
+def test_who_grows_to_full_size_waits_for_a_person_too(later: float, promoted_by: str) -> None:
+    by_ann = paused_by_person(NOW, "ann")
+    phase = Promoting(candidate=a_tried("v2"), started=NOW, pause=by_ann, promoted_by=promoted_by)
+    ready = (*pods("v1", 3), *pods("v2", 3))
+    snapshot = replace(in_phase(phase, pods=ready), now=NOW + seconds(later))
+    after = phase_of(decided(snapshot).status)
+    assert isinstance(after, Promoting)
+    assert after.pause == by_ann
 
 
 def test_a_canary_that_was_made_rolling_meanwhile_goes_on_to_its_promotion() -> None:

@@ -134,3 +134,30 @@ def test_following_a_line(
     status = a_status(rejected=[a_rejection(version) for version in rejected])
     snapshot = a_snapshot(a_deployment(None, status=status), versions=versions)
     assert decide_wanted(snapshot).revision == revision(chosen)
+
+
+SAME_SECOND = {
+    "ten_after_nine": (["v9", "v10"], "v10"),
+    "whatever_the_order": (["v10", "v9"], "v10"),
+    "each_part_of_a_number": (["1.9.0", "1.10.0", "1.2.11"], "1.10.0"),
+    "letters_as_letters": (["v2-a", "v2-b", "v1-c"], "v2-b"),
+    "letters_before_numbers": (["r9", "v2"], "v2"),
+    "long_numbers": (["v20260101", "v99999"], "v20260101"),
+    "zeros_in_front": (["v010", "v9"], "v010"),
+}
+
+
+@pytest.mark.parametrize(("line", "chosen"), SAME_SECOND.values(), ids=SAME_SECOND.keys())
+def test_of_versions_made_in_one_second_the_higher_number_is_newer(
+    line: list[str], chosen: str
+) -> None:
+    versions = tuple(a_version(name) for name in line)
+    for stable in (None, *line):
+        snapshot = a_snapshot(a_deployment(None, status=a_status(stable=stable)), versions=versions)
+        assert decide_wanted(snapshot).revision == revision(chosen)
+
+
+def test_what_was_made_a_second_later_is_newer_whatever_its_number() -> None:
+    versions = (a_version("v10", age=1.0), a_version("v9"))
+    snapshot = a_snapshot(a_deployment(None, status=a_status(stable="v10")), versions=versions)
+    assert decide_wanted(snapshot).revision == revision("v9")

@@ -521,3 +521,78 @@ async def test_a_verdict_whose_status_was_not_written_is_told_with_the_next_try(
     await shop.harness.run_until(lambda: bool(shop.jobs()), 400)
     assert failed
     assert shop.events()[:2] == ["HarmDetected", "RetrainStarted"]
+
+
+async def test_a_deleted_old_retrain_job_blocks_no_later_ones() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY, retrain={"giveUpAfter": 9, "cooldown": "1m"}))
+    shop.feed = {"accuracy": 0.81}
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 1, 400)
+    shop.finish(shop.jobs()[0]["metadata"]["name"], "Rejected")
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 400)
+    shop.finish(shop.jobs()[1]["metadata"]["name"], "Rejected")
+    old = shop.jobs()[0]["metadata"]["name"]
+    shop.cluster.user_delete(Key(RETRAIN_JOBS, NAMESPACE, old))
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 400)
+    assert [job["spec"]["cause"]["attempt"] for job in shop.jobs()] == [2, 3]
+
+
+ALL_SIGNALS = (QUALITY, INPUTS, PREDICTIONS, OUTCOMES, DATA)
+OF_ONE_TEAM = {"matchLabels": {"team": "vision"}}
+
+
+def serve_v1(obj: Json) -> None:
+    obj["status"] = {"stable": tried("v1")}
+
+
+def add_deployments(shop: PolicyShop, *names: str, serving: bool = True) -> None:
+    """Add Deployments of the team vision."""
+    for name in names:
+        made = deployment(name)
+        made["metadata"]["labels"] = {"team": "vision"}
+        shop.cluster.user_apply(made)
+        if serving:
+            key = Key(DEPLOYMENT_KEY.resource, NAMESPACE, name)
+            shop.cluster.user_change(key, serve_v1)
+
+
+def names_of(first: int, last: int) -> list[str]:
+    return [f"model-{number:03}" for number in range(first, last + 1)]
+
+
+async def test_a_policy_that_selects_more_than_it_can_watch_says_so_and_watches_the_others() -> (
+    None
+):
+    shop = PolicyShop()
+    add_deployments(shop, *names_of(1, 130))
+    shop.apply(policy_object(*ALL_SIGNALS, selector=OF_ONE_TEAM))
+    await shop.harness.advance(130)
+    assert shop.harness.errors == []
+    assert list(shop.status()["baselines"]) == names_of(1, 100)
+    assert len(shop.status()["signals"]) == 500
+    watching = shop.condition("Watching")
+    assert watching["status"] == "True"
+    assert "30 more are selected and not watched" in watching["message"]
+    assert "model-101, model-102, model-103 +27" in watching["message"]
+
+
+async def test_who_is_watched_already_stays_so_when_more_are_selected() -> None:
+    shop = PolicyShop()
+    add_deployments(shop, *names_of(51, 150))
+    shop.apply(policy_object(QUALITY, selector=OF_ONE_TEAM))
+    await shop.harness.advance(70)
+    add_deployments(shop, *names_of(1, 50))
+    await shop.harness.advance(70)
+    assert list(shop.status()["baselines"]) == names_of(51, 150)
+    shop.cluster.user_delete(Key(DEPLOYMENT_KEY.resource, NAMESPACE, "model-150"))
+    await shop.harness.advance(70)
+    assert set(shop.status()["baselines"]) == {"model-001", *names_of(51, 149)}
+
+
+async def test_who_serves_nothing_takes_no_place() -> None:
+    shop = PolicyShop()
+    add_deployments(shop, *names_of(1, 50), serving=False)
+    add_deployments(shop, *names_of(51, 150))
+    shop.apply(policy_object(QUALITY, selector=OF_ONE_TEAM))
+    await shop.harness.advance(70)
+    assert list(shop.status()["baselines"]) == names_of(51, 150)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from trimtab.api.deployment import Metrics
-from trimtab.reconcile.kinds.pods import target_of, view_of
+from trimtab.reconcile.kinds.pods import target_of, view_of, waiting_since
+from trimtab.simulation.kubelet import running, unmounted, unscheduled
 
 NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
 
@@ -140,3 +141,27 @@ def test_a_scrape_has_a_time_out_whatever_the_interval(metrics, interval, timeou
     assert target is not None
     assert (target.interval_seconds, target.timeout_seconds) == (interval, timeout)
     assert target.stale_after_seconds == stale_after
+
+
+MADE = "2026-11-23T12:00:00Z"
+
+
+def made(status, **metadata):
+    metadata = {"name": "m-1", "uid": "abcdef12", "creationTimestamp": MADE, **metadata}
+    wanted = {"metadata": metadata, "spec": {"containers": [{"name": "model"}]}}
+    return wanted | {"status": status(wanted)}
+
+
+@pytest.mark.parametrize(
+    ("given", "waits"),
+    [
+        pytest.param(made(unmounted), True, id="it_lacks_what_it_mounts"),
+        pytest.param(made(unmounted, deletionTimestamp=MADE), False, id="it_is_going"),
+        pytest.param(made(lambda pod: running(pod, ready=False)), False, id="it_runs"),
+        pytest.param(made(lambda pod: unscheduled()), False, id="it_has_no_node"),
+        pytest.param(made(lambda pod: {}), False, id="nobody_has_looked_at_it"),
+    ],
+)
+def test_tells_since_when_it_waits_for_its_container(given, waits):
+    since = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    assert waiting_since(given) == (since if waits else None)

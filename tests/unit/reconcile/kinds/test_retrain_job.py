@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -338,6 +339,67 @@ async def test_a_refused_write_is_told_and_tried_again() -> None:
     cluster.fault = lambda verb, key: None
     h.jobs.outcomes = accepted
     await h.run_until(lambda: phase_of(cluster) == "Succeeded", 300)
+
+
+def refuse_versions(cluster: SimulatedCluster) -> list[str]:
+    """Refuse every new ModelVersion for good; return the tries, which grow."""
+    tries: list[str] = []
+
+    def fault(verb: str, key: Key) -> Refused | None:
+        if (verb, key.resource) != ("create", MODEL_VERSIONS):
+            return None
+        tries.append(key.name)
+        return Refused(f"admission webhook denied the request (try {len(tries)})")
+
+    cluster.fault = fault
+    return tries
+
+
+async def test_a_version_that_is_refused_is_tried_rarely_and_told_once() -> None:
+    cluster = serving_cluster()
+    h = harness(cluster)
+    h.jobs.outcomes = accepted
+    cluster.user_apply(retrain_job(activeDeadline="1h"))
+    tries = refuse_versions(cluster)
+    await h.advance(1800)
+    assert 2 <= len(tries) <= 12
+    assert [e.reason for e in cluster.events] == ["RetrainStarted", "WriteRefused"]
+    assert len([w for w in cluster.writes if w.verb == "apply_status"]) <= 6
+    cluster.fault = lambda verb, key: None
+    await h.run_until(lambda: phase_of(cluster) == "Succeeded", 400)
+
+
+async def test_a_version_that_is_refused_for_good_ends_the_attempt() -> None:
+    cluster = serving_cluster()
+    h = harness(cluster)
+    h.jobs.outcomes = accepted
+    cluster.user_apply(retrain_job(activeDeadline="10m"))
+    tries = refuse_versions(cluster)
+    await h.run_until(lambda: phase_of(cluster) == "Failed", 1800)
+    status = status_of(cluster)
+    assert status["failure"] == "infrastructure"
+    assert "admission webhook denied the request" in status["message"]
+    assert f"digits-{status['newVersion']}" in status["message"]
+    seen = len(tries)
+    await h.advance(3600)
+    assert len(tries) == seen
+    assert [e.reason for e in cluster.events] == [
+        "RetrainStarted", "WriteRefused", "RetrainFailed",
+    ]  # fmt: skip
+    stalled = next(c for c in status_of(cluster)["conditions"] if c["type"] == "Stalled")
+    assert stalled["status"] == "False"
+
+
+async def test_a_result_that_comes_at_the_last_moment_is_tried_for_a_while() -> None:
+    cluster = serving_cluster()
+    h = harness(cluster)
+    h.jobs.outcomes = lambda job, attempt: replace(accepted(job, attempt), after=595)
+    cluster.user_apply(retrain_job(activeDeadline="10m"))
+    refuse_versions(cluster)
+    await h.advance(700)
+    assert phase_of(cluster) != "Failed"
+    cluster.fault = lambda verb, key: None
+    await h.run_until(lambda: phase_of(cluster) == "Succeeded", 400)
 
 
 async def test_two_persons_or_one_asking_twice_get_two_versions() -> None:
