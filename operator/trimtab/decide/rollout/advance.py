@@ -13,6 +13,7 @@ from trimtab.api.deployment import DeploymentSpec, Tried
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
+from trimtab.decide.rollout.gates import first_blind
 from trimtab.decide.rollout.health import infrastructure_fault, is_starting, pod_messages
 from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
@@ -195,6 +196,8 @@ def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
             message = f"gate {gate.name}: {gate.message}"
             roll_back(draft, phase.candidate, Reason.GATE_FAILED, message)
             return None
+        if judgement.blind is not None and phase.promoted_by is None:
+            return phase  # all steps were passed, but nobody sees what it does now
     if phase.pause is not None:
         return phase
     if draft.snapshot.ready_of(phase.candidate.revision) < full_size(draft.spec):
@@ -245,7 +248,7 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     fault = infrastructure_fault(draft.snapshot, candidate.revision)
     if fault is not None:
         end_undecided(draft, candidate, fault.reason, fault.message)
-    elif isinstance(phase, Stepping):
+    elif isinstance(phase, Stepping) or (ready >= full_size(draft.spec) and _is_blind(draft)):
         _end_unjudged(draft, phase)
     elif is_waiting_for_share(draft.spec, draft.status, phase):
         message = "one pod is more than the wanted share"
@@ -264,14 +267,14 @@ def _came(draft: Draft, candidate: Tried) -> str:
     return f"{ready} of the candidate's pods Ready by the deadline{said}"
 
 
-def _end_unjudged(draft: Draft, phase: Stepping) -> None:
-    """The deadline passed in a step: what follows is the user's to say."""
-    waiting = next((g for g in draft.status.gates if g.verdict == "NoData"), None)
-    why = (
-        f"gate {waiting.name}: {waiting.reason}"
-        if waiting is not None
-        else "too few requests or steps longer than the deadline"
-    )
+def _is_blind(draft: Draft) -> bool:
+    rollout = draft.spec.rollout
+    return first_blind(draft.status.gates, strategy_of(rollout).gates(rollout)) is not None
+
+
+def _end_unjudged(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
+    """The deadline passed before all was judged: what follows is the user's to say."""
+    why = _why_unjudged(draft, phase)
     match draft.spec.rollout.on_deadline:
         case "rollback":
             roll_back(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
@@ -279,3 +282,14 @@ def _end_unjudged(draft: Draft, phase: Stepping) -> None:
             draft.enter(promoted_early(phase, draft.now, by=ON_DEADLINE))
         case "undecided":
             end_undecided(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
+
+
+def _why_unjudged(draft: Draft, phase: Starting | Stepping | Promoting) -> str:
+    waiting = next((g for g in draft.status.gates if g.verdict == "NoData"), None)
+    if waiting is not None:
+        return f"gate {waiting.name}: {waiting.reason}"
+    if isinstance(phase, Stepping):
+        held = why_step_goes_on(draft.snapshot, _trial(draft, phase, phase.progress))
+        if held is not None:
+            return f"{held[0]}: {held[1]}"
+    return "too few requests or steps longer than the deadline"

@@ -37,6 +37,19 @@ _HINTS = {
 }
 
 
+def first_blind(seen: Sequence[GateStatus], gates: Sequence[Gate]) -> GateStatus | None:
+    """Return the first gate that cannot see, although nothing may go on without it."""
+    needed = {gate.name for gate in gates if gate.on_no_data != "ignore"}
+    return next(
+        (
+            one
+            for one in seen
+            if one.verdict == "NoData" and one.reason in BLIND_REASONS and one.name in needed
+        ),
+        None,
+    )
+
+
 @dataclass(frozen=True)
 class Sight:
     """Whether the pods of a revision can be seen, and how old the newest sample is."""

@@ -10,7 +10,7 @@ from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, PodSpread
 from trimtab.decide.rollout.asking import is_wanted
 from trimtab.decide.rollout.counting import Side, gate_counts, side_of
 from trimtab.decide.rollout.evidence import Counted, Gap, GateMemory, Habit, Moment, with_earlier
-from trimtab.decide.rollout.gates import BLIND_REASONS, Look, judge, sight_of
+from trimtab.decide.rollout.gates import Look, first_blind, judge, sight_of
 from trimtab.decide.rollout.measures import gate_measures
 from trimtab.decide.rollout.pairing import cells_in
 from trimtab.decide.rollout.phases import Phase, Progress
@@ -107,7 +107,7 @@ def judge_gates(
         gates=verdicts,
         failed=failed,
         holding=next(iter(missing), None),
-        blind=next((v for v in missing if v.reason in BLIND_REASONS), None),
+        blind=first_blind(verdicts, gates),
     )
     return judgement, replace(memory, step=step), fails_at
 

@@ -552,6 +552,7 @@ def test_pods_that_never_become_ready_are_the_version_s_fault() -> None:
 
 
 SLOW_POD = a_pod("v2", 2, ready=False, was_ready=False, message="ContainerCreating: volume")
+UNSEEN = (a_process("v2", problem=Reason.BACKEND_DOWN), a_process("v1"))
 SOME = "2 of the candidate's pods Ready by the deadline: ContainerCreating: volume"
 UNDECIDED: dict[str, tuple[Phase, dict[str, Any], str]] = {
     "a_late_pod_after_every_gate": (
@@ -599,6 +600,16 @@ UNDECIDED: dict[str, tuple[Phase, dict[str, Any], str]] = {
         {"processes": (a_process("v2"), a_process("v1"))},
         "DeadlinePassed: gate errors: NoTraffic",
     ),
+    "nobody_sees_it_at_full_size": (
+        GROWING,
+        {"pods": pods("v2", 3), "processes": UNSEEN},
+        "DeadlinePassed: gate errors: BackendDown",
+    ),
+    "too_few_for_the_last_step": (
+        a_stepping(),
+        {"rollout": {"gates": [], "minSamples": 50, "steps": [{"weight": "25%"}]}},
+        "DeadlinePassed: WaitingForSamples: 0 of 50 requests (rollout.minSamples)",
+    ),
     "too_few_requests": (
         a_stepping(),
         {"rollout": {"gates": []}},
@@ -631,6 +642,21 @@ def with_replicas(snapshot: Snapshot, replicas: int) -> Snapshot:
     spec = snapshot.deployment.spec.model_copy(update={"replicas": replicas})
     deployment: Deployment = snapshot.deployment.model_copy(update={"spec": spec})
     return a_snapshot(deployment, now=snapshot.now, pods=snapshot.pods)
+
+
+def test_nobody_is_promoted_while_nobody_sees_it() -> None:
+    """All steps were passed, and metrics fell silent before it was at full size."""
+    growing = in_phase(GROWING, pods=pods("v2", 3), processes=UNSEEN)
+    silent = decided(growing)
+    assert phase_of(silent.status) is not None
+    assert silent.status.stable is not None
+    assert silent.status.stable.version == "v1"
+    (progressing,) = [c for c in silent.status.conditions if c.type == "Progressing"]
+    assert progressing.message == "gate errors: BackendDown"
+    ignored = {"gates": [{**ERRORS_GATE, "onNoData": "ignore"}]}
+    careless = decided(in_phase(GROWING, pods=pods("v2", 3), processes=UNSEEN, rollout=ignored))
+    assert careless.status.stable is not None
+    assert careless.status.stable.version == "v2"
 
 
 def test_a_first_version_serves_with_the_pods_that_came_in_time() -> None:
@@ -670,14 +696,14 @@ def test_on_deadline_rollback_and_promote_do_as_they_say() -> None:
     assert decision.wake_at <= deadline_of(a_deployment().spec, phase)
 
 
-GROWING = Promoting(
+PROMOTED_LATE = Promoting(
     candidate=TWO, started=NOW, progress=Progress(a_step()), promoted_by="onDeadline"
 )
 
 
 def test_a_promotion_at_the_deadline_is_nobodys_but_ours() -> None:
     ended = [an_end(name, at=NOW - seconds(60)) for name in ("v3", "v4")]
-    decision = decided(in_phase(GROWING, pods=pods("v2", 3), status={"history": ended}))
+    decision = decided(in_phase(PROMOTED_LATE, pods=pods("v2", 3), status={"history": ended}))
     entry = decision.status.history[-1]
     assert (entry.outcome, entry.by, entry.automatic) == ("Promoted", "trimtab", True)
     assert "onDeadline" in entry.message
@@ -687,7 +713,10 @@ def test_a_promotion_at_the_deadline_is_nobodys_but_ours() -> None:
 
 def test_who_was_promoted_at_the_deadline_is_judged_on() -> None:
     processes = (a_process("v2", 100.0, 100.0, born=NOW), a_process("v1", 300.0, born=NOW))
-    for growing, expected in ((GROWING, "RolledBack"), (replace(GROWING, promoted_by="ann"), "")):
+    for growing, expected in (
+        (PROMOTED_LATE, "RolledBack"),
+        (replace(PROMOTED_LATE, promoted_by="ann"), ""),
+    ):
         decision = decided(in_phase(growing, pods=pods("v2", 1), processes=processes))
         outcomes = [entry.outcome for entry in decision.status.history]
         assert outcomes == ([expected] if expected else [])
@@ -696,7 +725,7 @@ def test_who_was_promoted_at_the_deadline_is_judged_on() -> None:
 def test_who_was_promoted_at_the_deadline_is_not_condemned_for_want_of_data() -> None:
     strict = {"gates": [{**ERRORS_GATE, "onNoData": "fail", "failAfter": "10s"}]}
     blind = Progress(a_step(), no_data_since=NOW - seconds(60))
-    growing = replace(GROWING, progress=blind)
+    growing = replace(PROMOTED_LATE, progress=blind)
     stale = (
         a_process("v2", problem=Reason.BACKEND_DOWN),
         a_process("v1", problem=Reason.BACKEND_DOWN),
