@@ -120,6 +120,9 @@ class Connection(asyncio.Protocol):
                 self._application.finished(request, CLIENT_LEFT, 0)
         self._answering = self._receiving = None
         self._waiting.clear()
+        self._forget_body()
+        # It knows us, and we knew it: memory would wait for a full collection of garbage.
+        del self._parser
 
     def eof_received(self) -> bool:
         """Keep the way back open while answers are owed."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -173,6 +175,24 @@ async def test_a_request_that_never_ends_is_refused(settings: ServingSettings) -
         await wire.send(head + b"{")
         status, headers, _ = await wire.answer()
         assert (status, headers["connection"]) == (408, "close")
+
+
+async def test_an_abandoned_upload_leaves_nothing_behind(settings: ServingSettings) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        await wire.send(
+            b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 1000001\r\n\r\n",
+            b" " * 1_000_000,
+        )
+        held = client.server.front._connections
+        await until(lambda: any(one._further for one in held))
+        left = weakref.ref(next(one for one in held if one._further))
+        gc.disable()
+        try:
+            wire.writer.close()
+            await until(lambda: left() is None)
+        finally:
+            gc.enable()
 
 
 async def test_connections_are_bounded(settings: ServingSettings) -> None:
