@@ -5,6 +5,7 @@ Control groups of version 2, then 1. In a container the files of its own group a
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,9 @@ _GROUPS: Final = Path("/sys/fs/cgroup")
 _PROC: Final = Path("/proc")
 _NO_LIMIT: Final = 2**60
 """Version 1 says "none" as a number about the size of the address space."""
+_USER_TIME: Final = 11
+_SYSTEM_TIME: Final = 12
+"""Places in a thread's `stat`, behind its name."""
 
 
 class Container:
@@ -68,6 +72,13 @@ class Container:
             if found is not None:
                 return found
         return 0
+
+    def thread_seconds(self, thread: int) -> float | None:
+        """Return the CPU time that a thread of this process has taken; None once it has ended."""
+        told = _text(self._proc / f"self/task/{thread}/stat").rpartition(")")[2].split()
+        if len(told) <= _SYSTEM_TIME:
+            return None
+        return (int(told[_USER_TIME]) + int(told[_SYSTEM_TIME])) / os.sysconf("SC_CLK_TCK")
 
     @staticmethod
     def _keyed(file: Path, key: str) -> int | None:

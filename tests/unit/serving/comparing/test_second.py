@@ -33,6 +33,11 @@ class Cell(Container):
         super().__init__(Path("/nowhere"), Path("/nowhere"))
         self.left = left
         self.periods = 0
+        self.taken: float | None = 0.0
+
+    def thread_seconds(self, thread: int) -> float | None:
+        assert thread
+        return self.taken
 
     def memory_left(self) -> int | None:
         return self.left
@@ -176,9 +181,13 @@ def test_a_regression_is_not_comparable(told: ServingSettings, regression: Store
     assert scene.begun().state == "notComparable"
 
 
-@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("broken")], ids=["memory", "other"])
+@pytest.mark.parametrize(
+    "fault",
+    [MemoryError(), RuntimeError("broken"), SystemExit(4), KeyboardInterrupt()],
+    ids=["memory", "other", "exit", "interrupt"],
+)
 def test_whatever_loading_raises(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     def load(_artifact: Artifact, *, trust_pickle: bool) -> Model:
         raise fault
@@ -229,6 +238,23 @@ def test_one_that_raises_is_given_up_after_a_while(
     assert not second.affords(1, 1.0)
     assert not scene.is_marked
     assert caplog.text.count("the version to compare with failed") == 1
+
+
+@pytest.mark.parametrize("fault", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+def test_one_that_would_end_the_process_is_given_up_at_once(
+    scene: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: BaseException,
+) -> None:
+    def ending(_rows: Matrix) -> Prediction:
+        raise fault
+
+    second = odd(scene, monkeypatch, ending)
+    assert scene.compare(np.zeros((1, 4))) is None
+    assert second.state == "failed"
+    assert type(fault).__name__ in caplog.text
+    assert not scene.disturbed.is_set()
 
 
 @pytest.mark.parametrize("answer", [[0, 1], [2], [-1], None], ids=["more", "beyond", "none", "no"])
@@ -378,10 +404,30 @@ def test_one_that_holds_up_requests_again_and_again_is_given_up(
     assert second.state == "failed"
 
 
-def test_one_that_hangs_disturbs_from_then_on(scene: Scene) -> None:
+def test_one_that_hangs_disturbs_while_it_takes_cpu(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, binary: Stored
+) -> None:
     second = scene.begun()
+    scene.compare(binary.rows[:1])
+    now = [time.monotonic()]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
     second.give_up()
     assert (second.state, scene.disturbed.is_set()) == ("failed", True)
+
+    def after(seconds: float, taken: float | None) -> tuple[bool, bool]:
+        scene.settled.clear()
+        scene.disturbed.clear()
+        now[0] += seconds
+        scene.cell.taken = taken
+        second.sweep()
+        return scene.disturbed.is_set(), scene.settled.is_set()
+
+    assert after(1.0, 0.9) == (False, False), "not known yet"
+    assert after(1.5, 2.3) == (True, False)
+    assert after(2.5, 2.31) == (False, True)
+    assert after(2.5, 4.0) == (True, False)
+    assert after(2.5, None) == (False, True), "it has ended"
+    assert after(2.5, 5.0) == (False, False)
 
 
 def test_a_drain_compares_nothing_more(scene: Scene) -> None:
