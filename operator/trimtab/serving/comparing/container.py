@@ -97,7 +97,7 @@ def _text(file: Path) -> str:
 
 
 LEAST_MULTIPLE: Final = 4.0
-"""Of the size of a model's file, that loading it takes at least."""
+"""Of the size of a model's file, unpacked, that loading it takes at least."""
 TELLING_BYTES: Final = 8 << 20
 """A file from this size on tells what a byte of it costs; of a smaller one libraries cost more."""
 LEAST_RESERVE: Final = 32 << 20
@@ -105,7 +105,7 @@ RESERVE_SHARE: Final = 0.1
 
 
 def memory_needed(own_bytes: int, own_growth: int, other_bytes: int) -> int:
-    """Return what loading a model file of `other_bytes` may take at most.
+    """Return what loading a model file of `other_bytes`, unpacked, may take at most.
 
     `own_growth` is what the own one of `own_bytes` took at its peak; it has libraries in it, which
     the second one finds there, so that small models are on the safe side.

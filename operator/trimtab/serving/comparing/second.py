@@ -23,6 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Final
 
@@ -40,6 +41,7 @@ from trimtab.serving.errors import ArtifactRefused, ModelFailed, StartRefused
 from trimtab.serving.model.artifact import Artifact, bring_artifact
 from trimtab.serving.model.base import Matrix, Model
 from trimtab.serving.model.load import load_model
+from trimtab.serving.model.unpacked import unpacked_bytes
 from trimtab.serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
@@ -319,11 +321,11 @@ class SecondModel:
         if self._marker.is_left_over():
             self._end("killed", "the process before this one was killed while it held it")
             return None
-        if not self._has_room(0):
-            return None  # nor for what is read to check the artifact
+        if not self._has_room():
+            return None
         self._marker.write(self.digest)
         artifact = self._brought()
-        if not self._has_room(artifact.model_file.stat().st_size):
+        if not self._has_room(artifact.model_file):
             return None
         model = load_model(artifact, trust_pickle=self._settings.trust_pickle)
         self._classes = len(artifact.signature.classes)
@@ -355,9 +357,13 @@ class SecondModel:
         check_pairable(self._own.signature, artifact.signature)
         return artifact
 
-    def _has_room(self, model_bytes: int) -> bool:
+    def _has_room(self, file: Path | None = None) -> bool:
+        """Whether a model in `file` surely fits into memory; or what is read to check a file."""
         limit, left = self._container.memory_limit(), self._container.memory_left()
-        needed = memory_needed(self._own.model_file.stat().st_size, self._growth, model_bytes)
+        most = int((left or 0) / LEAST_MULTIPLE)
+        own = unpacked_bytes(self._own.model_file, most)
+        other = 0 if file is None else unpacked_bytes(file, most)
+        needed = memory_needed(own, self._growth, other)
         if left is not None and needed + reserve(limit) <= left:
             return True
         self._end(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -153,6 +155,28 @@ def test_what_cannot_fit_is_not_even_fetched(
     fetched = told.scratch / ("trimtab-" + huge.digest.removeprefix("sha256:"))
     assert not (fetched / "more.bin").exists()
     assert not scene.is_marked
+
+
+def test_a_compressed_file_counts_as_what_it_unpacks_to(
+    told: ServingSettings, binary: Stored, tmp_path: Path
+) -> None:
+    packed = io.BytesIO()
+    binary.estimator.table = np.zeros(4 << 20)  # 32 MiB in a file of 100 KiB
+    try:
+        joblib.dump(binary.estimator, packed, compress=3)
+    finally:
+        del binary.estimator.table
+    dense = store(
+        tmp_path / "dense",
+        packed.getvalue(),
+        binary.signature,
+        binary.baseline,
+        binary.rows,
+        model_file="model.joblib",
+    )
+    named = replace(told, compare_uri=dense.uri, compare_digest=dense.digest, trust_pickle=True)
+    assert Scene(named, 150 << 20).begun().state == "noMemory"
+    assert Scene(named, 200 << 20).begun().state == "comparing"
 
 
 def test_who_follows_a_killed_process_does_not_load_it_again(
