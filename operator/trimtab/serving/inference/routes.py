@@ -13,7 +13,6 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from trimtab import __version__
-from trimtab.contract.token import MAX_ROWS
 from trimtab.serving.counting.requests import RequestCounters
 from trimtab.serving.errors import ModelFailed, RequestInvalid
 from trimtab.serving.http.access_log import AccessLogger
@@ -234,10 +233,10 @@ def _other_method(request: Request, allowed: bytes) -> Response:
 
 
 def _token(served: Served, prediction: Prediction, rows: slice) -> dict[str, Any]:
-    if served.tokens is None:
+    tokens = served.tokens
+    if tokens is None or not tokens.most_rows:
         return {}
-    token = served.tokens.of(prediction, rows)
-    count = rows.stop - rows.start
-    if count > MAX_ROWS:
-        return {"trimtab_token": token, "trimtab_token_rows": MAX_ROWS}
+    token = tokens.of(prediction, rows)
+    if rows.stop - rows.start > tokens.most_rows:
+        return {"trimtab_token": token, "trimtab_token_rows": tokens.most_rows}
     return {"trimtab_token": token}
