@@ -197,6 +197,8 @@ class Outcomes:
             version = self._versions[identity] = VersionOutcomes(
                 identity.labels, is_regression, self._has_pairs_by_hour
             )
+        if version.is_regression != is_regression:
+            raise TokenRefused("malformed", "the version's other tokens are of another task")
         return version
 
     def families(self) -> list[Family]:
