@@ -9,7 +9,8 @@ new connections, and no task per request.
       └── never spoke ──> closed          age or drain: answered    idle at drain, or old:
                                           with close, closed        closed
 
-Requests that arrive while one is answered wait in order; reading stops when there are too many.
+Requests that arrive while one is answered, or while the peer does not read answers, wait in order;
+reading stops when there are too many.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 65536
 MAX_PIPELINED: Final = 16
+MOST_WAITING: Final = 1024
+"""Of one connection; what was read in one piece holds more than `MAX_PIPELINED`."""
 DISCARD_SECONDS: Final = 2.0
 """How long unread input is thrown away after a refusal, so that the peer can read the answer."""
 NEW_IN_DRAIN_SECONDS: Final = 1.0
 RECENT_SECONDS: Final = 1.0
 _FREE: Final = float("inf")
+_LATER: Final = b"retry-after: 1\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._retire_at = self._idle_since + self._owner.lifetime()
         if not self._owner.add(self):
-            full = error_response(503, "too many connections", b"retry-after: 1\r\n")
+            full = error_response(503, "too many connections", _LATER)
             self._write(full.head(close=True), full.body)
             self._deaf = True
             self._transport.close()
@@ -127,7 +131,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep the way back open while answers are owed."""
         self._deaf = True
-        return self._answering is not None
+        return self._answering is not None or bool(self._waiting)
 
     def pause_writing(self) -> None:
         self._stalled_since = monotonic()
@@ -135,6 +139,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stalled_since = _FREE
+        self._pump()
         self._resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -287,14 +292,18 @@ class Connection(asyncio.Protocol):
         self._waiting.append(request)
         if len(self._waiting) >= MAX_PIPELINED:
             self._transport.pause_reading()
+            if len(self._waiting) > MOST_WAITING:
+                self._deaf = request.unread = True
+                request.keep_alive = False
+                request.refusal = error_response(503, "too many requests at once", _LATER)
         self._pump()
 
     def _pump(self) -> None:
-        """Begin requests in order while none is being answered."""
+        """Begin requests in order while none is being answered and the peer reads answers."""
         if self._pumping:
             return
         self._pumping = True
-        while self._waiting and self._answering is None:
+        while self._waiting and self._answering is None and self._stalled_since == _FREE:
             request = self._waiting.popleft()
             if len(self._waiting) == MAX_PIPELINED - 1:
                 self._resume_reading()

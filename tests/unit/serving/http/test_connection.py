@@ -7,12 +7,15 @@ import gc
 import json
 import weakref
 from dataclasses import replace
+from math import inf
 
 import pytest
 from tests.unit.serving.http.wire import PAGE, Wire, infer
-from tests.unit.serving.loopback import serving, until
+from tests.unit.serving.loopback import Client, serving, until
 from tests.unit.serving.stored import Stored
 
+from trimtab.serving.http import connection as module
+from trimtab.serving.http.connection import Connection
 from trimtab.serving.settings import ServingSettings
 
 
@@ -30,6 +33,55 @@ async def test_pipelined_requests_are_answered_in_order(
             assert (
                 content == {"live": True} if not rows else content["outputs"][0]["shape"] == [rows]
             )
+
+
+async def test_nothing_more_is_answered_to_who_does_not_read(settings: ServingSettings) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held.pause_writing()
+        held.data_received(100 * PAGE)
+        assert held._transport.get_write_buffer_size() == 0
+        assert held.eof_received()
+        held.resume_writing()
+        for _ in range(100):
+            assert (await wire.answer())[0] == 200
+        assert await wire.ended()
+
+
+async def test_what_is_written_pauses_answering(settings: ServingSettings) -> None:
+    """The transport says so while the answer is being written, not a turn of the loop later."""
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held._transport.set_write_buffer_limits(high=0)
+        held._transport.write(bytes(8 << 20))  # more than the kernel takes
+        assert held._stalled_since < inf
+        held.data_received(100 * PAGE)
+        assert len(held._waiting) == 100
+        await wire.reader.readexactly(8 << 20)
+        for _ in range(100):
+            assert (await wire.answer())[0] == 200
+
+
+async def test_too_many_requests_in_one_piece_are_refused(
+    settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 20)
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held.pause_writing()
+        held.data_received(100 * PAGE)
+        held.resume_writing()
+        statuses = [(await wire.answer())[0] for _ in range(21)]
+        assert statuses == [200] * 20 + [503]
+        assert await wire.ended()
+
+
+async def connected(client: Client) -> Connection:
+    await until(lambda: len(client.server.front._connections) == 1)
+    return next(iter(client.server.front._connections))
 
 
 async def test_head_is_answered_as_get_without_the_body(settings: ServingSettings) -> None:
