@@ -142,6 +142,7 @@ class Inference:
         self._submit(request, served, Work(rows, answer, asker=request))
 
     def _submit(self, request: Request, served: Served, work: Work) -> None:
+        request.body = b""  # many may wait
         if not served.joiner.submit(work):
             request.answer(error_response(503, "too many requests are waiting", _BUSY))
 

@@ -247,6 +247,59 @@ async def test_an_abandoned_upload_leaves_nothing_behind(settings: ServingSettin
             gc.enable()
 
 
+async def receives(client: Client, size: int) -> None:
+    connections = client.server.front._connections
+    await until(lambda: any(one.incomplete_bytes >= size for one in connections))
+
+
+def upload(size: int) -> bytes:
+    head = b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
+    return head % size
+
+
+async def test_all_that_is_being_received_is_bounded(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    size = 300_000
+    bounded = replace(settings, max_body_bytes=size, receive_bytes=900_000)
+    async with serving(bounded) as client:
+        front = client.server.front
+        wires = [await Wire.to(client) for _ in range(3)]
+        for wire, share in zip(wires, (200_000, 299_999, 250_000), strict=True):
+            await wire.send(upload(size), b" " * share)
+            await receives(client, share)
+        last = await Wire.to(client)
+        await last.send(upload(size), b" " * 200_000)
+        status, headers, _ = await wires[1].answer()  # the largest
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+        await wires[0].send(b" " * 100_000)
+        assert (await wires[0].answer())[0] == 400
+        await last.send(b" " * 50_000, infer(binary))  # not whole yet, and the rest of it is
+        wires[2].writer.close()
+        last.writer.close()
+        await until(lambda: front.held_bytes == 0)
+        wire = await Wire.to(client)
+        await wire.send(infer(binary))
+        assert (await wire.answer())[0] == 200
+
+
+async def test_bodies_that_wait_for_their_turn_count(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held.pause_writing()
+        whole = infer(binary)
+        held.data_received(3 * whole)
+        body = len(whole.partition(b"\r\n\r\n")[2])
+        assert client.server.front.held_bytes == 3 * body
+        held.resume_writing()
+        for _ in range(3):
+            assert (await wire.answer())[0] == 200
+        assert client.server.front.held_bytes == 0
+
+
 async def test_connections_are_bounded(settings: ServingSettings) -> None:
     async with serving(replace(settings, max_connections=2)) as client:
         wires = [await Wire.to(client) for _ in range(2)]
