@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from trimtab.contract import metrics
+from trimtab.contract.token import MAX_ROWS
 from trimtab.serving.counting.exposition import (
     OPENMETRICS_TYPE,
     TEXT_TYPE,
@@ -19,6 +20,7 @@ from trimtab.serving.counting.exposition import (
 from trimtab.serving.counting.outcomes import STATUS_OF, Outcomes
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.http.messages import Request, Response, error_response, json_response
+from trimtab.serving.inference.body_bounds import BodyBounds
 from trimtab.serving.inference.routes import Inference
 from trimtab.serving.inference.served import Served
 from trimtab.serving.inference.validation import parse_json
@@ -27,6 +29,10 @@ from trimtab.serving.settings import ServingSettings
 log = logging.getLogger(__name__)
 
 MAX_OUTCOMES: Final = 10_000
+OUTCOMES: Final = BodyBounds(
+    containers=4 * MAX_OUTCOMES, commas=(MAX_ROWS + 16) * MAX_OUTCOMES, names=16 * MAX_OUTCOMES
+)
+"""What a post of so many tokens may hold, each with a truth a row and a few fields more."""
 SMALL_POST_BYTES: Final = 64 << 10
 WAITING_BODIES: Final = 2
 """Of the largest size, that posts of outcomes which wait may have together."""
@@ -182,7 +188,7 @@ class Backstage:
             self._posts.give_back(size)
 
     async def _count(self, served: Served, outcomes: Outcomes, body: bytes) -> Response:
-        items = parse_json(body)
+        items = parse_json(body, OUTCOMES)
         if type(items) is not list or not items:
             raise RequestInvalid("a list of {token, actual} is wanted")
         if len(items) > MAX_OUTCOMES:

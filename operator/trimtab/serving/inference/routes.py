@@ -133,7 +133,7 @@ class Inference:
         self._submit(request, served, Work(asked.rows, answer, asker=request))
 
     def _predict(self, request: Request, served: Served) -> None:
-        content = json_object(request.body)
+        content = json_object(request.body, served.inputs.bounds)
         if "instances" not in content:
             raise RequestInvalid("instances: is missing")
         rows = served.inputs.read_instances(content["instances"])
