@@ -34,7 +34,7 @@ from typing import Final
 from trimtab.contract.pairing import Pair, PairWriter, Sealer, raw_digest, unpacked
 
 MAX_ROWS: Final = 256
-"""Rows that one token covers; of a longer request the first ones."""
+"""Rows that one token covers at most; of a longer request the first ones."""
 PROBABILITY_BINS: Final = 20
 """Equal bins of the calibrated probability of the predicted class."""
 NO_BIN: Final = 255
@@ -109,9 +109,24 @@ class TokenWriter:
         self._names = _short(model) + _short(version)
         self._classes = [_long(name) for name in classes]
         self._longest = sorted(map(len, self._classes), reverse=True)
+        self.most_rows = next(rows for rows in range(MAX_ROWS, -1, -1) if self._fits(rows))
+        """How many rows a token covers, so that each can be read; 0 where none can.
+
+        It follows from the class list alone, as in `paired_rows`.
+        """
+
+    def _fits(self, rows: int) -> bool:
+        """Whether a token of `rows` rows is never too long, whatever their classes are."""
+        longest = self._clear_bytes(rows) + _SIGNATURE_BYTES
+        return not rows or -(-longest * 4 // 3) <= MAX_TOKEN_CHARACTERS
+
+    def _clear_bytes(self, rows: int) -> int:
+        """Return the length of the signed part of `rows` rows of the longest class names."""
+        fixed = 1 + len(self._head) + _CLASS_HEAD_BYTES + len(self._names)
+        return fixed + sum(self._longest[:rows]) + 2 * rows
 
     def classes(self, indices: Sequence[int], bins: bytes, *, hour: int, id: bytes) -> str:
-        """Return the token of predicted class `indices` (at most 256 rows are taken).
+        """Return the token of predicted class `indices` (the first `most_rows` are taken).
 
         `bins` holds one byte a row, `id` 12 bytes.
         """
@@ -123,9 +138,8 @@ class TokenWriter:
         It follows from the number of rows and the class lists alone: were it the answers at hand
         that decide, some classes would be compared more often than others.
         """
-        rows = min(rows, MAX_ROWS)
-        clear = 1 + len(self._head) + _CLASS_HEAD_BYTES + len(self._names)
-        clear += sum(self._longest[:rows]) + 2 * rows + _PAIR_HEAD_BYTES + _SIGNATURE_BYTES
+        rows = min(rows, self.most_rows)
+        clear = self._clear_bytes(rows) + _PAIR_HEAD_BYTES + _SIGNATURE_BYTES
         room = MAX_PAIRED_CHARACTERS * 3 // 4 - clear
         while rows and pair.sealed_bytes(rows) > room:
             rows -= 1
@@ -160,7 +174,7 @@ class TokenWriter:
         )
 
     def _class_part(self, indices: Sequence[int], bins: bytes, hour: int, id: bytes) -> bytes:
-        indices = indices[:MAX_ROWS]
+        indices = indices[: self.most_rows]
         rows = len(indices)
         if rows == 1:
             names, rowwise = self._classes[indices[0]], b"\0"

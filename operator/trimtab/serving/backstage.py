@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from trimtab.contract import metrics
+from trimtab.contract.token import MAX_ROWS
 from trimtab.serving.counting.exposition import (
     OPENMETRICS_TYPE,
     TEXT_TYPE,
@@ -19,6 +20,7 @@ from trimtab.serving.counting.exposition import (
 from trimtab.serving.counting.outcomes import STATUS_OF, Outcomes
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.http.messages import Request, Response, error_response, json_response
+from trimtab.serving.inference.body_bounds import BodyBounds
 from trimtab.serving.inference.routes import Inference
 from trimtab.serving.inference.served import Served
 from trimtab.serving.inference.validation import parse_json
@@ -27,6 +29,13 @@ from trimtab.serving.settings import ServingSettings
 log = logging.getLogger(__name__)
 
 MAX_OUTCOMES: Final = 10_000
+OUTCOMES: Final = BodyBounds(
+    containers=4 * MAX_OUTCOMES, commas=(MAX_ROWS + 16) * MAX_OUTCOMES, names=16 * MAX_OUTCOMES
+)
+"""What a post of so many tokens may hold, each with a truth a row and a few fields more."""
+SMALL_POST_BYTES: Final = 64 << 10
+WAITING_BODIES: Final = 2
+"""Of the largest size, that posts of outcomes which wait may have together."""
 
 
 class Backstage:
@@ -39,6 +48,8 @@ class Backstage:
         self._settings = settings
         self._started = started
         self._bearer = bearer
+        self._posts = _Room(settings.queue_requests, WAITING_BODIES * settings.max_body_bytes)
+        self._large_posts = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gets: dict[str, Callable[[Request], Coroutine[Any, Any, Response]]] = {
             "/metrics": self._metrics,
@@ -164,17 +175,48 @@ class Backstage:
         outcomes = served.outcomes
         if outcomes is None:
             return error_response(404, "no token key is set, so labels are not taken")
-        items = parse_json(request.body)
+        size = len(request.body)
+        if not self._posts.take(size):
+            return error_response(503, "too many outcomes are waiting", b"retry-after: 1\r\n")
+        try:
+            if size <= SMALL_POST_BYTES:
+                return await self._count(served, outcomes, request.body)
+            # What is read is larger than the body: large ones are read one by one.
+            async with self._large_posts:
+                return await self._count(served, outcomes, request.body)
+        finally:
+            self._posts.give_back(size)
+
+    async def _count(self, served: Served, outcomes: Outcomes, body: bytes) -> Response:
+        items = parse_json(body, OUTCOMES)
         if type(items) is not list or not items:
             raise RequestInvalid("a list of {token, actual} is wanted")
         if len(items) > MAX_OUTCOMES:
             raise RequestInvalid(f"{len(items)} items, at most {MAX_OUTCOMES} are taken", 413)
-        results = await served.counting.run(lambda: _counted(outcomes, items))
-        return _summary(results)
+        return _summary(await served.counting.run_slowly(outcomes.each(items)))
 
 
-def _counted(outcomes: Outcomes, items: list[Any]) -> list[dict[str, Any]]:
-    return outcomes.add(items)
+class _Room:
+    """Posts that wait, bounded by their number and bytes; a single one always has room."""
+
+    def __init__(self, posts: int, size: int) -> None:
+        self._posts = posts
+        self._size = size
+        self._taken = 0
+        self._bytes = 0
+
+    def take(self, size: int) -> bool:
+        """Let a post in; False when there are too many."""
+        if self._taken and (self._taken >= self._posts or self._bytes + size > self._size):
+            return False
+        self._taken += 1
+        self._bytes += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Forget a post that was let in."""
+        self._taken -= 1
+        self._bytes -= size
 
 
 def _summary(results: list[dict[str, Any]]) -> Response:

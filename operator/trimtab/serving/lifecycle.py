@@ -24,7 +24,7 @@ from trimtab.serving.backstage import Backstage
 from trimtab.serving.counting.requests import RequestCounters
 from trimtab.serving.errors import SettingsInvalid, WarmUpFailed
 from trimtab.serving.http.access_log import AccessLogger
-from trimtab.serving.http.connection import Bounds
+from trimtab.serving.http.connection import MAX_HEAD_BYTES, Bounds
 from trimtab.serving.http.listener import Listener
 from trimtab.serving.inference.routes import Inference
 from trimtab.serving.inference.served import Loaded, Served
@@ -52,6 +52,7 @@ class Server:
         backstage = Backstage(self.inference, settings, started, _read_bearer(settings))
         bounds = Bounds(
             max_body_bytes=settings.max_body_bytes,
+            max_held_bytes=max(settings.receive_bytes, settings.max_body_bytes + MAX_HEAD_BYTES),
             max_connections=settings.max_connections,
             receive_seconds=settings.receive_seconds,
             connection_seconds=settings.connection_seconds,

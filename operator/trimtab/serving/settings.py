@@ -77,6 +77,8 @@ class ServingSettings:
     queue_rows: int = 65536
     join_rows: int = 1024
     max_connections: int = 4096
+    receive_bytes: int = 64 * 2**20
+    """Of all requests that a port is receiving, or that wait for their turn on a connection."""
 
     # The life of connections and of the process.
     connection_seconds: float = 30.0
@@ -142,6 +144,7 @@ def read_settings(environment: Mapping[str, str]) -> ServingSettings:
         queue_rows=read.whole("QUEUE_ROWS", 65536),
         join_rows=read.whole("JOIN_ROWS", 1024),
         max_connections=read.whole("MAX_CONNECTIONS", 4096),
+        receive_bytes=read.whole("RECEIVE_BYTES", 64 * 2**20),
         connection_seconds=read.some_seconds("CONNECTION_SECONDS", 30.0),
         idle_seconds=read.seconds("IDLE_SECONDS", 5.0),
         drain_linger_seconds=read.seconds("DRAIN_LINGER_SECONDS", 0.8),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trimtab.contract.token import (
     ID_BYTES,
     MAX_ROWS,
+    MAX_TOKEN_CHARACTERS,
     NO_BIN,
     TokenRefused,
     TokenWriter,
@@ -65,6 +66,17 @@ def test_two_hundred_fifty_six_names_fit() -> None:
     names = tuple(f"class {index}" for index in range(300))
     many = writer(classes=names).classes(list(range(256)), bytes([NO_BIN]) * 256, hour=1, id=ID)
     assert read_token(many, KEY).predicted == names[:256]
+
+
+@pytest.mark.parametrize(("length", "rows"), [(180, 256), (303, 159), (20_000, 2), (60_000, 0)])
+def test_names_that_are_too_long_for_all_rows_cover_the_first(length: int, rows: int) -> None:
+    names = tuple(f"{i:03d}" + "n" * (length - 3) for i in range(256))
+    made = writer(classes=names)
+    assert made.most_rows == rows
+    if rows:
+        text = made.classes(range(256), bytes(256), hour=490_000, id=ID)
+        assert len(text) <= MAX_TOKEN_CHARACTERS
+        assert read_token(text, KEY).predicted == names[:rows]
 
 
 def test_a_token_of_one_row_is_short() -> None:

@@ -5,6 +5,7 @@ Control groups of version 2, then 1. In a container the files of its own group a
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,9 @@ _GROUPS: Final = Path("/sys/fs/cgroup")
 _PROC: Final = Path("/proc")
 _NO_LIMIT: Final = 2**60
 """Version 1 says "none" as a number about the size of the address space."""
+_USER_TIME: Final = 11
+_SYSTEM_TIME: Final = 12
+"""Places in a thread's `stat`, behind its name."""
 
 
 class Container:
@@ -69,6 +73,13 @@ class Container:
                 return found
         return 0
 
+    def thread_seconds(self, thread: int) -> float | None:
+        """Return the CPU time that a thread of this process has taken; None once it has ended."""
+        told = _text(self._proc / f"self/task/{thread}/stat").rpartition(")")[2].split()
+        if len(told) <= _SYSTEM_TIME:
+            return None
+        return (int(told[_USER_TIME]) + int(told[_SYSTEM_TIME])) / os.sysconf("SC_CLK_TCK")
+
     @staticmethod
     def _keyed(file: Path, key: str) -> int | None:
         for line in _text(file).splitlines():
@@ -86,7 +97,7 @@ def _text(file: Path) -> str:
 
 
 LEAST_MULTIPLE: Final = 4.0
-"""Of the size of a model's file, that loading it takes at least."""
+"""Of the size of a model's file, unpacked, that loading it takes at least."""
 TELLING_BYTES: Final = 8 << 20
 """A file from this size on tells what a byte of it costs; of a smaller one libraries cost more."""
 LEAST_RESERVE: Final = 32 << 20
@@ -94,7 +105,7 @@ RESERVE_SHARE: Final = 0.1
 
 
 def memory_needed(own_bytes: int, own_growth: int, other_bytes: int) -> int:
-    """Return what loading a model file of `other_bytes` may take at most.
+    """Return what loading a model file of `other_bytes`, unpacked, may take at most.
 
     `own_growth` is what the own one of `own_bytes` took at its peak; it has libraries in it, which
     the second one finds there, so that small models are on the safe side.

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Final
 
@@ -40,6 +41,7 @@ from trimtab.serving.errors import ArtifactRefused, ModelFailed, StartRefused
 from trimtab.serving.model.artifact import Artifact, bring_artifact
 from trimtab.serving.model.base import Matrix, Model
 from trimtab.serving.model.load import load_model
+from trimtab.serving.model.unpacked import unpacked_bytes
 from trimtab.serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,9 @@ MOST_TOO_LONG: Final = 2
 LOOK_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 5.0
 """After the container was throttled."""
+WATCH_SECONDS: Final = 2.0
+BUSY_SHARE: Final = 0.02
+"""Of one CPU over `WATCH_SECONDS`: a thread left behind that takes more disturbs requests."""
 LOAD_SECONDS: Final = 120.0
 """For loading, beside the time for fetching."""
 
@@ -111,6 +116,9 @@ class SecondModel:
         self._throttled = self._container.throttled()
         self._paused_until = 0.0
         self._model: Model | None = None
+        self._inside = 0
+        """The native id of the thread that is in the code of the second model, or was last."""
+        self._left_behind: _LeftBehind | None = None
         if refused:
             self._end("failed", refused)
 
@@ -120,7 +128,8 @@ class SecondModel:
         """Load in a thread; called once the pod is Ready. False when there is nothing to load.
 
         `settled` is called when that has ended, well or not, in its thread. `disturbed` is called
-        if the second model goes on taking time from requests, and nobody can end that.
+        if the second model goes on taking time from requests, and nobody can end that; `settled`
+        again once it takes none any more.
         """
         if self._has_begun:
             return False
@@ -138,9 +147,24 @@ class SecondModel:
         if self._state not in _FINAL and self._ends.is_over():
             self._end("ended", "the time for comparing is over")
         if monotonic() > self._give_up_at:
-            # Its thread goes on taking time from requests: `settled` waits for its end.
+            # Its thread may go on taking time from requests.
             self._give_up_at = inf
             self._end("failed", "it was not loaded in time", keeps_mark=True)
+            self._left_behind = _LeftBehind(self._container, self._inside)
+        if self._left_behind is not None:
+            self._watch(self._left_behind)
+
+    def _watch(self, left: _LeftBehind) -> None:
+        """Say whether the thread that was left behind takes time from requests."""
+        busy = left.is_busy()
+        if busy is None:
+            return
+        if busy:
+            self._disturbed()
+        else:
+            self._settled()
+        if left.has_ended:
+            self._left_behind = None
 
     def rest(self) -> None:
         """Compare nothing more: the process is being drained."""
@@ -168,6 +192,7 @@ class SecondModel:
         """
         self._end("failed", f"no answer within {self.patience:g} s", keeps_mark=True)
         self._disturbed()
+        self._left_behind = _LeftBehind(self._container, self._inside)
 
     def begins(self) -> bool:
         """Whether something may be compared from now on, until the prediction thread is idle."""
@@ -220,11 +245,15 @@ class SecondModel:
         model = self._model
         if model is None:
             return None
+        self._inside = threading.get_native_id()
         began = perf_counter()
         try:
             answer = self._checked(model, rows)
         except Exception as error:  # noqa: BLE001 - nothing of it may end the prediction thread
             self._failed(error)
+            return None
+        except BaseException as error:  # noqa: BLE001 - nor may what is meant to end a process
+            self._end("failed", f"it raised {_said(error)}")
             return None
         finally:
             seconds = perf_counter() - began
@@ -266,34 +295,37 @@ class SecondModel:
     # Its own thread.
 
     def _run(self) -> None:
-        model = None
+        self._inside = threading.get_native_id()
         try:
-            model = self._loaded()
+            self._model = self._loaded()
         except StartRefused as error:
             self._end(_STATE_OF.get(error.reason, "failed"), str(error))
         except MemoryError:
             self._end("noMemory", "there was not enough memory to load it")
-        except Exception as error:  # noqa: BLE001 - a second model may cost nothing but itself
-            self._end("failed", f"{type(error).__name__}: {str(error)[:300]}")
-        self._model = model
-        if model is not None and self._become("comparing"):
+        except BaseException as error:  # noqa: BLE001 - a second model may cost nothing but itself
+            self._end("failed", _said(error))
+        finally:
+            self._begin_comparing()
+            self._give_up_at = inf
+            self._settled()
+
+    def _begin_comparing(self) -> None:
+        if self._model is not None and self._become("comparing"):
             log.info("comparing with %s", self.digest)
         else:
-            self._model = model = None
+            self._model = None
             _give_back()
-        self._give_up_at = inf
-        self._settled()
 
     def _loaded(self) -> Model | None:
         """Return the model, measured; None where it must not be loaded or nobody wants it."""
         if self._marker.is_left_over():
             self._end("killed", "the process before this one was killed while it held it")
             return None
-        if not self._has_room(0):
-            return None  # nor for what is read to check the artifact
+        if not self._has_room():
+            return None
         self._marker.write(self.digest)
         artifact = self._brought()
-        if not self._has_room(artifact.model_file.stat().st_size):
+        if not self._has_room(artifact.model_file):
             return None
         model = load_model(artifact, trust_pickle=self._settings.trust_pickle)
         self._classes = len(artifact.signature.classes)
@@ -325,9 +357,13 @@ class SecondModel:
         check_pairable(self._own.signature, artifact.signature)
         return artifact
 
-    def _has_room(self, model_bytes: int) -> bool:
+    def _has_room(self, file: Path | None = None) -> bool:
+        """Whether a model in `file` surely fits into memory; or what is read to check a file."""
         limit, left = self._container.memory_limit(), self._container.memory_left()
-        needed = memory_needed(self._own.model_file.stat().st_size, self._growth, model_bytes)
+        most = int((left or 0) / LEAST_MULTIPLE)
+        own = unpacked_bytes(self._own.model_file, most)
+        other = 0 if file is None else unpacked_bytes(file, most)
+        needed = memory_needed(own, self._growth, other)
         if left is not None and needed + reserve(limit) <= left:
             return True
         self._end(
@@ -370,6 +406,28 @@ class SecondModel:
             threading.Thread(target=_give_back, name="give-back", daemon=True).start()
 
 
+class _LeftBehind:
+    """A thread that nobody can end, watched for the CPU that it takes."""
+
+    def __init__(self, container: Container, thread: int) -> None:
+        self._container = container
+        self._thread = thread
+        self._since = monotonic()
+        self._taken = container.thread_seconds(thread) or 0.0
+        self.has_ended = False
+
+    def is_busy(self) -> bool | None:
+        """Whether it took CPU in the last seconds; None before these have passed again."""
+        passed = monotonic() - self._since
+        if passed < WATCH_SECONDS:
+            return None
+        taken = self._container.thread_seconds(self._thread)
+        self.has_ended = taken is None
+        busy = taken is not None and taken - self._taken > BUSY_SHARE * passed
+        self._since, self._taken = self._since + passed, taken or 0.0
+        return busy
+
+
 class _Ends:
     """When comparing is over: Unix seconds, of which a clock that is put back makes no more."""
 
@@ -398,6 +456,10 @@ def check_pairable(own: Signature, other: Signature) -> None:
 
 def _kind(datatype: str) -> str:
     return datatype if datatype in ("BYTES", "BOOL") else "number"
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error)[:300]}"
 
 
 def _give_back() -> None:

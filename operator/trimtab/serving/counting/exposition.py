@@ -14,7 +14,7 @@ TEXT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 Labels = Sequence[tuple[str, str]]
-Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
+Kind = Literal["counter", "gauge", "histogram", "info"]
 _SUFFIXES: Final = {"counter": "_total", "info": "_info"}
 
 

@@ -131,16 +131,20 @@ def _error_families(
     text: str, names: tuple[str, str, str, str], places: list[tuple[Labels, _Errors]]
 ) -> list[Family]:
     count, total, squares, absolute = names
-    sums: list[tuple[str, float]] = [
-        sample
-        for labels, errors in places
-        for sample in (
-            (labelled(count, labels), errors.count),
-            (labelled(total, labels), errors.total),
-        )
-    ]
+    # No summary: OpenMetrics wants sums of these not to be negative.
     return [
-        Family(count.removesuffix("_count"), "summary", f"{text}.", sums),
+        Family(
+            count,
+            "gauge",
+            f"{text}, how many.",
+            [(labelled(count, labels), errors.count) for labels, errors in places],
+        ),
+        Family(
+            total,
+            "gauge",
+            f"{text}.",
+            [(labelled(total, labels), errors.total) for labels, errors in places],
+        ),
         Family(
             squares,
             "counter",

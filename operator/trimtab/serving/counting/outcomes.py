@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -98,7 +98,11 @@ class Outcomes:
 
     def add(self, items: Sequence[Any]) -> list[dict[str, Any]]:
         """Count what can be counted; return one result an item, in order."""
-        return [self._result(item) for item in items]
+        return list(self.each(items))
+
+    def each(self, items: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        """Count as `add` does, one item whenever the next result is asked for."""
+        return map(self._result, items)
 
     def _result(self, item: Any) -> dict[str, Any]:
         try:
@@ -193,6 +197,8 @@ class Outcomes:
             version = self._versions[identity] = VersionOutcomes(
                 identity.labels, is_regression, self._has_pairs_by_hour
             )
+        if version.is_regression != is_regression:
+            raise TokenRefused("malformed", "the version's other tokens are of another task")
         return version
 
     def families(self) -> list[Family]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, CategoricalFeature, NumericFeature, Signature
-from trimtab.serving.counting.exposition import Family, Labels, histogram_samples, labelled
+from trimtab.serving.counting.exposition import Family, Kind, Labels, histogram_samples, labelled
 from trimtab.serving.model.agreement import MAX_FEATURES
 from trimtab.serving.model.base import Matrix, Prediction, feature_names
 
@@ -183,22 +183,14 @@ class ScoreCounters:
 
     def families(self) -> list[Family]:
         """Return the samples of now."""
-        labels = self._labels
-        bins = range(len(self._counts))
+        # The values of a regression may be negative, which no counter is.
+        summed: Kind = "counter" if self._is_classifier else "gauge"
+        sums = self._sums.tolist()
         families = [
-            Family(
-                name,
-                "counter",
-                text,
-                [
-                    (labelled(name, [*labels, ("bin", str(i))]), value)
-                    for i, value in zip(bins, values, strict=True)
-                ],
-            )
-            for name, text, values in (
-                (metrics.SCORE_BIN, "Rows by bin of the score.", self._counts.tolist()),
-                (metrics.SCORE_BIN_SUM, "Sum of the score by its bin.", self._sums.tolist()),
-            )
+            self._by_bin(
+                metrics.SCORE_BIN, "counter", "Rows by bin of the score.", self._counts.tolist()
+            ),
+            self._by_bin(metrics.SCORE_BIN_SUM, summed, "Sum of the score by its bin.", sums),
         ]
         families.append(
             Family(metrics.PREDICTED, "counter", "Rows by predicted class.", self._named())
@@ -217,6 +209,14 @@ class ScoreCounters:
                 )
             )
         return families
+
+    def _by_bin(self, name: str, kind: Kind, text: str, values: list[float]) -> Family:
+        labels = self._labels
+        samples = [
+            (labelled(name, [*labels, ("bin", str(place))]), value)
+            for place, value in enumerate(values)
+        ]
+        return Family(name, kind, text, samples)
 
     def _hours(self) -> list[tuple[str, float]]:
         oldest = self._hour_now() - self._hours_kept

@@ -3,6 +3,9 @@
 The prediction thread only appends what it answered to a list. The counting thread takes the list
 when enough rows have come together and before it does anything else it is asked for, so a scrape
 sees every row whose answer has been handed over, and all counters have one owner.
+
+Labels have time: a post of them is counted some milliseconds at a time, and only while nothing else
+is to be done.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Final, TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from typing import Final, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +34,8 @@ CHUNK_ROWS: Final = 1024
 CHUNK_ELEMENTS: Final = 2**18
 CHUNKS_BEHIND: Final = 8
 """Predictions wait for counting only when it is this far behind; memory stays bounded."""
+SLICE_SECONDS: Final = 0.002
+"""Of slow work at a time; shorter than a turn of the interpreter's lock."""
 
 _T = TypeVar("_T")
 _Entry = tuple[Matrix, Prediction, float]
@@ -53,6 +60,7 @@ class CountingThread:
         self._elements = 0
         self._free = threading.Semaphore(CHUNKS_BEHIND)
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._slow: deque[Callable[[], None]] = deque()
         self._thread = threading.Thread(target=self._run, name="count", daemon=True)
         self._thread.start()
 
@@ -68,29 +76,42 @@ class CountingThread:
 
     async def run(self, task: Callable[[], _T]) -> _T:
         """Run `task` in the counting thread, after everything that was predicted before."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_T] = loop.create_future()
-
-        def settle(result: _T | None, error: Exception | None) -> None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
+        answer: _Answer[_T] = _Answer()
 
         def call() -> None:
             try:
-                result, error = task(), None
-            except Exception as raised:  # noqa: BLE001 - raised again where it is awaited
-                result, error = None, raised
-            try:
-                loop.call_soon_threadsafe(settle, result, error)
-            except RuntimeError:
-                return  # the loop has ended, nobody waits
+                result = task()
+            except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+                answer.fail(error)
+            else:
+                answer.give(result)
 
         self._tasks.put(call)
-        return await future
+        return await answer.future
+
+    async def run_slowly(self, steps: Iterator[_T]) -> list[_T]:
+        """Return what `steps` give, taken in the counting thread while it has nothing else to do.
+
+        Several such works take turns.
+        """
+        answer: _Answer[list[_T]] = _Answer()
+        results: list[_T] = []
+
+        def some() -> None:
+            until = perf_counter() + SLICE_SECONDS
+            try:
+                for result in steps:
+                    results.append(result)
+                    if perf_counter() >= until:
+                        self._slow.append(some)
+                        return
+            except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+                answer.fail(error)
+            else:
+                answer.give(results)
+
+        self._tasks.put(lambda: self._slow.append(some))
+        return await answer.future
 
     def families(self) -> list[Family]:
         """Return the samples of now; called in the counting thread."""
@@ -107,13 +128,22 @@ class CountingThread:
         self._tasks.put(None)
 
     def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (task := self._next()) is not None:
             try:
                 self._count()
             except Exception:
                 # A bug costs these counts, not the thread and with it all later ones.
                 log.exception("predictions could not be counted")
             task()
+
+    def _next(self) -> Callable[[], None] | None:
+        """Return what is to be done next: slow work while nothing else waits."""
+        if not self._slow:
+            return self._tasks.get()
+        try:
+            return self._tasks.get(timeout=SLICE_SECONDS / 2)
+        except Empty:
+            return self._slow.popleft()
 
     def _count(self) -> None:
         entries: list[_Entry] = []
@@ -128,6 +158,28 @@ class CountingThread:
         self._calls.add([seconds for _, _, seconds in entries], [len(r) for r, _, _ in entries])
         if self._comparison is not None:
             self._comparison.add(rows, prediction)
+
+
+class _Answer(Generic[_T]):
+    """What a task gave, carried to the event loop on which this was made."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[_T] = self._loop.create_future()
+
+    def give(self, result: _T) -> None:
+        self._call(lambda: self.future.set_result(result))
+
+    def fail(self, error: Exception) -> None:
+        self._call(lambda: self.future.set_exception(error))
+
+    def _call(self, settle: Callable[[], None]) -> None:
+        def unless_done() -> None:
+            if not self.future.done():
+                settle()
+
+        with suppress(RuntimeError):  # the loop has ended, nobody waits
+            self._loop.call_soon_threadsafe(unless_done)
 
 
 def joined(predictions: list[Prediction]) -> Prediction:

@@ -34,7 +34,7 @@ class AccessLogger:
             "status": status,
             "seconds": round(perf_counter() - request.began, 6),
             "rows": request.rows,
-            "bytesIn": len(request.body),
+            "bytesIn": request.size,
             "bytesOut": size,
         }
         if not self._lines:

@@ -9,7 +9,8 @@ new connections, and no task per request.
       └── never spoke ──> closed          age or drain: answered    idle at drain, or old:
                                           with close, closed        closed
 
-Requests that arrive while one is answered wait in order; reading stops when there are too many.
+Requests that arrive while one is answered, or while the peer does not read answers, wait in order;
+reading stops when there are too many.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 65536
 MAX_PIPELINED: Final = 16
+MOST_WAITING: Final = 1024
+"""Of one connection; what was read in one piece holds more than `MAX_PIPELINED`."""
 DISCARD_SECONDS: Final = 2.0
 """How long unread input is thrown away after a refusal, so that the peer can read the answer."""
 NEW_IN_DRAIN_SECONDS: Final = 1.0
 RECENT_SECONDS: Final = 1.0
 _FREE: Final = float("inf")
+_LATER: Final = b"retry-after: 1\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,8 @@ class Bounds:
     """What one port allows. Durations in seconds."""
 
     max_body_bytes: int
+    max_held_bytes: int
+    """Of requests that are not being answered yet, all connections together."""
     max_connections: int
     receive_seconds: float
     connection_seconds: float
@@ -63,6 +69,11 @@ class Owner(Protocol):
     application: Application
     bounds: Bounds
     draining: bool
+    held_bytes: int
+    """What all connections together hold of requests that are not being answered yet."""
+
+    def relieve(self) -> None:
+        """Refuse the request that holds most: all together hold too much."""
 
     def lifetime(self) -> float:
         """Return the seconds after which a new connection is not kept alive any more."""
@@ -85,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._first = b""  # of the body; most bodies come in one piece
         self._further = bytearray()
         self._body_bytes = 0
+        self._booked = 0  # what the owner was told to be held here
         self._told_bytes = 0  # of targets, names and values, of all requests
         self._head_start = 0  # what was told before the request being received
         self._silent_bytes = 0  # read since the parser last had something to tell
@@ -106,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._retire_at = self._idle_since + self._owner.lifetime()
         if not self._owner.add(self):
-            full = error_response(503, "too many connections", b"retry-after: 1\r\n")
+            full = error_response(503, "too many connections", _LATER)
             self._write(full.head(close=True), full.body)
             self._deaf = True
             self._transport.close()
@@ -120,11 +132,16 @@ class Connection(asyncio.Protocol):
                 self._application.finished(request, CLIENT_LEFT, 0)
         self._answering = self._receiving = None
         self._waiting.clear()
+        self._forget_body()
+        if self._booked:
+            self._book()
+        # It knows us, and we knew it: memory would wait for a full collection of garbage.
+        del self._parser
 
     def eof_received(self) -> bool:
         """Keep the way back open while answers are owed."""
         self._deaf = True
-        return self._answering is not None
+        return self._answering is not None or bool(self._waiting)
 
     def pause_writing(self) -> None:
         self._stalled_since = monotonic()
@@ -132,6 +149,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stalled_since = _FREE
+        self._pump()
         self._resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -147,8 +165,35 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         except httptools.HttpParserError as error:
             self._refuse_rest(error_response(400, f"malformed HTTP: {error}"))
+        if self._receiving is not None or self._waiting or self._booked:
+            self._check_bounds(len(data))
+
+    def _check_bounds(self, read: int) -> None:
         if self._receiving is not None:
-            self._check_head(len(data))
+            self._check_head(read)
+        self._book()
+        if self._owner.held_bytes > self._owner.bounds.max_held_bytes:
+            self._owner.relieve()
+
+    @property
+    def incomplete_bytes(self) -> int:
+        """What is held of a request that has not arrived whole."""
+        if self._receiving is None:
+            return 0
+        head = self._told_bytes - self._head_start + self._silent_bytes
+        return len(self._first) + len(self._further) + head
+
+    def _book(self) -> None:
+        """Tell the owner what is held here."""
+        held = self.incomplete_bytes + sum([len(request.body) for request in self._waiting])
+        self._owner.held_bytes += held - self._booked
+        self._booked = held
+
+    def refuse_for_room(self) -> None:
+        """Refuse the request that is being received: together they are too large."""
+        if self._receiving is not None:
+            self._refuse_rest(error_response(503, "too much is being received", _LATER))
+            self._book()
 
     def _check_head(self, read: int) -> None:
         """Bound what a request has beside its body: lines told, and a line that never ends."""
@@ -269,6 +314,7 @@ class Connection(asyncio.Protocol):
         if request is None or self._upgrading:
             return
         request.body = self._first + self._further if self._further else self._first
+        request.size = self._body_bytes
         self._receiving = None
         self._forget_body()
         self._enqueue(request)
@@ -284,15 +330,22 @@ class Connection(asyncio.Protocol):
         self._waiting.append(request)
         if len(self._waiting) >= MAX_PIPELINED:
             self._transport.pause_reading()
+            if len(self._waiting) > MOST_WAITING:
+                self._deaf = request.unread = True
+                request.keep_alive = False
+                request.refusal = error_response(503, "too many requests at once", _LATER)
         self._pump()
 
     def _pump(self) -> None:
-        """Begin requests in order while none is being answered."""
+        """Begin requests in order while none is being answered and the peer reads answers."""
         if self._pumping:
             return
         self._pumping = True
-        while self._waiting and self._answering is None:
+        while self._waiting and self._answering is None and self._stalled_since == _FREE:
             request = self._waiting.popleft()
+            if self._booked:
+                self._booked -= len(request.body)
+                self._owner.held_bytes -= len(request.body)
             if len(self._waiting) == MAX_PIPELINED - 1:
                 self._resume_reading()
             self._answering = request
@@ -397,6 +450,7 @@ class Connection(asyncio.Protocol):
             and perf_counter() - self._receiving.began > bounds.receive_seconds
         ):
             self._refuse_rest(error_response(408, "the request did not arrive in time"))
+            self._book()
 
     def drain(self, now: float) -> None:
         """Close the connection soon, unless it is answered with close before."""

@@ -18,6 +18,7 @@ class Listener:
         self.application = application
         self.bounds = bounds
         self.draining = False
+        self.held_bytes = 0
         self.last_accepted = monotonic()
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
@@ -48,6 +49,13 @@ class Listener:
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+
+    def relieve(self) -> None:
+        """Refuse the request that holds most: all together hold too much.
+
+        So whoever sends large ones slowly is in the way of others that do, and of nobody else.
+        """
+        max(self._connections, key=lambda one: one.incomplete_bytes).refuse_for_room()
 
     @property
     def connections(self) -> int:

@@ -81,6 +81,7 @@ class Request:
         "refusal",
         "route",
         "rows",
+        "size",
         "unread",
     )
 
@@ -91,6 +92,7 @@ class Request:
         self.path = ""
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
+        self.size = 0  # of the body, which is let go once it was read
         self.keep_alive = True
         self.unread = False  # part of the body was not read and never will be
         self.refusal: Response | None = None

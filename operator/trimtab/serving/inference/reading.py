@@ -10,6 +10,7 @@ import orjson
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.http.messages import BYTES, JSON, Request, Response, error_response
 from trimtab.serving.inference.binary import HEADER, Tail, raw_content
+from trimtab.serving.inference.body_bounds import BodyBounds
 from trimtab.serving.inference.outputs import Outputs, Wanted
 from trimtab.serving.inference.validation import Inputs, parse_json
 from trimtab.serving.model.base import Matrix
@@ -69,9 +70,9 @@ def read_infer(request: Request, inputs: Inputs, outputs: Outputs) -> Asked:
     return Asked(given_id, parameters, wanted, rows)
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes, bounds: BodyBounds) -> dict[str, Any]:
     """Return the object that a body is; raise RequestInvalid."""
-    content = parse_json(body)
+    content = parse_json(body, bounds)
     if type(content) is not dict:
         raise RequestInvalid("the body is not a JSON object")
     return content
@@ -81,13 +82,13 @@ def _content(request: Request, inputs: Inputs) -> tuple[dict[str, Any], Tail | N
     body = request.body
     length = request.headers.get(HEADER)
     if length is None:
-        return json_object(body), None
+        return json_object(body, inputs.bounds), None
     size = int(length)
     if size > len(body):
         raise RequestInvalid(f"{HEADER.decode()}: {size}, the body has {len(body)} bytes")
     if size == 0:
         return raw_content(inputs.tensors, len(body)), Tail(body, 0)
-    return json_object(body[:size]), Tail(body, size)
+    return json_object(body[:size], inputs.bounds), Tail(body, size)
 
 
 def _check_writable(parameters: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from trimtab import __version__
-from trimtab.contract.token import MAX_ROWS
 from trimtab.serving.counting.requests import RequestCounters
 from trimtab.serving.errors import ModelFailed, RequestInvalid
 from trimtab.serving.http.access_log import AccessLogger
@@ -134,7 +133,7 @@ class Inference:
         self._submit(request, served, Work(asked.rows, answer, asker=request))
 
     def _predict(self, request: Request, served: Served) -> None:
-        content = json_object(request.body)
+        content = json_object(request.body, served.inputs.bounds)
         if "instances" not in content:
             raise RequestInvalid("instances: is missing")
         rows = served.inputs.read_instances(content["instances"])
@@ -143,6 +142,7 @@ class Inference:
         self._submit(request, served, Work(rows, answer, asker=request))
 
     def _submit(self, request: Request, served: Served, work: Work) -> None:
+        request.body = b""  # many may wait
         if not served.joiner.submit(work):
             request.answer(error_response(503, "too many requests are waiting", _BUSY))
 
@@ -234,10 +234,10 @@ def _other_method(request: Request, allowed: bytes) -> Response:
 
 
 def _token(served: Served, prediction: Prediction, rows: slice) -> dict[str, Any]:
-    if served.tokens is None:
+    tokens = served.tokens
+    if tokens is None or not tokens.most_rows:
         return {}
-    token = served.tokens.of(prediction, rows)
-    count = rows.stop - rows.start
-    if count > MAX_ROWS:
-        return {"trimtab_token": token, "trimtab_token_rows": MAX_ROWS}
+    token = tokens.of(prediction, rows)
+    if rows.stop - rows.start > tokens.most_rows:
+        return {"trimtab_token": token, "trimtab_token_rows": tokens.most_rows}
     return {"trimtab_token": token}

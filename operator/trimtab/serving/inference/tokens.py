@@ -38,6 +38,8 @@ class Tokens:
             version=identity.version,
             classes=signature.classes,
         )
+        self.most_rows = self._writer.most_rows
+        """Rows that a token covers; 0: class names are so long that there is none."""
         self._ids = b""
 
     def pair_with(self, sealer: Sealer, against: str, classes: Sequence[str]) -> list[int]:

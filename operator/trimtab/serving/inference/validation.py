@@ -12,15 +12,18 @@ import orjson
 from trimtab.contract.artifact import Signature, Tensor
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.inference.binary import Tail, binary_size, read_binary
+from trimtab.serving.inference.body_bounds import BodyBounds, bounds_of
 from trimtab.serving.inference.elements import Column, may_be_sent, read_elements, row_type
 from trimtab.serving.model.base import Matrix
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, bounds: BodyBounds) -> Any:
     """Return the body's content; NaN and Infinity, which are not JSON, are read as numbers.
 
-    Clients written in Python send them for missing values; validation names the place then.
+    Clients written in Python send them for missing values; validation names the place then. Raises
+    RequestInvalid, unread where the body may hold more than `bounds`.
     """
+    bounds.check(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -44,6 +47,7 @@ class Inputs:
         self._tensors = {tensor.name: tensor for tensor in signature.inputs}
         self._order = [tensor.name for tensor in signature.inputs]
         self.max_rows = max_rows
+        self.bounds = bounds_of(signature, max_rows)
         self._type = row_type(signature, keeps_whole=keeps_whole)
         self._is_text = self._type.kind == "O"
         self.width = sum(prod(tensor.shape) for tensor in signature.inputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,20 @@ def test_where_nothing_tells_it_is_not_known(tmp_path: Path) -> None:
     nothing = Container(tmp_path / "a", tmp_path / "b")
     assert nothing.memory_left() is None
     assert (nothing.throttled(), nothing.resident()) == (0, 0)
+
+
+def test_what_cpu_a_thread_has_taken() -> None:
+    container, gate = Container(), threading.Event()
+    thread = threading.Thread(target=gate.wait)
+    thread.start()
+    busy_until = time.thread_time() + 0.1
+    while time.thread_time() < busy_until:
+        pass
+    assert (container.thread_seconds(threading.get_native_id()) or 0.0) >= 0.1
+    assert container.thread_seconds(thread.native_id or 0) == pytest.approx(0.0, abs=0.05)
+    gate.set()
+    thread.join()
+    assert container.thread_seconds(thread.native_id or 0) is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -33,6 +35,11 @@ class Cell(Container):
         super().__init__(Path("/nowhere"), Path("/nowhere"))
         self.left = left
         self.periods = 0
+        self.taken: float | None = 0.0
+
+    def thread_seconds(self, thread: int) -> float | None:
+        assert thread
+        return self.taken
 
     def memory_left(self) -> int | None:
         return self.left
@@ -150,6 +157,28 @@ def test_what_cannot_fit_is_not_even_fetched(
     assert not scene.is_marked
 
 
+def test_a_compressed_file_counts_as_what_it_unpacks_to(
+    told: ServingSettings, binary: Stored, tmp_path: Path
+) -> None:
+    packed = io.BytesIO()
+    binary.estimator.table = np.zeros(4 << 20)  # 32 MiB in a file of 100 KiB
+    try:
+        joblib.dump(binary.estimator, packed, compress=3)
+    finally:
+        del binary.estimator.table
+    dense = store(
+        tmp_path / "dense",
+        packed.getvalue(),
+        binary.signature,
+        binary.baseline,
+        binary.rows,
+        model_file="model.joblib",
+    )
+    named = replace(told, compare_uri=dense.uri, compare_digest=dense.digest, trust_pickle=True)
+    assert Scene(named, 150 << 20).begun().state == "noMemory"
+    assert Scene(named, 200 << 20).begun().state == "comparing"
+
+
 def test_who_follows_a_killed_process_does_not_load_it_again(
     scene: Scene, told: ServingSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -176,9 +205,13 @@ def test_a_regression_is_not_comparable(told: ServingSettings, regression: Store
     assert scene.begun().state == "notComparable"
 
 
-@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("broken")], ids=["memory", "other"])
+@pytest.mark.parametrize(
+    "fault",
+    [MemoryError(), RuntimeError("broken"), SystemExit(4), KeyboardInterrupt()],
+    ids=["memory", "other", "exit", "interrupt"],
+)
 def test_whatever_loading_raises(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     def load(_artifact: Artifact, *, trust_pickle: bool) -> Model:
         raise fault
@@ -229,6 +262,23 @@ def test_one_that_raises_is_given_up_after_a_while(
     assert not second.affords(1, 1.0)
     assert not scene.is_marked
     assert caplog.text.count("the version to compare with failed") == 1
+
+
+@pytest.mark.parametrize("fault", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+def test_one_that_would_end_the_process_is_given_up_at_once(
+    scene: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: BaseException,
+) -> None:
+    def ending(_rows: Matrix) -> Prediction:
+        raise fault
+
+    second = odd(scene, monkeypatch, ending)
+    assert scene.compare(np.zeros((1, 4))) is None
+    assert second.state == "failed"
+    assert type(fault).__name__ in caplog.text
+    assert not scene.disturbed.is_set()
 
 
 @pytest.mark.parametrize("answer", [[0, 1], [2], [-1], None], ids=["more", "beyond", "none", "no"])
@@ -378,10 +428,30 @@ def test_one_that_holds_up_requests_again_and_again_is_given_up(
     assert second.state == "failed"
 
 
-def test_one_that_hangs_disturbs_from_then_on(scene: Scene) -> None:
+def test_one_that_hangs_disturbs_while_it_takes_cpu(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, binary: Stored
+) -> None:
     second = scene.begun()
+    scene.compare(binary.rows[:1])
+    now = [time.monotonic()]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
     second.give_up()
     assert (second.state, scene.disturbed.is_set()) == ("failed", True)
+
+    def after(seconds: float, taken: float | None) -> tuple[bool, bool]:
+        scene.settled.clear()
+        scene.disturbed.clear()
+        now[0] += seconds
+        scene.cell.taken = taken
+        second.sweep()
+        return scene.disturbed.is_set(), scene.settled.is_set()
+
+    assert after(1.0, 0.9) == (False, False), "not known yet"
+    assert after(1.5, 2.3) == (True, False)
+    assert after(2.5, 2.31) == (False, True)
+    assert after(2.5, 4.0) == (True, False)
+    assert after(2.5, None) == (False, True), "it has ended"
+    assert after(2.5, 5.0) == (False, False)
 
 
 def test_a_drain_compares_nothing_more(scene: Scene) -> None:

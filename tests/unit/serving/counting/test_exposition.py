@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
-from tests.unit.serving.loopback import serving, vector
+from tests.unit.serving.loopback import served_as, serving, vector
 from tests.unit.serving.stored import Stored
 
 from trimtab.serving.settings import ServingSettings
@@ -34,3 +34,29 @@ async def test_pages_parse_in_both_formats(settings: ServingSettings, binary: St
             for sample in family.samples:
                 if sample.name != "process_start_time_seconds":
                     assert identity.items() <= sample.labels.items(), sample.name
+
+
+async def test_negative_values_of_a_regression_are_no_counter(
+    settings: ServingSettings, regression: Stored
+) -> None:
+    async with serving(served_as(settings, regression)) as client:
+        answer = await client.infer(
+            [
+                {"name": name, "datatype": "FP64", "shape": [1], "data": [value]}
+                for name, value in (("a", -5.0), ("b", 5.0))
+            ]
+        )
+        token = answer.json()["parameters"]["trimtab_token"]
+        await client.back.post("/outcomes", json=[{"token": token, "actual": 100}])
+        text = await client.back.get("/metrics")
+        modern = await client.back.get(
+            "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}
+        )
+    for families in (list(plain(text.text)), list(openmetrics(modern.text))):
+        sums = [
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "trimtab_score_bin_sum_total"
+        ]
+        assert min(sums) < 0

@@ -125,6 +125,20 @@ async def test_bad_late_and_repeated_tokens(settings: ServingSettings) -> None:
     assert counted["trimtab_outcomes_total{predicted=1,actual=1}"] == 1
 
 
+async def test_a_number_is_no_answer_of_a_classifier(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    writer = TokenWriter(
+        KEY, digest=binary.digest, baseline=binary.baseline.digest, model="digits", version="v1"
+    )
+    wrong = writer.values([1.5], hour=hour_now(), id=bytes(ID_BYTES))
+    async with serving(settings) as client:
+        answer = await post(client, {"token": wrong, "actual": 1})
+        counted = await client.metrics()
+    assert (answer.status_code, answer.json()["results"][0]["reason"]) == (400, "malformed")
+    assert counted["trimtab_tokens_refused_total{reason=malformed}"] == 1
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b'"x"', b"[" * 5000, b"[" + b"1," * 10_001 + b"1]"]
 )

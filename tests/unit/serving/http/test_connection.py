@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from dataclasses import replace
+from math import inf
 
 import pytest
 from tests.unit.serving.http.wire import PAGE, Wire, infer
-from tests.unit.serving.loopback import serving, until
+from tests.unit.serving.loopback import Client, serving, until
 from tests.unit.serving.stored import Stored
 
+from trimtab.serving.http import connection as module
+from trimtab.serving.http.connection import Connection
 from trimtab.serving.settings import ServingSettings
 
 
@@ -28,6 +33,55 @@ async def test_pipelined_requests_are_answered_in_order(
             assert (
                 content == {"live": True} if not rows else content["outputs"][0]["shape"] == [rows]
             )
+
+
+async def test_nothing_more_is_answered_to_who_does_not_read(settings: ServingSettings) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held.pause_writing()
+        held.data_received(100 * PAGE)
+        assert held._transport.get_write_buffer_size() == 0
+        assert held.eof_received()
+        held.resume_writing()
+        for _ in range(100):
+            assert (await wire.answer())[0] == 200
+        assert await wire.ended()
+
+
+async def test_what_is_written_pauses_answering(settings: ServingSettings) -> None:
+    """The transport says so while the answer is being written, not a turn of the loop later."""
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held._transport.set_write_buffer_limits(high=0)
+        held._transport.write(bytes(8 << 20))  # more than the kernel takes
+        assert held._stalled_since < inf
+        held.data_received(100 * PAGE)
+        assert len(held._waiting) == 100
+        await wire.reader.readexactly(8 << 20)
+        for _ in range(100):
+            assert (await wire.answer())[0] == 200
+
+
+async def test_too_many_requests_in_one_piece_are_refused(
+    settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 20)
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held.pause_writing()
+        held.data_received(100 * PAGE)
+        held.resume_writing()
+        statuses = [(await wire.answer())[0] for _ in range(21)]
+        assert statuses == [200] * 20 + [503]
+        assert await wire.ended()
+
+
+async def connected(client: Client) -> Connection:
+    await until(lambda: len(client.server.front._connections) == 1)
+    return next(iter(client.server.front._connections))
 
 
 async def test_head_is_answered_as_get_without_the_body(settings: ServingSettings) -> None:
@@ -173,6 +227,77 @@ async def test_a_request_that_never_ends_is_refused(settings: ServingSettings) -
         await wire.send(head + b"{")
         status, headers, _ = await wire.answer()
         assert (status, headers["connection"]) == (408, "close")
+
+
+async def test_an_abandoned_upload_leaves_nothing_behind(settings: ServingSettings) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        await wire.send(
+            b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 1000001\r\n\r\n",
+            b" " * 1_000_000,
+        )
+        held = client.server.front._connections
+        await until(lambda: any(one._further for one in held))
+        left = weakref.ref(next(one for one in held if one._further))
+        gc.disable()
+        try:
+            wire.writer.close()
+            await until(lambda: left() is None)
+        finally:
+            gc.enable()
+
+
+async def receives(client: Client, size: int) -> None:
+    connections = client.server.front._connections
+    await until(lambda: any(one.incomplete_bytes >= size for one in connections))
+
+
+def upload(size: int) -> bytes:
+    head = b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
+    return head % size
+
+
+async def test_all_that_is_being_received_is_bounded(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    size = 300_000
+    bounded = replace(settings, max_body_bytes=size, receive_bytes=900_000)
+    async with serving(bounded) as client:
+        front = client.server.front
+        wires = [await Wire.to(client) for _ in range(3)]
+        for wire, share in zip(wires, (200_000, 299_999, 250_000), strict=True):
+            await wire.send(upload(size), b" " * share)
+            await receives(client, share)
+        last = await Wire.to(client)
+        await last.send(upload(size), b" " * 200_000)
+        status, headers, _ = await wires[1].answer()  # the largest
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+        await wires[0].send(b" " * 100_000)
+        assert (await wires[0].answer())[0] == 400
+        await last.send(b" " * 50_000, infer(binary))  # not whole yet, and the rest of it is
+        wires[2].writer.close()
+        last.writer.close()
+        await until(lambda: front.held_bytes == 0)
+        wire = await Wire.to(client)
+        await wire.send(infer(binary))
+        assert (await wire.answer())[0] == 200
+
+
+async def test_bodies_that_wait_for_their_turn_count(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held.pause_writing()
+        whole = infer(binary)
+        held.data_received(3 * whole)
+        body = len(whole.partition(b"\r\n\r\n")[2])
+        assert client.server.front.held_bytes == 3 * body
+        held.resume_writing()
+        for _ in range(3):
+            assert (await wire.answer())[0] == 200
+        assert client.server.front.held_bytes == 0
 
 
 async def test_connections_are_bounded(settings: ServingSettings) -> None:
