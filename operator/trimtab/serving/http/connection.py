@@ -73,7 +73,7 @@ class Owner(Protocol):
     """What all connections together hold of requests that are not being answered yet."""
 
     def relieve(self) -> None:
-        """Refuse the request that holds most: all together hold too much."""
+        """Refuse what the connection that holds most has sent: all together hold too much."""
 
     def lifetime(self) -> float:
         """Return the seconds after which a new connection is not kept alive any more."""
@@ -175,25 +175,29 @@ class Connection(asyncio.Protocol):
         if self._owner.held_bytes > self._owner.bounds.max_held_bytes:
             self._owner.relieve()
 
-    @property
-    def incomplete_bytes(self) -> int:
-        """What is held of a request that has not arrived whole."""
-        if self._receiving is None:
-            return 0
-        head = self._told_bytes - self._head_start + self._silent_bytes
-        return len(self._first) + len(self._further) + head
-
     def _book(self) -> None:
         """Tell the owner what is held here."""
-        held = self.incomplete_bytes + sum([len(request.body) for request in self._waiting])
+        held = sum([len(request.body) for request in self._waiting])
+        if self._receiving is not None:
+            held += len(self._first) + len(self._further)
+            held += self._told_bytes - self._head_start + self._silent_bytes
         self._owner.held_bytes += held - self._booked
         self._booked = held
 
+    @property
+    def held_bytes(self) -> int:
+        """What is held here of requests that are not being answered yet."""
+        return self._booked
+
     def refuse_for_room(self) -> None:
-        """Refuse the request that is being received: together they are too large."""
+        """Refuse all requests that are not being answered yet: together they are too large."""
+        refusal = error_response(503, "too much is being received", _LATER)
         if self._receiving is not None:
-            self._refuse_rest(error_response(503, "too much is being received", _LATER))
-            self._book()
+            self._refuse_rest(refusal)
+        for request in self._waiting:
+            request.body = b""
+            request.refusal = request.refusal or refusal
+        self._book()
 
     def _check_head(self, read: int) -> None:
         """Bound what a request has beside its body: lines told, and a line that never ends."""

@@ -51,11 +51,11 @@ class Listener:
         self._connections.discard(connection)
 
     def relieve(self) -> None:
-        """Refuse the request that holds most: all together hold too much.
+        """Refuse what the connection that holds most has sent: all together hold too much.
 
-        So whoever sends large ones slowly is in the way of others that do, and of nobody else.
+        So whoever sends large requests slowly is in the way of others that do, and of nobody else.
         """
-        max(self._connections, key=lambda one: one.incomplete_bytes).refuse_for_room()
+        max(self._connections, key=lambda one: one.held_bytes).refuse_for_room()
 
     @property
     def connections(self) -> int:

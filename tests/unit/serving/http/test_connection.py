@@ -249,7 +249,7 @@ async def test_an_abandoned_upload_leaves_nothing_behind(settings: ServingSettin
 
 async def receives(client: Client, size: int) -> None:
     connections = client.server.front._connections
-    await until(lambda: any(one.incomplete_bytes >= size for one in connections))
+    await until(lambda: any(one.held_bytes >= size for one in connections))
 
 
 def upload(size: int) -> bytes:
@@ -298,6 +298,29 @@ async def test_bodies_that_wait_for_their_turn_count(
         for _ in range(3):
             assert (await wire.answer())[0] == 200
         assert client.server.front.held_bytes == 0
+
+
+async def test_who_holds_most_loses_what_waits_there(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    large = infer(binary, 400)
+    assert len(large) < 50_000
+    bounded = replace(settings, max_body_bytes=50_000, receive_bytes=1)
+    async with serving(bounded) as client:
+        wire = await Wire.to(client)
+        held = await connected(client)
+        held.pause_writing()
+        held.data_received(5 * large)
+        other = await Wire.to(client)
+        head, body = infer(binary)[:100], infer(binary)[100:]
+        await other.send(head)
+        await receives(client, 1)
+        await other.send(body)
+        assert (await other.answer())[0] == 200
+        held.resume_writing()
+        assert [(await wire.answer())[0] for _ in range(5)] == [503] * 5
+        await wire.send(large)
+        assert (await wire.answer())[0] == 200
 
 
 async def test_connections_are_bounded(settings: ServingSettings) -> None:
