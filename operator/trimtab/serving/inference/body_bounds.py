@@ -24,6 +24,7 @@ _FIELDS: Final = 32
 """Values that describe one input."""
 _PART_BYTES: Final = 1 << 20
 _QUOTE: Final = ord('"')
+_PAIRS: Final = ((b"[", b"]"), (b"{", b"}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,12 @@ class BodyBounds:
         if len(body) < COUNTED_BYTES or self._hold(body):
             return
         # Brackets, commas and colons in texts count for nothing; few bodies have that many.
-        if not self._hold(_without_texts(body)):
-            raise RequestInvalid("the body holds more than any request that is taken", 413)
+        bare = _without_texts(body)
+        if self._hold(bare):
+            return
+        if any(bare.count(left) != bare.count(right) for left, right in _PAIRS):
+            raise RequestInvalid("the body is no valid JSON: brackets are left open")
+        raise RequestInvalid("the body holds more than any request that is taken", 413)
 
     def _hold(self, body: bytes) -> bool:
         return (

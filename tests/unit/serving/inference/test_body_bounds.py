@@ -43,10 +43,17 @@ def test_what_holds_too_much_is_refused_soon(binary: Stored, body: bytes, port: 
     assert perf_counter() - began < stretched(1.0)
 
 
+def test_what_is_left_open_is_no_json() -> None:
+    for body in (b"[" * MANY, b'{"a":' * MANY):
+        with pytest.raises(RequestInvalid, match="JSON") as raised:
+            OUTCOMES.check(body)
+        assert raised.value.status == 400
+
+
 @pytest.mark.parametrize("path", ["/v2/models/digits/infer", "/v1/models/digits:predict"])
 async def test_such_a_body_gets_an_answer(settings: ServingSettings, path: str) -> None:
     async with serving(settings) as client:
-        answer = await client.front.post(path, content=HOSTILE["lists"][:-3] + b"]}")
+        answer = await client.front.post(path, content=HOSTILE["lists"])
         assert answer.status_code == 413
         answer = await client.back.post("/outcomes", content=HOSTILE["nan"])
         assert answer.status_code == 413
