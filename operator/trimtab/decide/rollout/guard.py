@@ -188,7 +188,9 @@ def _watched(
         )
         if paired is not None:
             horizon = snapshot.deployment.spec.guard.for_
-            seen = look_again(known, paired, one.total, now, horizon)
+            seen = look_again(
+                known, paired, one.total, now, horizon, is_taken_up=restored is not None
+            )
             decide = tells(seen, paired, now)
             one = replace(one, paired=paired, seen=seen, is_decided_by_pairs=decide)
         found.append(one)
@@ -239,7 +241,7 @@ def _breach_in_pairs(one: _Watched, threshold: float) -> Breach | None:
         return None
     difference, requests = paired.shown
     counts = paired.told().counts
-    if paired.counts_as_they_came:
+    if paired.counts_as_they_came and any(seen.risen.values()):
         counts = {f"{d:g}": count for d, count in sorted(seen.risen.items())}
         requests = sum(seen.risen.values())
         difference = sum(d * count for d, count in seen.risen.items()) / requests
@@ -252,6 +254,7 @@ def _breach_in_pairs(one: _Watched, threshold: float) -> Breach | None:
         "gate": gate.name,
         "pairs": counts,
         "evened": not paired.counts_as_they_came,
+        "logs": [round(log, 4) for log in seen.change.logs if paired.counts_as_they_came],
         "margin": gate.margin,
         "evidence": evidence,
         "threshold": threshold,

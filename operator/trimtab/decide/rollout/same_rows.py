@@ -23,9 +23,19 @@ HALF_LIFE = timedelta(minutes=30)
 
 
 def look_again(
-    seen: PairsSeen, paired: PairedLook, total: BadTotal, now: datetime, horizon: timedelta
+    seen: PairsSeen,
+    paired: PairedLook,
+    total: BadTotal,
+    now: datetime,
+    horizon: timedelta,
+    *,
+    is_taken_up: bool,
 ) -> PairsSeen:
-    """Return what is remembered after a look. total: of the version; horizon: of the guard."""
+    """Return what is remembered after a look. total: of the version; horizon: of the guard.
+
+    is_taken_up: counts begin with this process of the operator, and the promotion's part of the
+    prior was spent by one before.
+    """
     found = dict(paired.pairs.requests)
     grown = {d: max(0.0, count - seen.taken.get(d, 0.0)) for d, count in found.items()}
     elapsed = now - (seen.looked_at or now)
@@ -40,7 +50,7 @@ def look_again(
     if not paired.counts_as_they_came:
         return after  # what is evened out is judged as a whole
     prior = (1 - AT_ONCE) * min(1.0, elapsed / horizon)
-    if not seen.change.logs:
+    if not seen.change.logs and not is_taken_up:
         prior += AT_ONCE
     independent = {d: count / paired.alike for d, count in grown.items()}
     change = seen.change.after(independent, paired.margin, prior)

@@ -37,7 +37,9 @@ from trimtab.decide.rollout.measures import (
 )
 from trimtab.decide.rollout.pairing import PairedLook
 from trimtab.decide.rollout.phases import Progress
-from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot
+from trimtab.decide.rollout.same_rows import look_again
+from trimtab.decide.rollout.snapshot import Memory, PairsSeen, ProcessView, Snapshot
+from trimtab.stats.counts import BadTotal
 from trimtab.stats.paired import CellCounts, Labelling, Pairs
 
 OUTCOMES = {"name": "wrong", "bad": "outcomes", "against": "stable", "margin": "1%"}
@@ -377,6 +379,22 @@ def test_a_fault_that_begins_late_is_found_as_soon() -> None:
     assert late <= 1.5 * early + 60
     assert "+3.00% wrong on the same rows as the version before" in one.figures
     assert "since it changed" in one.figures
+
+
+def test_a_process_that_takes_a_guard_up_has_no_second_half_of_the_prior() -> None:
+    """What it is told without a checkpoint: evidence begins at nothing, not at a half."""
+    paired = PairedLook(Pairs({0.0: 10.0}), Labelling(is_even=True), 0.01, frozenset())
+    day = timedelta(hours=24)
+    found = [
+        look_again(PairsSeen(), paired, BadTotal(0.0, 10.0), NOW, day, is_taken_up=up)
+        for up in (False, True)
+    ]
+    assert found[0].change.evidence > 0.4
+    assert found[1].change.evidence == 0
+    later = look_again(
+        found[1], paired, BadTotal(0.0, 10.0), NOW + seconds(60), day, is_taken_up=True
+    )
+    assert 0 < later.change.evidence < 0.001
 
 
 def test_where_pairs_stop_the_detector_goes_on() -> None:
