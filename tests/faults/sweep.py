@@ -1,0 +1,139 @@
+"""Plays a plan to its end and says what is otherwise than in the undisturbed run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from tests.faults.api import Request
+from tests.faults.ending import Ending, differences, ending_of
+from tests.faults.plans import KINDS, Plan, arrange, numbers_of
+from tests.faults.stories import STORIES
+from tests.faults.world import Bugs, Loop, Stage, Stuck
+
+REST_SECONDS = 400.0
+"""Of the undisturbed run, until nothing happens any more."""
+LATEST_SECONDS = 45.0
+"""After which nothing of a fault is still on its way."""
+LONGEST_SECONDS = 1600.0
+"""Until the last repair by a list."""
+LOOK_SECONDS = 5.0
+QUIET_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one run went."""
+
+    ending: Ending
+    broken: dict[str, float]
+    """Invariants, with the second at which each was broken first."""
+    requests: list[Request]
+    events: int
+    seconds: float
+    lost: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One plan, and what differs; nothing if it ended as undisturbed."""
+
+    plan: Plan
+    request: str
+    found: list[str]
+    lost: int
+
+
+@cache
+def undisturbed(story: str) -> Run:
+    """Return the run of a story that nothing disturbs."""
+    return _play(story, None, lambda stage: True)
+
+
+def play(plan: Plan) -> Result:
+    """Play a plan; the same each time."""
+    known = undisturbed(plan.story)
+
+    def is_over(stage: Stage) -> bool:
+        return not differences(known.ending, ending_of(stage))
+
+    run = _play(plan.story, plan, is_over)
+    found = differences(known.ending, run.ending)
+    found += [
+        f"at {at:.0f} s: {what}" for what, at in run.broken.items() if what not in known.broken
+    ]
+    request = next((str(one) for one in known.requests if one.number == plan.number), "")
+    return Result(plan, request, found, max(0, run.lost - known.lost))
+
+
+def plans_of(story: str, kind: str) -> list[Plan]:
+    """Return all plans of a story and a kind."""
+    known = undisturbed(story)
+    return [Plan(story, kind, n) for n in numbers_of(kind, known.requests, known.events)]
+
+
+def all_plans(stories: list[str], kinds: list[str], every: int = 1) -> list[Plan]:
+    """Return every so many-th plan of each story and kind; all kinds if none is named."""
+    return [
+        plan
+        for story in stories or STORIES
+        for place, kind in enumerate(kinds or KINDS)
+        for plan in plans_of(story, kind)[place % every :: every]
+    ]
+
+
+def _play(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) -> Run:
+    loop = Loop()
+    try:
+        return loop.run_until_complete(_run(story, plan, is_over))
+    finally:
+        loop.close()
+
+
+async def _run(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) -> Run:
+    stage = Stage()
+    bugs = Bugs(stage.watchman.say)
+    root = logging.getLogger("trimtab")
+    root.addHandler(bugs)
+    root.propagate = False
+    root.setLevel(logging.ERROR)
+    stuck: Ending = {}
+    if plan is not None:
+        arrange(stage, plan)
+    stage.begin()
+    try:
+        await STORIES[story](stage)
+        await _come_to_rest(stage, plan, is_over)
+    except Stuck as error:
+        stuck = {"story": str(error)}
+    finally:
+        root.removeHandler(bugs)
+        events, seconds = stage.events, stage.seconds
+        ending = ending_of(stage) | stuck
+        await stage.end()
+    requests = stage.server.requests
+    return Run(ending, stage.watchman.seen, requests, events, seconds, stage.lost)
+
+
+async def _come_to_rest(stage: Stage, plan: Plan | None, is_over: Callable[[Stage], bool]) -> None:
+    await stage.rest(REST_SECONDS if plan is None else LATEST_SECONDS)
+    end = stage.seconds + LONGEST_SECONDS
+    while stage.seconds < end:
+        if is_over(stage) and await _is_quiet(stage):
+            return
+        await stage.rest(LOOK_SECONDS)
+    if not await _is_quiet(stage):
+        stage.watchman.say("at rest it still writes")
+
+
+async def _is_quiet(stage: Stage) -> bool:
+    before = _writes(stage)
+    await stage.rest(QUIET_SECONDS)
+    return _writes(stage) == before
+
+
+def _writes(stage: Stage) -> int:
+    return sum(request.is_write for request in stage.server.requests)

@@ -1,0 +1,113 @@
+"""Invariants, looked at with every change and every write: what they are is in `faults` of the
+design, and each is said once a run.
+
+Users are never routed to what is not there; stable keeps its size; a quarantined revision never
+begins; there is one RetrainJob per cause; nobody's spec is written.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.faults.api import Request
+
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import (
+    DEPLOYMENTS,
+    OWN_KINDS,
+    PODS,
+    RETRAIN_JOBS,
+    SERVICES,
+    WORKLOADS,
+    Json,
+    Key,
+)
+from trimtab.simulation.cluster import ready_pods
+
+if TYPE_CHECKING:
+    from tests.faults.world import Stage
+
+
+class Watchman:
+    """Looks at one run; `seen` is what was broken, each with when it was first."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.seen: dict[str, float] = {}
+        self._quarantined: set[str] = set()
+        self._was_served = False
+        self._causes: set[str] = set()
+
+    def say(self, what: str) -> None:
+        """Remember that an invariant was broken."""
+        self.seen.setdefault(what, self._stage.seconds)
+
+    def lifted(self) -> None:
+        """A person lifted the quarantine, or removed the Deployment."""
+        self._quarantined.clear()
+
+    def rests(self) -> None:
+        """A person asked for no pods, or took the Deployment away: nothing needs to serve."""
+        self._was_served = False
+
+    # --- with every change ------------------------------------------------------------------
+
+    def on_change(self, event: str, resource: Resource, obj: Json) -> None:
+        """Look at what a change touches."""
+        if resource in (SERVICES, PODS):
+            self._look_at_route()
+        elif resource == DEPLOYMENTS and event != "DELETED":
+            self._look_at_quarantine(obj.get("status") or {})
+        elif resource == RETRAIN_JOBS and event == "ADDED":
+            self._look_at_cause(obj["spec"]["cause"])
+
+    def _look_at_route(self) -> None:
+        cluster = self._stage.cluster
+        for service in cluster.views(SERVICES):
+            if service["metadata"]["name"] != self._stage.key.name:
+                continue
+            if ready_pods(cluster, service):
+                self._was_served = True
+            elif self._was_served:
+                self.say("users are routed to no Ready pod")
+
+    def _look_at_quarantine(self, status: Json) -> None:
+        self._quarantined |= {entry["revision"] for entry in status.get("rejected") or []}
+        candidate = status.get("candidate") or {}
+        if status.get("rollout") and candidate.get("revision") in self._quarantined:
+            self.say(f"the quarantined {candidate['version']} begins")
+
+    def _look_at_cause(self, cause: Json) -> None:
+        text = json.dumps({k: v for k, v in cause.items() if k != "baseline"}, sort_keys=True)
+        if text in self._causes:
+            self.say(f"a second RetrainJob for {text}")
+        self._causes.add(text)
+
+    # --- with every write -------------------------------------------------------------------
+
+    def before_write(self, request: Request) -> None:
+        """Look at a write before it has its effect."""
+        if request.resource == WORKLOADS:
+            self._look_at_size(request)
+        if request.resource in OWN_KINDS and request.method == "PATCH":
+            if request.subresource != "status":
+                self.say(f"the spec of {request.key.name} is written")
+
+    def _look_at_size(self, request: Request) -> None:
+        deployment = self._stage.cluster.get(self._stage.key)
+        stable = ((deployment or {}).get("status") or {}).get("stable") or {}
+        if deployment is None or stable.get("workload") != request.key.name:
+            return
+        live = self._stage.cluster.get(Key(WORKLOADS, request.key.namespace, request.key.name))
+        if live is None:
+            return
+        size = live["spec"].get("replicas", 1)
+        after = 0 if request.method == "DELETE" else _replicas(request, size)
+        if after < min(size, deployment["spec"].get("replicas", 1)):
+            self.say(f"stable {stable['version']} is made smaller: {size} to {after} pods")
+
+
+def _replicas(request: Request, size: int) -> int:
+    spec = request.body.get("spec") or {}
+    return int(spec.get("replicas", size))
