@@ -37,6 +37,7 @@ class Watchman:
         self.seen: dict[str, float] = {}
         self._quarantined: set[str] = set()
         self._was_served = False
+        self._needs_pods = True
         self._causes: set[str] = set()
 
     def say(self, what: str) -> None:
@@ -47,9 +48,9 @@ class Watchman:
         """A person lifted the quarantine, or removed the Deployment."""
         self._quarantined.clear()
 
-    def rests(self) -> None:
-        """A person asked for no pods, or took the Deployment away: nothing needs to serve."""
-        self._was_served = False
+    def needs_pods(self, does: bool) -> None:
+        """A person asks for pods, or for none, or takes the Deployment away."""
+        self._was_served, self._needs_pods = False, does
 
     # --- with every change ------------------------------------------------------------------
 
@@ -64,6 +65,8 @@ class Watchman:
 
     def _look_at_route(self) -> None:
         cluster = self._stage.cluster
+        if not self._needs_pods:
+            return
         for service in cluster.views(SERVICES):
             if service["metadata"]["name"] != self._stage.key.name:
                 continue
