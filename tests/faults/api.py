@@ -257,4 +257,3 @@ def _found(obj: Json | None, request: Request) -> Json:
 
 def _seq_of(event: Json) -> int:
     return int(event["metadata"]["annotations"][SEQ_ANNOTATION])
-

@@ -85,9 +85,7 @@ def _deployment(deployment: Json) -> Ending:
 
 def _decisions(stage: Stage) -> Ending:
     """Return what was decided, and whether each number was told once."""
-    uids = {
-        obj["metadata"]["uid"]: obj for kind in OWN_KINDS for obj in stage.cluster.views(kind)
-    }
+    uids = {obj["metadata"]["uid"]: obj for kind in OWN_KINDS for obj in stage.cluster.views(kind)}
     told = [telling for telling in stage.server.told if telling.uid in uids]
     reasons = Counter(telling.reason for telling in told if telling.reason in TOLD_ONCE)
     numbers = Counter((telling.uid, telling.seq) for telling in told)
@@ -100,7 +98,9 @@ def _decisions(stage: Stage) -> Ending:
         record = (obj.get("status") or {}).get("record") or {}
         last = int(record.get("seq", 0))
         wrong += [
-            f"{obj['kind']} {seq} not told" for seq in range(1, last + 1) if (uid, seq) not in numbers
+            f"{obj['kind']} {seq} not told"
+            for seq in range(1, last + 1)
+            if (uid, seq) not in numbers
         ]
         wrong += [
             f"{obj['kind']} {seq} forgotten" for of, seq in numbers if of == uid and seq > last

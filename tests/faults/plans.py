@@ -26,6 +26,8 @@ TIMEOUT_SECONDS = 15.0
 STALE_SECONDS = 10.0
 AWAY_SECONDS = 30.0
 PAST_DEADLINE_SECONDS = 400.0
+REMEMBERED_SECONDS = 300.0
+"""So long the API server knows what happened; after that a watch begins with a list."""
 CLOCK_SECONDS = 600.0
 FROZEN_SECONDS = 25.0
 TOGETHER_SECONDS = 60.0
@@ -100,9 +102,7 @@ async def _killed(stage: Stage, at: Connection, seconds: float) -> Json:
     return answer
 
 
-async def refused(
-    code: str, stage: Stage, at: Connection, request: Request, serve: Serve
-) -> Json:
+async def refused(code: str, stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
     """The server answers with an error, and nothing has happened."""
     raise _error(code, request)
 
@@ -141,7 +141,7 @@ async def _land(stage: Stage, request: Request) -> None:
 async def away(
     seconds: float, stage: Stage, at: Connection, request: Request, serve: Serve
 ) -> Json:
-    """The API server is away from now on, for all and for a while; watches say nothing."""
+    """The API server is away from now on, for all and for a while; watches wait."""
     end = stage.seconds + seconds
     before = stage.server.disturb
 
@@ -152,7 +152,12 @@ async def away(
         return await then()
 
     stage.server.disturb = not_there
-    _break_watches(stage, seconds)
+    if seconds < REMEMBERED_SECONDS:
+        for process in stage.processes:
+            process.hold_events()
+            asyncio.get_running_loop().call_later(seconds, process.release_events)
+    else:
+        _break_watches(stage, seconds)
     raise Unavailable(f"{request}: ClientConnectorError")
 
 

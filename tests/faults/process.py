@@ -81,6 +81,7 @@ class Process:
         self.telemetry = Telemetry(stage, self.now)
         self.operator = self._built(loop.time)
         self._passes = (0.0, 0)
+        self._held: list[tuple[str | None, Resource, Json]] | None = None
         self._task: asyncio.Task[None]
 
     def now(self) -> datetime:
@@ -183,9 +184,21 @@ class Process:
                 self.hear(None, resource, obj)
         self.is_watching = True
 
+    def hold_events(self) -> None:
+        """Hear of nothing until `release_events`, and of all of it then."""
+        self._held = self._held or []
+
+    def release_events(self) -> None:
+        """Hear of what was held."""
+        held, self._held = self._held or [], None
+        for event in held:
+            self.hear(*event)
+
     def hear(self, event: str | None, resource: Resource, obj: Json) -> None:
         """Take an event in."""
-        if self.is_alive:
+        if self._held is not None:
+            self._held.append((event, resource, obj))
+        elif self.is_alive:
             engine = self.operator.engine
             engine.on_change(take(engine, resource, event, obj))
 

@@ -59,9 +59,7 @@ async def serve_first(stage: Stage) -> None:
 async def serves(stage: Stage, version: str) -> None:
     """Wait until a version serves and nothing is under way."""
     await stage.until(
-        lambda: (
-            stage.serving == version and not stage.phase and stage.condition("Ready") == "True"
-        ),
+        lambda: stage.serving == version and not stage.phase and stage.condition("Ready") == "True",
         f"{version} to serve",
     )
 
@@ -160,7 +158,7 @@ async def way_back(stage: Stage) -> None:
 
 
 async def outages(stage: Stage) -> None:
-    """No room for a candidate until after its deadline, then metrics that are silent for a while."""
+    """No room for a candidate until after its deadline, then metrics that are silent."""
     await serve_first(stage)
     stage.kubelet.behave = only("v2", PodBehaviour(schedulable=False))
     publish(stage, "v2")

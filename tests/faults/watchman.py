@@ -93,9 +93,9 @@ class Watchman:
         """Look at a write before it has its effect."""
         if request.resource == WORKLOADS:
             self._look_at_size(request)
-        if request.resource in OWN_KINDS and request.method == "PATCH":
-            if request.subresource != "status":
-                self.say(f"the spec of {request.key.name} is written")
+        is_patch = request.method == "PATCH" and request.subresource != "status"
+        if request.resource in OWN_KINDS and is_patch:
+            self.say(f"the spec of {request.key.name} is written")
 
     def _look_at_size(self, request: Request) -> None:
         deployment = self._stage.cluster.get(self._stage.key)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from tests.bench.statistics.wired.world import VirtualLoop
 from tests.faults.api import Server
@@ -29,6 +30,8 @@ from trimtab.simulation.kubelet import Kubelet
 from trimtab.simulation.traffic import Behaviour, Traffic
 from trimtab.store.sealed import SealedCheckpoints
 
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 SEED = b"s" * 32
 TICK_SECONDS = 5.0
 USERS_PER_SECOND = 20.0
@@ -46,12 +49,17 @@ class Stuck(Exception):
 class Loop(VirtualLoop):
     """Runs what is meant for a thread at once, or time would jump while the thread works."""
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(
+        self,
+        executor: Executor | None,
+        func: Callable[[Unpack[Arguments]], T],
+        *args: Unpack[Arguments],
+    ) -> asyncio.Future[T]:
         """Return a future that is done."""
-        future = self.create_future()
+        future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # whoever waits for it is told
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
             future.set_exception(error)
         return future
 

@@ -1,0 +1,98 @@
+"""`make faults`: the sweep of faults, level 1. Every plan is one run that one fault disturbs.
+
+python -m tests.faults [--story S] [--kind K] [--every N] [--plan S/K/N] [--processes N]
+
+Prints a table by kind, then each plan that ended elsewhere than the undisturbed run, with what
+differs; `--plan` with its name plays it alone. Exit status 0 only if there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from multiprocessing import Pool
+
+from tests.faults.plans import KINDS, Plan
+from tests.faults.stories import STORIES
+from tests.faults.sweep import Result, all_plans, play, undisturbed
+
+FIRST_SWEEP = (1408, 1322)
+"""Runs of the sweep that this one follows, and how many of them ended as undisturbed."""
+LONGEST_DIFFERENCE = 400
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return 0, or 1 when a plan ended elsewhere."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--story", action="append", choices=STORIES, default=[])
+    parser.add_argument("--kind", action="append", choices=KINDS, default=[])
+    parser.add_argument("--every", type=int, default=1, help="every so many-th plan of each kind")
+    parser.add_argument("--plan", action="append", default=[], help="play this one: story/kind/n")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    given = parser.parse_args(arguments)
+    began = time.monotonic()
+    plans = [plan_of(text) for text in given.plan] or all_plans(
+        given.story, given.kind, given.every
+    )
+    for story in dict.fromkeys(plan.story for plan in plans):
+        undisturbed(story)  # the processes inherit it
+    with Pool(given.processes) as pool:
+        results = list(pool.imap_unordered(play, plans, chunksize=8))
+    print(table(results))
+    place = {plan: n for n, plan in enumerate(plans)}
+    elsewhere = sorted((r for r in results if r.found), key=lambda r: place[r.plan])
+    for result in elsewhere:
+        print(f"\n{told(result)}")
+    print(f"\n{len(results)} runs in {time.monotonic() - began:.0f} s")
+    return 1 if elsewhere else 0
+
+
+def plan_of(text: str) -> Plan:
+    """Return the plan of that name."""
+    story, kind, number = text.split("/")
+    return Plan(story, kind, int(number))
+
+
+def table(results: Iterable[Result]) -> str:
+    """Return runs and good ends by kind, beside those of the first sweep."""
+    runs: Counter[str] = Counter()
+    good: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for result in results:
+        kind = result.plan.kind
+        runs[kind] += 1
+        good[kind] += not result.found
+        lost[kind] += result.lost
+    lines = [("plan kind", "runs", "as undisturbed", "requests lost")]
+    lines += [
+        (kind, str(runs[kind]), str(good[kind]), str(lost[kind])) for kind in KINDS if runs[kind]
+    ]
+    lines.append(("all", str(runs.total()), str(good.total()), str(lost.total())))
+    ran, ended = FIRST_SWEEP
+    lines.append(("the first sweep", str(ran), str(ended), ""))
+    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    return "\n".join(
+        line[0].ljust(widths[0])
+        + "".join(
+            f"  {cell.rjust(width)}" for cell, width in zip(line[1:], widths[1:], strict=True)
+        )
+        for line in lines
+    )
+
+
+def told(result: Result) -> str:
+    """Return a plan that ended elsewhere, with what differs."""
+    head = f"--plan {result.plan}  ({result.request or 'an event'})"
+    if result.lost:
+        head += f", {result.lost} requests lost"
+    return "\n".join([head, *(f"    {one[:LONGEST_DIFFERENCE]}" for one in result.found)])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
