@@ -23,6 +23,7 @@ from tests.faults.sweep import Result, all_plans, play, undisturbed
 FIRST_SWEEP = (1408, 1322)
 """Runs of the sweep that this one follows, and how many of them ended as undisturbed."""
 LONGEST_DIFFERENCE = 400
+MOST_DIFFERENCES = 5
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     place = {plan: n for n, plan in enumerate(plans)}
     elsewhere = sorted((r for r in results if r.found), key=lambda r: place[r.plan])
     for result in elsewhere:
-        print(f"\n{told(result)}")
+        print(f"\n{told(result, is_alone=bool(given.plan))}")
     print(f"\n{len(results)} runs in {time.monotonic() - began:.0f} s")
     return 1 if elsewhere else 0
 
@@ -86,12 +87,15 @@ def table(results: Iterable[Result]) -> str:
     )
 
 
-def told(result: Result) -> str:
-    """Return a plan that ended elsewhere, with what differs."""
+def told(result: Result, *, is_alone: bool) -> str:
+    """Return a plan that ended elsewhere, with what differs; all of it where it is alone."""
     head = f"--plan {result.plan}  ({result.request or 'an event'})"
     if result.lost:
         head += f", {result.lost} requests lost"
-    return "\n".join([head, *(f"    {one[:LONGEST_DIFFERENCE]}" for one in result.found)])
+    lines = [f"    {one[:LONGEST_DIFFERENCE]}" for one in result.found]
+    if len(lines) > MOST_DIFFERENCES and not is_alone:
+        lines[MOST_DIFFERENCES:] = [f"    and {len(lines) - MOST_DIFFERENCES} more"]
+    return "\n".join([head, *lines])
 
 
 if __name__ == "__main__":

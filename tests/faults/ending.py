@@ -38,6 +38,7 @@ TOLD_ONCE = (
     "VersionCreated",
 )
 """Decisions that no fault may add or take away."""
+FIRST_SAID = ("story", "stable", "quarantine", "history", "lastGood", "numbers", "decisions")
 
 
 def ending_of(stage: Stage) -> Ending:
@@ -114,11 +115,15 @@ def _decisions(stage: Stage) -> Ending:
 def differences(undisturbed: Ending, ending: Ending) -> list[str]:
     """Return what is otherwise than in the undisturbed run."""
     found = []
-    for name in sorted(undisturbed.keys() | ending.keys()):
+    for name in sorted(undisturbed.keys() | ending.keys(), key=_by_weight):
         wanted, is_so = undisturbed.get(name, "nothing"), ending.get(name, "nothing")
         if wanted != is_so:
             found.append(f"{name}: {_around(is_so, wanted)}, undisturbed: {_around(wanted, is_so)}")
     return found
+
+
+def _by_weight(name: str) -> tuple[int, str]:
+    return FIRST_SAID.index(name) if name in FIRST_SAID else len(FIRST_SAID), name
 
 
 def _around(text: str, other: str) -> str:

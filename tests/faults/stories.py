@@ -31,13 +31,8 @@ BAD = Behaviour(errors=1.0)
 def deployment(version: str | None = "v1", **spec: Any) -> Json:
     """Return the Deployment of all stories: quick steps, a short guard."""
     rollout = {"steps": STEPS, "deadline": "5m", "scaleDownDelay": "30s"}
-    return deployment_object(
-        version,
-        metrics={"scrape": {"interval": "5s"}},
-        guard={"for": "2m", "rollbackWithin": "1m"},
-        rollout=rollout,
-        **spec,
-    )
+    spec = {"guard": {"for": "2m", "rollbackWithin": "1m"}, "rollout": rollout} | spec
+    return deployment_object(version, metrics={"scrape": {"interval": "5s"}}, **spec)
 
 
 def publish(stage: Stage, *versions: str) -> None:
@@ -48,10 +43,10 @@ def publish(stage: Stage, *versions: str) -> None:
         stage.apply({name: value for name, value in made.items() if name != "status"})
 
 
-async def serve_first(stage: Stage) -> None:
+async def serve_first(stage: Stage, **spec: Any) -> None:
     """Bring the first version up."""
     publish(stage, "v1")
-    stage.apply(deployment("v1"))
+    stage.apply(deployment("v1", **spec))
     await serves(stage, "v1")
     await stage.rest(15)
 
@@ -147,8 +142,11 @@ async def deletions(stage: Stage) -> None:
 
 
 async def way_back(stage: Stage) -> None:
-    """A promoted version turns bad under guard, when the one before has no pods any more."""
-    await serve_first(stage)
+    """A promoted version turns bad under guard, when the one before has no pods any more.
+
+    The guard is longer than a lost event needs to be found.
+    """
+    await serve_first(stage, guard={"for": "2h", "rollbackWithin": "1h"})
     publish(stage, "v2")
     stage.change(version="v2")
     await serves(stage, "v2")

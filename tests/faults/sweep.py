@@ -60,10 +60,9 @@ def play(plan: Plan) -> Result:
         return not differences(known.ending, ending_of(stage))
 
     run = _play(plan.story, plan, is_over)
-    found = differences(known.ending, run.ending)
-    found += [
+    found = [
         f"at {at:.0f} s: {what}" for what, at in run.broken.items() if what not in known.broken
-    ]
+    ] + differences(known.ending, run.ending)
     request = next((str(one) for one in known.requests if one.number == plan.number), "")
     return Result(plan, request, found, max(0, run.lost - known.lost))
 

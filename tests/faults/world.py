@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple
 
 from tests.bench.statistics.wired.world import VirtualLoop
 from tests.faults.api import Server
@@ -52,8 +52,8 @@ class Loop(VirtualLoop):
     def run_in_executor(
         self,
         executor: Executor | None,
-        func: Callable[[Unpack[Arguments]], T],
-        *args: Unpack[Arguments],
+        func: Callable[[*Arguments], T],
+        *args: *Arguments,
     ) -> asyncio.Future[T]:
         """Return a future that is done."""
         future: asyncio.Future[T] = self.create_future()
