@@ -133,7 +133,6 @@ async def deletions(stage: Stage) -> None:
     stage.watchman.needs_pods(True)
     await stage.rest(10)
     stage.watchman.needs_pods(False)
-    stage.watchman.lifted()
     stage.cluster.user_delete(stage.key)
     await stage.rest(10)
     stage.apply(deployment("v3"))

@@ -36,6 +36,7 @@ class Watchman:
         self._stage = stage
         self.seen: dict[str, float] = {}
         self._quarantined: set[str] = set()
+        self._may_lift = False
         self._was_served = False
         self._needs_pods = True
         self._causes: set[str] = set()
@@ -44,9 +45,9 @@ class Watchman:
         """Remember that an invariant was broken."""
         self.seen.setdefault(what, self._stage.seconds)
 
-    def lifted(self) -> None:
-        """A person lifted the quarantine, or removed the Deployment."""
-        self._quarantined.clear()
+    def may_lift(self) -> None:
+        """A person asks for a quarantine to be lifted."""
+        self._may_lift = True
 
     def needs_pods(self, does: bool) -> None:
         """A person asks for pods, or for none, or takes the Deployment away."""
@@ -76,7 +77,10 @@ class Watchman:
                 self.say("users are routed to no Ready pod")
 
     def _look_at_quarantine(self, status: Json) -> None:
-        self._quarantined |= {entry["revision"] for entry in status.get("rejected") or []}
+        rejected = {entry["revision"] for entry in status.get("rejected") or []}
+        if self._may_lift and self._quarantined - rejected:
+            self._quarantined, self._may_lift = rejected, False
+        self._quarantined |= rejected
         candidate = status.get("candidate") or {}
         if status.get("rollout") and candidate.get("revision") in self._quarantined:
             self.say(f"the quarantined {candidate['version']} begins")

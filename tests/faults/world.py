@@ -252,7 +252,7 @@ class Stage:
     def command(self, verb: str, id: str, argument: str = "-") -> None:
         """Give a command."""
         if verb == "retry":
-            self.watchman.lifted()
+            self.watchman.may_lift()
         annotations = {
             "trimtab.dev/command": f"{verb}/{argument}/{id}",
             "trimtab.dev/command-by": "ann",
