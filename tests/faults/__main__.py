@@ -89,7 +89,7 @@ def table(results: Iterable[Result]) -> str:
 
 def told(result: Result, *, is_alone: bool) -> str:
     """Return a plan that ended elsewhere, with what differs; all of it where it is alone."""
-    head = f"--plan {result.plan}  ({result.request or 'an event'})"
+    head = f"--plan {result.plan}  ({result.at})"
     if result.lost:
         head += f", {result.lost} requests lost"
     lines = [f"    {one[:LONGEST_DIFFERENCE]}" for one in result.found]

@@ -25,6 +25,7 @@ from trimtab.simulation.cluster import EventType
 TIMEOUT_SECONDS = 15.0
 STALE_SECONDS = 10.0
 AWAY_SECONDS = 30.0
+STORE_AWAY_SECONDS = 120.0
 PAST_DEADLINE_SECONDS = 400.0
 REMEMBERED_SECONDS = 300.0
 """So long the API server knows what happened; after that a watch begins with a list."""
@@ -87,6 +88,13 @@ async def stale(stage: Stage, at: Connection, request: Request, serve: Serve) ->
     """Killed, and the first lists of the next process show what was ten seconds ago."""
     stage.server.stale_seconds = STALE_SECONDS
     asyncio.get_running_loop().call_later(RESTART_SECONDS + 0.2, _no_longer_stale, stage)
+    return await _killed(stage, at, RESTART_SECONDS)
+
+
+async def without_store(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
+    """Killed, and the store of artifacts and checkpoints is away for two minutes."""
+    stage.lose_store(True)
+    asyncio.get_running_loop().call_later(STORE_AWAY_SECONDS, stage.lose_store, False)
     return await _killed(stage, at, RESTART_SECONDS)
 
 
@@ -267,6 +275,7 @@ AT_WRITES: Mapping[str, Disturbing] = {
     "late-25": partial(lands_late, 25.0),
     "stop": stopped,
     "stale": stale,
+    "no-store": without_store,
     "down": down,
     "away": partial(away, AWAY_SECONDS),
     "away-long": partial(away, PAST_DEADLINE_SECONDS),
@@ -290,7 +299,7 @@ def arrange(stage: Stage, plan: Plan) -> None:
         hearing = AT_EVENTS[plan.kind]
 
         def hear(process: Process, event: EventType, resource: Resource, obj: Json) -> bool:
-            is_it = stage.events == plan.number
+            is_it = len(stage.events) == plan.number
             return is_it and hearing(stage, process, event, resource, obj)
 
         stage.on_event = hear

@@ -31,6 +31,7 @@ from trimtab.reconcile.machine.world import Settings, World
 from trimtab.reconcile.reconcilers import RECONCILERS
 from trimtab.simulation.store import MemoryStore
 from trimtab.simulation.telemetry import SimulatedTelemetry
+from trimtab.store.port import Documents, StoreAway
 
 if TYPE_CHECKING:
     from tests.faults.world import Stage
@@ -67,6 +68,20 @@ class Telemetry(SimulatedTelemetry):
         return self._clock().timestamp()
 
 
+class Artifacts(MemoryStore):
+    """What was read once is known to its process."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    async def documents(self, uri: str, digest: str) -> Documents:
+        """See the port."""
+        if self._stage.store_is_away:
+            raise StoreAway("connection refused")
+        return await super().documents(uri, digest)
+
+
 class Process:
     """One process. `start` runs it; it ends by `kill`, or by itself when the Lease is lost."""
 
@@ -96,7 +111,7 @@ class Process:
             self.connection, written=written(), instance=self.identity, clock=clock, now=self.now
         )
         world = World(
-            cluster, Cache(), self.telemetry, MemoryStore(), SETTINGS, queue.add, self.now
+            cluster, Cache(), self.telemetry, Artifacts(self.stage), SETTINGS, queue.add, self.now
         )
         reconcilers = {kind: self._counted(one) for kind, one in RECONCILERS.items()}
         engine = InOrder(world, queue, reconcilers)

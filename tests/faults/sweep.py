@@ -9,7 +9,7 @@ from functools import cache
 
 from tests.faults.api import Request
 from tests.faults.ending import Ending, differences, ending_of
-from tests.faults.plans import KINDS, Plan, arrange, numbers_of
+from tests.faults.plans import AT_EVENTS, KINDS, Plan, arrange, numbers_of
 from tests.faults.stories import STORIES
 from tests.faults.world import Bugs, Loop, Stage, Stuck
 
@@ -31,7 +31,7 @@ class Run:
     broken: dict[str, float]
     """Invariants, with the second at which each was broken first."""
     requests: list[Request]
-    events: int
+    events: list[str]
     seconds: float
     lost: int
 
@@ -41,7 +41,8 @@ class Result:
     """One plan, and what differs; nothing if it ended as undisturbed."""
 
     plan: Plan
-    request: str
+    at: str
+    """The request or the event that was disturbed."""
     found: list[str]
     lost: int
 
@@ -63,14 +64,14 @@ def play(plan: Plan) -> Result:
     found = [
         f"at {at:.0f} s: {what}" for what, at in run.broken.items() if what not in known.broken
     ] + differences(known.ending, run.ending)
-    request = next((str(one) for one in known.requests if one.number == plan.number), "")
-    return Result(plan, request, found, max(0, run.lost - known.lost))
+    moments = known.events if plan.kind in AT_EVENTS else [str(one) for one in known.requests]
+    return Result(plan, moments[plan.number - 1], found, max(0, run.lost - known.lost))
 
 
 def plans_of(story: str, kind: str) -> list[Plan]:
     """Return all plans of a story and a kind."""
     known = undisturbed(story)
-    return [Plan(story, kind, n) for n in numbers_of(kind, known.requests, known.events)]
+    return [Plan(story, kind, n) for n in numbers_of(kind, known.requests, len(known.events))]
 
 
 def all_plans(stories: list[str], kinds: list[str], every: int = 1) -> list[Plan]:

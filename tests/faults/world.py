@@ -103,17 +103,20 @@ class Stage:
         self.server = Server(
             self.cluster, before_write=self.watchman.before_write, past=self.listed_at
         )
-        self.checkpoints = SealedCheckpoints(MemoryObjects(), SEED)
+        self.objects = MemoryObjects()
+        self.checkpoints = SealedCheckpoints(self.objects, SEED)
         self.quota_is_full = False
         """New workloads are refused."""
+        self.store_is_away = False
+        """Neither artifacts nor checkpoints can be read or written."""
         self.clock_is_off = 0.0
         """Seconds that the clocks of all operators are ahead."""
         self.behaviour: dict[str, Behaviour] = {}
         self.good = Behaviour(errors=0.001)
         self.traffic: dict[Key, Traffic] = {}
         self.processes: list[Process] = []
-        self.events = 0
-        """Watch events so far."""
+        self.events: list[str] = []
+        """Watch events so far, in words."""
         self.on_event: Callable[[Process, EventType, Resource, Json], bool] = lambda *event: False
         """Returns whether the event was dealt with otherwise."""
         self._history: list[tuple[float, EventType, Resource, Json]] = []
@@ -152,6 +155,10 @@ class Stage:
         """A process ended by itself: its container is started again."""
         self.start_later(RESTART_SECONDS, process.identity)
 
+    def lose_store(self, is_away: bool) -> None:
+        """Take the store of artifacts and checkpoints away, or give it back."""
+        self.store_is_away = self.objects.is_away = is_away
+
     async def end(self) -> None:
         """End everything."""
         for process in self.processes:
@@ -176,7 +183,8 @@ class Stage:
         self._history.append((self.seconds, event, resource, obj))
         for process in self.processes:
             if process.is_watching:
-                self.events += 1
+                name = obj["metadata"]["name"]
+                self.events.append(f"{event} {resource.plural} {name} at {self.seconds:.0f} s")
                 if not self.on_event(process, event, resource, obj):
                     self.tell_later(EVENT_SECONDS, process, event, resource, obj)
 
