@@ -65,19 +65,21 @@ def table(results: Iterable[Result]) -> str:
     runs: Counter[str] = Counter()
     good: Counter[str] = Counter()
     lost: Counter[str] = Counter()
+    bad: Counter[str] = Counter()
     for result in results:
         kind = result.plan.kind
         runs[kind] += 1
         good[kind] += not result.found
         lost[kind] += result.lost
-    lines = [("plan kind", "runs", "as undisturbed", "requests lost")]
-    lines += [
-        (kind, str(runs[kind]), str(good[kind]), str(lost[kind])) for kind in KINDS if runs[kind]
+        bad[kind] += result.bad
+    figures = (runs, good, lost, bad)
+    lines: list[tuple[str, ...]] = [
+        ("plan kind", "runs", "as undisturbed", "requests lost", "bad answers more")
     ]
-    lines.append(("all", str(runs.total()), str(good.total()), str(lost.total())))
-    ran, ended = FIRST_SWEEP
-    lines.append(("the first sweep", str(ran), str(ended), ""))
-    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    lines += [(kind, *(str(of[kind]) for of in figures)) for kind in KINDS if runs[kind]]
+    lines.append(("all", *(str(of.total()) for of in figures)))
+    lines.append(("the first sweep", *(str(figure) for figure in FIRST_SWEEP), "", ""))
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(
         line[0].ljust(widths[0])
         + "".join(

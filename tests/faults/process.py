@@ -13,12 +13,13 @@ from tests.faults.api import Connection
 
 from trimtab.api.resource import Resource
 from trimtab.cluster.kubernetes_api import KubernetesCluster
-from trimtab.cluster.port import Json, Key
+from trimtab.cluster.port import PODS, Json, Key
 from trimtab.handlers.environment import Environment
 from trimtab.handlers.events import take
 from trimtab.handlers.operator import PASSES_AT_ONCE, PASSES_PER_SECOND, Operator, finish, lead
 from trimtab.handlers.parts import Parts
 from trimtab.reconcile.checkpoints import Checkpoints
+from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.machine.cache import Cache, Change
 from trimtab.reconcile.machine.engine import Engine, Reconciler
 from trimtab.reconcile.machine.health import Health
@@ -31,7 +32,9 @@ from trimtab.reconcile.machine.world import Settings, World
 from trimtab.reconcile.reconcilers import RECONCILERS
 from trimtab.simulation.store import MemoryStore
 from trimtab.simulation.telemetry import SimulatedTelemetry
+from trimtab.simulation.traffic import Traffic
 from trimtab.store.port import Documents, StoreAway
+from trimtab.telemetry.port import NoData, NoDataReason
 
 if TYPE_CHECKING:
     from tests.faults.world import Stage
@@ -66,6 +69,16 @@ class Telemetry(SimulatedTelemetry):
 
     def _now(self) -> float:
         return self._clock().timestamp()
+
+    def scrape(self, traffic: Traffic, on_sample: Callable[[Key], None]) -> None:
+        """Also a pod that is gone is asked, and does not answer."""
+        key = telemetry_key(traffic.deployment)
+        pods = {pod["metadata"]["name"] for pod in self.cluster.views(PODS)}
+        for target in self._targets.get(key, ()):
+            if target.pod not in pods:
+                gone = NoData(NoDataReason.BACKEND_DOWN, "no route to host", is_silent=True)
+                self.counters.record_failure(key, target.process, gone, self._now())
+        super().scrape(traffic, on_sample)
 
 
 class Artifacts(MemoryStore):

@@ -34,6 +34,7 @@ class Run:
     events: list[str]
     seconds: float
     lost: int
+    bad: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Result:
     """The request or the event that was disturbed."""
     found: list[str]
     lost: int
+    """Requests that no pod was there for, beyond those of the undisturbed run."""
+    bad: int
+    """Bad answers, beyond those of the undisturbed run."""
 
 
 @cache
@@ -65,7 +69,13 @@ def play(plan: Plan) -> Result:
         f"at {at:.0f} s: {what}" for what, at in run.broken.items() if what not in known.broken
     ] + differences(known.ending, run.ending)
     moments = known.events if plan.kind in AT_EVENTS else [str(one) for one in known.requests]
-    return Result(plan, moments[plan.number - 1], found, max(0, run.lost - known.lost))
+    return Result(
+        plan,
+        moments[plan.number - 1],
+        found,
+        max(0, run.lost - known.lost),
+        max(0, run.bad - known.bad),
+    )
 
 
 def plans_of(story: str, kind: str) -> list[Plan]:
@@ -114,7 +124,7 @@ async def _run(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) 
         ending = ending_of(stage) | stuck
         await stage.end()
     requests = stage.server.requests
-    return Run(ending, stage.watchman.seen, requests, events, seconds, stage.lost)
+    return Run(ending, stage.watchman.seen, requests, events, seconds, stage.lost, stage.bad)
 
 
 async def _come_to_rest(stage: Stage, plan: Plan | None, is_over: Callable[[Stage], bool]) -> None:

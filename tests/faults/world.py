@@ -240,6 +240,12 @@ class Stage:
         """Requests that no pod was there for."""
         return int(sum(traffic.lost for traffic in self.traffic.values()))
 
+    @property
+    def bad(self) -> int:
+        """Requests that were answered badly."""
+        answered = [t.answered for t in self.traffic.values()]
+        return int(sum(n for of in answered for name, n in of.items() if name.endswith("!")))
+
     # --- what a person does -----------------------------------------------------------------
 
     def apply(self, manifest: Json) -> None:
