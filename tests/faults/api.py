@@ -23,6 +23,7 @@ from trimtab.simulation.cluster import SimulatedCluster
 
 WAY_SECONDS = 0.004
 """From the operator to the API server, and back."""
+SLOW_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Server:
     stale_seconds: float = 0.0
     """Lists show the objects as they were so long ago."""
     past: Callable[[Resource, float], list[Json]] = lambda resource, seconds: []
+    is_slow: bool = False
+    """Every request takes a second: a loop without an end is found out already."""
     _lease_version: int = 0
 
     async def serve(self, request: Request) -> Json:
@@ -226,7 +229,7 @@ class Connection(Transport):
         return await self.server.disturb(self, request, lambda: self._serve(request))
 
     async def _serve(self, request: Request) -> Json:
-        await asyncio.sleep(WAY_SECONDS)
+        await asyncio.sleep(SLOW_SECONDS if self.server.is_slow else WAY_SECONDS)
         try:
             return json_copy(await self.server.serve(request))
         finally:

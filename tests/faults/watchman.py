@@ -2,12 +2,14 @@
 design, and each is said once a run.
 
 Users are never routed to what is not there; stable keeps its size; a quarantined revision never
-begins; there is one RetrainJob per cause; nobody's spec is written.
+begins; there is one RetrainJob per cause; nobody's spec is written; no object is written all the
+time.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from tests.faults.api import Request
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from tests.faults.world import Stage
 
 
+MOST_WRITES = 30
+RATE_SECONDS = 10.0
+
+
 class Watchman:
     """Looks at one run; `seen` is what was broken, each with when it was first."""
 
@@ -40,6 +46,7 @@ class Watchman:
         self._was_served = False
         self._needs_pods = True
         self._causes: set[str] = set()
+        self._written: dict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=MOST_WRITES))
 
     def say(self, what: str) -> None:
         """Remember that an invariant was broken."""
@@ -95,11 +102,19 @@ class Watchman:
 
     def before_write(self, request: Request) -> None:
         """Look at a write before it has its effect."""
+        self._look_at_rate(request)
         if request.resource == WORKLOADS:
             self._look_at_size(request)
         is_patch = request.method == "PATCH" and request.subresource != "status"
         if request.resource in OWN_KINDS and is_patch:
             self.say(f"the spec of {request.key.name} is written")
+
+    def _look_at_rate(self, request: Request) -> None:
+        now, written = self._stage.seconds, self._written[request.key]
+        written.append(now)
+        if len(written) == MOST_WRITES and now - written[0] < RATE_SECONDS:
+            self.say(f"{MOST_WRITES} writes of {request.key} within {RATE_SECONDS:.0f} s")
+            self._stage.server.is_slow = True
 
     def _look_at_size(self, request: Request) -> None:
         deployment = self._stage.cluster.get(self._stage.key)
