@@ -205,6 +205,26 @@ async def edits(stage: Stage) -> None:
     await serves(stage, "v1")
 
 
+async def additions(stage: Stage) -> None:
+    """Hands add to the children what we never wrote: keys of selectors, fields of pods."""
+    await serve_first(stage)
+    workload = Key(WORKLOADS, "shop", stage.status["stable"]["workload"])
+    service = Key(SERVICES, "shop", "digits")
+    stage.cluster.user_change(service, lambda obj: obj["spec"]["selector"].update(app="x"))
+    await stage.rest(10)
+    stage.cluster.user_change(
+        workload, lambda obj: obj["spec"]["template"]["spec"].update(nodeSelector={"disk": "ssd"})
+    )
+    await stage.rest(10)
+    stage.cluster.user_change(
+        workload, lambda obj: obj["spec"]["template"]["spec"].update(hostNetwork=True)
+    )
+    await stage.rest(10)
+    stage.cluster.user_change(workload, lambda obj: obj["spec"].update(paused=True))
+    await stage.rest(10)
+    await serves(stage, "v1")
+
+
 async def quota(stage: Stage) -> None:
     """New workloads are refused for a minute, for longer than it would take to give up."""
     await serve_first(stage)
@@ -271,6 +291,7 @@ STORIES: Mapping[str, Story] = {
     "outages": outages,
     "crashes": crashes,
     "edits": edits,
+    "additions": additions,
     "quota": quota,
     "retraining": retraining,
 }
