@@ -154,6 +154,17 @@ async def way_back(stage: Stage) -> None:
     await serves(stage, "v1")
 
 
+async def rollback(stage: Stage) -> None:
+    """A person goes back to the version before, when it has no pods any more."""
+    await serve_first(stage)
+    publish(stage, "v2")
+    stage.change(version="v2")
+    await serves(stage, "v2")
+    await stage.until(lambda: set(pods_of(stage)) == {"v2"}, "v1 to have no pods")
+    stage.command("rollback", "1")
+    await serves(stage, "v1")
+
+
 async def outages(stage: Stage) -> None:
     """No room for a candidate until after its deadline, then metrics that are silent."""
     await serve_first(stage)
@@ -288,6 +299,7 @@ STORIES: Mapping[str, Story] = {
     "commands": commands,
     "deletions": deletions,
     "way-back": way_back,
+    "rollback": rollback,
     "outages": outages,
     "crashes": crashes,
     "edits": edits,

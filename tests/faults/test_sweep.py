@@ -40,6 +40,9 @@ SAMPLE = {
     "additions": """
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16
     """,
+    "rollback": """
+        crash-before/41 404/31 429/52 crash-after/49 late-25/52 stop/50 doubled/37
+    """,
 }
 ADDED = "what somebody added while nobody watched is not compared with, and stays"
 FENCE = "a status is written without the version that it rests on, and a late one replaces it"
@@ -63,6 +66,7 @@ PROVEN = {
     "commands/stale/67": STALE,
     "way-back/stale/52": STALE,
     "quick-start/expired/56": GHOSTS,
+    "rollback/expired/49": GHOSTS,
     "commands/away-long/14": DEADLINE,
     "commands/down/86": DEADLINE,
     "crashes/down/58": DEADLINE,

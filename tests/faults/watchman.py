@@ -45,6 +45,8 @@ class Watchman:
         self._may_lift = False
         self._was_served = False
         self._needs_pods = True
+        self._unserved = 0.0
+        self._unserved_since: float | None = None
         self._causes: set[str] = set()
         self._written: dict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=MOST_WRITES))
 
@@ -58,6 +60,7 @@ class Watchman:
 
     def needs_pods(self, does: bool) -> None:
         """A person asks for pods, or for none, or takes the Deployment away."""
+        self._end_outage()
         self._was_served, self._needs_pods = False, does
 
     # --- with every change ------------------------------------------------------------------
@@ -73,15 +76,28 @@ class Watchman:
 
     def _look_at_route(self) -> None:
         cluster = self._stage.cluster
-        if not self._needs_pods:
-            return
-        for service in cluster.views(SERVICES):
-            if service["metadata"]["name"] != self._stage.key.name:
-                continue
-            if ready_pods(cluster, service):
-                self._was_served = True
-            elif self._was_served:
-                self.say("users are routed to no Ready pod")
+        services = [
+            service
+            for service in cluster.views(SERVICES)
+            if service["metadata"]["name"] == self._stage.key.name
+        ]
+        if any(ready_pods(cluster, service) for service in services):
+            self._was_served = True
+            self._end_outage()
+        elif services and self._was_served and self._needs_pods and self._unserved_since is None:
+            self._unserved_since = self._stage.seconds
+            self.say("users are routed to no Ready pod")
+
+    def _end_outage(self) -> None:
+        if self._unserved_since is not None:
+            self._unserved += self._stage.seconds - self._unserved_since
+        self._unserved_since = None
+
+    @property
+    def unserved_seconds(self) -> float:
+        """For how long nobody was there to answer, since something answered first."""
+        since = self._unserved_since
+        return self._unserved + (0.0 if since is None else self._stage.seconds - since)
 
     def _look_at_quarantine(self, status: Json) -> None:
         rejected = {entry["revision"] for entry in status.get("rejected") or []}

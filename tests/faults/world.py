@@ -238,7 +238,7 @@ class Stage:
     @property
     def lost(self) -> int:
         """Requests that no pod was there for."""
-        return int(sum(traffic.lost for traffic in self.traffic.values()))
+        return round(self.watchman.unserved_seconds * USERS_PER_SECOND)
 
     @property
     def bad(self) -> int:
