@@ -169,6 +169,20 @@ async def away(
     raise Unavailable(f"{request}: ClientConnectorError")
 
 
+async def without_lease(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
+    """The Lease cannot be renewed for a while; everything else is served."""
+    end = stage.seconds + AWAY_SECONDS
+    before = stage.server.disturb
+
+    async def refuse(connection: Connection, asked: Request, then: Serve) -> Json:
+        if asked.resource == LEASES and stage.seconds < end:
+            raise _error("500", asked)
+        return await before(connection, asked, then)
+
+    stage.server.disturb = refuse
+    return await serve()
+
+
 async def expired(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
     """Watches break, and come back by a list: who was deleted meanwhile is told by nobody."""
     _break_watches(stage, AWAY_SECONDS)
@@ -279,6 +293,7 @@ AT_WRITES: Mapping[str, Disturbing] = {
     "down": down,
     "away": partial(away, AWAY_SECONDS),
     "away-long": partial(away, PAST_DEADLINE_SECONDS),
+    "no-lease": without_lease,
     "expired": expired,
     "clock+": partial(clock, CLOCK_SECONDS),
     "clock-": partial(clock, -CLOCK_SECONDS),

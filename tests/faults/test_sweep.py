@@ -41,7 +41,7 @@ SAMPLE = {
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16
     """,
     "rollback": """
-        crash-before/41 404/31 429/52 crash-after/49 late-25/52 stop/50 doubled/37
+        crash-before/41 404/31 429/52 crash-after/49 late-25/52 stop/50 doubled/37 no-lease/44
     """,
 }
 ADDED = "what somebody added while nobody watched is not compared with, and stays"
