@@ -92,10 +92,20 @@ async def stale(stage: Stage, at: Connection, request: Request, serve: Serve) ->
 
 
 async def without_store(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
-    """Killed, and the store of artifacts and checkpoints is away for two minutes."""
+    """The store of artifacts and checkpoints is away for two minutes."""
+    _lose_store(stage)
+    return await serve()
+
+
+async def crash_without_store(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
+    """Killed, and the next process finds no store for two minutes."""
+    _lose_store(stage)
+    return await _killed(stage, at, RESTART_SECONDS)
+
+
+def _lose_store(stage: Stage) -> None:
     stage.lose_store(True)
     asyncio.get_running_loop().call_later(STORE_AWAY_SECONDS, stage.lose_store, False)
-    return await _killed(stage, at, RESTART_SECONDS)
 
 
 def _no_longer_stale(stage: Stage) -> None:
@@ -290,6 +300,7 @@ AT_WRITES: Mapping[str, Disturbing] = {
     "stop": stopped,
     "stale": stale,
     "no-store": without_store,
+    "crash-no-store": crash_without_store,
     "down": down,
     "away": partial(away, AWAY_SECONDS),
     "away-long": partial(away, PAST_DEADLINE_SECONDS),

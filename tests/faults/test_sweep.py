@@ -42,6 +42,7 @@ SAMPLE = {
     """,
     "rollback": """
         crash-before/41 404/31 429/52 crash-after/49 late-25/52 stop/50 doubled/37 no-lease/44
+        crash-no-store/29
     """,
 }
 ADDED = "what somebody added while nobody watched is not compared with, and stays"
