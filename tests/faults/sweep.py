@@ -21,6 +21,10 @@ LONGEST_SECONDS = 1600.0
 """Until the last repair by a list."""
 LOOK_SECONDS = 5.0
 QUIET_SECONDS = 15.0
+MOST_BAD_ANSWERS = 2000
+"""Beyond those of the undisturbed run: all of a hundred seconds, long after a fault is over."""
+LONG_KINDS = ("down", "away-long")
+"""In which nobody can act for minutes."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,16 @@ def play(plan: Plan) -> Result:
     found = [
         f"at {at:.0f} s: {what}" for what, at in run.broken.items() if what not in known.broken
     ] + differences(known.ending, run.ending)
+    bad = max(0, run.bad - known.bad)
+    if bad > MOST_BAD_ANSWERS and plan.kind not in LONG_KINDS:
+        found.insert(0, f"{bad} bad answers more: a bad version serves on")
     moments = known.events if plan.kind in AT_EVENTS else [str(one) for one in known.requests]
     return Result(
         plan,
         moments[plan.number - 1],
         found,
         max(0, run.lost - known.lost),
-        max(0, run.bad - known.bad),
+        bad,
     )
 
 
