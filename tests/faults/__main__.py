@@ -12,18 +12,13 @@ import argparse
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from multiprocessing import Pool
 
-from tests.faults.plans import KINDS, Plan
+from tests.faults.plans import KINDS, plan_of
+from tests.faults.report import table, told
 from tests.faults.stories import STORIES
-from tests.faults.sweep import Result, all_plans, play, undisturbed
-
-FIRST_SWEEP = (1408, 1322)
-"""Runs of the sweep that this one follows, and how many of them ended as undisturbed."""
-LONGEST_DIFFERENCE = 400
-MOST_DIFFERENCES = 5
+from tests.faults.sweep import all_plans, play, undisturbed
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,52 +47,6 @@ def main(arguments: Sequence[str]) -> int:
         print(f"\n{told(result, is_alone=bool(given.plan))}")
     print(f"\n{len(results)} runs in {time.monotonic() - began:.0f} s")
     return 1 if elsewhere else 0
-
-
-def plan_of(text: str) -> Plan:
-    """Return the plan of that name."""
-    story, kind, number = text.split("/")
-    return Plan(story, kind, int(number))
-
-
-def table(results: Iterable[Result]) -> str:
-    """Return runs and good ends by kind, beside those of the first sweep."""
-    runs: Counter[str] = Counter()
-    good: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
-    bad: Counter[str] = Counter()
-    for result in results:
-        kind = result.plan.kind
-        runs[kind] += 1
-        good[kind] += not result.found
-        lost[kind] += result.lost
-        bad[kind] += result.bad
-    figures = (runs, good, lost, bad)
-    lines: list[tuple[str, ...]] = [
-        ("plan kind", "runs", "as undisturbed", "requests lost", "bad answers more")
-    ]
-    lines += [(kind, *(str(of[kind]) for of in figures)) for kind in KINDS if runs[kind]]
-    lines.append(("all", *(str(of.total()) for of in figures)))
-    lines.append(("the first sweep", *(str(figure) for figure in FIRST_SWEEP), "", ""))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        line[0].ljust(widths[0])
-        + "".join(
-            f"  {cell.rjust(width)}" for cell, width in zip(line[1:], widths[1:], strict=True)
-        )
-        for line in lines
-    )
-
-
-def told(result: Result, *, is_alone: bool) -> str:
-    """Return a plan that ended elsewhere, with what differs; all of it where it is alone."""
-    head = f"--plan {result.plan}  ({result.at})"
-    if result.lost:
-        head += f", {result.lost} requests lost"
-    lines = [f"    {one[:LONGEST_DIFFERENCE]}" for one in result.found]
-    if len(lines) > MOST_DIFFERENCES and not is_alone:
-        lines[MOST_DIFFERENCES:] = [f"    and {len(lines) - MOST_DIFFERENCES} more"]
-    return "\n".join([head, *lines])
 
 
 if __name__ == "__main__":

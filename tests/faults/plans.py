@@ -54,6 +54,12 @@ class Plan:
         return f"{self.story}/{self.kind}/{self.number}"
 
 
+def plan_of(text: str) -> Plan:
+    """Return the plan of that name."""
+    story, kind, number = text.split("/")
+    return Plan(story, kind, int(number))
+
+
 Disturbing = Callable[[Stage, Connection, Request, Serve], Awaitable[Json]]
 
 

@@ -62,27 +62,29 @@ def undisturbed(story: str) -> Run:
 
 
 def play(plan: Plan) -> Result:
-    """Play a plan; the same each time."""
+    """Play a plan; the same each time. ValueError if the story has no such moment."""
     known = undisturbed(plan.story)
+    moments = known.events if plan.kind in AT_EVENTS else [str(one) for one in known.requests]
+    if not 1 <= plan.number <= len(moments):
+        raise ValueError(f"{plan}: there are {len(moments)} of them in that story")
 
     def is_over(stage: Stage) -> bool:
         return not differences(known.ending, ending_of(stage))
 
     run = _play(plan.story, plan, is_over)
+    bad = max(0, run.bad - known.bad)
+    lost = max(0, run.lost - known.lost)
+    return Result(plan, moments[plan.number - 1], _found(plan, known, run, bad), lost, bad)
+
+
+def _found(plan: Plan, known: Run, run: Run, bad: int) -> list[str]:
+    """Return what differs, broken invariants first."""
     found = [
         f"at {at:.0f} s: {what}" for what, at in run.broken.items() if what not in known.broken
-    ] + differences(known.ending, run.ending)
-    bad = max(0, run.bad - known.bad)
+    ]
     if bad > MOST_BAD_ANSWERS and plan.kind not in LONG_KINDS:
-        found.insert(0, f"{bad} bad answers more: a bad version serves on")
-    moments = known.events if plan.kind in AT_EVENTS else [str(one) for one in known.requests]
-    return Result(
-        plan,
-        moments[plan.number - 1],
-        found,
-        max(0, run.lost - known.lost),
-        bad,
-    )
+        found.append(f"{bad} bad answers more: a bad version serves on")
+    return found + differences(known.ending, run.ending)
 
 
 def plans_of(story: str, kind: str) -> list[Plan]:

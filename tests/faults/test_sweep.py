@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from _pytest.mark.structures import ParameterSet
-from tests.faults.__main__ import plan_of, table, told
-from tests.faults.plans import KINDS, Plan
+from tests.faults.plans import KINDS, Plan, plan_of
+from tests.faults.report import table, told
 from tests.faults.stories import STORIES
 from tests.faults.sweep import LONGEST_SECONDS, Result, play, undisturbed
 
@@ -81,7 +82,7 @@ PROVEN = {
 """Plans that end elsewhere, and why."""
 
 
-def sampled() -> list[ParameterSet]:
+def sampled() -> list[Any]:
     """Return the plans of the sample; those that are known to end elsewhere are marked."""
     named = [f"{story}/{text}" for story, texts in SAMPLE.items() for text in texts.split()]
     names = list(dict.fromkeys([*named, *PROVEN]))
