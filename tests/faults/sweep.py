@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -113,27 +114,50 @@ def _play(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) -> Ru
 
 async def _run(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) -> Run:
     stage = Stage()
-    bugs = Bugs(stage.watchman.say)
-    root = logging.getLogger("trimtab")
-    root.addHandler(bugs)
-    root.propagate = False
-    root.setLevel(logging.ERROR)
-    stuck: Ending = {}
     if plan is not None:
         arrange(stage, plan)
-    stage.begin()
+    with _only_bugs(stage):
+        stage.begin()
+        stuck = await _told(story, stage, plan, is_over)
+        run = Run(
+            ending_of(stage) | stuck,
+            stage.watchman.seen,
+            stage.server.requests,
+            stage.events,
+            stage.seconds,
+            stage.lost,
+            stage.bad,
+        )
+        await stage.end()
+    return run
+
+
+async def _told(
+    story: str, stage: Stage, plan: Plan | None, is_over: Callable[[Stage], bool]
+) -> Ending:
+    """Tell the story; return where it is stuck, if it is."""
     try:
         await STORIES[story](stage)
         await _come_to_rest(stage, plan, is_over)
     except Stuck as error:
-        stuck = {"story": str(error)}
+        return {"story": str(error)}
+    return {}
+
+
+@contextmanager
+def _only_bugs(stage: Stage) -> Iterator[None]:
+    """Of the operator's log only bugs are heard, and by the watchman."""
+    logger, bugs = logging.getLogger("trimtab"), Bugs(stage.watchman.say)
+    before = logger.level, logger.propagate
+    logger.addHandler(bugs)
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    try:
+        yield
     finally:
-        root.removeHandler(bugs)
-        events, seconds = stage.events, stage.seconds
-        ending = ending_of(stage) | stuck
-        await stage.end()
-    requests = stage.server.requests
-    return Run(ending, stage.watchman.seen, requests, events, seconds, stage.lost, stage.bad)
+        logger.removeHandler(bugs)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 async def _come_to_rest(stage: Stage, plan: Plan | None, is_over: Callable[[Stage], bool]) -> None:
