@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
 .PHONY: help setup develop lock format lint unit test e2e generate verify docs \
   demo demo-clean images \
-  cluster-up cluster-down cluster-kubectl bench-operator bench-statistics bench-serving clients
+  cluster-up cluster-down cluster-kubectl faults bench-operator bench-statistics bench-serving clients
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -42,7 +42,7 @@ lint: develop ## style, types, layers
 
 unit: develop ## the rings without a cluster: pure, reconcile, wiring
 	HELM=$$($(CLUSTER) helm) $(BIN)/pytest -n auto --dist worksteal \
-	  tests/unit tests/security tests/corpus tests/wiring
+	  tests/unit tests/security tests/corpus tests/wiring tests/faults
 
 docs: develop ## build the pages into .site; a dead link or a missing anchor is an error
 	$(BIN)/mkdocs build --strict --clean
@@ -77,6 +77,9 @@ demo: develop images ## play the quick start on a real cluster
 
 demo-clean: develop ## remove what the demo made; what others use of it stays
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo --clean
+
+faults: develop ## the operator disturbed at every request; where it ends elsewhere than undisturbed
+	$(BIN)/python -m tests.faults
 
 bench-operator: develop images ## reaction times, bad answers and writes on the real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.bench.operator
