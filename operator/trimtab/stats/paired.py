@@ -72,8 +72,13 @@ class Pairs:
     @property
     def mean(self) -> float:
         """Mean of D over the labelled requests; 0 where there are none."""
-        total = self.total
-        return sum(d * count for d, count in self.requests.items()) / total if total else 0.0
+        return mean_of(self.requests)
+
+
+def mean_of(requests: Mapping[float, float]) -> float:
+    """Return the mean of D over requests by D; 0 where there are none."""
+    total = sum(requests.values())
+    return sum(d * count for d, count in requests.items()) / total if total else 0.0
 
 
 def paired_evidence(requests: Mapping[float, float], margin: float) -> float:
@@ -94,8 +99,7 @@ def smallest_detectable_difference(
     So many requests of these as are needed, of which the other was better or as good, would have
     been worse in ours.
     """
-    total = sum(requests.values())
-    mean = sum(d * count for d, count in requests.items()) / total if total else 0.0
+    total, mean = sum(requests.values()), mean_of(requests)
 
     def shifted(by: float) -> dict[float, float]:
         # Requests without a difference turn worse first; then those in which ours was better.
@@ -153,11 +157,7 @@ class PairedChange:
     @property
     def evidence(self) -> float:
         """A finite float >= 0."""
-        top = max(self.logs, default=-math.inf)
-        if top == -math.inf:
-            return 0.0
-        mean = sum(math.exp(log - top) for log in self.logs) / len(self.logs)
-        return math.exp(min(max(top + math.log(mean), -_LARGEST_LOG), _LARGEST_LOG))
+        return _averaged(self.logs)
 
 
 def _log_sum(one: float, other: float) -> float:
@@ -322,8 +322,13 @@ def _mixture(gains: list[tuple[float, float]], largest_loss: float) -> float:
         sum(count * math.log1p(share / largest_loss * gain) for gain, count in gains)
         for share in _BETS
     ]
-    top = max(logs)
-    if top >= _LARGEST_LOG:
-        return math.exp(_LARGEST_LOG)
+    return _averaged(logs)
+
+
+def _averaged(logs: Sequence[float]) -> float:
+    """Return the mean of what these are the logs of, bounded; 0 where there is none."""
+    top = max(logs, default=-math.inf)
+    if top == -math.inf:
+        return 0.0
     mean = sum(math.exp(log - top) for log in logs) / len(logs)
     return math.exp(min(max(top + math.log(mean), -_LARGEST_LOG), _LARGEST_LOG))

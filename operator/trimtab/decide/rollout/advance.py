@@ -13,9 +13,8 @@ from trimtab.api.deployment import DeploymentSpec, Tried
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
-from trimtab.decide.rollout.gates import first_blind
 from trimtab.decide.rollout.health import infrastructure_fault, is_starting, pod_messages
-from trimtab.decide.rollout.judgement import Judgement, Trial, judge_gates, trial_of
+from trimtab.decide.rollout.judgement import Judgement, Trial, blind_gate, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
     ON_DEADLINE,
     Phase,
@@ -248,7 +247,9 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     fault = infrastructure_fault(draft.snapshot, candidate.revision)
     if fault is not None:
         end_undecided(draft, candidate, fault.reason, fault.message)
-    elif isinstance(phase, Stepping) or (ready >= full_size(draft.spec) and _is_blind(draft)):
+    elif isinstance(phase, Stepping) or (
+        ready >= full_size(draft.spec) and blind_gate(draft.spec.rollout, draft.status)
+    ):
         _end_unjudged(draft, phase)
     elif is_waiting_for_share(draft.spec, draft.status, phase):
         message = "one pod is more than the wanted share"
@@ -265,11 +266,6 @@ def _came(draft: Draft, candidate: Tried) -> str:
     ready = draft.snapshot.ready_of(candidate.revision)
     said = pod_messages(draft.snapshot, candidate.revision)
     return f"{ready} of the candidate's pods Ready by the deadline{said}"
-
-
-def _is_blind(draft: Draft) -> bool:
-    rollout = draft.spec.rollout
-    return first_blind(draft.status.gates, strategy_of(rollout).gates(rollout)) is not None
 
 
 def _end_unjudged(draft: Draft, phase: Starting | Stepping | Promoting) -> None:

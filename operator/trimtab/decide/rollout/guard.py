@@ -36,6 +36,7 @@ from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Pair, PairsSeen
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
 from trimtab.stats.counts import NOTHING, BadTotal, sum_of
+from trimtab.stats.paired import mean_of
 from trimtab.stats.sequential import failure_threshold
 from trimtab.stats.spread import Spread
 
@@ -243,8 +244,7 @@ def _breach_in_pairs(one: _Watched, threshold: float) -> Breach | None:
     counts = paired.told().counts
     if paired.counts_as_they_came and any(seen.risen.values()):
         counts = {f"{d:g}": count for d, count in sorted(seen.risen.items())}
-        requests = sum(seen.risen.values())
-        difference = sum(d * count for d, count in seen.risen.items()) / requests
+        difference, requests = mean_of(seen.risen), sum(seen.risen.values())
     figures = (
         f"{gate.name}: {difference * 100:+.2f}% wrong on the same rows as the version before "
         f"in {requests:.0f} labelled requests since it changed, allowed +{gate.margin * 100:g}%; "

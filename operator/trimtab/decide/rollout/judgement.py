@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from trimtab.api.deployment import DeploymentStatus, Gate, GateStatus, PodSpread, StepStatus, Tried
+from trimtab.api.deployment import (
+    DeploymentStatus,
+    Gate,
+    GateStatus,
+    PodSpread,
+    Rollout,
+    StepStatus,
+    Tried,
+)
 from trimtab.decide.rollout.asking import is_wanted
 from trimtab.decide.rollout.counting import Side, gate_counts, side_of
 from trimtab.decide.rollout.evidence import Counted, Gap, GateMemory, Habit, Moment, with_earlier
@@ -110,6 +118,11 @@ def judge_gates(
         blind=first_blind(verdicts, gates),
     )
     return judgement, replace(memory, step=step), fails_at
+
+
+def blind_gate(rollout: Rollout, status: DeploymentStatus) -> GateStatus | None:
+    """Return the first gate that could not see at the last look, if nothing may go on without."""
+    return first_blind(status.gates, strategy_of(rollout).gates(rollout))
 
 
 def tests_of(step: StepStatus) -> float:

@@ -22,6 +22,7 @@ from trimtab.stats.paired import (
     Pairs,
     evened,
     labelling_of,
+    mean_of,
     paired_evidence,
     smallest_detectable_difference,
 )
@@ -88,10 +89,7 @@ class PairedLook:
         """Mean difference and labelled requests, evened out where labels depend on the answer."""
         if not self.labelling.differs:
             return self.pairs.mean, self.pairs.total
-        counts = self.counts
-        total = sum(counts.values())
-        mean = sum(d * count for d, count in counts.items()) / total if total else 0.0
-        return mean, total * self.alike
+        return mean_of(self.counts), sum(self.counts.values()) * self.alike
 
     @property
     def why_not(self) -> str:

@@ -11,9 +11,8 @@ from trimtab.api.deployment import DeploymentStatus, GateStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
-from trimtab.decide.rollout.gates import first_blind
 from trimtab.decide.rollout.health import pod_messages
-from trimtab.decide.rollout.judgement import trial_of
+from trimtab.decide.rollout.judgement import blind_gate, trial_of
 from trimtab.decide.rollout.phases import (
     Pause,
     Phase,
@@ -31,7 +30,6 @@ from trimtab.decide.rollout.steps import (
     step_share,
     why_step_goes_on,
 )
-from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.decide.rollout.wanted import Wanted
 
 QUIET_START = timedelta(seconds=10)
@@ -162,8 +160,7 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
         case Starting():
             return _starting(snapshot, status, phase)
         case Promoting():
-            rollout = snapshot.deployment.spec.rollout
-            blind = first_blind(status.gates, strategy_of(rollout).gates(rollout))
+            blind = blind_gate(snapshot.deployment.spec.rollout, status)
             if blind is not None and phase.promoted_by is None:
                 return Stand(True, Reason.WAITING_FOR_DATA, f"gate {blind.name}: {blind.reason}")
             return Stand(True, Reason.PROMOTING, f"{version} grows to full size")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from trimtab.decide.rollout.evidence import growth
 from trimtab.decide.rollout.pairing import PairedLook
 from trimtab.decide.rollout.snapshot import PairsSeen
 from trimtab.stats.counts import BadTotal
@@ -74,6 +75,5 @@ def paired_evidence(seen: PairsSeen, paired: PairedLook) -> float:
 
 def _own(seen: PairsSeen, total: BadTotal, elapsed: timedelta) -> BadTotal:
     kept = 0.5 ** (elapsed / HALF_LIFE)
-    bad = kept * seen.own.bad + max(0.0, total.bad - seen.total.bad)
-    among = kept * seen.own.total + max(0.0, total.total - seen.total.total)
-    return BadTotal(min(bad, among), among)
+    more = growth(seen.total, total)
+    return BadTotal(kept * seen.own.bad + more.bad, kept * seen.own.total + more.total)

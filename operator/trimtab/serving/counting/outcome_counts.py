@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from trimtab.contract import metrics
 from trimtab.contract.metrics import OTHER_CLASS
-from trimtab.serving.counting.exposition import Family, Labels, labelled
+from trimtab.serving.counting.exposition import Family, Kind, Labels, labelled
 
 MAX_PAIRS: Final = 2000
 """Series of (predicted, actual) per version; a wrong pair beyond counts as actual `(other)`."""
@@ -132,29 +133,18 @@ def _error_families(
 ) -> list[Family]:
     count, total, squares, absolute = names
     # No summary: OpenMetrics wants sums of these not to be negative.
+    told: tuple[tuple[str, Kind, str, Callable[[_Errors], float]], ...] = (
+        (count, "gauge", ", how many", attrgetter("count")),
+        (total, "gauge", "", attrgetter("total")),
+        (squares, "counter", ", squared", attrgetter("squares")),
+        (absolute, "counter", ", without its sign", attrgetter("absolute")),
+    )
     return [
         Family(
-            count,
-            "gauge",
-            f"{text}, how many.",
-            [(labelled(count, labels), errors.count) for labels, errors in places],
-        ),
-        Family(
-            total,
-            "gauge",
-            f"{text}.",
-            [(labelled(total, labels), errors.total) for labels, errors in places],
-        ),
-        Family(
-            squares,
-            "counter",
-            f"{text}, squared.",
-            [(labelled(squares, labels), errors.squares) for labels, errors in places],
-        ),
-        Family(
-            absolute,
-            "counter",
-            f"{text}, without its sign.",
-            [(labelled(absolute, labels), errors.absolute) for labels, errors in places],
-        ),
+            name,
+            kind,
+            f"{text}{what}.",
+            [(labelled(name, labels), value(errors)) for labels, errors in places],
+        )
+        for name, kind, what, value in told
     ]
