@@ -43,6 +43,12 @@ def publish(stage: Stage, *versions: str) -> None:
         stage.apply({name: value for name, value in made.items() if name != "status"})
 
 
+def want(stage: Stage, version: str) -> None:
+    """Publish a version and ask for it."""
+    publish(stage, version)
+    stage.change(version=version)
+
+
 async def serve_first(stage: Stage, **spec: Any) -> None:
     """Bring the first version up."""
     publish(stage, "v1")
@@ -66,8 +72,7 @@ async def ended(stage: Stage, outcome: str) -> None:
 
 async def stepping(stage: Stage, version: str) -> None:
     """Ask for a version and wait until it gets requests."""
-    publish(stage, version)
-    stage.change(version=version)
+    want(stage, version)
     await stage.until(
         lambda: (
             stage.phase == "Stepping"
@@ -84,12 +89,10 @@ async def quick_start(stage: Stage) -> None:
     """A first version, a good one, a bad one that is rolled back."""
     stage.behaviour["bad"] = BAD
     await serve_first(stage)
-    publish(stage, "v2")
-    stage.change(version="v2")
+    want(stage, "v2")
     await ended(stage, "v2 Promoted")
     await stage.rest(10)
-    publish(stage, "bad")
-    stage.change(version="bad")
+    want(stage, "bad")
     await ended(stage, "bad RolledBack")
 
 
@@ -119,8 +122,7 @@ async def deletions(stage: Stage) -> None:
     """A pin that changes on the way, no pods for a while, versions and the Deployment deleted."""
     await serve_first(stage)
     await stepping(stage, "v2")
-    publish(stage, "v3")
-    stage.change(version="v3")
+    want(stage, "v3")
     await serves(stage, "v3")
     stage.cluster.user_delete(Key(MODEL_VERSIONS, "shop", "digits-v2"))
     await stage.rest(10)
@@ -146,8 +148,7 @@ async def way_back(stage: Stage) -> None:
     The guard is longer than a lost event needs to be found.
     """
     await serve_first(stage, guard={"for": "2h", "rollbackWithin": "1h"})
-    publish(stage, "v2")
-    stage.change(version="v2")
+    want(stage, "v2")
     await serves(stage, "v2")
     await stage.until(lambda: set(pods_of(stage)) == {"v2"}, "v1 to have no pods")
     stage.behaviour["v2"] = BAD
@@ -157,8 +158,7 @@ async def way_back(stage: Stage) -> None:
 async def rollback(stage: Stage) -> None:
     """A person goes back to the version before, when it has no pods any more."""
     await serve_first(stage)
-    publish(stage, "v2")
-    stage.change(version="v2")
+    want(stage, "v2")
     await serves(stage, "v2")
     await stage.until(lambda: set(pods_of(stage)) == {"v2"}, "v1 to have no pods")
     stage.command("rollback", "1")
@@ -169,8 +169,7 @@ async def outages(stage: Stage) -> None:
     """No room for a candidate until after its deadline, then metrics that are silent."""
     await serve_first(stage)
     stage.kubelet.behave = only("v2", PodBehaviour(schedulable=False))
-    publish(stage, "v2")
-    stage.change(version="v2")
+    want(stage, "v2")
     await ended(stage, "v2 Undecided")
     stage.kubelet.behave = lambda pod: PodBehaviour()
     await serves(stage, "v2")
@@ -186,12 +185,10 @@ async def crashes(stage: Stage) -> None:
     """A candidate that crashes while it starts, and pods of stable that are lost."""
     await serve_first(stage)
     stage.kubelet.behave = only("v2", PodBehaviour(ready_after=None, crash_after=1.0))
-    publish(stage, "v2")
-    stage.change(version="v2")
+    want(stage, "v2")
     await ended(stage, "v2 RolledBack")
     await stage.rest(10)
-    publish(stage, "v3")
-    stage.change(version="v3")
+    want(stage, "v3")
     await serves(stage, "v3")
 
 
@@ -240,8 +237,7 @@ async def quota(stage: Stage) -> None:
     """New workloads are refused for a minute, for longer than it would take to give up."""
     await serve_first(stage)
     stage.quota_is_full = True
-    publish(stage, "v2")
-    stage.change(version="v2")
+    want(stage, "v2")
     await stage.rest(60)
     stage.quota_is_full = False
     await serves(stage, "v2")
