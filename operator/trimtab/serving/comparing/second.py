@@ -321,11 +321,11 @@ class SecondModel:
         if self._marker.is_left_over():
             self._end("killed", "the process before this one was killed while it held it")
             return None
-        if not self._has_room():
-            return None
+        if not self._has_room(self._growth):
+            return None  # nor for what is read to check the artifact
         self._marker.write(self.digest)
         artifact = self._brought()
-        if not self._has_room(artifact.model_file):
+        if not self._has_room(self._needed_for(artifact.model_file)):
             return None
         model = load_model(artifact, trust_pickle=self._settings.trust_pickle)
         self._classes = len(artifact.signature.classes)
@@ -357,13 +357,14 @@ class SecondModel:
         check_pairable(self._own.signature, artifact.signature)
         return artifact
 
-    def _has_room(self, file: Path | None = None) -> bool:
-        """Whether a model in `file` surely fits into memory; or what is read to check a file."""
-        limit, left = self._container.memory_limit(), self._container.memory_left()
-        most = int((left or 0) / LEAST_MULTIPLE)
+    def _needed_for(self, file: Path) -> int:
+        """Return what loading the model in `file` may take at most."""
+        most = int((self._container.memory_left() or 0) / LEAST_MULTIPLE)
         own = unpacked_bytes(self._own.model_file, most)
-        other = 0 if file is None else unpacked_bytes(file, most)
-        needed = memory_needed(own, self._growth, other)
+        return memory_needed(own, self._growth, unpacked_bytes(file, most))
+
+    def _has_room(self, needed: int) -> bool:
+        limit, left = self._container.memory_limit(), self._container.memory_left()
         if left is not None and needed + reserve(limit) <= left:
             return True
         self._end(
