@@ -40,13 +40,13 @@ SAMPLE = {
     """,
     "additions": """
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16
+        crash-before/25 crash-after/32 down/48
     """,
     "rollback": """
         crash-before/41 404/31 429/52 crash-after/49 late-25/52 stop/50 doubled/37 no-lease/44
         crash-no-store/29
     """,
 }
-ADDED = "what somebody added while nobody watched is not compared with, and stays"
 FENCE = "a status is written without the version that it rests on, and a late one replaces it"
 STALE = "passes begin before the watches have caught up with the lists, and trust what is old"
 GHOSTS = "who was deleted while a watch was away stays in the view until the next list of all"
@@ -58,9 +58,6 @@ REFUSED = "an event that is refused once is told never"
 SERIES = "an event that was there after all is taken for told"
 FLAPPING = "two operators write the status of a policy in turns, as fast as they can"
 PROVEN = {
-    "additions/crash-before/25": ADDED,
-    "additions/crash-after/32": ADDED,
-    "additions/down/48": ADDED,
     "commands/late-25/49": FENCE,
     "quick-start/frozen/51": FENCE,
     "quick-start/late-4/51": FENCE,

@@ -1,18 +1,22 @@
 """Server-side apply for the cluster in memory: field ownership by path, lists atomic.
 
-One field manager applies whole objects; everybody else (users, controllers) writes directly and
-owns nothing here. Lists are replaced as one value: the real API server merges some of them by
-key, which makes no difference to a manager that always applies them whole.
+One field manager applies whole objects; everybody else (users, controllers) writes directly, and
+only what a person changed in a spec is put down to somebody. Lists are replaced as one value: the
+real API server merges some of them by key, which makes no difference to a manager that always
+applies them whole.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar, cast
 
 from trimtab.cluster.port import Json
 
 T = TypeVar("T")
 Path = tuple[str, ...]
+ATOMIC = ("selector", "nodeSelector")
+"""Maps that have one owner."""
 NOT_OWNED = frozenset({"uid", "resourceVersion", "generation", "creationTimestamp"})
 
 
@@ -39,6 +43,33 @@ def paths_of(intent: Json, prefix: Path = ()) -> set[Path]:
         else:
             found.add(path)
     return found
+
+
+def fields_of_change(before: Any, after: Any) -> Json:
+    """Return what somebody who wrote `after` over `before` owns, as FieldsV1; nothing: all of it.
+
+    Entries of a list are told by their names, where all have one.
+    """
+    if isinstance(before, list) and isinstance(after, list):
+        named = _by_name(after)
+        return _fields("k", _by_name(before), named) if named else {}
+    if isinstance(before, dict) and isinstance(after, dict):
+        return _fields("f", before, after)
+    return {}
+
+
+def _fields(kind: str, before: Json, after: Json) -> Json:
+    return {
+        f"{kind}:{name}": {} if name in ATOMIC else fields_of_change(before.get(name), value)
+        for name, value in after.items()
+        if value != before.get(name)
+    }
+
+
+def _by_name(entries: list[Any]) -> Json:
+    if not all(isinstance(entry, dict) and "name" in entry for entry in entries):
+        return {}
+    return {json.dumps({"name": entry["name"]}): entry for entry in entries}
 
 
 def merge(target: Json, intent: Json) -> None:

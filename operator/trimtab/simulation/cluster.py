@@ -24,10 +24,18 @@ from trimtab.api.resource import Resource
 from trimtab.cluster.port import OWN_KINDS, PODS, Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater
 from trimtab.reconcile.machine.watched import resource_of
-from trimtab.simulation.apply import NOT_OWNED, Path, apply_intent, copied, merge_patch
+from trimtab.simulation.apply import (
+    NOT_OWNED,
+    Path,
+    apply_intent,
+    copied,
+    fields_of_change,
+    merge_patch,
+)
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Listener = Callable[[EventType, Resource, Json], None]
+OUR_APPLIES = {"manager": MANAGER, "operation": "Apply"}
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -184,6 +192,9 @@ class SimulatedCluster:
         owned = self._owned.get((key, ""), set())
         now_owned = apply_intent(target, intent, owned)
         self._admit(target)
+        managers = target["metadata"].setdefault("managedFields", [])
+        if OUR_APPLIES not in managers:
+            managers.append(dict(OUR_APPLIES))
         changed = self._store(key, target)
         self._owned[key, ""] = now_owned
         return self._after_write(verb, key, changed)
@@ -304,7 +315,13 @@ class SimulatedCluster:
         target = copied(before)
         change(target)
         if target.get("spec") != before.get("spec"):
-            entry = {"manager": manager, "operation": "Update", "time": format_time(self.time)}
+            fields = fields_of_change({"spec": before.get("spec")}, {"spec": target.get("spec")})
+            entry = {
+                "manager": manager,
+                "operation": "Update",
+                "time": format_time(self.time),
+                "fieldsV1": fields,
+            }
             target["metadata"].setdefault("managedFields", []).append(entry)
         self._store(key, target)
         return copied(self._objects[key.resource][key])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +82,25 @@ class OperatorProcess:
             60,
         )
         self.wait_until_working()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Have no operator at all for a while."""
+        workload = self._workload()
+        self._scale(workload, 0)
+        until("no operator", lambda: not self.api.list("Pod", COMPONENT), 60)
+        try:
+            yield
+        finally:
+            self._scale(workload, 1)
+            self.wait_until_working()
+
+    def _workload(self) -> str:
+        found = self.api.list("Workload", COMPONENT)
+        return str(found[0]["metadata"]["name"])
+
+    def _scale(self, workload: str, replicas: int) -> None:
+        self.api.patch("Workload", workload, {"spec": {"replicas": replicas}})
 
     def exposition(self) -> str:
         """Return the text of /metrics."""

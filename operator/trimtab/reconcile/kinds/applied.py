@@ -2,7 +2,8 @@
 
 A child is applied when its intent changed or the live object no longer agrees with it. Fields that
 the API server writes in another form (quantities, defaults) are compared with what it stored when
-we applied, so that nothing is repaired for ever.
+we applied, so that nothing is repaired for ever. At first sight, when it is not known what was
+stored, what others own of it and we do not want was added while nobody watched.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from trimtab.api.meta import MANAGER
 from trimtab.cluster.port import Json
+from trimtab.reconcile.machine.other_hands import were_applied, without_added
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,14 @@ def needs_apply(manifest: Json, live: Json | None, known: Applied | None) -> boo
         differences(manifest.get("spec", {}), live.get("spec", {}))
         or differences(manifest["metadata"].get("labels", {}), live["metadata"].get("labels") or {})
         or _selects_more(manifest, live)
+        or not were_applied(live)
+        or _additions(manifest, live)
     )
+
+
+def _additions(manifest: Json, live: Json) -> list[str]:
+    """Return the paths of what others added to the spec."""
+    return differences(live.get("spec", {}), without_added(manifest.get("spec", {}), live))
 
 
 def _selects_more(manifest: Json, live: Json) -> bool:
@@ -73,14 +82,16 @@ def _selects_more(manifest: Json, live: Json) -> bool:
 def leftover_patch(manifest: Json, stored: Json, known: Applied | None) -> Json:
     """Return the merge patch that takes out of `stored` what an apply left of other hands.
 
-    Server-side apply keeps entries that another manager added. A repair goes back to what the API
-    server stored for this intent before; without that knowledge (a new process, a new intent) lists
-    that are not as wanted are replaced. Empty: nothing is left.
+    Server-side apply keeps what another manager added. A repair goes back to what the API server
+    stored for this intent before; without that knowledge (a new process, a new intent) what others
+    own and we do not want is taken out, and lists that are not as wanted are replaced. Empty:
+    nothing is left.
     """
     spec = stored.get("spec", {})
     if known is not None and known.intent == intent_hash(manifest):
         return _way_back(known.stored, spec)
-    return _wanted_lists(manifest.get("spec", {}), spec)
+    wanted = manifest.get("spec", {})
+    return _way_back(_with_lists(wanted, without_added(wanted, stored)), spec)
 
 
 def _way_back(wanted: Json, live: Json) -> Json:
@@ -96,24 +107,26 @@ def _way_back(wanted: Json, live: Json) -> Json:
     return patch
 
 
-def _wanted_lists(wanted: Json, live: Json) -> Json:
-    patch: Json = {}
+def _with_lists(wanted: Json, live: Json) -> Json:
+    """Return `live` with lists that are not as wanted replaced."""
+    kept = dict(live)
     for name, value in wanted.items():
         found = live.get(name)
         if isinstance(value, dict) and isinstance(found, dict):
-            inner = _wanted_lists(value, found)
-            if inner:
-                patch[name] = inner
+            kept[name] = _with_lists(value, found)
         elif isinstance(value, list) and differences(value, found):
-            patch[name] = value
-    return patch
+            kept[name] = value
+    return kept
 
 
 def repair_note(manifest: Json, live: Json | None, known: Applied | None) -> str | None:
     """Return what was changed by hand and by whom; None if the write is our own change."""
-    if known is None or known.intent != intent_hash(manifest):
-        return None
     what = f"{manifest['kind']} {manifest['metadata']['name']}"
+    if known is None or known.intent != intent_hash(manifest):
+        added = _additions(manifest, live) if live is not None else []
+        if live is None or not added:
+            return None
+        return f"{what}: {', '.join(added[:5])} added by {_last_foreign_manager(live)}; taken out"
     if live is None:
         return f"{what} was deleted; it is made again"
     spec = live.get("spec", {})

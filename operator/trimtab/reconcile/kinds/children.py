@@ -212,7 +212,7 @@ async def _apply_ours(
             made.applied[child] = Applied(intent_hash(manifest), live.get("spec"))
         return []
     is_repair = known is not None and known.intent == intent_hash(manifest)
-    # The cache keeps no field managers; whoever changed it is asked of the live object.
+    # The view may be of before it was changed; who did is asked of the live object.
     before = await world.cluster.read(child) if is_repair else live
     note = repair_note(manifest, before, known)
     try:

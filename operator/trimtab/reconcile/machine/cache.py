@@ -22,6 +22,7 @@ from trimtab.cluster.port import (
     Json,
     Key,
 )
+from trimtab.reconcile.machine.other_hands import kept_managers
 
 REMEMBERED_DELETIONS = 10_000
 NAMING_MANAGERS = (WORKLOADS, SERVICES)
@@ -69,17 +70,14 @@ def parent_of(resource: Resource, obj: Json) -> Key | None:
 def without_ballast(resource: Resource, obj: Json) -> Json:
     """Return the object without what nobody reads and what fills the memory.
 
-    The fields of field managers, whose names stay to tell who changed what; of a pod's spec all
-    but where it runs and its containers' names, images and ports. Our own workloads and Jobs stay
-    whole: they are compared with the intent.
+    The fields of field managers, but for what others own in the spec of a child of ours; of a
+    pod's spec all but where it runs and its containers' names, images and ports. Our own workloads
+    and Jobs stay whole: they are compared with the intent.
     """
     kept = dict(obj)
     kept["metadata"] = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
     if resource in NAMING_MANAGERS and "managedFields" in obj["metadata"]:
-        kept["metadata"]["managedFields"] = [
-            {name: value for name, value in entry.items() if name != "fieldsV1"}
-            for entry in obj["metadata"]["managedFields"]
-        ]
+        kept["metadata"]["managedFields"] = kept_managers(obj["metadata"]["managedFields"])
     if resource == PODS and "spec" in obj:
         spec = obj["spec"]
         kept["spec"] = {name: spec[name] for name in POD_SPEC_FIELDS if name in spec}

@@ -298,6 +298,39 @@ async def test_what_hands_add_is_taken_out_again() -> None:
     assert "nodeSelector" in notes[0]
 
 
+async def test_what_was_added_while_nobody_watched_is_taken_out() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    assert shop.status.stable is not None
+    workload = Key(WORKLOADS, "shop", shop.status.stable.workload)
+    service = Key(SERVICES, "shop", "digits")
+    before = shop.cluster.get(workload), shop.cluster.get(service)
+    assert before[0] is not None
+    assert before[1] is not None
+
+    def add(obj: Json) -> None:
+        obj["spec"]["paused"] = True
+        pod = obj["spec"]["template"]["spec"]
+        pod |= {"nodeSelector": {"disk": "ssd"}, "hostNetwork": True}
+        pod["containers"][0]["env"].append({"name": "ADDED", "value": "1"})
+
+    shop.cluster.user_change(workload, add)
+    shop.cluster.user_change(service, lambda obj: obj["spec"]["selector"].update(app="other"))
+    shop.harness.restart()
+    await shop.harness.advance(1)
+    for key, was in zip((workload, service), before, strict=True):
+        now = shop.cluster.get(key)
+        assert now is not None
+        assert was is not None
+        assert now["spec"] == was["spec"]
+    notes = [e.message for e in shop.cluster.events if e.reason == "ConfigurationRepaired"]
+    assert any("selector.app added by kubectl-edit; taken out" in note for note in notes)
+    written = shop.cluster.version
+    shop.harness.restart()
+    await shop.harness.advance(1)
+    assert shop.cluster.version == written
+
+
 async def test_at_rest_nothing_is_written() -> None:
     shop = Shop()
     await shop.serve("v1", guard={"for": "1m"})

@@ -179,14 +179,17 @@ def test_pods_are_kept_without_what_nobody_reads() -> None:
     assert kept["status"] == {"phase": "Running"}
 
 
-def test_workloads_keep_the_names_of_field_managers() -> None:
-    workload = {
-        "metadata": {
-            "name": "w",
-            "managedFields": [{"manager": "kubectl", "time": "t", "fieldsV1": {"f:spec": {}}}],
-        },
-        "spec": {"replicas": 1},
-    }
+def test_workloads_keep_what_others_own_in_their_spec() -> None:
+    spec = {"f:paused": {}}
+    entries = [
+        {"manager": "kubectl", "time": "t", "fieldsV1": {"f:spec": spec, "f:metadata": {}}},
+        {"manager": "trimtab", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+        {"manager": "kube-controller-manager", "fieldsV1": {"f:status": {}}},
+    ]
+    workload = {"metadata": {"name": "w", "managedFields": entries}, "spec": {"replicas": 1}}
     kept = without_ballast(WORKLOADS, workload)
-    assert kept["metadata"]["managedFields"] == [{"manager": "kubectl", "time": "t"}]
-    assert kept["spec"] == {"replicas": 1}
+    assert kept["metadata"]["managedFields"] == [
+        {"manager": "kubectl", "time": "t", "fieldsV1": {"f:spec": spec}},
+        {"manager": "trimtab", "operation": "Apply"},
+        {"manager": "kube-controller-manager"},
+    ]
