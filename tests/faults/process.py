@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SETTINGS = Settings(serving_image="serving:1", training_image="training:1")
 LEASE = "trimtab"
 UNTIL_WATCHED_SECONDS = 0.3
-"""From the first list to kopf's own: passes run already."""
+"""Until kopf knows what there is to watch."""
 MOST_PASSES_AT_A_TIME = 300
 
 
@@ -129,6 +129,7 @@ class Process:
         reconcilers = {kind: self._counted(one) for kind, one in RECONCILERS.items()}
         engine = InOrder(world, queue, reconcilers)
         resync = Resync(engine, clock=clock, chance=lambda: 0.5)
+        world.list_soon = resync.list_soon
         leadership = Leadership(cluster, engine, name=LEASE, identity=self.identity, clock=clock)
         health = Health(engine, resync, leadership, clock=clock)
         checkpoints = Checkpoints(world, self.stage.checkpoints, leading=engine.allowed)
@@ -187,12 +188,11 @@ class Process:
         never = asyncio.create_task(operator.stop.wait())
         try:
             parts.start("lease", operator.leadership.run())
-            listed = asyncio.create_task(operator.resync.list_first())
-            await parts.until(never, listed)
-            await listed
-            parts.start("passes", lead(operator))
-            parts.start("resync", operator.resync.run())
             parts.start("watch", self._watch())
+            parts.start("lists", operator.resync.run())
+            caught_up = asyncio.create_task(operator.resync.caught_up.wait())
+            await parts.until(never, caught_up)
+            parts.start("passes", lead(operator))
             await parts.until(never)
         finally:
             never.cancel()
@@ -211,6 +211,8 @@ class Process:
             for obj in self.stage.listed(resource):
                 self.hear(None, resource, obj)
         self.is_watching = True
+        for resource in watched():
+            self.operator.resync.on_watch(resource)
 
     def hold_events(self) -> None:
         """Hear of nothing until `release_events`, and of all of it then."""

@@ -12,7 +12,7 @@ from tests.faults.sweep import LONGEST_SECONDS, Result, play, undisturbed
 
 SAMPLE = {
     "quick-start": """
-        crash-before/1 404/18 429/35 timeout/52 late-4/29 stop/55 no-store/13
+        crash-before/1 404/18 429/35 timeout/52 late-4/29 stop/55 no-store/13 expired/56
     """,
     "commands": """
         crash-after/24 late-25/49 stale/67 down/86 away-long/14 clock+/31 frozen/56
@@ -21,7 +21,7 @@ SAMPLE = {
         away/37 expired/64 clock-/84 together/21 doubled/95 crash-before/22 404/39
     """,
     "way-back": """
-        dropped/40 reordered/1 403/13 409/30 500/47 crash-after/15 late-25/32
+        dropped/40 reordered/1 403/13 409/30 500/47 crash-after/15 late-25/32 stale/52
     """,
     "outages": """
         429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47
@@ -44,12 +44,10 @@ SAMPLE = {
     """,
     "rollback": """
         crash-before/41 404/31 429/52 crash-after/49 late-25/52 stop/50 doubled/37 no-lease/44
-        crash-no-store/29
+        crash-no-store/29 expired/49
     """,
 }
 FENCE = "a status is written without the version that it rests on, and a late one replaces it"
-STALE = "passes begin before the watches have caught up with the lists, and trust what is old"
-GHOSTS = "who was deleted while a watch was away stays in the view until the next list of all"
 DEADLINE = "a deadline counts time in which the operator could not act"
 CLOCK = "a deadline is counted by a clock that jumps"
 BEHIND = "what pods began by a clock that is ahead of ours is never warm, and is not saved"
@@ -62,10 +60,6 @@ PROVEN = {
     "quick-start/frozen/51": FENCE,
     "quick-start/late-4/51": FENCE,
     "way-back/late-25/13": FENCE,
-    "commands/stale/67": STALE,
-    "way-back/stale/52": STALE,
-    "quick-start/expired/56": GHOSTS,
-    "rollback/expired/49": GHOSTS,
     "commands/away-long/14": DEADLINE,
     "commands/down/86": DEADLINE,
     "crashes/down/58": DEADLINE,

@@ -57,8 +57,8 @@ class ApiServer:
     """Method and path with query of every request."""
     answers: list[int | Json] = field(default_factory=list)
     mute: Callable[[EventType, Resource], bool] = lambda event, resource: False
-    expired: bool = False
-    """Watches answer that their resource version is too old, once each."""
+    expired: set[Resource] = field(default_factory=set)
+    """Watches of these answer that their resource version is too old, once each."""
     deep: str = "0"
     """JSON that is sent wherever an object has the text `DEEP`: deeper than Python can nest."""
     events: dict[str, Json] = field(default_factory=dict)
@@ -206,8 +206,8 @@ class ApiServer:
     async def _watch(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        if self.expired:
-            self.expired = False
+        if asked.resource in self.expired:
+            self.expired.remove(asked.resource)
             gone = {"kind": "Status", "code": 410, "reason": "Expired"}
             await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
             return response

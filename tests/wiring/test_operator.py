@@ -28,6 +28,7 @@ from trimtab.handlers.operator import run_operator
 from trimtab.reconcile.kinds.typed import typed
 from trimtab.reconcile.machine.engine import Reconciler
 from trimtab.reconcile.machine.lease import LeaseLostError
+from trimtab.reconcile.machine.watched import watched
 from trimtab.reconcile.machine.world import World
 from trimtab.telemetry.port import Target
 
@@ -285,10 +286,26 @@ async def test_errors_and_expired_watches_are_got_over(api_server: ApiServer) ->
     api_server.answers += [503, 429]
     async with operator(passes):
         api_server.answers += [500, 503]
-        api_server.expired = True
+        api_server.expired |= set(watched())
         await all_watched(api_server)
         api_server.cluster.user_apply(deployment())
         await reached(lambda: any(key == DEPLOYMENT for key, _ in passes.seen), 10)
+
+
+async def test_who_was_deleted_while_a_watch_was_away_is_missed_at_once(
+    api_server: ApiServer,
+) -> None:
+    """After 410 kopf lists anew, and tells of nothing that is not in the list."""
+    api_server.cluster.user_apply(deployment())
+    api_server.mute = lambda event, resource: event == "DELETED"
+    passes = Passes()
+    async with operator(passes):
+        await all_watched(api_server)
+        await api_server.close()
+        api_server.cluster.user_delete(DEPLOYMENT)
+        api_server.expired |= set(watched())
+        await api_server.open()
+        await reached(lambda: passes.last(DEPLOYMENT) is None, 10)
 
 
 async def test_an_api_server_that_goes_away_and_comes_back_is_got_over(

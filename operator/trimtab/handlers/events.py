@@ -7,7 +7,9 @@ start slowly. The settings here were measured; each says why.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import kopf
@@ -16,6 +18,7 @@ from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.api.resource import Resource
 from trimtab.cluster.kubernetes_api import PAGE
 from trimtab.cluster.port import Json
+from trimtab.cluster.transport import path_of
 from trimtab.handlers.session import login
 from trimtab.reconcile.machine.cache import Change
 from trimtab.reconcile.machine.engine import Engine
@@ -71,14 +74,32 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
+_PATH = re.compile(
+    r"(?P<api>/api/[^/]+/|/apis/[^/]+/[^/]+/)(?:namespaces/(?P<namespace>[^/]+)/)?(?P<plural>[^/]+)"
+)
+"""Of a list of objects."""
+
+
 def _selector(resource: Resource) -> tuple[str, str, str]:
     return resource.group, resource.version, resource.plural
 
 
-def kopf_registry(engine: Engine) -> kopf.OperatorRegistry:
-    """Return the handlers: one per watched kind, and the login."""
+def kopf_registry(
+    engine: Engine, on_watch: Callable[[Resource, str], None]
+) -> kopf.OperatorRegistry:
+    """Return the handlers: one per watched kind, and the login.
+
+    on_watch: called with type and namespace, empty for all, when a watch has listed.
+    """
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry, id="login")(login)
+    kinds = {path_of(resource, None): resource for resource in watched()}
+
+    def on_list(path: str) -> None:
+        match = _PATH.fullmatch(path)
+        if match is not None and (resource := kinds.get(match["api"] + match["plural"])):
+            on_watch(resource, match["namespace"] or "")
+
+    kopf.on.login(registry=registry, id="login")(partial(login, on_list))
     for resource in watched():
         _watch(registry, engine, resource)
     return registry

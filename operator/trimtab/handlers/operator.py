@@ -1,6 +1,6 @@
 """The running operator: which parts there are, in which order they start, and how they end.
 
-    HTTP, Lease ──> first list ──> kopf, passes (while the Lease is held), scrapes, resync
+    HTTP, Lease ──> kopf, lists ──> passes (while the Lease is held), scrapes
 
 On SIGTERM passes end, the Lease is given back so that a successor need not wait for it to expire,
 and everything else is cancelled. A part that fails ends the process: a restart is cheap, half an
@@ -92,7 +92,8 @@ def build_operator(
         enqueue=queue.add,
     )
     engine = Engine(world, queue, reconcilers)
-    resync = Resync(engine)
+    resync = Resync(engine, namespaces=settings.watch_namespaces)
+    world.list_soon = resync.list_soon
     leadership = Leadership(
         cluster, engine, name=environment.lease_name, identity=environment.identity
     )
@@ -158,14 +159,13 @@ async def run_parts(operator: Operator) -> None:
     try:
         parts.start("lease", operator.leadership.run())
         parts.start("loop lag", operator.health.measure_lag())
-        listed = asyncio.create_task(operator.resync.list_first(), name="first list")
-        await parts.until(stop, listed)
-        if listed.done():
-            await listed
+        parts.start("kopf", watch(operator))
+        parts.start("lists", operator.resync.run())
+        caught_up = asyncio.create_task(operator.resync.caught_up.wait(), name="caught up")
+        await parts.until(stop, caught_up)
+        if caught_up.done():
             parts.start("passes", lead(operator))
             parts.start("scrapes", operator.telemetry.run())
-            parts.start("resync", operator.resync.run())
-            parts.start("kopf", watch(operator))
             await parts.until(stop)
         logger.info("asked to end")
     finally:
@@ -193,7 +193,7 @@ async def watch(operator: Operator) -> None:
     asyncio.get_running_loop().call_later(1.0, listen_to_signals, operator.stop)
     namespaces = operator.environment.settings.watch_namespaces
     await kopf.operator(
-        registry=kopf_registry(operator.engine),
+        registry=kopf_registry(operator.engine, operator.resync.on_watch),
         settings=kopf_settings(),
         clusterwide=not namespaces,
         namespaces=list(namespaces),

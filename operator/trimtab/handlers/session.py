@@ -1,11 +1,12 @@
 """kopf's connection to the API server, whose answers kopf parses itself.
 
-What an object has too much of is taken out before kopf sees it (`cluster/bounded.py`).
+What an object has too much of is taken out before kopf sees it (`cluster/bounded.py`), and whoever
+asks for it is told of every list: kopf itself tells nobody that a watch began anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -51,8 +52,26 @@ class BoundedResponse(aiohttp.ClientResponse):
         return await read_answer(await self.read())
 
 
-async def login(**_kopf: Any) -> kopf.AiohttpSession:
-    """Log kopf in as the cluster port logs in: one source of credentials."""
+def telling_response(on_list: Callable[[str], None]) -> type[BoundedResponse]:
+    """Return a class of answers that calls `on_list` with the path when the last page is read."""
+
+    class Response(BoundedResponse):
+        async def json(self, **kopf: Any) -> Any:
+            """Return the JSON of the whole answer."""
+            answer = await super().json(**kopf)
+            is_list = isinstance(answer, dict) and "items" in answer
+            if is_list and not (answer.get("metadata") or {}).get("continue"):
+                on_list(self.url.path)
+            return answer
+
+    return Response
+
+
+async def login(on_list: Callable[[str], None], **_kopf: Any) -> kopf.AiohttpSession:
+    """Log kopf in as the cluster port logs in: one source of credentials.
+
+    on_list: called with the path of each list that kopf has read to its end.
+    """
     configuration = await load_configuration()
     settings: Mapping[str, Any] = await configuration.auth_settings()
     authorization = next((str(e["value"]) for e in settings.values() if e["value"]), "")
@@ -69,6 +88,6 @@ async def login(**_kopf: Any) -> kopf.AiohttpSession:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),
-        response_class=BoundedResponse,
+        response_class=telling_response(on_list),
     )
     return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)

@@ -68,7 +68,7 @@ class TestApply:
     async def test_takes_back_what_others_changed(self, cluster: SimulatedCluster) -> None:
         await cluster.apply(workload(2))
         changed = cluster.user_change(WORKLOAD, lambda obj: obj["spec"].update(replicas=9))
-        assert changed["metadata"]["managedFields"][0]["manager"] == "kubectl-edit"
+        assert changed["metadata"]["managedFields"][-1]["manager"] == "kubectl-edit"
         assert (await cluster.apply(workload(2)))["spec"]["replicas"] == 2
 
     async def test_leaves_the_status_alone(self, cluster: SimulatedCluster) -> None:

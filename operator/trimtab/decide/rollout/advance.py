@@ -199,7 +199,7 @@ def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
             return phase  # all steps were passed, but nobody sees what it does now
     if phase.pause is not None:
         return phase
-    if draft.snapshot.ready_of(phase.candidate.revision) < full_size(draft.spec):
+    if draft.snapshot.carried_by(phase.candidate.revision) < full_size(draft.spec):
         return phase
     promote(draft, phase, _promotion_message(draft, phase))
     return None

@@ -217,7 +217,7 @@ def _end_return(draft: Draft) -> None:
     phase = draft.phase
     if not isinstance(phase, Returning):
         return
-    if draft.snapshot.ready_of(phase.candidate.revision) >= full_size(draft.spec):
+    if draft.snapshot.carried_by(phase.candidate.revision) >= full_size(draft.spec):
         complete_return(draft, phase)
     elif draft.now >= deadline_of(draft.spec, phase):
         give_up_return(draft, phase, pod_messages(draft.snapshot, phase.candidate.revision))

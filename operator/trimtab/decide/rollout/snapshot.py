@@ -55,6 +55,8 @@ class WorkloadView:
     uid: str
     revision: str
     replicas: int
+    ready: int
+    """As its controller says of the size that it has now; 0 if it has not looked since."""
     terminating: bool = False
 
 
@@ -254,3 +256,12 @@ class Snapshot:
     def ready_of(self, revision: str) -> int:
         """Return how many pods of a revision are Ready."""
         return sum(pod.ready for pod in self.pods_of(revision))
+
+    def carried_by(self, revision: str) -> int:
+        """Return how many pods of a revision are Ready, for all who know of it.
+
+        A pod that is being deleted may be Ready for those who were not told; a pod that became
+        Ready is not counted by its workload yet.
+        """
+        workload = self.workloads.get(revision)
+        return 0 if workload is None else min(workload.ready, self.ready_of(revision))

@@ -38,6 +38,7 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
+from trimtab.reconcile.kinds.confirmed import ready_replicas, require_live
 from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
@@ -85,6 +86,7 @@ async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatu
     snapshot = _observe(world, key, live, kept, taken)
     kept.decided_on = snapshot
     outcome, kept.memory = decide_deployment(snapshot)
+    await require_live(world, snapshot, outcome.status)
     # Nobody tells when a name that is not ours becomes free, that a store is back, or that a pod
     # lacks what it mounts.
     names = None if taken == Taken() else snapshot.now + NAMES_AGAIN
@@ -203,6 +205,7 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
             uid=obj["metadata"].get("uid", ""),
             revision=revision,
             replicas=int(obj.get("spec", {}).get("replicas", 1)),
+            ready=ready_replicas(obj),
             terminating="deletionTimestamp" in obj["metadata"],
         )
     return views

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 from trimtab.api.meta import MANAGER
@@ -123,16 +124,14 @@ def _is_same(wanted: Any, entry: Any, owned: Json) -> bool:
 def _without_follower(name: str, wanted: Any, live: Any) -> Any:
     """Take a field out at any depth, where it is not wanted."""
     if isinstance(live, dict):
-        mine = wanted if isinstance(wanted, dict) else {}
+        of_map = wanted if isinstance(wanted, dict) else {}
         return {
-            key: _without_follower(name, mine.get(key), value)
+            key: _without_follower(name, of_map.get(key), value)
             for key, value in live.items()
-            if key != name or key in mine
+            if key != name or key in of_map
         }
     if isinstance(live, list):
-        mine = wanted if isinstance(wanted, list) else []
-        return [
-            _without_follower(name, mine[i] if i < len(mine) else None, value)
-            for i, value in enumerate(live)
-        ]
+        of_list = wanted if isinstance(wanted, list) else []
+        pairs = zip_longest(live, of_list[: len(live)])
+        return [_without_follower(name, ours, value) for value, ours in pairs]
     return live

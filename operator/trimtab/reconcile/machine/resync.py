@@ -1,8 +1,10 @@
-"""Lists everything now and then and repairs the view: watches can lose deletions.
+"""Lists what is watched, and repairs the view: watches can lose deletions.
 
-After a list of its own a watch tells nothing of what vanished meanwhile, and neither does the time
-between our first list and the start of the watches: hence one early repeat, then one every ten
-minutes, never two operators in step. What differed is counted and its readers are woken.
+A watch begins with a list of its own, also when it comes back after the server forgot where it was
+(410), and tells nothing of what vanished before. So a kind is listed by us whenever its watches
+have listed it, and everything is once every ten minutes, never two operators in step. What differed
+is counted and its readers are woken. Passes begin when that has happened for every kind: what is
+known then is kept up to date.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
+from trimtab.api.resource import Resource
 from trimtab.cluster.port import OWN_KINDS
 from trimtab.errors import Refused, RetryLater
 from trimtab.reconcile.machine import observability
@@ -23,73 +26,135 @@ from trimtab.reconcile.machine.watched import watched
 
 logger = logging.getLogger(__name__)
 
-EARLY_REPEAT_SECONDS = 30.0
 EVERY_SECONDS = 600.0
 SPREAD = 0.2
-FIRST_LIST_BACK_OFF = BackOff(first=1.0, most=30.0)
+BACK_OFF = BackOff(first=1.0, most=30.0)
+AT_MOST_EVERY_SECONDS = 1.0
+"""A kind is listed, however often its watches break."""
+ALL_NAMESPACES = ""
 
 
 class Resync:
-    """The first list and its repeats."""
+    """The first list of each kind, and its repeats."""
 
     def __init__(
         self,
         engine: Engine,
         *,
+        namespaces: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """namespaces: those that are watched one by one; none: all are watched as one."""
         self._engine = engine
         self._clock = clock
         self._chance = chance
+        self._awaited = {
+            (resource, namespace)
+            for resource in watched()
+            for namespace in namespaces or (ALL_NAMESPACES,)
+        }
+        """Watches that have not begun yet."""
+        self._behind = set(watched())
+        """Kinds that were not listed since all of their watches began."""
+        self._due: set[Resource] = set()
+        self._something = asyncio.Event()
+        self.caught_up = asyncio.Event()
+        """Whether every kind was listed since its watches began."""
         self.listed_at: float | None = None
         """When everything was last listed, by the clock; None before the first time."""
 
-    async def list_first(self) -> None:
-        """List everything, however often that fails, and ask for a pass over all our objects."""
-        failures = 0
-        while True:
-            try:
-                await self._list_all()
-                break
-            except (RetryLater, Refused) as error:
-                failures += 1
-                wait = FIRST_LIST_BACK_OFF.seconds(failures, self._chance())
-                logger.warning("first list: %s; again in %.0f s", error, wait)
-                await asyncio.sleep(wait)
-        cache = self._engine.world.cache
-        for resource in OWN_KINDS:
-            for obj in cache.all(resource):
-                self._engine.queue.add(key_of(resource, obj))
+    def on_watch(self, resource: Resource, namespace: str = ALL_NAMESPACES) -> None:
+        """A watch has listed, and tells of changes from now on."""
+        self._awaited.discard((resource, namespace))
+        self.list_soon(resource)
+
+    def list_soon(self, resource: Resource) -> None:
+        """List a kind at once: what is known of it has proven old."""
+        self._due.add(resource)
+        self._something.set()
 
     async def run(self) -> None:
-        """Repeat until cancelled."""
-        await asyncio.sleep(EARLY_REPEAT_SECONDS)
+        """List what is due until cancelled, however often that fails."""
+        failures, again = 0, self._next_repeat()
         while True:
+            await self._until(again if self.caught_up.is_set() else None)
+            if not self._due:
+                again = self._next_repeat()
+                self._due |= set(watched())
+            due, self._due = self._due, set()
             try:
-                await self.repair()
+                await self.repair(due)
             except (RetryLater, Refused) as error:
-                logger.warning("list: %s", error)
-            await asyncio.sleep(EVERY_SECONDS * (1 + SPREAD * (2 * self._chance() - 1)))
+                failures += 1
+                self._due |= due
+                wait = BACK_OFF.seconds(failures, self._chance())
+                logger.warning("list: %s; again in %.0f s", error, wait)
+            else:
+                failures, wait = 0, AT_MOST_EVERY_SECONDS
+            if self.caught_up.is_set() or failures:
+                await asyncio.sleep(wait)
 
-    async def repair(self) -> int:
-        """List, take in what differs, wake its readers; return how much differed."""
-        changes = await self._list_all()
-        for change in changes:
-            observability.REPAIRS.labels(change.resource.plural).inc()
-            self._engine.on_change(change)
-        if changes:
-            logger.info("the view of %d objects was repaired", len(changes))
-        return len(changes)
+    async def _until(self, again: float | None) -> None:
+        """Wait until a kind is due, or until `again` by the clock."""
+        self._something.clear()
+        if self._due:
+            return
+        try:
+            async with asyncio.timeout(None if again is None else max(0.0, again - self._clock())):
+                await self._something.wait()
+        except TimeoutError:
+            return
 
-    async def _list_all(self) -> list[Change]:
-        cache = self._engine.world.cache
-        changes: list[Change] = []
+    def _next_repeat(self) -> float:
+        return self._clock() + EVERY_SECONDS * (1 + SPREAD * (2 * self._chance() - 1))
+
+    async def repair(self, kinds: Iterable[Resource] | None = None) -> int:
+        """List these kinds, or all; take in what differs, wake its readers; return how much."""
+        wanted = set(watched() if kinds is None else kinds)
+        repaired = 0
         for resource in watched():
-            before = cache.keys(resource)
-            listed = await self._engine.world.cluster.list(resource)
-            changes += cache.replace(resource, listed, before)
-            observability.CACHED_OBJECTS.labels(resource.plural).set(len(cache.keys(resource)))
+            if resource in wanted:
+                repaired += await self._list(resource)
+        if wanted.issuperset(watched()):
+            self._all_listed()
+        if repaired:
+            logger.info("the view of %d objects was repaired", repaired)
+        return repaired
+
+    async def _list(self, resource: Resource) -> int:
+        """List a kind; the first time is no repair."""
+        is_first = resource in self._behind
+        is_watched = all(resource != other for other, _ in self._awaited)
+        changes = await self._take_in(resource)
+        for change in changes:
+            self._engine.on_change(change)
+            if not is_first:
+                observability.REPAIRS.labels(resource.plural).inc()
+        if is_first and is_watched:
+            self._catch_up(resource)
+        return 0 if is_first else len(changes)
+
+    async def _take_in(self, resource: Resource) -> list[Change]:
+        cache = self._engine.world.cache
+        before = cache.keys(resource)
+        listed = await self._engine.world.cluster.list(resource)
+        changes = cache.replace(resource, listed, before)
+        observability.CACHED_OBJECTS.labels(resource.plural).set(len(cache.keys(resource)))
+        return changes
+
+    def _catch_up(self, resource: Resource) -> None:
+        """Ask for a pass over all objects of ours once everything is known."""
+        self._behind.discard(resource)
+        if self._behind or self.caught_up.is_set():
+            return
+        cache = self._engine.world.cache
+        for own in OWN_KINDS:
+            for obj in cache.all(own):
+                self._engine.queue.add(key_of(own, obj))
+        self._all_listed()
+        self.caught_up.set()
+
+    def _all_listed(self) -> None:
         self.listed_at = self._clock()
         observability.RESYNC_TIMESTAMP.set_to_current_time()
-        return changes

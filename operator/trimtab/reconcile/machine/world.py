@@ -17,6 +17,7 @@ from trimtab.reconcile.machine.cache import Cache
 from trimtab.reconcile.machine.watched import resource_of
 
 if TYPE_CHECKING:
+    from trimtab.api.resource import Resource
     from trimtab.store.port import Store
     from trimtab.telemetry.port import Telemetry
 
@@ -80,6 +81,8 @@ class World:
     enqueue: Callable[[Key], None]
     """Ask for another object to be reconciled soon."""
     now: Callable[[], datetime] = field(default=utc_now)
+    list_soon: Callable[[Resource], None] = lambda resource: None
+    """Have a kind listed at once: what is known of it has proven old."""
     memory: dict[Key, Any] = field(default_factory=dict)
     """What a kind keeps between passes; safe to lose at any time."""
     models: dict[tuple[str, str, str], tuple[Json, Any]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -226,7 +227,11 @@ def a_process(
 def a_workload(version: str, replicas: int) -> WorkloadView:
     name = f"digits-{revision(version)}"
     return WorkloadView(
-        name=name, uid=f"uid-{version}", revision=revision(version), replicas=replicas
+        name=name,
+        uid=f"uid-{version}",
+        revision=revision(version),
+        replicas=replicas,
+        ready=replicas,
     )
 
 
@@ -246,9 +251,15 @@ def a_snapshot(
     workloads: tuple[WorkloadView, ...] = (),
     **fields: Any,
 ) -> Snapshot:
-    """Return a snapshot; v1 and v2 are there and verified."""
+    """Return a snapshot; v1 and v2 are there and verified, and pods have their workloads."""
     if versions is None:
         versions = (a_version("v1", age=60.0), a_version("v2"))
+    sizes = Counter(pod.revision for pod in fields.get("pods", ()))
+    implied = [
+        WorkloadView(f"digits-{revision}", f"uid-{revision}", revision, size, ready=size)
+        for revision, size in sizes.items()
+    ]
+    workloads = workloads or tuple(implied)
     return Snapshot(
         now=now,
         deployment=deployment or a_deployment(),

@@ -119,7 +119,7 @@ class Cluster:
                 revision = tried.revision
                 self.version_of[revision] = tried.version
                 self.workloads[revision] = WorkloadView(
-                    tried.workload, f"uid-{revision}", revision, replicas
+                    tried.workload, f"uid-{revision}", revision, replicas, ready=replicas
                 )
                 pods = self.pods.setdefault(revision, [])
                 del pods[replicas:]

@@ -180,7 +180,7 @@ def test_pods_are_kept_without_what_nobody_reads() -> None:
 
 
 def test_workloads_keep_what_others_own_in_their_spec() -> None:
-    spec = {"f:paused": {}}
+    spec: Json = {"f:paused": {}}
     entries = [
         {"manager": "kubectl", "time": "t", "fieldsV1": {"f:spec": spec, "f:metadata": {}}},
         {"manager": "trimtab", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}},

@@ -1,6 +1,10 @@
 """Lists repair what watches lose."""
 
-from tests.unit.reconcile.machine.engines import engine_over, nothing
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from tests.unit.reconcile.machine.engines import engine_over, nothing, reached
 
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import MODEL_VERSIONS, Json, Key
@@ -9,6 +13,7 @@ from trimtab.reconcile.machine.health import Health
 from trimtab.reconcile.machine.lease import Leadership
 from trimtab.reconcile.machine.queue import WorkQueue
 from trimtab.reconcile.machine.resync import Resync
+from trimtab.reconcile.machine.watched import watched
 from trimtab.simulation.cluster import SimulatedCluster
 
 KEY = Key(MODEL_VERSIONS, "shop", "digits-v1")
@@ -39,13 +44,64 @@ def taken(queue: WorkQueue) -> list[Key]:
     return keys
 
 
+def begin_watches(resync: Resync) -> None:
+    for resource in watched():
+        resync.on_watch(resource)
+
+
+async def caught_up(resync: Resync) -> None:
+    """Have everything listed after the watches began."""
+    begin_watches(resync)
+    await resync.repair()
+    assert resync.caught_up.is_set()
+
+
+@contextlib.asynccontextmanager
+async def running(resync: Resync) -> AsyncIterator[None]:
+    task = asyncio.create_task(resync.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_the_first_list_asks_for_a_pass_over_everything_of_ours() -> None:
     cluster = SimulatedCluster()
     cluster.user_apply(version())
     engine = engine_over(cluster, nothing)
     resync = Resync(engine)
-    await resync.list_first()
+    async with running(resync):
+        begin_watches(resync)
+        await resync.caught_up.wait()
     assert resync.listed_at is not None
+    assert taken(engine.queue) == [KEY]
+
+
+async def test_nothing_is_known_before_each_watch_has_begun() -> None:
+    resync = Resync(engine_over(SimulatedCluster(), nothing), namespaces=("shop", "bank"))
+    for resource in watched():
+        resync.on_watch(resource, "shop")
+    await resync.repair()
+    assert not resync.caught_up.is_set()
+    for resource in watched():
+        resync.on_watch(resource, "bank")
+    await resync.repair()
+    assert resync.caught_up.is_set()
+
+
+async def test_a_kind_whose_watch_began_anew_is_listed_at_once() -> None:
+    cluster = SimulatedCluster()
+    cluster.user_apply(version("v1"))
+    engine = engine_over(cluster, nothing)
+    resync = Resync(engine)
+    async with running(resync):
+        begin_watches(resync)
+        await resync.caught_up.wait()
+        taken(engine.queue)
+        cluster.user_delete(KEY)
+        resync.on_watch(MODEL_VERSIONS)
+        await reached(lambda: engine.world.cache.get(KEY) is None)
     assert taken(engine.queue) == [KEY]
 
 
@@ -59,10 +115,10 @@ async def test_the_first_list_is_tried_until_it_succeeds() -> None:
                 raise Unavailable("starting")
             return await super().list(resource)
 
-    engine = engine_over(Slow(), nothing)
-    resync = Resync(engine, chance=lambda: 1.0)
-    await resync.list_first()
-    assert resync.listed_at is not None
+    resync = Resync(engine_over(Slow(), nothing), chance=lambda: 1.0)
+    async with running(resync):
+        begin_watches(resync)
+        await resync.caught_up.wait()
 
 
 async def test_a_lost_deletion_and_a_lost_creation_are_repaired_and_wake_their_readers() -> None:
@@ -70,7 +126,7 @@ async def test_a_lost_deletion_and_a_lost_creation_are_repaired_and_wake_their_r
     cluster.user_apply(version("v1"))
     engine = engine_over(cluster, nothing)
     resync = Resync(engine)
-    await resync.list_first()
+    await caught_up(resync)
     taken(engine.queue)
     cluster.user_delete(KEY)
     cluster.user_apply(version("v2"))
@@ -84,7 +140,7 @@ async def test_nothing_is_repaired_where_nothing_was_lost() -> None:
     cluster.user_apply(version())
     engine = engine_over(cluster, nothing)
     resync = Resync(engine)
-    await resync.list_first()
+    await caught_up(resync)
     taken(engine.queue)
     assert await resync.repair() == 0
     assert taken(engine.queue) == []
@@ -105,12 +161,12 @@ class TestHealth:
     async def test_not_ready_before_the_first_list(self) -> None:
         health, resync, _ = self.make()
         assert health.why_not_ready()
-        await resync.list_first()
+        await caught_up(resync)
         assert health.why_not_ready() == []
 
     async def test_a_leader_is_ready_when_its_queue_was_empty_once(self) -> None:
         health, resync, leadership = self.make()
-        await resync.list_first()
+        await caught_up(resync)
         await leadership.step()
         assert health.why_not_ready()
         self.engine.drained.set()
@@ -118,7 +174,7 @@ class TestHealth:
 
     async def test_live_while_everything_is_tried(self) -> None:
         health, resync, leadership = self.make()
-        await resync.list_first()
+        await caught_up(resync)
         await leadership.step()
         assert health.why_not_live() == []
 
@@ -129,7 +185,7 @@ class TestHealth:
 
     async def test_not_live_when_lists_have_stopped(self) -> None:
         health, resync, leadership = self.make()
-        await resync.list_first()
+        await caught_up(resync)
         self.seconds = 26 * 60
         await leadership.step()
         assert health.why_not_live() == ["nothing was listed for 25 minutes"]
