@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
 .PHONY: help setup develop lock format lint unit test e2e generate verify docs \
   demo demo-clean images \
-  cluster-up cluster-down cluster-kubectl faults bench-operator bench-statistics bench-serving clients
+  cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-statistics bench-serving clients
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -80,6 +80,9 @@ demo-clean: develop ## remove what the demo made; what others use of it stays
 
 faults: develop ## the operator disturbed at every request; where it ends elsewhere than undisturbed
 	$(BIN)/python -m tests.faults
+
+faults-real: develop images ## the operator killed at every write to a real API server
+	$(CLUSTER) run -- $(BIN)/python -m tests.faults.real
 
 bench-operator: develop images ## reaction times, bad answers and writes on the real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.bench.operator
