@@ -4,6 +4,7 @@ TrimtabError
 ├── SpecError          the object must be changed; its message says how
 ├── RetryLater         try again after a delay; nothing is wrong with the object
 │   ├── Conflict       somebody else wrote first; read again
+│   │   └── Moved      that was done: decide again at once
 │   └── Unavailable    the API server or the store did not answer
 └── Refused            the API server said no for good (admission, permission)
     └── NameTaken      an object of that name is somebody else's
@@ -28,6 +29,10 @@ class RetryLater(TrimtabError):
 
 class Conflict(RetryLater):
     """Somebody else wrote first; the next pass reads again."""
+
+
+class Moved(Conflict):
+    """What a decision rests on has changed, and the view of it is the newest by now."""
 
 
 class Unavailable(RetryLater):

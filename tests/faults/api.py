@@ -14,6 +14,7 @@ from typing import Any
 
 from trimtab.api.resource import Resource
 from trimtab.cluster.events import EVENTS, MERGE, SEQ_ANNOTATION
+from trimtab.cluster.kubernetes_api import NO_VERSION
 from trimtab.cluster.lease import LEASES
 from trimtab.cluster.port import Json, Key
 from trimtab.cluster.transport import AlreadyExists, NotFound, Transport
@@ -119,13 +120,13 @@ class Server:
             case "PATCH" if request.content_type == MERGE:
                 version = body["metadata"]["resourceVersion"]
                 return await cluster.restore(key, body["spec"], resource_version=version)
-            case "PATCH" if "resourceVersion" in body["metadata"]:
+            case "PATCH" if body["metadata"].get("resourceVersion") == NO_VERSION:
                 made = await cluster.apply_new(body)
                 if made is None:
                     raise Conflict(f"{request}: 409 it exists")
                 return made
             case "PATCH":
-                return await cluster.apply(body, uid=body["metadata"].get("uid"))
+                return await cluster.apply(body, **_preconditions(body))
             case "POST":
                 made = await cluster.create(body)
                 if made is None:
@@ -148,8 +149,7 @@ class Server:
         body = request.body
         if self.cluster.get(request.key) is None:
             raise NotFound(f"{request}: 404")
-        uid = body["metadata"].get("uid")
-        return await self.cluster.apply_status(request.key, body["status"], uid=uid)
+        return await self.cluster.apply_status(request.key, body["status"], **_preconditions(body))
 
     # --- events and the Lease ---------------------------------------------------------------
 
@@ -160,12 +160,16 @@ class Server:
             if stored is not None:
                 raise AlreadyExists(f"{request}: 409 it exists")
             self.events[name] = body
+            body["metadata"]["resourceVersion"] = "1"
             self._note(body, 0)
             return dict(body)
         stored = _found(stored, request)
         if request.method == "PATCH":
-            before = _seq_of(stored)
+            before, version = _seq_of(stored), stored["metadata"]["resourceVersion"]
+            if body["metadata"].get("resourceVersion", version) != version:
+                raise Conflict(f"{request}: 409 changed")
             merge_patch(stored, body)
+            stored["metadata"]["resourceVersion"] = str(int(version) + 1)
             self._note(stored, before)
         return stored
 
@@ -250,6 +254,11 @@ def json_copy(obj: Json) -> Json:
     """Return a copy as a reply is one."""
     copied: Json = json.loads(json.dumps(obj))
     return copied
+
+
+def _preconditions(body: Json) -> dict[str, str | None]:
+    metadata = body["metadata"]
+    return {"uid": metadata.get("uid"), "resource_version": metadata.get("resourceVersion")}
 
 
 def _found(obj: Json | None, request: Request) -> Json:

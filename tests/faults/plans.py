@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from tests.faults.api import Connection, Request, Serve, never
+from tests.faults.api import Connection, Request, Serve, Server, never
 from tests.faults.process import Process
 from tests.faults.world import RESTART_SECONDS, Stage
 
@@ -246,15 +246,14 @@ async def _served(connection: Connection, request: Request, serve: Serve) -> Jso
 
 
 async def together(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
-    """A second operator works for a minute whoever holds the Lease."""
+    """A second operator works for a minute, and holds a Lease of its own."""
     other = stage.start_operator("operator-b")
-    other.operator.engine.allow()
+    own = Server(stage.cluster)
     before = stage.server.disturb
 
     async def both(connection: Connection, asked: Request, then: Serve) -> Json:
         if connection is other.connection and asked.resource == LEASES:
-            await asyncio.sleep(1.0)
-            raise Unavailable(f"{asked}: no answer")
+            return await own.serve(asked)
         return await before(connection, asked, then)
 
     stage.server.disturb = both

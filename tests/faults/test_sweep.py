@@ -12,7 +12,8 @@ from tests.faults.sweep import LONGEST_SECONDS, Result, play, undisturbed
 
 SAMPLE = {
     "quick-start": """
-        crash-before/1 404/18 429/35 timeout/52 late-4/29 stop/55 no-store/13 expired/56
+        crash-before/1 404/18 429/35 timeout/52 late-4/29 stop/55 no-store/13 expired/56 frozen/51
+        late-4/51 403/23 404/43
     """,
     "commands": """
         crash-after/24 late-25/49 stale/67 down/86 away-long/14 clock+/31 frozen/56
@@ -21,7 +22,7 @@ SAMPLE = {
         away/37 expired/64 clock-/84 together/21 doubled/95 crash-before/22 404/39
     """,
     "way-back": """
-        dropped/40 reordered/1 403/13 409/30 500/47 crash-after/15 late-25/32 stale/52
+        dropped/40 reordered/1 403/13 409/30 500/47 crash-after/15 late-25/32 stale/52 late-25/13
     """,
     "outages": """
         429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47
@@ -47,27 +48,18 @@ SAMPLE = {
         crash-no-store/29 expired/49
     """,
 }
-FENCE = "a status is written without the version that it rests on, and a late one replaces it"
 DEADLINE = "a deadline counts time in which the operator could not act"
 CLOCK = "a deadline is counted by a clock that jumps"
 BEHIND = "what pods began by a clock that is ahead of ours is never warm, and is not saved"
 REPORT = "a report that the view lacks is taken for gone, and the training is done once more"
-REFUSED = "an event that is refused once is told never"
-SERIES = "an event that was there after all is taken for told"
 FLAPPING = "two operators write the status of a policy in turns, as fast as they can"
 PROVEN = {
-    "commands/late-25/49": FENCE,
-    "quick-start/frozen/51": FENCE,
-    "quick-start/late-4/51": FENCE,
-    "way-back/late-25/13": FENCE,
     "commands/away-long/14": DEADLINE,
     "commands/down/86": DEADLINE,
     "crashes/down/58": DEADLINE,
     "commands/clock+/31": CLOCK,
     "retraining/clock-/49": BEHIND,
     "retraining/dropped/21": REPORT,
-    "quick-start/403/23": REFUSED,
-    "quick-start/404/43": SERIES,
     "retraining/together/66": FLAPPING,
 }
 """Plans that end elsewhere, and why."""

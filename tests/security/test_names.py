@@ -243,8 +243,9 @@ async def test_a_service_that_was_replaced_under_us_is_not_taken_back() -> None:
     before = wanted_of(shop, METRICS)
     ours = shop.harness.world.cache.get(METRICS)
     assert ours is not None
+    uid, world = ours["metadata"]["uid"], shop.harness.world
     with pytest.raises(Conflict):
-        await shop.harness.world.apply(service("digits-metrics"), uid=ours["metadata"]["uid"])
+        await world.apply(service("digits-metrics"), uid=uid, resource_version=None)
     shop.harness.events_held = False
     shop.harness.deliver()
     await shop.harness.advance(60)

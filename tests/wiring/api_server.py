@@ -19,6 +19,7 @@ from aiohttp import web
 
 from trimtab.api.resource import Resource
 from trimtab.cluster.events import EVENTS, MERGE
+from trimtab.cluster.kubernetes_api import NO_VERSION
 from trimtab.cluster.lease import LEASES
 from trimtab.cluster.port import Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater
@@ -129,12 +130,13 @@ class ApiServer:
             case "GET":
                 return self._json(self._list(request, asked))
             case "PATCH" if asked.subresource == "status":
-                return self._json(await self.cluster.apply_status(asked.key, body["status"]))
+                status, only = body["status"], preconditions(body)
+                return self._json(await self.cluster.apply_status(asked.key, status, **only))
             case "PATCH" if request.content_type == MERGE:
                 version = body["metadata"]["resourceVersion"]
                 restored = self.cluster.restore(asked.key, body["spec"], resource_version=version)
                 return web.json_response(await restored)
-            case "PATCH" if "resourceVersion" in body["metadata"]:
+            case "PATCH" if body["metadata"].get("resourceVersion") == NO_VERSION:
                 made = await self.cluster.apply_new(body)
                 return web.json_response(made) if made else failure(409, "Conflict")
             case "PATCH":
@@ -143,7 +145,7 @@ class ApiServer:
                 if uid is not None and known is not None and known["metadata"]["uid"] != uid:
                     message = "metadata.uid: Invalid value: field is immutable"
                     return failure(422, "Invalid", message)
-                return web.json_response(await self.cluster.apply(body, uid=uid))
+                return web.json_response(await self.cluster.apply(body, **preconditions(body)))
             case "POST":
                 made = await self.cluster.create(body)
                 return web.json_response(made, status=201) if made else failure(409, EXISTS)
@@ -240,11 +242,16 @@ class ApiServer:
             if stored is not None:
                 return failure(409, EXISTS)
             self.events[name] = body
+            body["metadata"]["resourceVersion"] = "1"
             return web.json_response(body, status=201)
         if stored is None:
             return failure(404, "NotFound")
         if method == "PATCH":
+            version = stored["metadata"]["resourceVersion"]
+            if body["metadata"].get("resourceVersion", version) != version:
+                return failure(409, "Conflict")
             merge_patch(stored, body)
+            stored["metadata"]["resourceVersion"] = str(int(version) + 1)
         return web.json_response(stored)
 
     # --- Leases -----------------------------------------------------------------------------
@@ -265,6 +272,12 @@ class ApiServer:
         body["metadata"] |= {"uid": name, "resourceVersion": str(self._lease_version)}
         self.leases[name] = body
         return web.json_response(body)
+
+
+def preconditions(body: Json) -> dict[str, str | None]:
+    """Return what the object has to be for an apply."""
+    metadata = body["metadata"]
+    return {"uid": metadata.get("uid"), "resource_version": metadata.get("resourceVersion")}
 
 
 EXISTS = "AlreadyExists"

@@ -123,6 +123,22 @@ async def test_status_is_applied_to_the_subresource(
     assert "/modeldeployments/digits/status?" in api_server.requests[-1]
 
 
+async def test_a_write_that_rests_on_an_older_object_is_a_conflict(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    api_server.cluster.user_apply(deployment())
+    stored = await cluster.apply_status(DEPLOYMENT, {"replicas": 3})
+    version = stored["metadata"]["resourceVersion"]
+    await cluster.apply_status(DEPLOYMENT, {"replicas": 4}, resource_version=version)
+    with pytest.raises(Conflict, match="apply_status"):
+        await cluster.apply_status(DEPLOYMENT, {"replicas": 5}, resource_version=version)
+    made = await cluster.apply(workload(2))
+    uid, version = made["metadata"]["uid"], made["metadata"]["resourceVersion"]
+    await cluster.apply(workload(3), uid=uid, resource_version=version)
+    with pytest.raises(Conflict, match="apply"):
+        await cluster.apply(workload(0), uid=uid, resource_version=version)
+
+
 async def test_the_status_of_a_deleted_object_is_for_later(cluster: KubernetesCluster) -> None:
     with pytest.raises(RetryLater, match="apply_status modeldeployments/status shop/digits: 404"):
         await cluster.apply_status(DEPLOYMENT, {})
@@ -337,6 +353,29 @@ class TestEvents:
         await cluster.tell_event(obj, decision(2, "news"))
         (event,) = api_server.events.values()
         assert (event["message"], event["count"]) == ("news", 1)
+
+    async def test_a_series_that_is_there_after_all_is_gone_on_with(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        obj = api_server.cluster.user_apply(deployment())
+        await cluster.tell_event(obj, decision(1))
+        api_server.answers.append(404)
+        await cluster.tell_event(obj, decision(2, "news"))
+        (event,) = api_server.events.values()
+        assert (event["message"], event["count"]) == ("news", 2)
+        assert event["metadata"]["annotations"]["trimtab.dev/seq"] == "2"
+
+    async def test_one_that_comes_late_takes_no_series_back(
+        self, api_server: ApiServer, cluster: KubernetesCluster, next_cluster: KubernetesCluster
+    ) -> None:
+        obj = api_server.cluster.user_apply(deployment())
+        await cluster.tell_event(obj, decision(1))
+        await next_cluster.tell_event(obj, decision(3, "by the next"))
+        await cluster.tell_event(obj, decision(2, "late"))
+        (event,) = api_server.events.values()
+        assert (event["message"], event["count"]) == ("by the next", 2)
+        await cluster.tell_event(obj, decision(4, "news"))
+        assert (event["message"], event["count"]) == ("news", 3)
 
     @pytest.mark.parametrize(("status", "error"), [(403, Refused), (500, Unavailable)])
     async def test_a_failure_is_raised_and_the_next_try_tells(

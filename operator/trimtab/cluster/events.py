@@ -1,8 +1,9 @@
 """Events of Kubernetes: one object per object and reason, written as a series.
 
 The number of the last decision that was told is in an annotation, so that the same decision is not
-told twice: neither after a lost reply nor by another process. Written by the core API, which alone
-lets the message of a series change (`k8s.io/kubernetes/pkg/apis/core/validation/events.go`).
+told twice: neither after a lost reply nor by another process. A write is for the event as it was
+seen, so that none that comes late takes a series back. Written by the core API, which alone lets
+the message of a series change (`k8s.io/kubernetes/pkg/apis/core/validation/events.go`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from trimtab.api.resource import Resource
 from trimtab.cluster.lease import micro_time
 from trimtab.cluster.port import Json
 from trimtab.cluster.transport import AlreadyExists, NotFound, Transport
+from trimtab.errors import Conflict
 
 EVENTS = Resource("", "v1", "events", "Event")
 CONTROLLER = "trimtab.dev/operator"
@@ -33,6 +35,8 @@ class _Told:
 
     seq: int
     count: int
+    version: str
+    """Resource version of the event."""
 
 
 class EventSeries:
@@ -48,47 +52,44 @@ class EventSeries:
         namespace = regarding["metadata"]["namespace"]
         name = series_name(regarding, decision.reason)
         key = (namespace, name)
-        told = self._series.get(key)
+        told = self._series.pop(key, None)
         if told is None:
             told = await self._begin(namespace, self._first(name, regarding, decision))
-        if told is None:
-            self._remember(key, _Told(decision.seq, 1))
-            return
         if told.seq < decision.seq:
-            told = await self._go_on(namespace, name, regarding, decision, told)
+            try:
+                told = await self._go_on(namespace, name, decision, told)
+            except (Conflict, NotFound):
+                # It is another by now, or outlived its hour: then the series begins anew.
+                told = await self._begin(namespace, self._first(name, regarding, decision))
+                if told.seq < decision.seq:
+                    told = await self._go_on(namespace, name, decision, told)
         self._remember(key, told)
 
-    async def _begin(self, namespace: str, event: Json) -> _Told | None:
-        """Create the object; return how far it is told where it exists already."""
+    async def _begin(self, namespace: str, event: Json) -> _Told:
+        """Create the object; return how far it is told, also where it exists already."""
         try:
-            await self._transport.request("create", "POST", EVENTS, namespace=namespace, body=event)
+            stored = await self._transport.request(
+                "create", "POST", EVENTS, namespace=namespace, body=event
+            )
         except AlreadyExists:
             name = event["metadata"]["name"]
             stored = await self._transport.request(
                 "get", "GET", EVENTS, namespace=namespace, name=name
             )
-            return _told_of(stored)
-        return None
+        return _told_of(stored)
 
-    async def _go_on(
-        self, namespace: str, name: str, regarding: Json, decision: Decision, told: _Told
-    ) -> _Told:
-        count = told.count + 1
-        try:
-            await self._transport.request(
-                "patch",
-                "PATCH",
-                EVENTS,
-                namespace=namespace,
-                name=name,
-                body=_next(decision, count),
-                content_type=MERGE,
-            )
-        except NotFound:
-            # It outlived its hour: the series begins anew.
-            await self._begin(namespace, self._first(name, regarding, decision))
-            count = 1
-        return _Told(decision.seq, count)
+    async def _go_on(self, namespace: str, name: str, decision: Decision, told: _Told) -> _Told:
+        """Tell it in the object as it was seen; Conflict if that is another by now."""
+        stored = await self._transport.request(
+            "patch",
+            "PATCH",
+            EVENTS,
+            namespace=namespace,
+            name=name,
+            body=_next(decision, told),
+            content_type=MERGE,
+        )
+        return _told_of(stored)
 
     def _first(self, name: str, regarding: Json, decision: Decision) -> Json:
         metadata, at = regarding["metadata"], decision.at
@@ -123,7 +124,6 @@ class EventSeries:
 
     def _remember(self, key: tuple[str, str], told: _Told) -> None:
         self._series[key] = told
-        self._series.move_to_end(key)
         if len(self._series) > REMEMBERED_SERIES:
             self._series.popitem(last=False)
 
@@ -136,9 +136,13 @@ def series_name(regarding: Json, reason: str) -> str:
     return f"{prefix.rstrip('.-')}.{of_both}"
 
 
-def _next(decision: Decision, count: int) -> Json:
+def _next(decision: Decision, told: _Told) -> Json:
+    count = told.count + 1
     return {
-        "metadata": {"annotations": {SEQ_ANNOTATION: str(decision.seq)}},
+        "metadata": {
+            "annotations": {SEQ_ANNOTATION: str(decision.seq)},
+            "resourceVersion": told.version,
+        },
         "lastTimestamp": decision.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "count": count,
         "series": {"count": count, "lastObservedTime": micro_time(decision.at)},
@@ -154,4 +158,5 @@ def _type_of(decision: Decision) -> str:
 def _told_of(event: Json) -> _Told:
     annotations = event["metadata"].get("annotations") or {}
     seq, count = annotations.get(SEQ_ANNOTATION, "0"), event.get("count") or 1
-    return _Told(int(seq) if seq.isdigit() else 0, int(count))
+    version = str(event["metadata"]["resourceVersion"])
+    return _Told(int(seq) if seq.isdigit() else 0, int(count), version)

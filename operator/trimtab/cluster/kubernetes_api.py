@@ -112,12 +112,12 @@ class KubernetesCluster:
         except NotFound:
             return None
 
-    async def apply(self, manifest: Json, *, uid: str | None = None) -> Json:
-        """Server-side apply, forced, of a whole object; Conflict if `uid` is not its uid."""
-        key = self._key_of(manifest)
-        if uid is None:
-            return await self._apply("apply", key, manifest)
-        return await self._apply_to_uid("apply", key, with_metadata(manifest, uid=uid))
+    async def apply(
+        self, manifest: Json, *, uid: str | None = None, resource_version: str | None = None
+    ) -> Json:
+        """Server-side apply, forced, of a whole object; Conflict if it is another or newer."""
+        key, only = self._key_of(manifest), _preconditions(uid, resource_version)
+        return await self._apply_if("apply", key, with_metadata(manifest, **only))
 
     async def apply_new(self, manifest: Json) -> Json | None:
         """Server-side apply that only creates; None if one of that name exists.
@@ -131,21 +131,26 @@ class KubernetesCluster:
         except Conflict:
             return None
 
-    async def apply_status(self, key: Key, status: Json, *, uid: str | None = None) -> Json:
+    async def apply_status(
+        self,
+        key: Key,
+        status: Json,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> Json:
         """Server-side apply of the status; NotFound, a RetryLater, if the object is gone."""
         metadata = {"name": key.name, "namespace": key.namespace}
         manifest = {
             "apiVersion": key.resource.api_version,
             "kind": key.resource.kind,
-            "metadata": metadata if uid is None else metadata | {"uid": uid},
+            "metadata": metadata | _preconditions(uid, resource_version),
             "status": status,
         }
-        return await self._apply_to_uid("apply_status", key, manifest, "status")
+        return await self._apply_if("apply_status", key, manifest, "status")
 
-    async def _apply_to_uid(
-        self, verb: str, key: Key, manifest: Json, subresource: str = ""
-    ) -> Json:
-        """Apply; Conflict where an object of another uid than the manifest's has the name."""
+    async def _apply_if(self, verb: str, key: Key, manifest: Json, subresource: str = "") -> Json:
+        """Apply; Conflict where the object has not the manifest's uid and resource version."""
         try:
             return await self._apply(verb, key, manifest, subresource)
         except Refused as error:
@@ -241,6 +246,11 @@ class KubernetesCluster:
         metadata = manifest["metadata"]
         resource = self._written[manifest["apiVersion"], manifest["kind"]]
         return Key(resource, metadata["namespace"], metadata["name"])
+
+
+def _preconditions(uid: str | None, resource_version: str | None) -> dict[str, str]:
+    given = {"uid": uid, "resourceVersion": resource_version}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def with_metadata(manifest: Json, **fields: str) -> Json:

@@ -47,10 +47,13 @@ class Cluster(Protocol):
         """Return the live object, or None if there is none."""
         ...
 
-    async def apply(self, manifest: Json, *, uid: str | None = None) -> Json:
+    async def apply(
+        self, manifest: Json, *, uid: str | None = None, resource_version: str | None = None
+    ) -> Json:
         """Server-side apply, forced, of a whole object (apiVersion, kind, metadata given).
 
         uid: of this object only; Conflict if there is none or another one of that name.
+        resource_version: only as it was then; Conflict if it changed since, however late this is.
         """
         ...
 
@@ -58,10 +61,18 @@ class Cluster(Protocol):
         """The same for an object that must not exist; None, and nothing written, if it does."""
         ...
 
-    async def apply_status(self, key: Key, status: Json, *, uid: str | None = None) -> Json:
+    async def apply_status(
+        self,
+        key: Key,
+        status: Json,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> Json:
         """Server-side apply of the whole status subresource; nothing else of the object.
 
-        Conflict if `uid` is not its uid: it was deleted and made again meanwhile.
+        Conflict if `uid` is not its uid (it was deleted and made again meanwhile), or if it is not
+        at `resource_version` any more: what this status rests on has changed.
         """
         ...
 

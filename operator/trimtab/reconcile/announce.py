@@ -4,8 +4,9 @@
                                                                        next write
 
 A sink that fails is asked again later, and by the next process; it tells a number that it has told
-already as done. Nothing here stands in the way of a decision: what a sink does not take waits in
-status, and what waits too long is dropped by a decision that says so.
+already as done. So is one that refuses, more and more rarely: whether that is for good nobody says.
+Nothing here stands in the way of a decision: what a sink does not take waits in status, and what
+waits too long is dropped by a decision that says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -34,10 +35,26 @@ KEPT_DECISIONS = 10
 MOST_DECISIONS = 60
 MOST_STATUS_BYTES = 64 * 1024
 MOST_INPUT_BYTES = 2048
+TELL_AGAIN = timedelta(seconds=15)
+LONGEST_WAIT = timedelta(minutes=5)
+REFUSED_LONG = timedelta(minutes=10)
+"""So old a decision is when it is asked whether the sink refuses it alone."""
 
 
 SINKS: tuple[Callable[[Cluster], Sink], ...] = (EventSink,)
 """A further sink is a file in `sinks` and an entry here."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A sink refused the last time that it was asked about an object."""
+
+    at: datetime
+    wait: timedelta
+
+    def is_over(self, now: datetime) -> bool:
+        """Tell whether it is to be asked again; at once if the clock was put back."""
+        return not self.at <= now < self.at + self.wait
 
 
 @dataclass
@@ -49,6 +66,8 @@ class Announcer:
     """By uid and sink."""
     _under_way: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
     """By uid: never two at once, or a late reply would tell an earlier decision last."""
+    _refused: dict[tuple[str, str], _Refusal] = field(default_factory=dict)
+    """By uid and sink."""
 
     async def begin(
         self, uid: str, tell: Callable[[], Coroutine[Any, Any, bool]]
@@ -81,14 +100,17 @@ class Announcer:
         uid = regarding["metadata"].get("uid", "")
         is_complete = True
         for sink in self.sinks:
-            told = await self._tell(sink, regarding, record, now)
-            self._told[uid, sink.name] = told
-            is_complete = is_complete and told >= record.seq
+            refusal = self._refused.get((uid, sink.name))
+            if refusal is None or refusal.is_over(now):
+                self._told[uid, sink.name] = await self._tell(sink, regarding, record, now)
+            is_complete = is_complete and self._told_to(sink, uid, record) >= record.seq
         return is_complete
 
     async def _tell(self, sink: Sink, regarding: Json, record: Record, now: datetime) -> int:
         """Tell one sink in order; return the number up to which it has been told."""
-        told = self._told_to(sink, regarding["metadata"].get("uid", ""), record)
+        of = regarding["metadata"].get("uid", ""), sink.name
+        told = self._told_to(sink, of[0], record)
+        refused: Decision | None = None
         for decision in record.decisions:
             if decision.seq <= told:
                 continue
@@ -96,10 +118,29 @@ class Announcer:
                 await sink.tell(regarding, decision, now)
             except RetryLater as error:
                 logger.info("%s: decision %d waits: %s", sink.name, decision.seq, error)
-                return decision.seq - 1
+                return (refused or decision).seq - 1
             except Refused as error:
-                logger.warning("%s: decision %d was refused: %s", sink.name, decision.seq, error)
-        return max(told, record.seq)
+                logger.warning("%s: decision %d is refused: %s", sink.name, decision.seq, error)
+                if refused is not None or now - decision.at < REFUSED_LONG:
+                    return self._put_off(of, refused or decision, now)
+                refused = decision  # it alone, or everything: the next one shows
+            else:
+                self._refused.pop(of, None)
+                refused = None
+        return max(told, record.seq) if refused is None else self._put_off(of, refused, now)
+
+    def _put_off(self, of: tuple[str, str], refused: Decision, now: datetime) -> int:
+        """Ask less and less often; return the number up to which was told."""
+        before = self._refused.get(of)
+        wait = TELL_AGAIN if before is None else min(before.wait * 2, LONGEST_WAIT)
+        self._refused[of] = _Refusal(now, wait)
+        return refused.seq - 1
+
+    def again_at(self, uid: str, now: datetime) -> datetime:
+        """Return when to ask again those who have not taken everything."""
+        refused = [self._refused.get((uid, sink.name)) for sink in self.sinks]
+        moments = [one.at + one.wait for one in refused if one and not one.is_over(now)]
+        return min(moments, default=now + TELL_AGAIN)
 
     def told(self, uid: str, record: Record) -> dict[str, int]:
         """Return by sink the number up to which it has been told, for status to keep."""
@@ -112,6 +153,7 @@ class Announcer:
         """Drop what is remembered of an object that is gone."""
         for sink in self.sinks:
             self._told.pop((uid, sink.name), None)
+            self._refused.pop((uid, sink.name), None)
 
 
 def has_told(task: asyncio.Task[bool]) -> bool:

@@ -10,8 +10,8 @@ One object a Deployment with its counts, one with what its gates saw (`kinds.gat
 one a policy with broken data in sight, named by uid: another one of the same name takes up nothing.
 Counts and gates need not be of one time: gates know how far they have counted each process.
 
-A leader that was displaced without knowing it may replace a newer checkpoint by its own: that costs
-at most what a kill costs, since each checkpoint is whole by itself.
+Nothing is saved while another process may lead. Where a displaced leader replaces a newer
+checkpoint all the same, that costs at most what a kill costs: each checkpoint is whole by itself.
 
 Each object is read alone. What is broken, or not sealed by this release's key, is left aside where
 it lies, said once, and counting begins anew; the next save replaces it.
@@ -255,6 +255,8 @@ class Checkpoints:
 
     async def _put(self, store: CheckpointStore, name: str, raw: Callable[[], bytes]) -> bool:
         """Write one object; say once that it cannot be done, and once that it can again."""
+        if not self._world.is_leading():
+            return False
         try:
             await store.save(name, raw)
         except StoreAway as error:

@@ -4,6 +4,8 @@
                                               └──> tell what was decided
 
 What will be done is in status before it is done, so a kill anywhere is finished by the next pass.
+A status is written only to the version of the object that it rests on: where somebody else wrote
+first, the object is read and all of it is decided again, so that no late write undoes a newer one.
 Telling and acting begin together, and no pass waits for a sink: a slow one must not hold up a way
 back. A write that is refused for good, and an object that this release cannot read, become the
 condition `Stalled`.
@@ -32,16 +34,18 @@ from trimtab.api.record import Record, Status
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import Json, Key
 from trimtab.decide.outcome import Note, Outcome
-from trimtab.errors import NameTaken, Refused, SpecError
+from trimtab.errors import Conflict, Moved, NameTaken, Refused, RetryLater, SpecError
 from trimtab.reconcile.announce import bounded, has_told, numbered
 from trimtab.reconcile.machine.engine import Reconciler
-from trimtab.reconcile.machine.world import LONG_AGO, World
+from trimtab.reconcile.machine.world import LONG_AGO, Passed, Unsure, World
 
 logger = logging.getLogger(__name__)
 
 FIRST_REFUSED_WAIT = timedelta(seconds=30)
 LONGEST_REFUSED_WAIT = timedelta(minutes=5)
-TELL_AGAIN = timedelta(seconds=15)
+MOST_TRIES = 4
+"""Of a pass whose object or children change under its hands; then it waits like any other."""
+MOST_UNWRITTEN = 20
 STALLED_EVENTS = {
     Reason.WRITE_REFUSED: EventReason.WRITE_REFUSED,
     Reason.NAME_TAKEN: EventReason.NAME_TAKEN,
@@ -60,6 +64,10 @@ def _forget_nothing(world: World, key: Key) -> None:
     """Some kinds keep nothing."""
 
 
+def _keep_nothing(world: World, key: Key, outcome: Outcome[Any, Any], status: Json) -> None:
+    """Some kinds keep nothing."""
+
+
 @dataclass(frozen=True)
 class KindPass(Generic[StatusT, ActionT]):
     """What a kind brings to its passes."""
@@ -71,6 +79,11 @@ class KindPass(Generic[StatusT, ActionT]):
     """Take the actions; return what was decided on the way, such as a repair."""
     is_worth_writing: Callable[[Json, Json, datetime | None, datetime], bool] = _any_change
     """Old and new status, the last write of this process, now. A status with notes always is."""
+    keep: Callable[[World, Key, Outcome[StatusT, ActionT], Json], None] = _keep_nothing
+    """The decision holds, and status is as given: what it is to be remembered with may be kept.
+
+    While its status is not written a decision is none, and is made again from what was before.
+    """
     forget: Callable[[World, Key], None] = _forget_nothing
     """The object is gone or being deleted."""
 
@@ -81,6 +94,16 @@ class KindPass(Generic[StatusT, ActionT]):
 
 async def run_pass(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> datetime | None:
     """Bring one object a step further; return when to look again at the latest."""
+    for _ in range(MOST_TRIES - 1):
+        try:
+            return await _try(kind, world, key)
+        except Moved as moved:
+            logger.info("%s: %s; decided again", key, moved)
+    return await _try(kind, world, key)
+
+
+async def _try(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> datetime | None:
+    """Raises Moved where the pass is to be made again on what is in the cache by now."""
     live = world.cache.get(key)
     if live is None or live["metadata"].get("deletionTimestamp"):
         kind.forget(world, key)
@@ -93,15 +116,16 @@ async def run_pass(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> 
         world.forget(key)
     passed = world.passed(key)
     passed.uid = uid
+    _take_what_landed(passed, live)
     try:
         outcome = await kind.decide(world, key, live)
     except SpecError as error:
-        again = await _stall(world, key, Reason.INVALID_SPEC, str(error))
+        again = await _stall(world, key, live, Reason.INVALID_SPEC, str(error))
         telling = await world.announcer.begin(uid, partial(_tell, world, key))
-        return again if has_told(telling) else min(again, world.now() + TELL_AGAIN)
+        return again if has_told(telling) else min(again, _tell_again(world, uid))
 
     wake = outcome.wake_at
-    is_news = await _write(kind, world, key, outcome)
+    is_news = await _write(kind, world, key, live, outcome)
     telling = await world.announcer.begin(uid, partial(_tell, world, key))
     if is_news or world.now() >= passed.refused_until:
         refused_until = await _act(kind, world, key, outcome)
@@ -112,7 +136,7 @@ async def run_pass(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> 
         wake = None  # at once, but only after what was refused
     wake = _earlier(wake, refused_until)
     if not has_told(telling):
-        wake = _earlier(wake, world.now() + TELL_AGAIN)
+        wake = _earlier(wake, _tell_again(world, uid))
     return wake
 
 
@@ -124,7 +148,8 @@ async def _act(
         further = await kind.act(world, key, outcome)
     except Refused as error:
         reason = Reason.NAME_TAKEN if isinstance(error, NameTaken) else Reason.WRITE_REFUSED
-        world.passed(key).refused_until = again = await _stall(world, key, reason, str(error))
+        again = await _stall(world, key, world.cache.get(key), reason, str(error))
+        world.passed(key).refused_until = again
         return again
     await _go_on(world, key, further)
     return None
@@ -141,35 +166,60 @@ async def _write(
     kind: KindPass[StatusT, ActionT],
     world: World,
     key: Key,
+    live: Json,
     outcome: Outcome[StatusT, ActionT],
 ) -> bool:
     """Write the intent, if it says something new or numbers moved and it is time."""
     passed = world.passed(key)
-    old, now = _status_of(world, key), world.now()
+    old, now = _status_of(live), world.now()
     new = outcome.status.to_json()
     # Both are ours to write, not the decision's, which may rest on an older view of them.
     new["conditions"] = _with_stalled(new.get("conditions", []), old)
     stalled = _stalled_of(old)
     if stalled is not None and stalled.status == "True" and stalled.reason == Reason.INVALID_SPEC:
         # It could be read, or nothing would have been decided.
-        new["conditions"] = _set_stalled(world, key, new, False, Reason.AS_WANTED, "")
+        new["conditions"] = _set_stalled(world, live, new, False, Reason.AS_WANTED, "")
     new["record"] = old.get("record")
-    if not outcome.notes and not kind.is_worth_writing(
-        _without_record(old), _without_record(new), passed.written_at, now
-    ):
+
+    def says(written_at: datetime | None) -> bool:
+        bare = _without_record(old), _without_record(new)
+        return bool(outcome.notes) or kind.is_worth_writing(*bare, written_at, now)
+
+    if not says(passed.written_at):
+        kind.keep(world, key, outcome, old)
         passed.written_at = passed.written_at or now
         return False
-    await _put(world, key, new, outcome.notes, outcome.inputs)
+    if not says(None):
+        # Only numbers moved: what was seen was seen, whatever becomes of the write.
+        kind.keep(world, key, outcome, old)
+    taken = partial(kind.keep, world, key, outcome, new)
+    await _put(world, key, live, new, outcome.notes, outcome.inputs, taken=taken)
     passed.written_at = now
     return True
 
 
+def _nothing() -> None:
+    """Nothing is to be done."""
+
+
 async def _put(
-    world: World, key: Key, status: Json, notes: Sequence[Note], common: Any = None
+    world: World,
+    key: Key,
+    live: Json,
+    status: Json,
+    notes: Sequence[Note],
+    common: Any = None,
+    *,
+    taken: Callable[[], None] = _nothing,
 ) -> None:
-    """Write a status with its notes numbered."""
+    """Write a status that rests on `live`, with its notes numbered; call `taken` when it is.
+
+    Raises Moved where the object is another by now.
+    """
+    passed = world.passed(key)
+    _require_same(world, key, live)
     record = record_of(status)
-    told = world.announcer.told(world.passed(key).uid, record)
+    told = world.announcer.told(passed.uid, record)
     # A number that was told is never given again, whatever became of the record.
     record = record.model_copy(update={"seq": max(record.seq, *told.values())})
     record = numbered(record, notes, told, common=common or {}, now=world.now())
@@ -179,7 +229,39 @@ async def _put(
         status["record"] = record.to_json()
     else:
         status.pop("record", None)
-    await world.apply_status(key, status)
+    version = _version(live)
+    try:
+        await world.apply_status(key, status, resource_version=version or None)
+    except Conflict as error:
+        if await world.look(key) is None:
+            raise
+        raise Moved(str(error)) from error
+    except RetryLater:
+        passed.unsure = Unsure(version, status, taken)
+        raise
+    passed.unsure = None
+    taken()
+
+
+def _require_same(world: World, key: Key, live: Json) -> None:
+    """Raise Moved if an event has brought a newer object since it was looked at."""
+    newest = world.cache.get(key)
+    if newest is None or _version(newest) != _version(live):
+        raise Moved(f"{key} changed meanwhile")
+
+
+def _take_what_landed(passed: Passed, live: Json) -> None:
+    """Find out what became of a write whose reply did not come."""
+    unsure = passed.unsure
+    if unsure is None or _version(live) == unsure.based_on:
+        return
+    passed.unsure = None
+    if _status_of(live) == unsure.status:
+        unsure.taken()
+
+
+def _version(obj: Json) -> str:
+    return str(obj["metadata"].get("resourceVersion", ""))
 
 
 def record_of(status: Json) -> Record:
@@ -191,9 +273,8 @@ def record_of(status: Json) -> Record:
         return Record()
 
 
-def _status_of(world: World, key: Key) -> Json:
-    live = world.cache.get(key)
-    return dict((live or {}).get("status") or {})
+def _status_of(live: Json) -> Json:
+    return dict(live.get("status") or {})
 
 
 def _without_record(status: Json) -> Json:
@@ -214,6 +295,10 @@ async def _tell(world: World, key: Key) -> bool:
     return await world.announcer.announce(live, record_of(status), world.now())
 
 
+def _tell_again(world: World, uid: str) -> datetime:
+    return world.announcer.again_at(uid, world.now())
+
+
 # --- stalled -------------------------------------------------------------------------------------
 
 
@@ -221,30 +306,42 @@ async def _go_on(world: World, key: Key, further: Sequence[Note]) -> None:
     """Write what was decided while acting, and that nothing stands in the way any more."""
     passed = world.passed(key)
     passed.refusals, passed.refused_until = 0, LONG_AGO
-    status = _status_of(world, key)
+    passed.unwritten = (*passed.unwritten, *further)[-MOST_UNWRITTEN:]
+    live = world.cache.get(key)
+    if live is None:
+        return
+    status = _status_of(live)
     stalled = _stalled_of(status)
     is_over = stalled is not None and stalled.status == "True"
-    if not further and not is_over:
+    if not passed.unwritten and not is_over:
         return
     if is_over:
-        status["conditions"] = _set_stalled(world, key, status, False, Reason.AS_WANTED, "")
-    await _put(world, key, status, further)
+        status["conditions"] = _set_stalled(world, live, status, False, Reason.AS_WANTED, "")
+
+    def written() -> None:
+        passed.unwritten = ()
+
+    await _put(world, key, live, status, passed.unwritten, taken=written)
     await world.announcer.begin(passed.uid, partial(_tell, world, key))
 
 
-async def _stall(world: World, key: Key, reason: Reason, message: str) -> datetime:
+async def _stall(
+    world: World, key: Key, live: Json | None, reason: Reason, message: str
+) -> datetime:
     """Say once that nothing can go on; return when to try again."""
     passed = world.passed(key)
-    wait = min(FIRST_REFUSED_WAIT * float(2**passed.refusals), LONGEST_REFUSED_WAIT)
-    passed.refusals = min(passed.refusals + 1, 10)
-    status = _status_of(world, key)
+    if live is None:
+        raise Conflict(f"{key} is gone: {message}")
+    status = _status_of(live)
     before = _stalled_of(status)
     is_same = before is not None and before.status == "True" and before.reason == reason
     if not (is_same and before is not None and _words(before.message) == _words(message)):
         logger.warning("%s: %s: %s", key, reason, message)
-        status["conditions"] = _set_stalled(world, key, status, True, reason, message)
+        status["conditions"] = _set_stalled(world, live, status, True, reason, message)
         note = Note(STALLED_EVENTS[reason], message, warning=True)
-        await _put(world, key, status, () if is_same else (note,))
+        await _put(world, key, live, status, () if is_same else (note,))
+    wait = min(FIRST_REFUSED_WAIT * float(2**passed.refusals), LONGEST_REFUSED_WAIT)
+    passed.refusals = min(passed.refusals + 1, 10)
     return world.now() + wait
 
 
@@ -254,10 +351,9 @@ def _words(message: str) -> str:
 
 
 def _set_stalled(
-    world: World, key: Key, status: Json, holds: bool, reason: Reason, message: str
+    world: World, live: Json, status: Json, holds: bool, reason: Reason, message: str
 ) -> list[Json]:
-    live = world.cache.get(key)
-    generation = live["metadata"].get("generation", 0) if live is not None else 0
+    generation = live["metadata"].get("generation", 0)
     conditions = set_condition(
         _conditions(status),
         ConditionType.STALLED,

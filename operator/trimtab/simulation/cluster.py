@@ -37,6 +37,7 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Listener = Callable[[EventType, Resource, Json], None]
 OUR_APPLIES = {"manager": MANAGER, "operation": "Apply"}
 START = datetime(2026, 1, 1, tzinfo=UTC)
+NO_OBJECT: Json = {"metadata": {"resourceVersion": ""}}
 
 
 class Killed(BaseException):
@@ -163,20 +164,28 @@ class SimulatedCluster:
         """Return a copy, or None."""
         return self.get(key)
 
-    async def apply(self, manifest: Json, *, uid: str | None = None) -> Json:
-        """Server-side apply without the status; Conflict if `uid` is not the object's."""
-        return await self._apply("apply", manifest, uid)
+    async def apply(
+        self, manifest: Json, *, uid: str | None = None, resource_version: str | None = None
+    ) -> Json:
+        """Server-side apply without the status; Conflict if it is another or a newer one."""
+        return await self._apply("apply", manifest, uid, resource_version)
 
     async def apply_new(self, manifest: Json) -> Json | None:
         """The same if there is no such object, else None."""
         key = key_of_manifest(manifest)
         if self._stored(key) is None:
-            return await self._apply("apply_new", manifest, None)
+            return await self._apply("apply_new", manifest)
         self._before_write("apply_new", key)
         self._after_write("apply_new", key, False)
         return None
 
-    async def _apply(self, verb: str, manifest: Json, uid: str | None) -> Json:
+    async def _apply(
+        self,
+        verb: str,
+        manifest: Json,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> Json:
         key = key_of_manifest(manifest)
         intent = {
             name: value
@@ -188,6 +197,7 @@ class SimulatedCluster:
         before = self._stored(key)
         if uid is not None and (before is None or before["metadata"]["uid"] != uid):
             raise Conflict(f"apply {key}: there is none of uid {uid}")
+        _require_version("apply", key, before, resource_version)
         target = copied(before) if before is not None else self._new(manifest)
         owned = self._owned.get((key, ""), set())
         now_owned = apply_intent(target, intent, owned)
@@ -199,7 +209,14 @@ class SimulatedCluster:
         self._owned[key, ""] = now_owned
         return self._after_write(verb, key, changed)
 
-    async def apply_status(self, key: Key, status: Json, *, uid: str | None = None) -> Json:
+    async def apply_status(
+        self,
+        key: Key,
+        status: Json,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> Json:
         """Server-side apply of the status; RetryLater if the object is gone."""
         self._before_write("apply_status", key)
         before = self._stored(key)
@@ -207,6 +224,7 @@ class SimulatedCluster:
             raise RetryLater(f"apply_status {key}: not found")
         if uid not in (None, before["metadata"]["uid"]):
             raise Conflict(f"apply_status {key}: uid is {before['metadata']['uid']}, not {uid}")
+        _require_version("apply_status", key, before, resource_version)
         target = copied(before)
         now_owned = apply_intent(
             target, {"status": status}, self._owned.get((key, "status"), set())
@@ -220,8 +238,8 @@ class SimulatedCluster:
         """Merge patch of the spec with a precondition."""
         self._before_write("restore", key)
         before = self._stored(key)
-        if before is None or before["metadata"]["resourceVersion"] != resource_version:
-            raise Conflict(f"restore {key}: gone, or changed since it was read")
+        _require_version("restore", key, before, resource_version)
+        assert before is not None
         target = copied(before)
         merge_patch(target["spec"], spec)
         self._admit(target)
@@ -247,8 +265,7 @@ class SimulatedCluster:
             metadata = obj["metadata"]
             if metadata["uid"] != uid:
                 raise Conflict(f"delete {key}: uid is {metadata['uid']}, not {uid}")
-            if resource_version not in (None, metadata["resourceVersion"]):
-                raise Conflict(f"delete {key}: changed since it was read")
+            _require_version("delete", key, obj, resource_version)
             self._remove(key)
         self._after_write("delete", key, obj is not None)
 
@@ -413,6 +430,11 @@ class SimulatedCluster:
     def _tell(self, event: EventType, resource: Resource, obj: Json) -> None:
         for listener in list(self._listeners):
             listener(event, resource, obj)
+
+
+def _require_version(verb: str, key: Key, obj: Json | None, version: str | None) -> None:
+    if version is not None and (obj or NO_OBJECT)["metadata"]["resourceVersion"] != version:
+        raise Conflict(f"{verb} {key}: it is not at version {version}")
 
 
 def ready_pods(cluster: SimulatedCluster, service: Json) -> list[Json]:

@@ -20,6 +20,8 @@ from trimtab.reconcile.announce import (
     MOST_DECISIONS,
     MOST_INPUT_BYTES,
     MOST_STATUS_BYTES,
+    REFUSED_LONG,
+    TELL_AGAIN,
     Announcer,
     bounded,
     numbered,
@@ -152,12 +154,63 @@ async def test_a_sink_that_is_away_is_asked_again_and_holds_up_no_other() -> Non
     assert (away.told, there.told) == ([1, 2], [1, 2])
 
 
-async def test_a_sink_that_refuses_for_good_is_not_asked_for_ever(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    announcer = Announcer([List(error=Refused("forbidden"))])
-    assert await announcer.announce(OBJECT, decided(Record(), 1), NOW)
-    assert "decision 1 was refused: forbidden" in caplog.text
+async def test_a_refusal_is_not_taken_for_one_for_ever() -> None:
+    sink = List(error=Refused("forbidden"))
+    announcer = Announcer([sink])
+    record = decided(Record(), 2)
+    assert not await announcer.announce(OBJECT, record, NOW)
+    assert announcer.has_news("u1", record.to_json())
+    sink.error = None
+    again = announcer.again_at("u1", NOW)
+    assert again == NOW + TELL_AGAIN
+    assert not await announcer.announce(OBJECT, record, again - timedelta(seconds=1))
+    assert sink.told == []
+    assert await announcer.announce(OBJECT, record, again)
+    assert sink.told == [1, 2]
+
+
+async def test_who_refuses_is_asked_less_and_less_often_and_not_by_a_clock_that_was_put_back() -> (
+    None
+):
+    sink = List(error=Refused("forbidden"))
+    announcer = Announcer([sink])
+    record, now, waits = decided(Record(), 1), NOW, []
+    for _ in range(7):
+        assert not await announcer.announce(OBJECT, record, now)
+        waits.append((announcer.again_at("u1", now) - now).total_seconds())
+        now += timedelta(seconds=waits[-1])
+    assert waits == [15, 30, 60, 120, 240, 300, 300]
+    sink.error = None
+    assert await announcer.announce(OBJECT, record, NOW - timedelta(hours=1))
+
+
+async def test_a_decision_that_alone_is_refused_holds_up_the_others_for_a_while() -> None:
+    class Picky(List):
+        async def tell(self, regarding: Json, decision: Decision, now: datetime) -> None:
+            if decision.seq == 2:
+                raise Refused("message: Invalid value")
+            await super().tell(regarding, decision, now)
+
+    sink = Picky()
+    announcer = Announcer([sink])
+    record = decided(Record(), 4)
+    assert not await announcer.announce(OBJECT, record, NOW)
+    assert sink.told == [1]
+    assert await announcer.announce(OBJECT, record, NOW + REFUSED_LONG)
+    assert sink.told == [1, 3, 4]
+
+
+async def test_a_sink_that_refuses_everything_for_long_loses_nothing() -> None:
+    sink = List(error=Refused("forbidden"))
+    announcer = Announcer([sink])
+    record, now = decided(Record(), 3), NOW
+    for _ in range(20):
+        assert not await announcer.announce(OBJECT, record, now)
+        now = announcer.again_at("u1", now)
+    assert now - NOW > REFUSED_LONG
+    sink.error = None
+    assert await announcer.announce(OBJECT, record, now)
+    assert sink.told == [1, 2, 3]
 
 
 async def test_the_next_process_goes_on_where_status_says() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
 
-from trimtab.cluster.port import SECRETS, WORKLOADS, Key
-from trimtab.errors import Conflict, Refused, TrimtabError, Unavailable
+from trimtab.cluster.port import SECRETS, WORKLOADS, Json, Key
+from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavailable
+from trimtab.reconcile.kinds.deployment import kept_of
 from trimtab.simulation.cluster import Killed
 from trimtab.simulation.traffic import Behaviour
 from trimtab.stats.change import DetectorState, update
@@ -282,3 +284,129 @@ async def test_a_told_number_is_not_given_again_when_the_record_is_lost() -> Non
     seqs = [event.seq for event in shop.cluster.events]
     assert seqs == list(range(1, len(seqs) + 1))
     assert len(seqs) > last
+
+
+def once_when(shop: Shop, is_it: Callable[[Json], bool], *, has_effect: bool) -> list[Json]:
+    """Let the first status write that `is_it` have no reply; return a list that will have it."""
+    failed: list[Json] = []
+    write = shop.cluster.apply_status
+
+    async def apply_status(key: Key, status: Json, **only: Any) -> Json:
+        if failed or not is_it(status):
+            return await write(key, status, **only)
+        failed.append(status)
+        if has_effect:
+            await write(key, status, **only)
+        raise Unavailable("no reply")
+
+    shop.cluster.apply_status = apply_status  # type: ignore[method-assign]
+    return failed
+
+
+def is_rolled_back(status: Json) -> bool:
+    return any(entry["outcome"] == "RolledBack" for entry in status.get("history") or [])
+
+
+class TestFence:
+    """A status is written only to the object that it rests on."""
+
+    async def test_what_an_old_view_would_do_is_decided_again_on_the_newest(self) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        shop.harness.events_held = True
+        shop.want("v1")
+        await shop.harness.settle()
+        assert "RolloutStarted" not in [e.reason for e in shop.cluster.events[1:]]
+        assert set(shop.sizes().values()) == {3}
+        assert shop.harness.errors == []
+
+    async def test_a_newer_status_is_not_undone(self) -> None:
+        shop = await rolled_back_shop()
+        shop.publish("v3")
+        rejected = shop.live["status"]["rejected"]
+        revision = rejected[0] | {"version": "v0", "revision": "0000000000"}
+        shop.want("v3")
+        shop.harness.events_held = True
+        shop.cluster.user_change(KEY, lambda obj: obj["status"]["rejected"].append(revision))
+        await shop.harness.settle()
+        assert [entry.version for entry in shop.status.rejected] == ["v2", "v0"]
+        assert shop.status.candidate is not None
+
+    async def test_each_number_is_given_and_told_once(self) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        failed = once_when(shop, lambda status: "rollout" in status, has_effect=True)
+        shop.harness.events_held = True  # the retry does not know that the first try had effect
+        await shop.harness.advance(2)
+        assert failed
+        shop.harness.events_held = False
+        shop.harness.deliver()
+        await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+        told = [event.seq for event in shop.cluster.events]
+        assert told == list(range(1, shop.status.record.seq + 1))
+        assert shop.events().count("RolloutStarted") == 2
+
+    @pytest.mark.parametrize("has_effect", [False, True])
+    async def test_what_is_remembered_is_what_status_says(self, has_effect: bool) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        shop.behaviour["v2"] = Behaviour(errors=1.0)
+        shop.publish("v2")
+        shop.want("v2")
+        failed = once_when(shop, is_rolled_back, has_effect=has_effect)
+        await shop.harness.run_until(lambda: bool(failed), 120)
+        kept = kept_of(shop.harness.world, KEY)
+        assert kept is not None
+        assert kept.memory.step is not None  # nobody knows yet whether the step is over
+        await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 10)
+        await shop.harness.advance(5)
+        assert kept.memory.step is None
+        assert shop.events().count("RolledBack") == 1
+
+    async def test_a_repair_whose_status_was_not_written_is_told_later(self) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        (workload,) = shop.cluster.find(WORKLOADS, "shop")
+        key = Key(WORKLOADS, "shop", workload["metadata"]["name"])
+        failed = once_when(shop, lambda status: True, has_effect=False)
+        shop.cluster.user_change(key, lambda obj: obj["spec"].update(replicas=1))
+        await shop.harness.advance(10)
+        assert failed
+        assert shop.events().count("ConfigurationRepaired") == 1
+
+    async def test_nothing_is_written_by_who_may_not_lead_any_more(self) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        writes = len(shop.cluster.writes)
+        shop.harness.world.is_leading = lambda: False
+        await shop.harness.advance(5)
+        assert len(shop.cluster.writes) == writes
+        assert {type(error) for _, _, error in shop.harness.errors} == {RetryLater}
+        shop.harness.world.is_leading = lambda: True
+        await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+
+
+async def test_a_sink_that_refuses_is_asked_less_and_less_often() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    asked: list[object] = []
+
+    async def refuse_event(*args: object) -> None:
+        asked.append(args)
+        raise Refused("forbidden by a policy")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shop.cluster, "tell_event", refuse_event)
+        shop.publish("v2")
+        shop.want("v2")
+        await shop.harness.run_until(lambda: shop.serving == "v2", 120)
+        await shop.harness.advance(300)
+    assert 4 <= len(asked) <= 8
+    await shop.harness.advance(310)
+    assert [e.seq for e in shop.cluster.events] == list(range(1, shop.status.record.seq + 1))

@@ -90,6 +90,15 @@ class TestStatus:
         with pytest.raises(RetryLater):
             await cluster.apply_status(DEPLOYMENT, {})
 
+    async def test_that_rests_on_an_older_object_is_a_conflict(
+        self, cluster: SimulatedCluster
+    ) -> None:
+        version = cluster.user_apply(deployment())["metadata"]["resourceVersion"]
+        stored = await cluster.apply_status(DEPLOYMENT, {"replicas": 1}, resource_version=version)
+        with pytest.raises(Conflict):
+            await cluster.apply_status(DEPLOYMENT, {"replicas": 2}, resource_version=version)
+        assert await cluster.read(DEPLOYMENT) == stored
+
     async def test_that_breaks_the_schema_is_refused(self, cluster: SimulatedCluster) -> None:
         cluster.user_apply(deployment())
         with pytest.raises(Refused):

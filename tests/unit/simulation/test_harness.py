@@ -26,7 +26,7 @@ async def serve(world: World, key: Key) -> datetime | None:
         children = [made] if made is not None else world.cache.children(key, WORKLOADS)
     ready = (children[0].get("status") or {}).get("readyReplicas", 0)
     if (obj.get("status") or {}).get("replicas") != ready:
-        await world.apply_status(key, {"replicas": ready})
+        await world.apply_status(key, {"replicas": ready}, resource_version=None)
     return None
 
 

@@ -2,16 +2,18 @@
 
 What somebody changed by hand is put back and told; before pods are taken away, the Deployment is
 read live. The first write of a child only makes it: where the name is taken already, it is ours if
-this Deployment is its controller, and otherwise left alone.
+this Deployment is its controller, and otherwise left alone. Every further write is for the child as
+it was seen: one that comes late undoes nothing that was written since.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import assert_never
+from functools import partial
+from typing import Protocol, TypeVar, assert_never
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
@@ -23,7 +25,7 @@ from trimtab.decide.outcome import Note
 from trimtab.decide.rollout.children import ChildAction, Remove, Size
 from trimtab.decide.rollout.snapshot import Taken
 from trimtab.decide.rollout.traffic.replicas import Route
-from trimtab.errors import Conflict, NameTaken, Refused
+from trimtab.errors import Conflict, Moved, NameTaken, Refused
 from trimtab.reconcile.kinds.applied import (
     Applied,
     intent_hash,
@@ -40,8 +42,20 @@ from trimtab.reconcile.machine.world import World
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+MOST_TRIES = 3
+"""To write a child whose status changes all the time."""
 NAMES_AGAIN = timedelta(seconds=30)
 """Nobody tells when a name that is not ours becomes free: it is looked at again after this."""
+
+
+class _Write(Protocol[T_co]):
+    """Writes a child that is at a version."""
+
+    def __call__(self, *, resource_version: str | None) -> Awaitable[T_co]:
+        """Raises Conflict if it is at another one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,8 @@ class Children:
     keys_made: datetime | None = None
     """When the Secrets with the keys were made, or found, last."""
     taken: dict[Key, _Seen] = field(default_factory=dict)
+    repairs: list[Note] = field(default_factory=list)
+    """What was put back and is not told yet: a pass that breaks off tells it when it goes on."""
 
 
 async def taken_names(world: World, key: Key, owner: Json, made: Children) -> Taken:
@@ -107,7 +123,7 @@ async def carry_out(
     left out too, and the next pass, which comes at once, decides with it.
     """
     key = Key(DEPLOYMENTS, deployment.metadata.namespace, deployment.metadata.name)
-    repairs: list[Note] = []
+    repairs = made.repairs
     checked = False
     try:
         for action in actions:
@@ -128,7 +144,7 @@ async def carry_out(
                 case Remove(name, uid):
                     checked = checked or await _check_live(world, key)
                     child = Key(WORKLOADS, key.namespace, name)
-                    await world.cluster.delete(child, uid=uid)
+                    await _delete_child(world, key, child, uid)
                     made.applied.pop(child, None)
                 case _:
                     assert_never(action)
@@ -140,6 +156,7 @@ async def carry_out(
     due = keys_due(world, key, made.keys_made)
     if due is not None and world.now() >= due:
         repairs += await _make_keys(world, deployment, made)
+    made.repairs = []
     return repairs
 
 
@@ -179,7 +196,7 @@ async def _check_live(world: World, key: Key) -> bool:
         raise Conflict(f"{key} is gone or being deleted; nothing is taken away")
     if version_of(live) > version_of(known):
         world.remember(live)
-        raise Conflict(f"{key} changed meanwhile; deciding again before pods are taken away")
+        raise Moved(f"{key} changed meanwhile; deciding again before pods are taken away")
     return True
 
 
@@ -200,11 +217,11 @@ async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -
         if live is None:
             raise Conflict(f"{child} was there a moment ago")
     require_ours(live, child, owner)
-    return await _apply_ours(world, child, manifest, live, made)
+    return await _apply_ours(world, key, child, manifest, live, made)
 
 
 async def _apply_ours(
-    world: World, child: Key, manifest: Json, live: Json, made: Children
+    world: World, key: Key, child: Key, manifest: Json, live: Json, made: Children
 ) -> list[Note]:
     known = made.applied.get(child)
     if not needs_apply(manifest, live, known):
@@ -215,18 +232,47 @@ async def _apply_ours(
     # The view may be of before it was changed; who did is asked of the live object.
     before = await world.cluster.read(child) if is_repair else live
     note = repair_note(manifest, before, known)
+    apply = partial(world.apply, manifest, uid=uid_of(live))
     try:
-        stored = await world.apply(manifest, uid=uid_of(live))
+        stored = await _as_seen(world, key, child, before or live, apply)
     except Refused:
         if not await _make_way(world, child, manifest):
             raise
-        stored = await world.apply(manifest, uid=uid_of(live))
+        stored = await _as_seen(world, key, child, world.cache.get(child) or live, apply)
     leftover = leftover_patch(manifest, stored, known)
     if leftover:
         version = stored["metadata"]["resourceVersion"]
         stored = await world.restore(child, leftover, resource_version=version)
     made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
     return _repaired(manifest, note)
+
+
+async def _delete_child(world: World, key: Key, child: Key, uid: str) -> None:
+    seen = world.cache.get(child)
+    if seen is not None and uid_of(seen) == uid:
+        await _as_seen(world, key, child, seen, partial(world.delete, child, uid=uid))
+    else:
+        await world.delete(child, uid=uid, resource_version=None)
+
+
+async def _as_seen(world: World, key: Key, child: Key, seen: Json, write: _Write[T]) -> T:
+    """Write a child if it is as it was seen; Moved if its spec is another one by now.
+
+    Its status, which changes with every pod, is not what the decision rests on. Who sees an old
+    child may see an old Deployment, too: what is decided again rests on both as they are.
+    """
+    for _ in range(MOST_TRIES - 1):
+        try:
+            return await write(resource_version=seen["metadata"].get("resourceVersion"))
+        except Conflict as error:
+            newest = await world.look(child)
+            if newest is None:
+                raise
+            if uid_of(newest) != uid_of(seen) or newest.get("spec") != seen.get("spec"):
+                await world.look(key)
+                raise Moved(str(error)) from error
+            seen = newest
+    return await write(resource_version=seen["metadata"].get("resourceVersion"))
 
 
 async def _make_way(world: World, child: Key, manifest: Json) -> bool:

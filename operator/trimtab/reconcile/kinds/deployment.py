@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -64,7 +64,15 @@ class Kept:
     measured: Measured = field(default_factory=Measured)
     asking: Asking = field(default_factory=Asking)
     decided_on: Snapshot | None = None
-    """What the last decision saw."""
+    """What the last decision that holds saw."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decided(Outcome[DeploymentStatus, ChildAction]):
+    """A decision, what it saw, and what is to be remembered once it holds."""
+
+    seen: Snapshot
+    memory: Memory
 
 
 def kept_of(world: World, key: Key) -> Kept | None:
@@ -79,13 +87,12 @@ def take_up(world: World, key: Key, uid: str, memory: Memory) -> None:
     world.passed(key).uid = uid
 
 
-async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatus, ChildAction]:
+async def _decide(world: World, key: Key, live: Json) -> _Decided:
     """Observe once, decide."""
     kept: Kept = world.memory.setdefault(key, Kept())
     taken = await taken_names(world, key, live, kept.children)
     snapshot = _observe(world, key, live, kept, taken)
-    kept.decided_on = snapshot
-    outcome, kept.memory = decide_deployment(snapshot)
+    outcome, memory = decide_deployment(snapshot)
     await require_live(world, snapshot, outcome.status)
     # Nobody tells when a name that is not ours becomes free, that a store is back, or that a pod
     # lacks what it mounts.
@@ -94,24 +101,41 @@ async def _decide(world: World, key: Key, live: Json) -> Outcome[DeploymentStatu
     if keys is not None and keys <= snapshot.now:
         keys = snapshot.now + KEYS_AGAIN  # this pass makes them
     again = earliest(outcome.wake_at, names, keys, kept.asking.ask(world, snapshot))
-    return replace(outcome, wake_at=again)
+    return _Decided(
+        status=outcome.status,
+        notes=outcome.notes,
+        actions=outcome.actions,
+        wake_at=again,
+        inputs=outcome.inputs,
+        seen=snapshot,
+        memory=memory,
+    )
 
 
 async def _act(
     world: World, key: Key, outcome: Outcome[DeploymentStatus, ChildAction]
 ) -> Sequence[Note]:
     """Make the children what the status means, in the order of their effects."""
+    assert isinstance(outcome, _Decided)
     kept: Kept = world.memory[key]
-    assert kept.decided_on is not None
-    seen = kept.decided_on
+    seen = outcome.seen
     return await carry_out(world, seen.deployment, seen.taken, outcome.actions, kept.children)
+
+
+def _keep(
+    world: World, key: Key, outcome: Outcome[DeploymentStatus, ChildAction], status: Json
+) -> None:
+    """Remember what the next decision goes on from."""
+    assert isinstance(outcome, _Decided)
+    kept: Kept = world.memory.setdefault(key, Kept())
+    kept.decided_on, kept.memory = outcome.seen, outcome.memory
 
 
 def _forget(world: World, key: Key) -> None:
     world.telemetry.forget(telemetry_key(key))
 
 
-DEPLOYMENT = KindPass(DEPLOYMENTS, _decide, _act, is_deployment_worth_writing, _forget)
+DEPLOYMENT = KindPass(DEPLOYMENTS, _decide, _act, is_deployment_worth_writing, _keep, _forget)
 reconcile_deployment = DEPLOYMENT.reconciler()
 
 

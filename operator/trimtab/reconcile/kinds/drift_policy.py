@@ -31,9 +31,11 @@ class _Kept:
     """What is kept of one policy between passes; safe to lose.
 
     decided: the last status, which may be newer than the one written.
+    written: the one written, which it goes on from. Where somebody else wrote another, it is void.
     """
 
     decided: DriftPolicyStatus | None = None
+    written: Json | None = None
     targets: dict[str, TargetMemory] = field(default_factory=dict)
 
 
@@ -60,6 +62,8 @@ async def _decide(world: World, key: Key, live: Json) -> PolicyOutcome:
     """Observe once, decide; looks again when a window ends or the next scrape is in."""
     policy = typed(DriftPolicy, live)
     kept: _Kept = world.memory.setdefault(key, _Kept())
+    if kept.written is not None and kept.written != _own(live.get("status") or {}):
+        kept.decided = kept.written = None
     snapshot, looks = await _observe(world, key, policy, kept)
     outcome = decide_policy(snapshot)
     if outcome.wake_at is not None:
@@ -68,19 +72,25 @@ async def _decide(world: World, key: Key, live: Json) -> PolicyOutcome:
 
 
 async def _act(world: World, key: Key, outcome: PolicyOutcome) -> tuple[Note, ...]:
-    """Make the RetrainJobs; one that exists already is this one, since its name is its cause.
-
-    Only now is the decision taken up: while its status is not written, its notes are not told.
-    """
-    kept: _Kept = world.memory.setdefault(key, _Kept())
-    kept.decided = outcome.status
+    """Make the RetrainJobs; one that exists already is this one, since its name is its cause."""
     for start in outcome.actions:
-        stored = await world.cluster.create(start.manifest)
+        stored = await world.create(start.manifest)
         if stored is None:
             stored = await world.cluster.read(Key(RETRAIN_JOBS, key.namespace, start.name))
         if stored is not None:
             world.remember(stored)
     return ()
+
+
+def _keep(world: World, key: Key, outcome: PolicyOutcome, status: Json) -> None:
+    """Go on from this decision, whose numbers may be newer than those in status."""
+    kept: _Kept = world.memory.setdefault(key, _Kept())
+    kept.decided, kept.written = outcome.status, _own(status)
+
+
+def _own(status: Json) -> Json:
+    """Return what the policy decides of a status; the rest is the runner's."""
+    return {name: part for name, part in status.items() if name not in ("record", "conditions")}
 
 
 def _forget(world: World, key: Key) -> None:
@@ -89,7 +99,7 @@ def _forget(world: World, key: Key) -> None:
         _stop_watching(world, key, kept, set())
 
 
-DRIFT_POLICY = KindPass(DRIFT_POLICIES, _decide, _act, is_policy_worth_writing, _forget)
+DRIFT_POLICY = KindPass(DRIFT_POLICIES, _decide, _act, is_policy_worth_writing, _keep, _forget)
 reconcile_drift_policy = DRIFT_POLICY.reconciler()
 
 

@@ -23,9 +23,9 @@ KEYS_AGAIN = timedelta(minutes=1)
 
 async def make_keys(world: World, deployment: Deployment) -> str | None:
     """Make the Secrets that are missing; return what to tell if there had been one for tokens."""
-    await world.cluster.create(build_seal_secret(deployment, secrets.token_bytes(32)))
+    await world.create(build_seal_secret(deployment, secrets.token_bytes(32)))
     token = build_token_secret(deployment, secrets.token_bytes(32))
-    is_new = await world.cluster.create(token) is not None
+    is_new = await world.create(token) is not None
     if not is_new or deployment.status.stable is None:
         return None
     return (

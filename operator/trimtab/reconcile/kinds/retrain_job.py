@@ -115,7 +115,7 @@ async def _start_run(world: World, key: Key, action: StartRun) -> None:
         image=world.settings.training_image,
         pull_policy=world.settings.image_pull_policy,
     )
-    stored = await world.cluster.create(engine.build(request))
+    stored = await world.create(engine.build(request))
     if stored is None:
         # Ours from before a restart, or one of that name that is not ours.
         child = Key(engine.resource, key.namespace, key.name)
@@ -128,7 +128,7 @@ async def _start_run(world: World, key: Key, action: StartRun) -> None:
 
 
 async def _create_version(world: World, action: CreateVersion) -> None:
-    stored = await world.cluster.create(action.manifest)
+    stored = await world.create(action.manifest)
     if stored is None:
         metadata = action.manifest["metadata"]
         stored = await world.cluster.read(

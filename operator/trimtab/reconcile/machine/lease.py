@@ -4,7 +4,8 @@
                         └───────────another holds it──────┴──> LeaseLostError: the process ends
 
 While the API server does not answer nobody can take the Lease either, so that being unsure only
-holds back further passes; the memory of windows and counters is worth keeping.
+holds back further passes; the memory of windows and counters is worth keeping. A process that
+stood still for a while is unsure as soon as it goes on: what its passes were about to write waits.
 """
 
 from __future__ import annotations
@@ -53,12 +54,18 @@ class Leadership:
         """When the Lease was last asked for; a loop that hangs shows here."""
         self._held_at: float | None = None
         self.has_led = False
+        engine.world.is_leading = self.is_sure
 
     async def run(self) -> None:
         """Take and renew until cancelled; raises LeaseLostError."""
         while True:
             wait = await self.step()
             await asyncio.sleep(wait)
+
+    def is_sure(self) -> bool:
+        """Tell whether the Lease was renewed so lately that nobody else can have it."""
+        held_at = self._held_at
+        return held_at is not None and self._clock() - held_at <= UNSURE_AFTER_SECONDS
 
     async def step(self) -> float:
         """Ask once; return the seconds until the next time. Raises LeaseLostError."""
@@ -74,7 +81,7 @@ class Leadership:
         if held is False and self.has_led:
             self._stop()
             raise LeaseLostError(f"another process holds the Lease {self._name}")
-        if self._held_at is not None and self._clock() - self._held_at > UNSURE_AFTER_SECONDS:
+        if self._held_at is not None and not self.is_sure():
             if self._engine.is_allowed:
                 logger.warning("the Lease could not be renewed; no further passes until it is")
             self._stop()

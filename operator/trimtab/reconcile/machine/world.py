@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from trimtab.cluster.port import Cluster, Json, Key
+from trimtab.decide.outcome import Note
+from trimtab.errors import RetryLater
 from trimtab.reconcile.announce import SINKS, Announcer
 from trimtab.reconcile.machine.cache import Cache
 from trimtab.reconcile.machine.watched import resource_of
@@ -67,6 +69,24 @@ class Passed:
     refused_until: datetime = LONG_AGO
     """What was refused is not tried again before, unless something else is decided."""
     uid: str = ""
+    unsure: Unsure | None = None
+    unwritten: tuple[Note, ...] = ()
+    """What was decided while acting and is not in status yet."""
+
+
+@dataclass(frozen=True)
+class Unsure:
+    """A status write whose reply did not come: it may have its effect, or have it later."""
+
+    based_on: str
+    """Resource version."""
+    status: Json
+    taken: Callable[[], None]
+    """To be called if it has."""
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass
@@ -87,6 +107,8 @@ class World:
     """What a kind keeps between passes; safe to lose at any time."""
     models: dict[tuple[str, str, str], tuple[Json, Any]] = field(default_factory=dict)
     """By kind, namespace and name: an object of ours as it was read last, and its model."""
+    is_leading: Callable[[], bool] = _always
+    """Whether this process holds the Lease for sure; nothing is written while it does not."""
     announcer: Announcer = field(init=False)
     _passed: dict[Key, Passed] = field(default_factory=dict, init=False)
 
@@ -109,14 +131,28 @@ class World:
         """Take the reply to one of our own writes into the cache."""
         self.cache.put(resource_of(obj), obj)
 
-    async def apply(self, manifest: Json, *, uid: str) -> Json:
-        """Apply the child that has this uid, and remember the reply."""
-        stored = await self.cluster.apply(manifest, uid=uid)
+    async def look(self, key: Key) -> Json | None:
+        """Return a live object and remember it; None if there is none."""
+        live = await self.cluster.read(key)
+        if live is not None:
+            self.remember(live)
+        return live
+
+    def require_lease(self) -> None:
+        """Raise RetryLater if another process may be leading by now."""
+        if not self.is_leading():
+            raise RetryLater("the Lease was not renewed for a while; nothing is written until then")
+
+    async def apply(self, manifest: Json, *, uid: str, resource_version: str | None) -> Json:
+        """Apply the child that has this uid and version, and remember the reply."""
+        self.require_lease()
+        stored = await self.cluster.apply(manifest, uid=uid, resource_version=resource_version)
         self.remember(stored)
         return stored
 
     async def apply_new(self, manifest: Json) -> Json | None:
         """Make a child and remember the reply; None if an object of that name exists."""
+        self.require_lease()
         stored = await self.cluster.apply_new(manifest)
         if stored is not None:
             self.remember(stored)
@@ -124,12 +160,26 @@ class World:
 
     async def restore(self, key: Key, spec: Json, *, resource_version: str) -> Json:
         """Take out of a child what others added, and remember the reply."""
+        self.require_lease()
         stored = await self.cluster.restore(key, spec, resource_version=resource_version)
         self.remember(stored)
         return stored
 
-    async def apply_status(self, key: Key, status: Json) -> Json:
-        """Write a status and remember the reply."""
-        stored = await self.cluster.apply_status(key, status, uid=self.passed(key).uid or None)
+    async def create(self, manifest: Json) -> Json | None:
+        """Create an object; None if one of that name exists."""
+        self.require_lease()
+        return await self.cluster.create(manifest)
+
+    async def delete(self, key: Key, *, uid: str, resource_version: str | None) -> None:
+        """Delete the child that has this uid and version."""
+        self.require_lease()
+        await self.cluster.delete(key, uid=uid, resource_version=resource_version)
+
+    async def apply_status(self, key: Key, status: Json, *, resource_version: str | None) -> Json:
+        """Write a status that rests on this version of its object, and remember the reply."""
+        self.require_lease()
+        stored = await self.cluster.apply_status(
+            key, status, uid=self.passed(key).uid or None, resource_version=resource_version
+        )
         self.remember(stored)
         return stored

@@ -18,5 +18,5 @@ class Sink(Protocol):
         ...
 
     async def tell(self, regarding: Json, decision: Decision, now: datetime) -> None:
-        """Tell one decision. Raises RetryLater to be asked again, Refused where it never works."""
+        """Tell one decision. Raises RetryLater or Refused: it is asked again, the latter rarely."""
         ...

@@ -421,3 +421,34 @@ async def _play(version: str, writes: int | None) -> object:
             shop.harness.restart()
     assert shop.cluster.get(KEY) is not None
     return end_state(shop)
+
+
+def workload_of(shop: Shop) -> Key:
+    (workload,) = shop.cluster.find(WORKLOADS, "shop")
+    return Key(WORKLOADS, "shop", workload["metadata"]["name"])
+
+
+async def test_a_child_of_which_only_the_status_changed_is_written_at_once() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.change(lambda spec: spec.update(replicas=5))
+    shop.harness.events_held = True
+    shop.cluster.user_change(workload_of(shop), lambda obj: obj["status"].update(replicas=2))
+    await shop.harness.settle()
+    assert set(shop.sizes().values()) == {5}
+    assert shop.harness.errors == []
+
+
+async def test_a_child_that_was_written_meanwhile_is_decided_on_again() -> None:
+    """A leader of before does not undo what its successor has done."""
+    shop = Shop()
+    await shop.serve("v1")
+    shop.change(lambda spec: spec.update(replicas=5))
+    shop.harness.events_held = True
+    shop.change(lambda spec: spec.update(replicas=4))
+    shop.cluster.user_change(workload_of(shop), lambda obj: obj["spec"].update(replicas=4))
+    await shop.harness.settle()
+    workloads = [w for w in shop.cluster.writes if w.key.resource == WORKLOADS and w.changed]
+    assert len(workloads) == 1  # that made it
+    assert set(shop.sizes().values()) == {4}
+    assert shop.harness.errors == []

@@ -114,3 +114,16 @@ async def test_giving_back_may_fail() -> None:
     it.cluster.is_away = True
     await it.leadership.release()
     assert not it.engine.is_allowed
+
+
+async def test_a_process_that_stood_still_writes_nothing_before_it_has_renewed_the_lease() -> None:
+    it = Bench()
+    world = it.engine.world
+    assert not world.is_leading()
+    await it.step()
+    assert world.is_leading()
+    it.seconds += UNSURE_AFTER_SECONDS + 0.1
+    assert it.engine.is_allowed
+    assert not world.is_leading()
+    await it.step(0.0)
+    assert world.is_leading()
