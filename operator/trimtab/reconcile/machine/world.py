@@ -109,6 +109,16 @@ class World:
         """Take the reply to one of our own writes into the cache."""
         self.cache.put(resource_of(obj), obj)
 
+    async def read_live(self, key: Key) -> Json | None:
+        """Read an object live and remember what was found, also that there is none."""
+        known = self.cache.get(key)
+        live = await self.cluster.read(key)
+        if live is not None:
+            self.remember(live)
+        elif known is not None and (gone := self.cache.take_out(key.resource, known)) is not None:
+            self.cache.on_own_write(gone)
+        return live
+
     async def apply(self, manifest: Json, *, uid: str) -> Json:
         """Apply the child that has this uid, and remember the reply."""
         stored = await self.cluster.apply(manifest, uid=uid)
