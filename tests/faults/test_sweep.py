@@ -36,7 +36,7 @@ SAMPLE = {
         403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/57
     """,
     "retraining": """
-        late-4/71 stop/26 no-store/51 away/69 expired/24 clock-/49 together/66
+        late-4/71 stop/26 no-store/51 away/69 expired/24 clock-/49 together/66 dropped/21
     """,
     "additions": """
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16
@@ -51,10 +51,8 @@ FENCE = "a status is written without the version that it rests on, and a late on
 DEADLINE = "a deadline counts time in which the operator could not act"
 CLOCK = "a deadline is counted by a clock that jumps"
 BEHIND = "what pods began by a clock that is ahead of ours is never warm, and is not saved"
-REPORT = "a report that the view lacks is taken for gone, and the training is done once more"
 REFUSED = "an event that is refused once is told never"
 SERIES = "an event that was there after all is taken for told"
-FLAPPING = "two operators write the status of a policy in turns, as fast as they can"
 PROVEN = {
     "commands/late-25/49": FENCE,
     "quick-start/frozen/51": FENCE,
@@ -65,10 +63,8 @@ PROVEN = {
     "crashes/down/58": DEADLINE,
     "commands/clock+/31": CLOCK,
     "retraining/clock-/49": BEHIND,
-    "retraining/dropped/21": REPORT,
     "quick-start/403/23": REFUSED,
     "quick-start/404/43": SERIES,
-    "retraining/together/66": FLAPPING,
 }
 """Plans that end elsewhere, and why."""
 
