@@ -37,7 +37,7 @@ SAMPLE = {
         403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/57
     """,
     "retraining": """
-        late-4/71 stop/26 no-store/51 away/69 expired/24 clock-/49 together/66
+        late-4/71 stop/26 no-store/51 away/69 expired/24 clock-/49 together/66 dropped/21
     """,
     "additions": """
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16
@@ -51,16 +51,12 @@ SAMPLE = {
 DEADLINE = "a deadline counts time in which the operator could not act"
 CLOCK = "a deadline is counted by a clock that jumps"
 BEHIND = "what pods began by a clock that is ahead of ours is never warm, and is not saved"
-REPORT = "a report that the view lacks is taken for gone, and the training is done once more"
-FLAPPING = "two operators write the status of a policy in turns, as fast as they can"
 PROVEN = {
     "commands/away-long/14": DEADLINE,
     "commands/down/86": DEADLINE,
     "crashes/down/58": DEADLINE,
     "commands/clock+/31": CLOCK,
     "retraining/clock-/49": BEHIND,
-    "retraining/dropped/21": REPORT,
-    "retraining/together/66": FLAPPING,
 }
 """Plans that end elsewhere, and why."""
 

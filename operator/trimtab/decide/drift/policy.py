@@ -37,6 +37,7 @@ from trimtab.decide.drift.rules import (
     winning_rule,
 )
 from trimtab.decide.drift.signals import signal_type
+from trimtab.decide.drift.signals.signal import SignalType
 from trimtab.decide.drift.snapshot import (
     LabelledWindow,
     PolicySnapshot,
@@ -159,7 +160,25 @@ def _entry(snapshot: PolicySnapshot, watched: WatchedDeployment, signal: Signal)
         if before.window_end == span.end and not _spec_changed(snapshot):
             return before
     finding = own.judge(signal, watched, alpha_of_look(snapshot.policy.spec))
+    is_others = (watched.name, signal.kind) in snapshot.others
+    if before is not None and is_others and _is_others_better(own, before, finding):
+        return before
     return _status_of(signal, watched, finding, None if finding.verdict == "NoData" else span)
+
+
+def _is_others_better(own: SignalType, before: SignalStatus, finding: Finding) -> bool:
+    """Return whether the verdict of another operator stands; else both would write in turns.
+
+    Who sees nothing knows no better. What is watched all the time each knows from its own
+    beginning on: a fault that one of them has seen stands until that one says that it is over.
+    """
+    if finding.verdict == "NoData":
+        return True
+    if own.is_judged_once:
+        return False
+    return before.verdict == "Drifting" or (
+        before.verdict != "NoData" and finding.verdict != "Drifting"
+    )
 
 
 def _before(
@@ -249,6 +268,9 @@ def _retrainings(
         fired = fired_of(entries, watched.name)
         signal = asks_to_retrain(snapshot.policy.spec, fired)
         if signal is None or watched.name not in baselines:
+            continue
+        if not watched.baseline_digest:
+            # A verdict may stand that is about a version which serves no more.
             continue
         answer = decide_start(
             RetrainRequest(

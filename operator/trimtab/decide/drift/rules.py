@@ -48,13 +48,18 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True)
 class StartRetrain:
-    """Create the RetrainJob; exists already is success."""
+    """Create the RetrainJob; exists already is success.
+
+    attempt: at this cause, from 1. made_before: ModelVersion of the last one that succeeded.
+    """
 
     name: str
     deployment: str
     signal: SignalKind
     manifest: dict[str, Any]
     message: str
+    attempt: int = 1
+    made_before: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,14 @@ class RetrainRequest:
             and job.spec.cause.baseline == self.baseline
         ]
         return sorted(same, key=lambda job: job.spec.cause.attempt)
+
+    @property
+    def made_before(self) -> str:
+        """ModelVersion of the last job of this key that succeeded; empty if none has."""
+        made = [
+            job.status.model_version for job in self.same_key if job.status.phase == "Succeeded"
+        ]
+        return (made[-1] or "") if made else ""
 
     @property
     def cause(self) -> Cause:
@@ -158,11 +171,9 @@ def decide_start(request: RetrainRequest) -> StartRetrain | SkipRetrain | None:
 
 def _is_under_way(request: RetrainRequest) -> bool:
     """The job for this cause runs, or the version that it made waits for its turn."""
-    same = request.same_key
-    if any(not is_finished(job) for job in same):
+    if any(not is_finished(job) for job in request.same_key):
         return True
-    made = [job.status.model_version for job in same if job.status.phase == "Succeeded"]
-    return bool(made) and made[-1] in request.waiting_versions
+    return request.made_before in request.waiting_versions
 
 
 # --- the guards, in order -----------------------------------------------------------------------
@@ -273,7 +284,15 @@ def _start(request: RetrainRequest) -> StartRetrain:
         "spec": spec.to_json(),
     }
     message = f"{request.fired.message}; RetrainJob {name}, attempt {cause.attempt}"
-    return StartRetrain(name, request.deployment, request.fired.kind, manifest, message)
+    return StartRetrain(
+        name,
+        request.deployment,
+        request.fired.kind,
+        manifest,
+        message,
+        cause.attempt or 1,
+        request.made_before,
+    )
 
 
 def jobs_of(jobs: Sequence[RetrainJob], deployment: str) -> tuple[RetrainJob, ...]:

@@ -63,7 +63,9 @@ class WatchedDeployment:
 class PolicySnapshot:
     """Everything that the decision rests on. `overlapped`: Deployment to the older policy.
 
-    left_out: Deployments that are selected beside more than a policy can watch.
+    left_out: Deployments that are selected beside more than a policy can watch. others:
+    Deployment and kind of the verdicts in status that another operator found, which is at work too
+    and may have watched for longer.
     """
 
     policy: DriftPolicy
@@ -72,3 +74,4 @@ class PolicySnapshot:
     overlapped: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[RetrainJob, ...] = ()
     left_out: tuple[str, ...] = ()
+    others: frozenset[tuple[str, SignalKind]] = frozenset()

@@ -53,6 +53,18 @@ def decide_retrain(snapshot: RetrainSnapshot) -> RetrainOutcome:
     raise AssertionError("the last check always answers")
 
 
+def rests_on_absence(seen: RetrainSnapshot, outcome: RetrainOutcome) -> bool:
+    """Return whether an attempt ends, or trains anew, because something was not to be seen.
+
+    It may be there: a view lacks what an event that was lost told of.
+    """
+    before = seen.job.status.phase
+    if any(isinstance(action, StartRun) for action in outcome.actions):
+        return before == "Running"
+    gives_up = outcome.status.phase == "Failed" and before != "Failed"
+    return gives_up and not isinstance(result_of(seen), Broke)
+
+
 def _inputs(seen: RetrainSnapshot) -> dict[str, Any]:
     """Return what a decision rests on: the cause, the champion, and the report's figures."""
     job = seen.job

@@ -1,22 +1,41 @@
 """DriftPolicy: gather windows of counts, judge each once, and start what follows.
 
 Intent before effect: verdict and intended RetrainJob are in status before the RetrainJob is made,
-and its name follows from the cause.
+and its name follows from the cause. Before a cause is answered once more, what became of the last
+answer is read live.
+
+Status says what was found last, whoever wrote it: a decision begins with it, and not with what this
+process decided before another one wrote.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trimtab.api.deployment import Deployment
-from trimtab.api.drift_policy import MOST_WATCHED, DriftPolicy, DriftPolicyStatus
+from trimtab.api.drift_policy import (
+    MOST_WATCHED,
+    DriftPolicy,
+    DriftPolicyStatus,
+    SignalKind,
+    SignalStatus,
+)
 from trimtab.api.retrain_job import RetrainJob
-from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS, Json, Key
+from trimtab.cluster.port import (
+    DEPLOYMENTS,
+    DRIFT_POLICIES,
+    MODEL_VERSIONS,
+    RETRAIN_JOBS,
+    Json,
+    Key,
+)
 from trimtab.decide.drift.policy import PolicyOutcome, decide_policy
+from trimtab.decide.drift.rules import StartRetrain
 from trimtab.decide.drift.signals.data import state_from_json, state_to_json
 from trimtab.decide.drift.snapshot import PolicySnapshot
 from trimtab.decide.outcome import Note
+from trimtab.errors import Conflict
 from trimtab.reconcile.kinds.drift_targets import TargetMemory, observe_target
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.status_writes import is_policy_worth_writing
@@ -25,17 +44,23 @@ from trimtab.reconcile.machine.interest import policies_beside
 from trimtab.reconcile.machine.world import World
 from trimtab.reconcile.pass_ import KindPass
 
+OTHERS_WORD = timedelta(minutes=10)
+"""So long another operator counts as at work after its last write; at rest it writes every five."""
+
 
 @dataclass
 class _Kept:
     """What is kept of one policy between passes; safe to lose.
 
-    decided: the last status, which may be newer than the one written.
-    written: the one written, which it goes on from. Where somebody else wrote another, it is void.
+    tried: what was decided last. decided: the same where it was taken up; it may be newer than
+    what is written. over: what status said then.
     """
 
+    tried: DriftPolicyStatus | None = None
     decided: DriftPolicyStatus | None = None
-    written: Json | None = None
+    over: Json = field(default_factory=dict)
+    others: dict[tuple[str, SignalKind], datetime] = field(default_factory=dict)
+    """By Deployment and kind the verdicts that another operator found, and when it last wrote."""
     targets: dict[str, TargetMemory] = field(default_factory=dict)
 
 
@@ -62,10 +87,13 @@ async def _decide(world: World, key: Key, live: Json) -> PolicyOutcome:
     """Observe once, decide; looks again when a window ends or the next scrape is in."""
     policy = typed(DriftPolicy, live)
     kept: _Kept = world.memory.setdefault(key, _Kept())
-    if kept.written is not None and kept.written != _own(live.get("status") or {}):
-        kept.decided = kept.written = None
+    _heed_others(live, policy.status, kept, world.now())
     snapshot, looks = await _observe(world, key, policy, kept)
     outcome = decide_policy(snapshot)
+    kept.tried = outcome.status
+    _contradict(kept, snapshot.policy.status, outcome.status)
+    for start in outcome.actions:
+        await _check_live(world, key, start)
     if outcome.wake_at is not None:
         looks.append(outcome.wake_at)
     return replace(outcome, wake_at=min(looks, default=None))
@@ -83,14 +111,26 @@ async def _act(world: World, key: Key, outcome: PolicyOutcome) -> tuple[Note, ..
 
 
 def _keep(world: World, key: Key, outcome: PolicyOutcome, status: Json) -> None:
-    """Go on from this decision, whose numbers may be newer than those in status."""
+    """Take the decision up: while its status is not written, its notes are not told."""
     kept: _Kept = world.memory.setdefault(key, _Kept())
-    kept.decided, kept.written = outcome.status, _own(status)
+    kept.decided, kept.over = outcome.status, _said({"status": status})
 
 
-def _own(status: Json) -> Json:
-    """Return what the policy decides of a status; the rest is the runner's."""
-    return {name: part for name, part in status.items() if name not in ("record", "conditions")}
+async def _check_live(world: World, key: Key, start: StartRetrain) -> None:
+    """Before a cause is answered once more: is it still so, and has the last answer had its turn?
+
+    Conflict if this view was older than what is there.
+    """
+    if start.attempt == 1:
+        return
+    keys = [Key(DEPLOYMENTS, key.namespace, start.deployment)]
+    if start.made_before:
+        keys.append(Key(MODEL_VERSIONS, key.namespace, start.made_before))
+    for one in keys:
+        known = world.cache.get(one)
+        await world.look(one)
+        if world.cache.get(one) is not known:
+            raise Conflict(f"{one} changed meanwhile; deciding again before {start.name} is made")
 
 
 def _forget(world: World, key: Key) -> None:
@@ -101,6 +141,45 @@ def _forget(world: World, key: Key) -> None:
 
 DRIFT_POLICY = KindPass(DRIFT_POLICIES, _decide, _act, is_policy_worth_writing, _keep, _forget)
 reconcile_drift_policy = DRIFT_POLICY.reconciler()
+
+
+# --- two at once --------------------------------------------------------------------------------
+
+
+def _heed_others(live: Json, status: DriftPolicyStatus, kept: _Kept, now: datetime) -> None:
+    """Where another operator wrote, go on from its word."""
+    said = _said(live)
+    if said == kept.over:
+        return
+    kept.over, tried = said, kept.tried
+    if tried is None:
+        return
+    if said == _said({"status": tried.to_json()}):
+        kept.decided = tried  # it was written, and only the reply was lost
+        return
+    kept.decided = None
+    own = _by_signal(tried)
+    theirs = [one for one, entry in _by_signal(status).items() if entry != own.get(one)]
+    kept.others = dict.fromkeys((*kept.others, *theirs), now)
+
+
+def _contradict(kept: _Kept, before: DriftPolicyStatus, after: DriftPolicyStatus) -> None:
+    """From now on a verdict that is another than before is this operator's own."""
+    if kept.others:
+        said = _by_signal(before)
+        for one, entry in _by_signal(after).items():
+            if one in kept.others and (one not in said or said[one].verdict != entry.verdict):
+                del kept.others[one]
+
+
+def _by_signal(status: DriftPolicyStatus) -> dict[tuple[str, SignalKind], SignalStatus]:
+    return {(entry.deployment, entry.kind): entry for entry in status.signals}
+
+
+def _said(policy: Json) -> Json:
+    """Return what a status says of its own; conditions follow from it, and the runner adds some."""
+    status = policy.get("status") or {}
+    return {name: part for name, part in status.items() if name not in ("record", "conditions")}
 
 
 # --- observe ------------------------------------------------------------------------------------
@@ -126,8 +205,15 @@ async def _observe(
     if kept.decided is not None:
         policy = policy.model_copy(update={"status": kept.decided})
     jobs = all_typed(RetrainJob, world.cache.all(RETRAIN_JOBS, key.namespace))
+    now = world.now()
     snapshot = PolicySnapshot(
-        policy, world.now(), tuple(targets), overlapped, tuple(jobs), tuple(left_out)
+        policy,
+        now,
+        tuple(targets),
+        overlapped,
+        tuple(jobs),
+        tuple(left_out),
+        others=frozenset(one for one, at in kept.others.items() if now < at + OTHERS_WORD),
     )
     return snapshot, looks
 

@@ -1,4 +1,7 @@
-"""RetrainJob: one attempt at retraining, from cause to ModelVersion."""
+"""RetrainJob: one attempt at retraining, from cause to ModelVersion.
+
+Before an attempt is given up, or its training done once more, all that it rests on is read live.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from trimtab.build.training_pod import RunRequest
 from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, PODS, RETRAIN_JOBS, Json, Key
 from trimtab.decide.outcome import Note
 from trimtab.decide.retrain.actions import CreateVersion, RetrainOutcome, StartRun
-from trimtab.decide.retrain.attempt import decide_retrain
+from trimtab.decide.retrain.attempt import decide_retrain, rests_on_absence
 from trimtab.decide.retrain.snapshot import MadeVersion, RetrainSnapshot
 from trimtab.errors import Conflict, SpecError
 from trimtab.reconcile.kinds.ownership import require_ours
 from trimtab.reconcile.kinds.typed import readable, typed
+from trimtab.reconcile.machine.cache import parent_of
 from trimtab.reconcile.machine.world import World
 from trimtab.reconcile.pass_ import KindPass
 
@@ -24,8 +28,12 @@ TAKEN_AGAIN_SECONDS = 5.0
 
 
 async def _decide(world: World, key: Key, live: Json) -> RetrainOutcome:
-    """Observe once, decide."""
-    return decide_retrain(observe(world, typed(RetrainJob, live)))
+    """Observe once, decide; look live before anything is thrown away."""
+    seen = observe(world, typed(RetrainJob, live))
+    outcome = decide_retrain(seen)
+    if rests_on_absence(seen, outcome):
+        outcome = decide_retrain(await _look_live(world, key, seen.job))
+    return outcome
 
 
 async def _act(world: World, key: Key, outcome: RetrainOutcome) -> tuple[Note, ...]:
@@ -62,6 +70,27 @@ def observe(world: World, job: RetrainJob) -> RetrainSnapshot:
 # --- observe ------------------------------------------------------------------------------------
 
 
+async def _look_live(world: World, key: Key, job: RetrainJob) -> RetrainSnapshot:
+    """Return what is there; Conflict if the RetrainJob is not."""
+    keys = [
+        key,
+        Key(DEPLOYMENTS, key.namespace, job.spec.cause.deployment),
+        Key(engine_of(job).resource, key.namespace, key.name),
+    ]
+    if job.status.new_version:
+        keys.append(_version_key(job))
+    for one in keys:
+        await world.look(one)
+    # What runs a training names its pods by chance: of one that is not known there is no name.
+    for pod in await world.cluster.list(PODS):
+        if parent_of(PODS, pod) == key:
+            world.remember(pod)
+    live = world.cache.get(key)
+    if live is None:
+        raise Conflict(f"{key} is gone")
+    return observe(world, typed(RetrainJob, live))
+
+
 def _serving(world: World, namespace: str, name: str) -> Champion | None:
     live = world.cache.get(Key(DEPLOYMENTS, namespace, name))
     try:
@@ -78,8 +107,12 @@ def _serving(world: World, namespace: str, name: str) -> Champion | None:
 
 
 def _made(world: World, job: RetrainJob) -> MadeVersion | None:
+    return _made_view(world.cache.get(_version_key(job)))
+
+
+def _version_key(job: RetrainJob) -> Key:
     name = version_object_name(job.spec.model, job.status.new_version)
-    return _made_view(world.cache.get(Key(MODEL_VERSIONS, job.metadata.namespace, name)))
+    return Key(MODEL_VERSIONS, job.metadata.namespace, name)
 
 
 def _made_view(version: Json | None) -> MadeVersion | None:

@@ -3,7 +3,8 @@
 What a pass may end with:
 - a time to look again, or None: done;
 - RetryLater: the key waits and is tried again;
-- SpecError or Refused: the reconciler should have written a condition; tried again rarely;
+- SpecError or Refused: the reconciler should have written a condition; tried again soon,
+  and more and more rarely;
 - anything else is a bug: logged with its trace, counted, and the key waits like any other. One
   object that trips over a bug must not stop the operator from caring for all others.
 """
@@ -22,7 +23,7 @@ from trimtab.errors import Refused, RetryLater, SpecError
 from trimtab.reconcile.machine import observability
 from trimtab.reconcile.machine.cache import Change
 from trimtab.reconcile.machine.interest import interested, interested_in_own_write
-from trimtab.reconcile.machine.queue import WorkQueue
+from trimtab.reconcile.machine.queue import BackOff, WorkQueue
 from trimtab.reconcile.machine.world import World
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 Reconciler = Callable[[World, Key], Awaitable[datetime | None]]
 """One pass over one object; returns when to look again, None if only an event matters."""
 
-REFUSED_WAIT_SECONDS = 300.0
+REFUSED_BACK_OFF = BackOff(first=2.0, most=300.0)
+"""One refusal may be a policy that was changed, or not up for a moment; many are for good."""
 LONGEST_LOOK_AWAY = timedelta(minutes=10)
 """Times to look again are wall-clock times: a clock that jumps costs at most this."""
 
@@ -134,7 +136,7 @@ class Engine:
         except (SpecError, Refused) as error:
             outcome = "refused"
             logger.warning("%s: %s", key, error)
-            finished = self.queue.failed(key, at_least=REFUSED_WAIT_SECONDS)
+            finished = self.queue.failed(key, back_off=REFUSED_BACK_OFF)
         except Exception:  # the boundary that the module's docstring explains
             logger.exception("%s: a bug in the operator", key)
             finished = self.queue.failed(key)

@@ -167,16 +167,18 @@ class WorkQueue:
         entry.failures, entry.floor = 0, float("-inf")
         return self._end(key, entry, look_again)
 
-    def failed(self, key: Key, *, after: float | None = None, at_least: float = 0.0) -> Finished:
+    def failed(
+        self, key: Key, *, after: float | None = None, back_off: BackOff | None = None
+    ) -> Finished:
         """End a pass that failed.
 
         `after` seconds were asked for by the server: not even an event shortens that.
-        `at_least` seconds are waited where no event comes.
+        `back_off` says how long to wait where no event comes; None: as usual.
         """
         now = self._clock()
         entry = self._entries[key]
         entry.failures += 1
-        wait = max(at_least, self._back_off.seconds(entry.failures, self._chance()))
+        wait = (back_off or self._back_off).seconds(entry.failures, self._chance())
         if after is not None:
             wait = max(wait, after)
         # An event shortens the wait, but never to nothing: a pass that writes, fails and sees

@@ -132,10 +132,13 @@ class World:
         self.cache.put(resource_of(obj), obj)
 
     async def look(self, key: Key) -> Json | None:
-        """Return a live object and remember it; None if there is none."""
+        """Read an object live and remember what was found, also that there is none."""
+        known = self.cache.get(key)
         live = await self.cluster.read(key)
         if live is not None:
             self.remember(live)
+        elif known is not None and (gone := self.cache.take_out(key.resource, known)) is not None:
+            self.cache.on_own_write(gone)
         return live
 
     def require_lease(self) -> None:

@@ -25,10 +25,11 @@ from tests.unit.reconcile.kinds.policies import (
 
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.api.drift_policy import DriftPolicy
-from trimtab.cluster.port import RETRAIN_JOBS, Json, Key
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import MODEL_VERSIONS, RETRAIN_JOBS, Json, Key
 from trimtab.decide.drift.policy import requested_action
 from trimtab.errors import Refused, TrimtabError, Unavailable
-from trimtab.simulation.cluster import Killed
+from trimtab.simulation.cluster import EventType, Killed
 from trimtab.store.port import StoreAway
 
 INPUTS = {"kind": "inputs", "tolerance": 0.02}
@@ -480,6 +481,132 @@ async def test_killed_between_verdict_and_job_a_silent_window_later_it_still_ans
     shop.harness.restart()
     await shop.harness.settle()
     assert len(shop.jobs()) == 1
+
+
+async def test_a_new_version_that_the_view_lacks_is_answer_enough() -> None:
+    shop = await drifting_shop({"cooldown": "1s"})
+    take = shop.harness._take
+
+    def hear(event: EventType, resource: Resource, obj: Json) -> None:
+        if resource != MODEL_VERSIONS:
+            take(event, resource, obj)
+
+    shop.harness._take = hear  # type: ignore[method-assign]
+    shop.cluster.user_apply(model_version("r1234abcd", digest=DIGEST_2))
+    shop.finish(shop.jobs()[0]["metadata"]["name"], "Succeeded", modelVersion="digits-r1234abcd")
+    await shop.harness.advance(1800)
+    assert len(shop.jobs()) == 1
+    assert shop.events().count("RetrainStarted") == 1
+
+
+async def test_a_verdict_about_a_version_that_serves_no_more_retrains_nothing() -> None:
+    shop = await drifting_shop({"cooldown": "1s"})
+    name = shop.jobs()[0]["metadata"]["name"]
+    shop.cluster.user_apply(model_version("r1234abcd", digest=DIGEST_2))
+    shop.feed = None
+    shop.store.missing = StoreAway("timeout")
+    shop.harness.restart()
+    shop.finish(name, "Succeeded", modelVersion="digits-r1234abcd")
+    shop.set_status(stable=tried("r1234abcd", digest=DIGEST_2))
+    await shop.harness.advance(600)
+    assert shop.verdict("quality") == "Drifting"
+    assert len(shop.jobs()) == 1
+
+
+# --- two operators at once ----------------------------------------------------------------------
+
+
+def say_otherwise(shop: PolicyShop, kind: str, **words: Any) -> Json:
+    """Let another operator write what it finds of one signal; return what it wrote."""
+    written: Json = {}
+
+    def change(obj: Json) -> None:
+        signal = next(s for s in obj["status"]["signals"] if s["kind"] == kind)
+        signal.update(words)
+        written.update(signal)
+
+    shop.cluster.user_change(POLICY, change)
+    return written
+
+
+async def test_a_window_that_another_operator_has_judged_is_not_judged_again() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    assert shop.verdict("quality") == "Stable"
+    fewer = say_otherwise(
+        shop,
+        "quality",
+        verdict="InsufficientData",
+        n=118,
+        windowStart="2026-01-01T00:01:00Z",
+        windowEnd="2026-01-01T00:02:00Z",
+    )
+    before = len(shop.cluster.writes)
+    await shop.harness.advance(40)
+    assert shop.signal("quality") == fewer
+    # The conditions that follow from it, once.
+    assert len(shop.cluster.writes) <= before + 1
+    await shop.harness.advance(30)
+    assert shop.verdict("quality") == "Stable"
+
+
+async def test_who_sees_nothing_leaves_the_word_of_another_operator() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    say_otherwise(shop, "quality", n=5000)
+    shop.silent = True
+    await shop.harness.advance(500)
+    assert shop.verdict("quality") == "Stable"
+    await shop.harness.advance(200)
+    assert shop.verdict("quality") == "NoData"
+
+
+async def test_broken_data_that_another_operator_found_stands_until_that_one_is_gone() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(DATA))
+    await shop.harness.advance(130)
+    assert shop.verdict("data") == "Stable"
+    say_otherwise(shop, "data", verdict="Drifting", message="missing values of x: 50%")
+    before = len(shop.cluster.writes)
+    await shop.harness.advance(500)
+    assert shop.verdict("data") == "Drifting"
+    assert len(shop.cluster.writes) - before <= 2
+    await shop.harness.advance(200)
+    assert shop.verdict("data") == "Stable"
+
+
+async def test_broken_data_is_told_although_another_operator_sees_none() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(DATA))
+    await shop.harness.advance(130)
+    shop.feed = {"missing": 0.5}
+    await shop.harness.run_until(lambda: shop.verdict("data") == "Drifting", 300)
+    say_otherwise(shop, "data", verdict="Stable", message="within their limits")
+    await shop.harness.advance(10)
+    assert shop.verdict("data") == "Drifting"
+
+
+async def test_a_status_whose_reply_was_lost_is_told_once() -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    apply_status = shop.cluster.apply_status
+    lost: list[Key] = []
+
+    async def write(key: Key, status: Json, **conditions: Any) -> Json:
+        stored = await apply_status(key, status, **conditions)
+        if "lastAction" in status and not lost:
+            lost.append(key)
+            raise Unavailable("no reply")
+        return stored
+
+    shop.cluster.apply_status = write  # type: ignore[method-assign]
+    await shop.harness.advance(300)
+    assert lost
+    assert len(shop.jobs()) == 1
+    assert shop.events() == ["HarmDetected", "RetrainStarted"]
 
 
 async def test_a_rule_may_ask_for_the_last_good_version() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +23,13 @@ from tests.unit.loop_objects import (
 )
 
 from trimtab.api.meta import RETRAIN_JOB_UID_LABEL
+from trimtab.api.resource import Resource
 from trimtab.build.engines.job import JOBS
 from trimtab.cluster.port import MODEL_VERSIONS, PODS, RETRAIN_JOBS, Json, Key
 from trimtab.errors import Refused
 from trimtab.reconcile.kinds.retrain_job import reconcile_retrain_job
 from trimtab.reconcile.machine.world import Settings
-from trimtab.simulation.cluster import Killed, SimulatedCluster
+from trimtab.simulation.cluster import EventType, Killed, SimulatedCluster
 from trimtab.simulation.harness import Harness
 from trimtab.simulation.jobs import Outcome
 
@@ -412,6 +414,102 @@ async def test_two_persons_or_one_asking_twice_get_two_versions() -> None:
     await h.advance(120)
     assert len(cluster.find(MODEL_VERSIONS)) == 3
     assert status_of(cluster, "digits-m1")["summary"]["cause"] == "manual by alice"
+
+
+# --- what a view lacks --------------------------------------------------------------------------
+
+
+def lose(h: Harness, is_lost: Callable[[EventType, Resource, Json], bool]) -> None:
+    """Let the operator hear of everything but some events, and not know that it does not."""
+    take = h._take
+
+    def hear(event: EventType, resource: Resource, obj: Json) -> None:
+        if not is_lost(event, resource, obj):
+            take(event, resource, obj)
+
+    h._take = hear  # type: ignore[method-assign]
+
+
+def has_ended(obj: Json) -> bool:
+    return obj.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+LOST: dict[str, Callable[[EventType, Resource, Json], bool]] = {
+    "the_report": lambda event, resource, obj: resource == PODS and has_ended(obj),
+    "all_of_the_pods": lambda event, resource, obj: resource == PODS,
+    "that_the_run_ended": lambda event, resource, obj: (
+        resource in (PODS, JOBS) and (has_ended(obj) or "conditions" in obj.get("status", {}))
+    ),
+}
+
+
+@pytest.mark.parametrize("is_lost", LOST.values(), ids=LOST.keys())
+async def test_a_result_that_the_view_lacks_is_read_before_it_is_thrown_away(
+    is_lost: Callable[[EventType, Resource, Json], bool],
+) -> None:
+    cluster = serving_cluster()
+    h = harness(cluster)
+    lose(h, is_lost)
+    h.jobs.outcomes = accepted
+    cluster.user_apply(retrain_job(activeDeadline="5m"))
+    await h.run_until(lambda: "finished" in status_of(cluster), 600)
+    assert phase_of(cluster) == "Succeeded"
+    assert [job["metadata"]["name"] for job in cluster.find(JOBS)] == ["digits-7f3a"]
+    assert [event.reason for event in cluster.events] == [
+        "RetrainStarted", "VersionCreated", "RetrainSucceeded",
+    ]  # fmt: skip
+
+
+async def test_the_live_look_is_one_look() -> None:
+    cluster = serving_cluster()
+    h = harness(cluster)
+    h.jobs.outcomes = lambda job, attempt: Outcome(5, 137)
+    looks: list[Resource] = []
+    listed = cluster.list
+
+    async def list_(resource: Resource) -> list[Json]:
+        looks.append(resource)
+        return await listed(resource)
+
+    cluster.list = list_  # type: ignore[method-assign]
+    cluster.user_apply(retrain_job())
+    await h.run_until(lambda: "finished" in status_of(cluster), 600)
+    assert phase_of(cluster) == "Failed"
+    assert looks == [PODS]
+
+
+async def test_a_version_that_is_there_no_more_fails_no_attempt() -> None:
+    cluster = serving_cluster()
+    h = harness(cluster)
+    cluster.user_apply(retrain_job())
+    await h.settle()
+    name = status_of(cluster)["newVersion"]
+    lose(h, lambda event, resource, obj: event == "DELETED")
+    h.events_held = True
+    cluster.user_apply(model_version(name, digest="sha256:" + "9" * 64))
+    cluster.user_delete(Key(MODEL_VERSIONS, NAMESPACE, f"digits-{name}"))
+    h.events_held = False
+    h.deliver()
+    h.jobs.outcomes = accepted
+    await h.run_until(lambda: "finished" in status_of(cluster), 120)
+    assert phase_of(cluster) == "Succeeded"
+
+
+async def test_what_is_finished_is_not_trained_once_more_for_an_old_view() -> None:
+    cluster = serving_cluster()
+    h = harness(cluster)
+    h.jobs.outcomes = accepted
+    cluster.user_apply(retrain_job())
+    await h.run_until(lambda: phase_of(cluster) == "Running", 60)
+    lose(h, lambda event, resource, obj: resource == RETRAIN_JOBS)
+    finished = {"phase": "Rejected", "finished": "2026-01-01T00:01:00Z"}
+    cluster.user_change(retrain_job_key(), lambda obj: obj["status"].update(finished))
+    cluster.user_delete(JOB)
+    for pod in cluster.find(PODS):
+        cluster.user_delete(Key(PODS, NAMESPACE, pod["metadata"]["name"]))
+    await h.advance(60)
+    assert cluster.get(JOB) is None
+    assert phase_of(cluster) == "Rejected"
 
 
 async def end_state(crash_at: int | None, **options: bool) -> Json:

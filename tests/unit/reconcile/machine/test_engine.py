@@ -11,6 +11,7 @@ from trimtab.cluster.port import DEPLOYMENTS, PODS, Key
 from trimtab.errors import Conflict, Refused, SpecError, TrimtabError, Unavailable
 from trimtab.reconcile.machine import observability
 from trimtab.reconcile.machine.cache import Change
+from trimtab.reconcile.machine.queue import WorkQueue
 from trimtab.reconcile.machine.world import World
 from trimtab.simulation.cluster import SimulatedCluster
 
@@ -102,8 +103,8 @@ async def test_a_far_look_again_is_brought_forward_in_case_the_clock_jumps() -> 
     [
         pytest.param(Conflict("changed"), 0.3, id="a conflict soon"),
         pytest.param(Unavailable("away", 7.0), 6.9, id="unavailable when the server says"),
-        pytest.param(Refused("no"), 290.0, id="refused much later"),
-        pytest.param(SpecError("bad"), 290.0, id="a bad spec much later"),
+        pytest.param(Refused("no"), 1.0, id="refused a little later"),
+        pytest.param(SpecError("bad"), 1.0, id="a bad spec a little later"),
     ],
 )
 async def test_a_failed_pass_is_tried_again(error: TrimtabError, at_least: float) -> None:
@@ -114,6 +115,21 @@ async def test_a_failed_pass_is_tried_again(error: TrimtabError, at_least: float
     wait = engine.queue.wait_seconds()
     assert wait is not None
     assert at_least <= wait
+
+
+async def test_one_refusal_delays_little_and_many_are_tried_rarely() -> None:
+    engine = engine_over(SimulatedCluster(), Script(*[Refused("no")] * 10))
+    now, waits = 0.0, []
+    queue = engine.queue = WorkQueue(lambda: now, chance=lambda: 0.0)
+    queue.add(A)
+    for _ in range(10):
+        key = queue.take()
+        assert key is not None
+        await engine._pass(key)
+        waits.append(queue.wait_seconds() or 0.0)
+        now += waits[-1]
+    assert waits[:3] == [2, 4, 8]
+    assert waits[-2:] == [300, 300]
 
 
 async def test_a_bug_in_one_pass_is_logged_and_stops_nobody_else(

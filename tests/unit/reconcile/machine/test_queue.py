@@ -152,10 +152,10 @@ def test_what_the_server_asked_to_wait_is_waited_whatever_happens(bench: Bench) 
     assert bench.after(1) == A
 
 
-def test_a_refused_key_waits_long_but_an_event_ends_that(bench: Bench) -> None:
+def test_a_back_off_of_its_own_is_kept_but_an_event_ends_that(bench: Bench) -> None:
     bench.queue.add(A)
     bench.queue.take()
-    bench.queue.failed(A, at_least=300)
+    bench.queue.failed(A, back_off=BackOff(first=300, most=300, jitter=0))
     assert bench.queue.wait_seconds() == 300
     bench.queue.add(A)
     assert bench.after(SHORTEST_WAIT_SECONDS) == A
