@@ -16,7 +16,7 @@ SAMPLE = {
         late-4/51 403/23 404/43
     """,
     "commands": """
-        crash-after/24 late-25/49 stale/67 down/86 away-long/14 clock+/31 frozen/56
+        crash-after/24 late-25/49 stale/67 down/78 away-long/14 clock+/31 frozen/56
     """,
     "deletions": """
         away/37 expired/64 clock-/84 together/21 doubled/95 crash-before/22 404/39
@@ -28,16 +28,16 @@ SAMPLE = {
         429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47
     """,
     "crashes": """
-        stale/39 down/58 away-long/20 clock+/47 frozen/65 dropped/45 reordered/9
+        stale/39 down/50 away-long/20 clock+/47 frozen/57 dropped/45 reordered/9
     """,
     "edits": """
-        clock-/9 together/38 doubled/9 crash-before/6 404/23 429/40 timeout/57
+        clock-/9 together/38 doubled/9 crash-before/6 404/23 429/40 timeout/49
     """,
     "quota": """
-        403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/57
+        403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/49
     """,
     "retraining": """
-        late-4/71 stop/26 no-store/51 away/69 expired/24 clock-/49 together/66 dropped/21
+        late-4/63 stop/26 no-store/51 away/61 expired/24 clock-/49 together/66 dropped/21
     """,
     "additions": """
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16
@@ -53,9 +53,10 @@ CLOCK = "a deadline is counted by a clock that jumps"
 BEHIND = "what pods began by a clock that is ahead of ours is never warm, and is not saved"
 PROVEN = {
     "commands/away-long/14": DEADLINE,
-    "commands/down/86": DEADLINE,
-    "crashes/down/58": DEADLINE,
+    "commands/down/78": DEADLINE,
+    "crashes/down/50": DEADLINE,
     "commands/clock+/31": CLOCK,
+    "crashes/clock+/47": CLOCK,
     "retraining/clock-/49": BEHIND,
 }
 """Plans that end elsewhere, and why."""
