@@ -22,6 +22,7 @@ from tests.patience import stretched
 
 ROOT = Path(__file__).parents[3]
 TOKEN_SECONDS = 7200
+AGAIN_SECONDS = 0.2
 COPIED = ("TRIMTAB_SERVING_IMAGE", "TRIMTAB_SERVING_ONNX_IMAGE", "TRIMTAB_TRAINING_IMAGE")
 
 
@@ -47,6 +48,7 @@ class Operator:
 
     def __exit__(self, *error: object) -> None:
         self._is_over = True
+        self._ended.set()
         self._signal(signal.SIGTERM)
         self._thread.join(stretched(20))
         self.proxy.__exit__()
@@ -72,6 +74,8 @@ class Operator:
                     command, env=self._environment, stdout=log, stderr=log, cwd=self._folder.name
                 )
                 self._process.wait()
+                # One that ends by itself each time would end again at once.
+                self._ended.wait(AGAIN_SECONDS)
 
     def _prepared(self) -> dict[str, str]:
         folder = Path(self._folder.name)

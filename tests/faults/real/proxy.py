@@ -129,7 +129,11 @@ class Proxy:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
         headers["Authorization"] = f"Bearer {self.token}"
         async with self._session.request(
-            request.method, self.server + request.path_qs, headers=headers, data=body
+            request.method,
+            self.server + request.path_qs,
+            headers=headers,
+            data=body or None,
+            skip_auto_headers=("Content-Type", "User-Agent"),
         ) as answer:
             if is_watch:
                 return await self._stream(request, answer)
