@@ -54,12 +54,10 @@ DEADLINE = "a deadline counts time in which the operator could not act"
 CLOCK = "a deadline is counted by a clock that jumps"
 BEHIND = "what pods began by a clock that is ahead of ours is never warm, and is not saved"
 REPORT = "a report that the view lacks is taken for gone, and the training is done once more"
-FLAPPING = "two operators write the status of a policy in turns, as fast as they can"
 PROVEN = {
     "additions/crash-before/25": ADDED,
     "additions/crash-after/32": ADDED,
     "additions/down/48": ADDED,
-    "commands/stale/67": STALE,
     "way-back/stale/52": STALE,
     "quick-start/expired/56": GHOSTS,
     "rollback/expired/49": GHOSTS,
@@ -69,7 +67,6 @@ PROVEN = {
     "commands/clock+/31": CLOCK,
     "retraining/clock-/49": BEHIND,
     "retraining/dropped/21": REPORT,
-    "retraining/together/66": FLAPPING,
 }
 """Plans that end elsewhere, and why."""
 
