@@ -2,8 +2,8 @@
 
 What somebody changed by hand is put back and told; before pods are taken away, the Deployment is
 read live. The first write of a child only makes it: where the name is taken already, it is ours if
-this Deployment is its controller, and otherwise left alone. Every further write is for the child as
-it was seen: one that comes late undoes nothing that was written since.
+this Deployment is its controller, and otherwise left alone. What moves users or takes pods away is
+for the child as it was seen: a write that comes late undoes nothing that was written since.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _services(deployment: Deployment, revision: str | None, taken: Taken) -> lis
 
 def _shrinks(workload: Json | None, replicas: int) -> bool:
     """Return whether the last pods of a workload are taken away."""
-    return workload is not None and replicas == 0 and workload["spec"].get("replicas", 1) > 0
+    return workload is not None and replicas == 0 and _pods(workload) > 0
 
 
 def _child_of(key: Key, error: NameTaken) -> Key:
@@ -232,19 +232,30 @@ async def _apply_ours(
     # The view may be of before it was changed; who did is asked of the live object.
     before = await world.cluster.read(child) if is_repair else live
     note = repair_note(manifest, before, known)
-    apply = partial(world.apply, manifest, uid=uid_of(live))
     try:
-        stored = await _as_seen(world, key, child, before or live, apply)
+        stored = await _apply(world, key, child, manifest, before or live)
     except Refused:
         if not await _make_way(world, child, manifest):
             raise
-        stored = await _as_seen(world, key, child, world.cache.get(child) or live, apply)
+        stored = await _apply(world, key, child, manifest, world.cache.get(child) or live)
     leftover = leftover_patch(manifest, stored, known)
     if leftover:
         version = stored["metadata"]["resourceVersion"]
         stored = await world.restore(child, leftover, resource_version=version)
     made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
     return _repaired(manifest, note)
+
+
+async def _apply(world: World, key: Key, child: Key, manifest: Json, seen: Json) -> Json:
+    write = partial(world.apply, manifest, uid=uid_of(seen))
+    if child.resource == WORKLOADS and _pods(manifest) >= _pods(seen):
+        # Its status changes just when pods become Ready, and a conflict would cost the time.
+        return await write(resource_version=None)
+    return await _as_seen(world, key, child, seen, write)
+
+
+def _pods(workload: Json) -> int:
+    return int(workload["spec"].get("replicas", 1))
 
 
 async def _delete_child(world: World, key: Key, child: Key, uid: str) -> None:
