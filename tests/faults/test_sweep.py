@@ -37,7 +37,7 @@ SAMPLE = {
         403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/49
     """,
     "retraining": """
-        late-4/63 stop/26 no-store/51 away/61 expired/24 clock-/49 together/66 dropped/21
+        late-4/65 stop/26 no-store/51 away/63 expired/24 clock-/49 together/60 dropped/36 dropped/58
     """,
     "additions": """
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16

@@ -1,13 +1,19 @@
-"""What is read live before traffic moves: the pods that it moves to.
+"""What is read live before a decision that rests on pods: whether they are Ready.
 
 The view of pods may be older than the cluster: a watch that broke tells of no deletion, and a pod
-that is being deleted is Ready for a moment. What serves then would be taken away for nothing.
+that is being deleted is Ready for a moment. What serves then would be taken away for nothing. An
+event that was lost hides that a pod became Ready, and a good version would be condemned for it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.cluster.port import PODS, WORKLOADS, Json, Key
+from trimtab.decide.rollout.advance import deadline_of
+from trimtab.decide.rollout.phases import phase_of
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.errors import Conflict
 from trimtab.reconcile.machine.world import World
@@ -22,6 +28,13 @@ def ready_replicas(workload: Json) -> int:
     if status.get("observedGeneration") != workload["metadata"].get("generation"):
         return 0
     return min(int(status.get("readyReplicas", 0)), int(workload["spec"].get("replicas", 1)))
+
+
+TOLD_WITHIN = timedelta(seconds=2)
+"""Events of pods and of their workload come on two streams: one may be a little late."""
+LISTED_AGAIN = timedelta(seconds=30)
+BELIEVED_AFTER = timedelta(minutes=1)
+"""So long after its deadline a rollout is not ended while its workload counts more Ready pods."""
 
 
 async def require_live(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
@@ -42,3 +55,45 @@ async def require_live(world: World, snapshot: Snapshot, after: DeploymentStatus
         world.list_soon(WORKLOADS)
         world.list_soon(PODS)
         raise Conflict(f"{key}: {ready} pods are Ready, and not {known}; nothing is moved to them")
+
+
+async def require_late(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
+    """Where a rollout ends at its deadline, read the candidate's workload live.
+
+    Conflict if more pods are Ready than is known: they are listed anew, and it is decided again.
+    """
+    deployment, phase = snapshot.deployment, phase_of(snapshot.deployment.status)
+    if phase is None or after.rollout is not None:
+        return
+    candidate, deadline = phase.candidate, deadline_of(deployment.spec, phase)
+    if not deadline <= snapshot.now < deadline + BELIEVED_AFTER:
+        return
+    if after.stable is not None and after.stable.revision == candidate.revision:
+        return  # in spite of it, it serves
+    known = snapshot.carried_by(candidate.revision)
+    key = Key(WORKLOADS, deployment.metadata.namespace, candidate.workload)
+    live = await world.cluster.read(key)
+    ready = 0 if live is None else ready_replicas(live)
+    if ready > known:
+        world.list_soon(WORKLOADS)
+        world.list_soon(PODS)
+        raise Conflict(f"{key}: {ready} pods are Ready, and not {known}; the rollout is not over")
+
+
+@dataclass
+class Counted:
+    """Whether more pods are Ready, as their workloads count them, than are known; safe to lose."""
+
+    list_at: datetime | None = None
+
+    def check(self, world: World, snapshot: Snapshot) -> datetime | None:
+        """Have pods listed if that lasts: an event was lost; return when to look again."""
+        now = snapshot.now
+        if all(one.ready <= snapshot.ready_of(own) for own, one in snapshot.workloads.items()):
+            self.list_at = None
+        elif self.list_at is None:
+            self.list_at = now + TOLD_WITHIN
+        elif now >= self.list_at:
+            world.list_soon(PODS)
+            self.list_at = now + LISTED_AGAIN
+        return self.list_at

@@ -38,7 +38,7 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
-from trimtab.reconcile.kinds.confirmed import ready_replicas, require_live
+from trimtab.reconcile.kinds.confirmed import Counted, ready_replicas, require_late, require_live
 from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
@@ -63,6 +63,7 @@ class Kept:
     children: Children = field(default_factory=Children)
     measured: Measured = field(default_factory=Measured)
     asking: Asking = field(default_factory=Asking)
+    counted: Counted = field(default_factory=Counted)
     decided_on: Snapshot | None = None
     """What the last decision that holds saw."""
 
@@ -94,13 +95,15 @@ async def _decide(world: World, key: Key, live: Json) -> _Decided:
     snapshot = _observe(world, key, live, kept, taken)
     outcome, memory = decide_deployment(snapshot)
     await require_live(world, snapshot, outcome.status)
+    await require_late(world, snapshot, outcome.status)
     # Nobody tells when a name that is not ours becomes free, that a store is back, or that a pod
     # lacks what it mounts.
     names = None if taken == Taken() else snapshot.now + NAMES_AGAIN
     keys = keys_due(world, key, kept.children.keys_made)
     if keys is not None and keys <= snapshot.now:
         keys = snapshot.now + KEYS_AGAIN  # this pass makes them
-    again = earliest(outcome.wake_at, names, keys, kept.asking.ask(world, snapshot))
+    asked, counted = kept.asking.ask(world, snapshot), kept.counted.check(world, snapshot)
+    again = earliest(outcome.wake_at, names, keys, asked, counted)
     return _Decided(
         status=outcome.status,
         notes=outcome.notes,

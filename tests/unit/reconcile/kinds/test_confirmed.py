@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
-from tests.unit.decide.rollout.builders import a_snapshot, a_tried, a_workload, pods
+from tests.unit.decide.rollout.builders import (
+    NOW,
+    a_deployment,
+    a_snapshot,
+    a_status,
+    a_tried,
+    a_workload,
+    pods,
+)
 from tests.unit.reconcile.machine.engines import engine_over, nothing
 
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.cluster.port import WORKLOADS, Json
+from trimtab.decide.rollout.phases import Starting
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.errors import Conflict
-from trimtab.reconcile.kinds.confirmed import ready_replicas, require_live
+from trimtab.reconcile.kinds.confirmed import (
+    TOLD_WITHIN,
+    Counted,
+    ready_replicas,
+    require_late,
+    require_live,
+)
 from trimtab.reconcile.machine.cache import key_of
+from trimtab.reconcile.machine.world import World
 from trimtab.simulation.cluster import SimulatedCluster
 
 
@@ -37,22 +56,27 @@ def known(ready: int) -> Snapshot:
     return a_snapshot(pods=pods("v2", ready), workloads=(a_workload("v2", 3),))
 
 
-@pytest.mark.parametrize(("known_ready", "live", "moves"), [(3, 3, True), (3, 1, False)])
-async def test_traffic_moves_to_pods_that_are_there(
-    known_ready: int, live: int, moves: bool
-) -> None:
+def a_world(snapshot: Snapshot, live: int) -> tuple[World, list[str]]:
+    """Return a world in which so many pods of v2 are Ready, and the kinds that are listed soon."""
     cluster = SimulatedCluster()
-    after, snapshot = DeploymentStatus(stable=a_tried("v2")), known(known_ready)
-    assert after.stable is not None
     obj = workload(3, live)
     namespace = snapshot.deployment.metadata.namespace
-    obj["metadata"] |= {"name": after.stable.workload, "namespace": namespace}
+    obj["metadata"] |= {"name": a_tried("v2").workload, "namespace": namespace}
     cluster.user_apply(obj)
     (stored,) = cluster.find(WORKLOADS)
     cluster.user_change(key_of(WORKLOADS, stored), lambda found: found.update(status=obj["status"]))
     world = engine_over(cluster, nothing).world
     listed: list[str] = []
     world.list_soon = lambda resource: listed.append(resource.plural)
+    return world, listed
+
+
+@pytest.mark.parametrize(("known_ready", "live", "moves"), [(3, 3, True), (3, 1, False)])
+async def test_traffic_moves_to_pods_that_are_there(
+    known_ready: int, live: int, moves: bool
+) -> None:
+    after, snapshot = DeploymentStatus(stable=a_tried("v2")), known(known_ready)
+    world, listed = a_world(snapshot, live)
     if moves:
         await require_live(world, snapshot, after)
         assert not listed
@@ -67,3 +91,52 @@ async def test_nothing_is_read_where_stable_stays_or_needs_no_pods() -> None:
     snapshot = known(3)
     await require_live(world, snapshot, snapshot.deployment.status)
     await require_live(world, known(0), DeploymentStatus(stable=a_tried("v2")))
+
+
+DEADLINE = timedelta(minutes=30)
+
+
+def late(ready: int, *, past: timedelta = timedelta(0)) -> Snapshot:
+    """Return what is known at the deadline of v2; as many of its pods are Ready."""
+    status = a_status(Starting(candidate=a_tried("v2"), started=NOW))
+    deployment = a_deployment(status=status, rollout={"deadline": "30m"})
+    return a_snapshot(
+        deployment,
+        now=NOW + DEADLINE + past,
+        pods=pods("v2", ready),
+        workloads=(a_workload("v2", 3),),
+    )
+
+
+async def test_a_rollout_does_not_end_for_pods_that_became_ready_unheard() -> None:
+    snapshot = late(1)
+    world, listed = a_world(snapshot, live=3)
+    with pytest.raises(Conflict, match="3 pods are Ready, and not 1"):
+        await require_late(world, snapshot, DeploymentStatus(stable=a_tried("v1")))
+    assert listed == ["deployments", "pods"]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "live"),
+    [
+        pytest.param(late(1), 1, id="it is as known"),
+        pytest.param(late(1, past=timedelta(minutes=2)), 3, id="not for ever"),
+        pytest.param(late(1, past=-timedelta(minutes=2)), 3, id="a way back does not wait"),
+    ],
+)
+async def test_a_rollout_ends(snapshot: Snapshot, live: int) -> None:
+    world, listed = a_world(snapshot, live)
+    await require_late(world, snapshot, DeploymentStatus(stable=a_tried("v1")))
+    assert not listed
+
+
+def test_pods_are_listed_when_their_workload_counts_more_for_a_while() -> None:
+    counted, behind = Counted(), known(2)
+    world, listed = a_world(behind, live=3)
+    looks = [counted.check(world, replace(behind, now=NOW + timedelta(seconds=n))) for n in (0, 1)]
+    assert looks == [NOW + TOLD_WITHIN] * 2
+    assert not listed
+    counted.check(world, replace(behind, now=NOW + TOLD_WITHIN))
+    counted.check(world, replace(behind, now=NOW + timedelta(seconds=10)))
+    assert listed == ["pods"]
+    assert counted.check(world, known(3)) is None
