@@ -15,6 +15,8 @@ from tests.e2e.kit.shop import Shop
 from tests.faults.real.process import Operator
 from tests.faults.real.proxy import Kill
 
+from trimtab.cluster.events import SEQ_ANNOTATION
+
 RATE = 5.0
 GOOD, BETTER, BAD = "good", "better", "fail100"
 STEP = {"weight": "50%", "for": "3s"}
@@ -55,6 +57,8 @@ def play(shop: Shop) -> Played:
     """Play the story to its end."""
     shop.want(GOOD)
     shop.wait_for("the first version serves", lambda: shop.serves(GOOD), 240)
+    # What is decided is in status first: the operator may have died in between.
+    shop.wait_for("the Service", lambda: shop.api.get("Service", shop.name))
     shop.wait_for("the Service answers", shop.answers)
     with shop.load(RATE) as load:
         shop.want(BETTER)
@@ -68,9 +72,10 @@ def play(shop: Shop) -> Played:
 
 
 def _is_told(shop: Shop) -> bool:
-    record = shop.status.get("record") or {}
-    told = record.get("told") or {}
-    return bool(told) and all(number == record.get("seq") for number in told.values())
+    """Return whether the last decision has its event."""
+    told = (e["metadata"].get("annotations", {}) for e in shop.api.events(shop.name))
+    last = max((int(found.get(SEQ_ANNOTATION, 0)) for found in told), default=0)
+    return last == (shop.status.get("record") or {}).get("seq")
 
 
 def ending_of(shop: Shop) -> Ending:
