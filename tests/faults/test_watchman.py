@@ -14,9 +14,9 @@ from tests.unit.loop_objects import retrain_job
 from trimtab.cluster.port import DEPLOYMENTS, SERVICES, WORKLOADS, Json, Key
 
 
-def write(stage: Stage, key: Key, spec: Json, method: str = "PATCH") -> None:
-    """Let the watchman look at a write."""
-    body = {"metadata": {"name": key.name}, "spec": spec}
+def write(stage: Stage, key: Key, spec: Json, method: str = "PATCH", **only: str) -> None:
+    """Let the watchman look at a write; `only` is what its metadata demand."""
+    body = {"metadata": {"name": key.name} | only, "spec": spec}
     stage.watchman.before_write(
         Request("apply", method, key.resource, key.namespace, key.name, "", {}, body, "", 1)
     )
@@ -78,6 +78,20 @@ def write_often(stage: Stage) -> None:
     ids=["route", "quarantine", "cause", "rate", "smaller", "deleted", "spec"],
 )
 def test_what_breaks_an_invariant_is_said(breaks: Callable[[Stage], None], said: str) -> None:
+    (seen,) = seen_after(breaks)
+    assert said in seen
+
+
+def test_a_write_that_the_server_will_refuse_breaks_nothing() -> None:
+    def break_late(stage: Stage) -> None:
+        write(stage, workload(stage), {"replicas": 0}, resourceVersion="1")
+
+    assert seen_after(break_late) == []
+
+
+def seen_after(breaks: Callable[[Stage], None]) -> list[str]:
+    """Return what the watchman says of a first version that serves, and of what breaks it."""
+
     async def run() -> list[str]:
         stage = Stage()
         stage.begin()
@@ -89,7 +103,6 @@ def test_what_breaks_an_invariant_is_said(breaks: Callable[[Stage], None], said:
 
     loop = Loop()
     try:
-        (seen,) = loop.run_until_complete(run())
+        return loop.run_until_complete(run())
     finally:
         loop.close()
-    assert said in seen

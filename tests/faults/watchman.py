@@ -138,12 +138,19 @@ class Watchman:
         if deployment is None or stable.get("workload") != request.key.name:
             return
         live = self._stage.cluster.get(Key(WORKLOADS, request.key.namespace, request.key.name))
-        if live is None:
+        if live is None or _is_for_another_version(request, live):
             return
         size = live["spec"].get("replicas", 1)
         after = 0 if request.method == "DELETE" else _replicas(request, size)
         if after < min(size, deployment["spec"].get("replicas", 1)):
             self.say(f"stable {stable['version']} is made smaller: {size} to {after} pods")
+
+
+def _is_for_another_version(request: Request, live: Json) -> bool:
+    """Return whether the server will refuse the write."""
+    only = request.body.get("preconditions") or request.body.get("metadata") or {}
+    version = live["metadata"]["resourceVersion"]
+    return bool(only.get("resourceVersion", version) != version)
 
 
 def _replicas(request: Request, size: int) -> int:
