@@ -1,7 +1,8 @@
 """When a status is worth a write.
 
 What a person acts on is written at once. Numbers that move at every scrape are written at most
-every 30 s while a rollout runs, and every 5 min at rest.
+every 30 s while a rollout runs, and every 5 min at rest. What follows from scrapes alone is written
+at most every 5 s: two operators may see otherwise, and would write in turns as fast as they can.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from trimtab.cluster.port import Json
 
 DURING_ROLLOUT = timedelta(seconds=30)
 AT_REST = timedelta(minutes=5)
+AS_SEEN = timedelta(seconds=5)
 _EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable")
 """Reasons of gates that come and go at the beginning of every step."""
 
 _COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES)
 """Reasons whose messages have figures."""
+_SEEN = (ConditionType.PROGRESSING, ConditionType.DATA_AVAILABLE)
 _NUMBERS = {
     "stable": ("share",),
     "candidate": ("share", "ready", "desired"),
@@ -62,6 +65,13 @@ def _telling(gate: Json) -> Json:
     return {"name": gate["name"], "verdict": gate["verdict"], "reason": gate.get("reason")}
 
 
+def _known_to_all(status: Json) -> Json:
+    """Return what is significant of a status, without what follows from scrapes alone."""
+    kept = _without(significant(status), "gates", "summary")
+    kept["conditions"] = [c for c in kept["conditions"] if c["type"] not in _SEEN]
+    return kept
+
+
 def is_deployment_worth_writing(
     old: Json, new: Json, written_at: datetime | None, now: datetime
 ) -> bool:
@@ -69,7 +79,9 @@ def is_deployment_worth_writing(
     if old == new:
         return False
     if significant(old) != significant(new):
-        return True
+        is_judged = "rollout" in old and "rollout" in new
+        is_news = not is_judged or _known_to_all(old) != _known_to_all(new)
+        return is_news or written_at is None or now - written_at >= AS_SEEN
     pause = DURING_ROLLOUT if "rollout" in new else AT_REST
     return written_at is not None and now - written_at >= pause
 

@@ -6,12 +6,19 @@ part of the count that grows with time.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from tests.unit.reconcile.worlds import KEY, Shop
 
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import DEPLOYMENTS, Json
-from trimtab.reconcile.kinds.status_writes import DURING_ROLLOUT, significant
+from trimtab.reconcile.kinds.status_writes import (
+    AS_SEEN,
+    DURING_ROLLOUT,
+    is_deployment_worth_writing,
+    significant,
+)
 from trimtab.simulation.kubelet import PodBehaviour
 
 STEPS = [{"weight": "25%", "for": "3s"}, {"weight": "50%", "for": "3s"}]
@@ -86,3 +93,20 @@ async def test_a_new_pod_that_stays_unscraped_is_told_after_some_rounds() -> Non
     shop.harness.queue.add(KEY)
     await shop.harness.settle()
     assert shop.reason("DataAvailable") == "Waiting"
+
+
+def seen(verdict: str, **more: Json) -> Json:
+    """Return a status while v2 is judged, as one operator sees it."""
+    gate = {"name": "errors", "verdict": verdict, "reason": "BackendDown"}
+    conditions = [{"type": "DataAvailable", "status": "False", "reason": verdict}]
+    return {"rollout": {"phase": "Stepping"}, "gates": [gate], "conditions": conditions, **more}
+
+
+def test_what_two_operators_see_otherwise_is_not_written_in_turns() -> None:
+    ours, theirs, now = seen("NoData"), seen("Pass"), datetime(2026, 1, 1, tzinfo=UTC)
+    written = now - timedelta(seconds=1)
+    assert not is_deployment_worth_writing(theirs, ours, written, now)
+    assert is_deployment_worth_writing(theirs, ours, now - AS_SEEN, now)
+    assert is_deployment_worth_writing(theirs, ours, None, now)
+    decided = seen("NoData", candidate={"version": "v3"})
+    assert is_deployment_worth_writing(theirs, decided, written, now)
