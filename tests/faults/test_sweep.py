@@ -15,7 +15,7 @@ SAMPLE = {
         crash-before/1 404/18 429/35 timeout/52 late-4/29 stop/55 no-store/13
     """,
     "commands": """
-        crash-after/24 late-25/49 stale/67 down/86 away-long/14 clock+/31 frozen/56
+        crash-after/24 late-25/49 stale/67 down/86 away-long/14 clock+/31 frozen/56 down/60
     """,
     "deletions": """
         away/37 expired/64 clock-/84 together/21 doubled/95 crash-before/22 404/39
@@ -33,7 +33,7 @@ SAMPLE = {
         clock-/9 together/38 doubled/9 crash-before/6 404/23 429/40 timeout/57
     """,
     "quota": """
-        403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/57
+        403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/57 clock-/32
     """,
     "retraining": """
         late-4/71 stop/26 no-store/51 away/69 expired/24 clock-/49 together/66
@@ -50,9 +50,6 @@ ADDED = "what somebody added while nobody watched is not compared with, and stay
 FENCE = "a status is written without the version that it rests on, and a late one replaces it"
 STALE = "passes begin before the watches have caught up with the lists, and trust what is old"
 GHOSTS = "who was deleted while a watch was away stays in the view until the next list of all"
-DEADLINE = "a deadline counts time in which the operator could not act"
-CLOCK = "a deadline is counted by a clock that jumps"
-BEHIND = "what pods began by a clock that is ahead of ours is never warm, and is not saved"
 REPORT = "a report that the view lacks is taken for gone, and the training is done once more"
 REFUSED = "an event that is refused once is told never"
 SERIES = "an event that was there after all is taken for told"
@@ -69,11 +66,6 @@ PROVEN = {
     "way-back/stale/52": STALE,
     "quick-start/expired/56": GHOSTS,
     "rollback/expired/49": GHOSTS,
-    "commands/away-long/14": DEADLINE,
-    "commands/down/86": DEADLINE,
-    "crashes/down/58": DEADLINE,
-    "commands/clock+/31": CLOCK,
-    "retraining/clock-/49": BEHIND,
     "retraining/dropped/21": REPORT,
     "quick-start/403/23": REFUSED,
     "quick-start/404/43": SERIES,

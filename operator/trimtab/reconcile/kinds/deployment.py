@@ -42,7 +42,7 @@ from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
-from trimtab.reconcile.kinds.pods import target_of, view_of
+from trimtab.reconcile.kinds.pods import Sights, failure_of, target_of, view_of
 from trimtab.reconcile.kinds.small_files import Asking, fit_of, requested
 from trimtab.reconcile.kinds.status_writes import is_deployment_worth_writing
 from trimtab.reconcile.kinds.typed import readable, typed
@@ -62,6 +62,7 @@ class Kept:
     children: Children = field(default_factory=Children)
     measured: Measured = field(default_factory=Measured)
     asking: Asking = field(default_factory=Asking)
+    sights: Sights = field(default_factory=Sights)
     decided_on: Snapshot | None = None
     """What the last decision saw."""
 
@@ -139,7 +140,9 @@ def _observe(world: World, key: Key, live: Json, kept: Kept, taken: Taken) -> Sn
     targets = [target for pod in pods if (target := target_of(pod, metrics)) is not None]
     world.telemetry.set_targets(telemetry_key(key), targets, _backend(deployment))
     versions, unreadable = _versions(world, key.namespace, deployment.spec.model)
-    views = tuple(view_of(pod, now) for pod in pods)
+    led = world.cluster.led_seconds()
+    kept.sights.look(pods, led)
+    views = tuple(view_of(pod, now, kept.sights.seconds(pod, led)) for pod in pods)
     fit = fit_of(world, deployment, versions)
     return Snapshot(
         now=now,
@@ -155,6 +158,7 @@ def _observe(world: World, key: Key, live: Json, kept: Kept, taken: Taken) -> Sn
         unread=fit.unread,
         memory=kept.memory,
         requested=requested(world, deployment),
+        led=led,
     )
 
 
@@ -204,6 +208,7 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
             revision=revision,
             replicas=int(obj.get("spec", {}).get("replicas", 1)),
             terminating="deletionTimestamp" in obj["metadata"],
+            failure=failure_of(obj),
         )
     return views
 

@@ -17,7 +17,7 @@ AT_REST = timedelta(minutes=5)
 _EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable")
 """Reasons of gates that come and go at the beginning of every step."""
 
-_COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES)
+_COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES, Reason.REPLICA_FAILURE)
 """Reasons whose messages have figures."""
 _NUMBERS = {
     "stable": ("share",),
