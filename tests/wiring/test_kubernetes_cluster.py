@@ -439,6 +439,36 @@ class TestLease:
         assert await self.hold(other, "b")
         await other.close()
 
+    async def test_says_how_long_its_holders_have_led(
+        self, api_server: ApiServer, cluster: KubernetesCluster, clock: Clock
+    ) -> None:
+        assert cluster.led_seconds() == 0.0
+        assert await self.hold(cluster, "a")
+        clock.seconds = 3
+        assert cluster.led_seconds() == 3.0
+        assert await self.hold(cluster, "a")
+        clock.seconds = 500
+        assert cluster.led_seconds() == 13.0  # nobody answered: as long as the Lease was ours
+        other = await connected(lease_namespace="ops", clock=clock)
+        assert await self.hold(other, "a")
+        assert other.led_seconds() == 3.0
+        clock.seconds = 504
+        assert other.led_seconds() == 7.0
+        await other.close()
+
+    async def test_whose_time_nobody_can_read_begins_anew(
+        self, api_server: ApiServer, cluster: KubernetesCluster, clock: Clock
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        annotations = api_server.leases["trimtab"]["metadata"]["annotations"]
+        for broken in ("x", "nan", "-1", "inf"):
+            annotations["trimtab.dev/led-seconds"] = broken
+            other = await connected(lease_namespace="ops", clock=clock)
+            assert await self.hold(other, "a")
+            assert other.led_seconds() == 0.0
+            await other.close()
+            annotations = api_server.leases["trimtab"]["metadata"]["annotations"]
+
     async def test_of_another_is_not_given_back(
         self, api_server: ApiServer, cluster: KubernetesCluster
     ) -> None:

@@ -186,6 +186,13 @@ class Reason(StrEnum):
     """Rejected: no pod of the candidate was Ready by the deadline."""
     UNSCHEDULABLE = "Unschedulable"
     """History: the cluster had no room for the candidate's pods; the version is not blamed."""
+    REPLICA_FAILURE = "ReplicaFailure"
+    """Progressing, Degraded, history: Kubernetes makes no pods of a version, for a quota is full
+    or an admission policy refuses them; the version is not blamed.
+
+    The message is that of Kubernetes. Raise the quota, or mend what refuses the pods; they are
+    made by themselves then. A candidate is tried again.
+    """
     IMAGE_PULL_FAILED = "ImagePullFailed"
     """History: an image of the candidate could not be pulled; the version is not blamed."""
     GUARD_BREACHED = "GuardBreached"

@@ -196,6 +196,11 @@ class RetrainJobStatus(Status):
     )
     message: Text = Field(default="", description="What happened, with the figures.")
     started: Time | None = Field(default=None, description="When the training started.")
+    started_led: float | None = Field(
+        default=None,
+        ge=0,
+        description="Seconds that operators had led by then, or when it began to wait.",
+    )
     finished: Time | None = Field(default=None, description="When it ended.")
     needed: int | None = Field(default=None, description="Rows that would have been enough.")
     champion_version: Champion | None = Field(

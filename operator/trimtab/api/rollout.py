@@ -223,7 +223,8 @@ class Rollout(Model):
     )
     deadline: Duration = Field(
         default=timedelta(minutes=15),
-        description="Time for the whole rollout; pauses do not count.",
+        description="Time for the whole rollout; neither pauses count, nor time in which no "
+        "operator could act.",
     )
     on_deadline: Literal["undecided", "promote", "rollback"] = Field(
         default="undecided",

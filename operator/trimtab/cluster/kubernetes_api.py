@@ -231,6 +231,11 @@ class KubernetesCluster:
         """Take or renew the Lease; False if another identity holds it."""
         return await self._lease(name).hold(identity, seconds)
 
+    def led_seconds(self) -> float:
+        """Return how long holders of the Lease have led, up to now; 0 before we hold it."""
+        led = max((lease.led_seconds() for lease in self._leases.values()), default=0.0)
+        return round(led, 1)
+
     async def release_lease(self, *, name: str, identity: str) -> None:
         """Give the Lease back if it is ours, so that the next holder need not wait."""
         await self._lease(name).release(identity)

@@ -4,6 +4,9 @@ A Lease is taken if nobody holds it, if we hold it (a restarted container has th
 and goes on at once), or if its holder has not renewed it for its own duration, as measured by
 *our* clock since we saw it change: clocks of two machines are never compared. Every write carries
 the resource version that it is based on, so that of two takers one fails.
+
+An annotation says how long its holders have led, all together: a clock that every renewal moves on,
+that stands still while nobody can act, and that no wall clock that jumps can move.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from trimtab.cluster.transport import AlreadyExists, NotFound, Transport
 from trimtab.errors import Conflict
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+LED_ANNOTATION = "trimtab.dev/led-seconds"
 
 
 def micro_time(moment: datetime) -> str:
@@ -33,6 +37,25 @@ class Seen:
     version: str
     at: float
     """Of our monotonic clock, seconds."""
+
+
+@dataclass(frozen=True)
+class _Led:
+    """How long the holders had led at a moment of our monotonic clock, in seconds."""
+
+    seconds: float
+    at: float
+    trusted_for: float
+    """So long after it nobody else can hold the Lease."""
+
+
+def led_of(lease: Json) -> float:
+    """Return how long the holders of a Lease have led as it says, in seconds; 0 if it does not."""
+    try:
+        seconds = float((lease["metadata"].get("annotations") or {}).get(LED_ANNOTATION, 0.0))
+    except ValueError:
+        return 0.0
+    return seconds if 0 <= seconds < math.inf else 0.0
 
 
 def is_free(spec: Json, identity: str, seen: Seen, now: float) -> bool:
@@ -74,9 +97,18 @@ class LeaseHolder:
         self._ours: Json | None = None
         """As our last write returned it: renewing needs no read."""
         self._seen: Seen | None = None
+        self._led: _Led | None = None
+
+    def led_seconds(self) -> float:
+        """Return how long the holders have led up to now; 0 before we hold it first."""
+        led = self._led
+        if led is None:
+            return 0.0
+        return led.seconds + min(max(0.0, self._clock() - led.at), led.trusted_for)
 
     async def hold(self, identity: str, seconds: float) -> bool:
         """Take or renew; False if another identity holds it. Raises what requests raise."""
+        asked_at = self._clock()
         lease = self._ours or await self._read()
         self._ours = None
         if lease is None:
@@ -84,14 +116,16 @@ class LeaseHolder:
         elif not self._may_take(lease, identity):
             return False
         spec = lease_spec(lease.get("spec") or {}, identity, seconds, self._now())
+        led = led_of(lease) if self._led is None else self.led_seconds()
         try:
-            self._ours = await self._write(lease, spec)
+            self._ours = await self._write(lease, spec, led)
         except (Conflict, NotFound):
             # Somebody wrote in between. Read once more: our own lost reply is also seen as this.
             lease = await self._read()
             if lease is None or (lease.get("spec") or {}).get("holderIdentity") != identity:
                 return False
             self._ours = lease
+        self._led = _Led(led, asked_at, seconds)
         return True
 
     async def release(self, identity: str) -> None:
@@ -100,7 +134,8 @@ class LeaseHolder:
         self._ours = None
         spec = (lease or {}).get("spec") or {}
         if lease is not None and spec.get("holderIdentity") == identity:
-            await self._write(lease, spec | {"holderIdentity": "", "leaseDurationSeconds": 1})
+            free = spec | {"holderIdentity": "", "leaseDurationSeconds": 1}
+            await self._write(lease, free, max(led_of(lease), self.led_seconds()))
 
     def _may_take(self, lease: Json, identity: str) -> bool:
         version = lease["metadata"].get("resourceVersion", "")
@@ -116,8 +151,10 @@ class LeaseHolder:
         except NotFound:
             return None
 
-    async def _write(self, lease: Json, spec: Json) -> Json:
-        metadata = lease["metadata"]
+    async def _write(self, lease: Json, spec: Json, led: float) -> Json:
+        known = lease["metadata"]
+        annotations = (known.get("annotations") or {}) | {LED_ANNOTATION: f"{led:.1f}"}
+        metadata = known | {"annotations": annotations}
         body = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "spec": spec}
         if "resourceVersion" not in metadata:
             try:
@@ -130,7 +167,8 @@ class LeaseHolder:
                 )
             except AlreadyExists as error:
                 raise Conflict(str(error)) from error
-        kept = {k: metadata[k] for k in ("name", "namespace", "uid", "resourceVersion")}
+        names = ("name", "namespace", "uid", "resourceVersion", "annotations")
+        kept = {k: metadata[k] for k in names}
         return await self._transport.request(
             "update",
             "PUT",

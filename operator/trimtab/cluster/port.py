@@ -105,6 +105,13 @@ class Cluster(Protocol):
         """Take or renew the Lease; False if another identity holds it."""
         ...
 
+    def led_seconds(self) -> float:
+        """Return how long holders of the Lease have led, this process included, up to now.
+
+        It stands still while nobody can act: no holder, or an API server that does not answer.
+        """
+        ...
+
     async def release_lease(self, *, name: str, identity: str) -> None:
         """Give the Lease back if it is ours, so that the next holder need not wait."""
         ...

@@ -127,7 +127,7 @@ async def _try(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> date
     wake = outcome.wake_at
     is_news = await _write(kind, world, key, live, outcome)
     telling = await world.announcer.begin(uid, partial(_tell, world, key))
-    if is_news or world.now() >= passed.refused_until:
+    if is_news or _is_over(passed.refused_until, world.now()):
         refused_until = await _act(kind, world, key, outcome)
     else:
         # Nothing else was decided than what was refused a moment ago.
@@ -138,6 +138,11 @@ async def _try(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> date
     if not has_told(telling):
         wake = _earlier(wake, _tell_again(world, uid))
     return wake
+
+
+def _is_over(refused_until: datetime, now: datetime) -> bool:
+    """Return whether to try again what was refused; it is no later for a clock that went back."""
+    return now >= refused_until or refused_until - now > LONGEST_REFUSED_WAIT
 
 
 async def _act(

@@ -294,6 +294,10 @@ class SimulatedCluster:
         self.leases[name] = Lease(identity, self.time + timedelta(seconds=seconds))
         return True
 
+    def led_seconds(self) -> float:
+        """Return the time since the beginning: it is never away."""
+        return (self.time - START).total_seconds()
+
     async def release_lease(self, *, name: str, identity: str) -> None:
         """Give the Lease back if it is ours."""
         held = self.leases.get(name)

@@ -47,6 +47,8 @@ class _Process:
     reading: Reading[SeriesKey] | None = None
     carried: dict[SeriesKey, float] = field(default_factory=dict)
     first: Series = field(default_factory=dict)
+    alive_at: float | None = None
+    """When we saw this life of it first, by our clock."""
     sampled_at: float | None = None
     answered_at: float | None = None
     problem: NoData | None = None
@@ -93,6 +95,10 @@ class _Process:
 
     def believe(self, new: Reading[SeriesKey], now: float) -> None:
         """Take a sample for the last good one."""
+        is_known = self.reading is not None and not restarted(self.reading, new)
+        if self.alive_at is None or not is_known:
+            self.alive_at = now
+        self.alive_at = min(self.alive_at, now)  # our clock may be set back
         self.reading, self.sampled_at, self.problem, self.failures = new, now, None, 0
         self.answered_at = now
         self.saved = None
@@ -227,7 +233,7 @@ class CounterStore:
                     grown = by_hour(sample.values)
         deployment.changes += bool(grown)
         counted = own.cumulated()
-        is_warm = _is_warm(counted, sample.process_start, now)
+        is_warm = _is_warm(counted, own, now)
         # A backend reads each pod at a moment of its own: there is no better one to wait for.
         at = None if is_late else now
         deployment.rounds.answered(process, own.target.revision, counted, at, is_warm=is_warm)
@@ -453,9 +459,15 @@ def _is_young(deployment: _Deployment, own: _Process, new: Reading[SeriesKey]) -
     return True
 
 
-def _is_warm(counted: Series, process_start: float | None, now: float) -> bool:
-    """Whether the first requests of a process are over: they are slow for reasons of their own."""
-    if process_start is not None and now - process_start < WARM_UP_SECONDS:
+def _is_warm(counted: Series, own: _Process, now: float) -> bool:
+    """Whether the first requests of a process are over: they are slow for reasons of their own.
+
+    It is as old as it says, or as we know it: its clock may be ahead of ours.
+    """
+    start = None if own.reading is None else own.reading.process_start
+    if start is not None and own.alive_at is not None:
+        start = min(start, own.alive_at)
+    if start is not None and now - start < WARM_UP_SECONDS:
         return False
     return sum(v for (name, _), v in counted.items() if name == _TIMED) >= WARM_UP_REQUESTS
 

@@ -286,3 +286,38 @@ def test_unknown_and_forgotten_keys_are_empty() -> None:
     assert counters.processes(KEY) == ()
     assert requests(counters) == 0
     assert counters.losses(KEY) == Losses()
+
+
+def is_warm(counters: CounterStore) -> bool:
+    (process,) = counters.processes(KEY)
+    return process.warm is not None
+
+
+def hot(start: float) -> Exposition:
+    return Exposition({(f"{metrics.REQUEST_SECONDS}_count", frozenset()): 50}, start)
+
+
+def test_the_speed_of_a_process_is_evidence_ten_seconds_after_it_began() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", hot(start=1001.0), 1010)
+    assert not is_warm(counters)
+    counters.record(KEY, "a", hot(start=1001.0), 1011)
+    assert is_warm(counters)
+
+
+@pytest.mark.parametrize("start", [1600.0, 1e9], ids=["ten_minutes_ahead", "far_ahead"])
+def test_a_process_whose_clock_is_ahead_of_ours_is_warm_in_time(start: float) -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", hot(start), 1010)
+    counters.record(KEY, "a", hot(start), 1019)
+    assert not is_warm(counters)
+    counters.record(KEY, "a", hot(start), 1020)
+    assert is_warm(counters)
+
+
+def test_a_clock_that_is_set_back_keeps_a_process_cold_for_no_longer() -> None:
+    counters = store(target("a"))
+    counters.record(KEY, "a", hot(start=1605.0), 1610)
+    counters.record(KEY, "a", hot(start=1605.0), 1012)
+    counters.record(KEY, "a", hot(start=1605.0), 1022)
+    assert is_warm(counters)

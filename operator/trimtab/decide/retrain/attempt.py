@@ -119,16 +119,19 @@ def _champion_is_not_fixed(seen: RetrainSnapshot) -> RetrainOutcome | None:
     if seen.serving is not None:
         return started(seen, seen.serving)
     created = seen.job.metadata.creation_timestamp
-    if created is not None and seen.now >= created + seen.job.spec.active_deadline:
+    # Before the first look nobody could act, however long ago it was asked for.
+    is_first = seen.led is not None and seen.job.status.started_led is None
+    is_over = created is not None and seen.led_since(created) >= seen.job.spec.active_deadline
+    if is_over and not is_first:
         return failed(
             seen,
             "infrastructure",
             f"Deployment {deployment} served no version within "
             f"{format_duration(seen.job.spec.active_deadline)}",
         )
-    return in_progress(
-        seen, "Queued", f"waits until Deployment {deployment} serves a version to compare with"
-    )
+    message = f"waits until Deployment {deployment} serves a version to compare with"
+    since = seen.led if is_first else seen.job.status.started_led
+    return in_progress(seen, "Queued", message, started_led=since)
 
 
 def _result_is_there(seen: RetrainSnapshot) -> RetrainOutcome | None:
@@ -181,7 +184,7 @@ def _deadline_is_past(seen: RetrainSnapshot) -> RetrainOutcome | None:
 
 def _is_out_of_time(seen: RetrainSnapshot) -> bool:
     started_at, limit = seen.job.status.started, seen.job.spec.active_deadline
-    return started_at is not None and seen.now >= started_at + limit + DEADLINE_GRACE
+    return started_at is not None and seen.led_since(started_at) >= limit + DEADLINE_GRACE
 
 
 def _run_is_missing(seen: RetrainSnapshot) -> RetrainOutcome | None:

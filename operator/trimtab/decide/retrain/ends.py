@@ -44,6 +44,7 @@ def started(seen: RetrainSnapshot, champion: Champion) -> RetrainOutcome:
         message,
         phase="Queued",
         started=seen.now.replace(microsecond=0),
+        started_led=seen.led,
         champion_version=champion,
         new_version=version,
     )
@@ -52,11 +53,15 @@ def started(seen: RetrainSnapshot, champion: Champion) -> RetrainOutcome:
 
 
 def in_progress(
-    seen: RetrainSnapshot, phase: Phase, message: str, look_again: timedelta = LOOK_AGAIN
+    seen: RetrainSnapshot,
+    phase: Phase,
+    message: str,
+    look_again: timedelta = LOOK_AGAIN,
+    **changes: Any,
 ) -> RetrainOutcome:
     """Say what is waited for."""
     reason = Reason.RUNNING if phase == "Running" else Reason.QUEUED
-    status = _with_condition(seen, False, reason, message, phase=phase)
+    status = _with_condition(seen, False, reason, message, phase=phase, **changes)
     return Outcome(status, wake_at=seen.now + look_again)
 
 

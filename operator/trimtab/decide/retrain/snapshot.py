@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trimtab.api.retrain_job import Champion, RetrainJob
 from trimtab.api.run import RunView
+from trimtab.decide.led_time import Instant, led_between
 from trimtab.decide.retrain.report import TrainingResult, last_words, read_result
 
 DIGEST_CHARACTERS = 16
@@ -32,6 +33,13 @@ class RetrainSnapshot:
     """What the Deployment of the cause serves now."""
     run: RunView = field(default_factory=RunView)
     made: MadeVersion | None = None
+    led: float | None = None
+    """Seconds that operators have led, up to now; None: nobody counts them."""
+
+    def led_since(self, then: datetime) -> timedelta:
+        """Return how long operators led since the moment that status has a reading of."""
+        began = Instant(then, self.job.status.started_led)
+        return led_between(began, Instant(self.now, self.led))
 
 
 def output_uri_of(champion: Champion, new_version: str) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec, Tried
+from trimtab.decide.led_time import LONGEST_AWAY, Instant, away_between, led_between
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
@@ -78,7 +79,7 @@ def _is_stable_starting(draft: Draft, phase: Starting) -> bool:
     stable, spec = draft.status.stable, draft.spec
     if stable is None or 2 * draft.snapshot.ready_of(stable.revision) >= spec.replicas:
         return False
-    latest = phase.started + spec.rollout.deadline / 2
+    latest = deadline_of(spec, phase, draft.instant) - spec.rollout.deadline / 2
     own = draft.snapshot.pods_of(stable.revision)
     if draft.now >= latest or (own and not any(is_starting(pod) for pod in own)):
         return False
@@ -111,7 +112,8 @@ def _enter_step(
         Stepping(
             candidate=phase.candidate,
             started=phase.started,
-            pause=paused_by_step(draft.now) if waits else None,
+            started_led=phase.started_led,
+            pause=paused_by_step(draft.instant) if waits else None,
             paused_seconds=phase.paused_seconds,
             progress=progress,
         )
@@ -228,18 +230,26 @@ def full_size(spec: DeploymentSpec) -> int:
     return max(1, spec.replicas)
 
 
-def deadline_of(spec: DeploymentSpec, phase: Phase) -> datetime:
-    """Return when the rollout must be over; earlier pauses do not count."""
-    return phase.started + spec.rollout.deadline + timedelta(seconds=phase.paused_seconds)
+def deadline_of(spec: DeploymentSpec, phase: Phase, now: Instant) -> datetime:
+    """Return when the rollout must be over if an operator leads until then.
+
+    Neither earlier pauses count, nor time in which nobody could act.
+    """
+    counted = led_between(phase.began, now) - timedelta(seconds=phase.paused_seconds)
+    return now.at + spec.rollout.deadline - counted
 
 
 def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
     """End a rollout that could not be judged, started or promoted in time."""
     if phase.pause is not None:
         return
-    if draft.now < deadline_of(draft.spec, phase):
-        return
     candidate = phase.candidate
+    if draft.now < deadline_of(draft.spec, phase, draft.instant):
+        away = away_between(phase.began, draft.instant)
+        if away >= LONGEST_AWAY:
+            message = f"no operator could act for {away.days} d of the time since it began"
+            end_undecided(draft, candidate, Reason.DEADLINE_PASSED, message)
+        return
     ready = draft.snapshot.ready_of(candidate.revision)
     if isinstance(phase, Promoting) and draft.status.stable is None and ready > 0:
         promote(draft, phase, f"{_first(candidate.version)}; {_came(draft, candidate)}")
@@ -257,8 +267,21 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     elif ready > 0 or progress_in(phase) is not None:
         # What one pod can, the version can: the others are late for reasons of their own.
         end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, _came(draft, candidate))
+    elif not _had_time(draft, candidate):
+        # Whoever was made late, or not at all, has shown nothing of the version.
+        message = f"{_came(draft, candidate)}; none of them was there for half of it"
+        end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, message)
     else:
         roll_back(draft, candidate, Reason.NEVER_READY, _came(draft, candidate))
+
+
+def _had_time(draft: Draft, candidate: Tried) -> bool:
+    """Return whether a pod of the candidate was there for half of the deadline, or crashed."""
+    half = draft.spec.rollout.deadline.total_seconds() / 2
+    return any(
+        pod.crashed or pod.age_seconds is None or pod.age_seconds >= half
+        for pod in draft.snapshot.pods_of(candidate.revision)
+    )
 
 
 def _came(draft: Draft, candidate: Tried) -> str:
@@ -275,7 +298,7 @@ def _end_unjudged(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
         case "rollback":
             roll_back(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
         case "promote":
-            draft.enter(promoted_early(phase, draft.now, by=ON_DEADLINE))
+            draft.enter(promoted_early(phase, draft.instant, by=ON_DEADLINE))
         case "undecided":
             end_undecided(draft, phase.candidate, Reason.DEADLINE_PASSED, why)
 

@@ -109,7 +109,7 @@ def _promote(draft: Draft, command: Command) -> str | None:
     phase = _commanded(draft, command)
     if isinstance(phase, str):
         return phase
-    draft.enter(promoted_early(resumed(phase, draft.now), draft.now, by=command.by))
+    draft.enter(promoted_early(resumed(phase, draft.instant), draft.instant, by=command.by))
     return None
 
 
@@ -127,7 +127,7 @@ def _pause(draft: Draft, command: Command) -> str | None:
     if isinstance(phase, str):
         return phase
     if phase.pause is None:
-        draft.enter(replace(phase, pause=paused_by_person(draft.now, command.by)))
+        draft.enter(replace(phase, pause=paused_by_person(draft.instant, command.by)))
     return None
 
 
@@ -137,7 +137,7 @@ def _resume(draft: Draft, command: Command) -> str | None:
         return phase
     if phase.pause is None:
         return "the rollout is not paused"
-    draft.enter(resumed(phase, draft.now))
+    draft.enter(resumed(phase, draft.instant))
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, HistoryEntry, Tried
+from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.history import with_end
 from trimtab.decide.rollout.phases import Phase, PhaseT, phase_of, rollout_status
@@ -32,6 +33,11 @@ class Draft:
     def now(self) -> datetime:
         """The time of the pass."""
         return self.snapshot.now
+
+    @property
+    def instant(self) -> Instant:
+        """The time of the pass by both clocks."""
+        return self.snapshot.instant
 
     @property
     def spec(self) -> DeploymentSpec:

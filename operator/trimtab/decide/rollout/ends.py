@@ -35,7 +35,7 @@ FLAPPING_ROLLBACKS = 3
 def begin(draft: Draft, version: ModelVersion, revision: str) -> None:
     """Start to try a revision: freeze its pod template and write the intent."""
     tried = try_of(draft.snapshot, version, revision)
-    draft.enter(Starting(candidate=tried, started=draft.now))
+    draft.enter(Starting(candidate=tried, started=draft.now, started_led=draft.instant.led))
     draft.set(
         gates=[],
         retiring=None,
@@ -57,7 +57,8 @@ def _kept_guard(draft: Draft) -> GuardStatus | None:
 
 def begin_again(draft: Draft, candidate: Tried) -> None:
     """Try an undecided revision once more, as it was frozen."""
-    draft.enter(Starting(candidate=candidate, started=draft.now))
+    started = draft.instant
+    draft.enter(Starting(candidate=candidate, started=started.at, started_led=started.led))
     draft.set(gates=[])
     draft.tell(EventReason.ROLLOUT_STARTED, f"trying {candidate.version} again")
 
@@ -243,7 +244,7 @@ def return_to(draft: Draft, good: Tried, reason: Reason, message: str, *, by: st
     quarantine(draft, stable, reason, message, by=by)
     draft.record(stable, Reason.ROLLED_BACK, message, by=by)
     back = good.model_copy(update={"since": draft.now})
-    draft.enter(Returning(candidate=back, started=draft.now))
+    draft.enter(Returning(candidate=back, started=draft.now, started_led=draft.instant.led))
     draft.set(guard=None, retiring=None, back_off=None)
     draft.memory = draft.memory.of_new_stable()
     draft.tell(

@@ -117,6 +117,9 @@ def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
     stalled = find_condition(snapshot.deployment.status.conditions, ConditionType.STALLED)
     if stalled is not None and stalled.status == "True" and stalled.reason == Reason.WRITE_REFUSED:
         return Refusal(Reason.WRITE_REFUSED, stalled.message)
+    failure = failure_of(snapshot, revision)
+    if failure:
+        return Refusal(Reason.REPLICA_FAILURE, failure)
     for pod in snapshot.pods_of(revision):
         if pod.unschedulable:
             return Refusal(Reason.UNSCHEDULABLE, f"pod {pod.name}: {pod.message}")
@@ -125,7 +128,19 @@ def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
     return None
 
 
+def failure_of(snapshot: Snapshot, revision: str) -> str:
+    """Return why the cluster makes no pods of a version, and what to do; empty if it does."""
+    workload = snapshot.workloads.get(revision)
+    if workload is None or not workload.failure:
+        return ""
+    return (
+        f"the cluster makes no pods for {workload.name}: {workload.failure}; raise the quota or "
+        "mend what refuses them"
+    )
+
+
 def pod_messages(snapshot: Snapshot, revision: str) -> str:
-    """Return what the pods say, to be put behind a message; empty if they say nothing."""
+    """Return what the pods say, or why there are none, to be put behind a message."""
     messages = {pod.message for pod in snapshot.pods_of(revision) if pod.message}
+    messages |= {failure for failure in [failure_of(snapshot, revision)] if failure}
     return f": {'; '.join(sorted(messages))}" if messages else ""

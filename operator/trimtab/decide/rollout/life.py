@@ -219,5 +219,5 @@ def _end_return(draft: Draft) -> None:
         return
     if draft.snapshot.carried_by(phase.candidate.revision) >= full_size(draft.spec):
         complete_return(draft, phase)
-    elif draft.now >= deadline_of(draft.spec, phase):
+    elif draft.now >= deadline_of(draft.spec, phase, draft.instant):
         give_up_return(draft, phase, pod_messages(draft.snapshot, phase.candidate.revision))

@@ -7,12 +7,13 @@ the flat fields of `status.rollout`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, TypeVar
 
 from trimtab.api.conditions import Reason, reason_of
 from trimtab.api.deployment import DeploymentStatus, RolloutStatus, StepStatus, Tried
 from trimtab.api.fields import LONGEST
+from trimtab.decide.led_time import Instant, led_between
 
 _STEP = "step"
 """Who paused, where a step did."""
@@ -28,6 +29,8 @@ class Pause:
     by: str
     reason: Reason
     """PausedByStep or PausedByPerson."""
+    led: float | None = None
+    """Seconds that operators had led by then."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,16 @@ class Progress:
 class _Common:
     candidate: Tried
     started: datetime
-    """The deadline counts from here."""
+    started_led: float | None = None
+    """Seconds that operators had led by then; the deadline counts from here."""
     pause: Pause | None = None
     paused_seconds: float = 0.0
     """In earlier pauses, in which the deadline stood still."""
+
+    @property
+    def began(self) -> Instant:
+        """When it started, by both clocks."""
+        return Instant(self.started, self.started_led)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +121,12 @@ def phase_of(status: DeploymentStatus) -> Phase | None:
             phase = Returning(candidate=candidate, started=rollout.started)
         case _:
             pass
-    if rollout.paused_since is None and not rollout.paused_seconds:
-        return phase
-    paused_seconds = min(rollout.paused_seconds, LONGEST.total_seconds())
-    return replace(phase, pause=_pause_of(rollout), paused_seconds=paused_seconds)
+    return replace(
+        phase,
+        started_led=rollout.started_led,
+        pause=_pause_of(rollout),
+        paused_seconds=min(rollout.paused_seconds, LONGEST.total_seconds()),
+    )
 
 
 def _progress_of(rollout: RolloutStatus) -> Progress | None:
@@ -130,7 +141,8 @@ def _pause_of(rollout: RolloutStatus) -> Pause | None:
         return None
     by = rollout.paused_by or "a person"
     said = Reason.PAUSED_BY_STEP if by == _STEP else Reason.PAUSED_BY_PERSON
-    return Pause(rollout.paused_since, by, reason_of(rollout.pause_reason or "", said))
+    reason = reason_of(rollout.pause_reason or "", said)
+    return Pause(rollout.paused_since, by, reason, rollout.paused_led)
 
 
 def rollout_status(phase: Phase) -> RolloutStatus:
@@ -139,7 +151,9 @@ def rollout_status(phase: Phase) -> RolloutStatus:
     status = RolloutStatus(
         phase=_NAMES[type(phase)],
         started=phase.started,
+        started_led=phase.started_led,
         paused_since=pause.since if pause is not None else None,
+        paused_led=pause.led if pause is not None else None,
         paused_by=pause.by if pause is not None else None,
         pause_reason=pause.reason if pause is not None else None,
         paused_seconds=phase.paused_seconds,
@@ -173,22 +187,23 @@ def progress_in(phase: Phase | None) -> Progress | None:
 # --- from one phase to the next -------------------------------------------------------------------
 
 
-def paused_by_step(now: datetime) -> Pause:
+def paused_by_step(now: Instant) -> Pause:
     """Return the pause that a step asks for."""
-    return Pause(now, _STEP, Reason.PAUSED_BY_STEP)
+    return Pause(now.at, _STEP, Reason.PAUSED_BY_STEP, now.led)
 
 
-def paused_by_person(now: datetime, person: str) -> Pause:
+def paused_by_person(now: Instant, person: str) -> Pause:
     """Return the pause that a person asks for."""
-    return Pause(now, person, Reason.PAUSED_BY_PERSON)
+    return Pause(now.at, person, Reason.PAUSED_BY_PERSON, now.led)
 
 
-def resumed(phase: PhaseT, now: datetime) -> PhaseT:
+def resumed(phase: PhaseT, now: Instant) -> PhaseT:
     """Return the phase without its pause, in which the deadline stood still."""
     if phase.pause is None:
         return phase
-    seconds = (now - phase.pause.since) / timedelta(seconds=1)
-    return replace(phase, pause=None, paused_seconds=phase.paused_seconds + seconds)
+    pause = led_between(Instant(phase.pause.since, phase.pause.led), now)
+    seconds = phase.paused_seconds + pause.total_seconds()
+    return replace(phase, pause=None, paused_seconds=seconds)
 
 
 def promoting(phase: Phase, *, by: str | None = None) -> Promoting:
@@ -196,6 +211,7 @@ def promoting(phase: Phase, *, by: str | None = None) -> Promoting:
     return Promoting(
         candidate=phase.candidate,
         started=phase.started,
+        started_led=phase.started_led,
         pause=phase.pause,
         paused_seconds=phase.paused_seconds,
         progress=progress_in(phase),
@@ -203,7 +219,7 @@ def promoting(phase: Phase, *, by: str | None = None) -> Promoting:
     )
 
 
-def promoted_early(phase: Phase, now: datetime, *, by: str) -> Promoting:
+def promoted_early(phase: Phase, now: Instant, *, by: str) -> Promoting:
     """Return the same where the rest is skipped: for its pods it has the time of a rollout.
 
     What is counted goes on from where it began.
@@ -214,4 +230,4 @@ def promoted_early(phase: Phase, now: datetime, *, by: str) -> Promoting:
         since = progress.step.counted_since or phase.started
         step = progress.step.model_copy(update={"counted_since": since})
         progress = replace(progress, step=step)
-    return replace(after, started=now, progress=progress)
+    return replace(after, started=now.at, started_led=now.led, progress=progress)

@@ -11,7 +11,7 @@ from trimtab.api.deployment import DeploymentStatus, GateStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
-from trimtab.decide.rollout.health import pod_messages
+from trimtab.decide.rollout.health import failure_of, pod_messages
 from trimtab.decide.rollout.judgement import blind_gate, trial_of
 from trimtab.decide.rollout.phases import (
     Pause,
@@ -20,6 +20,7 @@ from trimtab.decide.rollout.phases import (
     Promoting,
     Returning,
     Starting,
+    Stepping,
     phase_of,
     progress_in,
 )
@@ -154,8 +155,11 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
     if phase is None:
         return _resting(snapshot, status, wanted)
     version = phase.candidate.version
+    failure = failure_of(snapshot, phase.candidate.revision)
     if phase.pause is not None:
         return Stand(True, phase.pause.reason, f"{version} waits for: trimtab resume")
+    if failure and not isinstance(phase, Stepping):
+        return Stand(True, Reason.REPLICA_FAILURE, failure)
     match phase:
         case Starting():
             return _starting(snapshot, status, phase)
@@ -232,6 +236,9 @@ def _degraded(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
         ready = snapshot.ready_of(stable.revision)
         if ready < replicas and snapshot.now - stable.since > READY_WITHIN:
             message = f"{ready}/{replicas} pods of {stable.version} are Ready"
+            failure = failure_of(snapshot, stable.revision)
+            if failure:
+                return Stand(True, Reason.REPLICA_FAILURE, f"{message}: {failure}")
             return Stand(True, Reason.NOT_ENOUGH_READY, message)
     return Stand(False, Reason.AS_WANTED)
 

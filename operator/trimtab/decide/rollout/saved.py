@@ -61,7 +61,8 @@ MOST_PARTS = LEARNT_FROM // LEARNT_IN_PARTS + 2
 LONGEST_TEXT = 256
 LATEST = 10**17
 """Microseconds; in the year 5138."""
-SET_BACK = timedelta(minutes=1)
+SET_BACK = timedelta(days=1)
+"""What was noted before the clock was set back lies ahead of it."""
 _MICROSECOND = timedelta(microseconds=1)
 _SUMS = len(fields(BlockSums))
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, zlib.error)

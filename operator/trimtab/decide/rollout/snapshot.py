@@ -10,6 +10,7 @@ from typing import Any
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, Origin
 from trimtab.api.model_version import Artifact, ModelVersion
+from trimtab.decide.led_time import Instant
 from trimtab.decide.rollout.evidence import Counts, GateMemory, Habit, Lives
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import NOTHING, BadTotal
@@ -36,6 +37,8 @@ class PodView:
     killed: bool = False
     """The kubelet may have ended it, for a probe that failed, and not for its memory."""
     was_ready: bool = False
+    age_seconds: float | None = None
+    """Since it was made; None where nobody can tell."""
     unready_seconds: float = 0.0
     ready_seconds: float = 0.0
     ended_comparing: bool = False
@@ -58,6 +61,8 @@ class WorkloadView:
     ready: int
     """As its controller says of the size that it has now; 0 if it has not looked since."""
     terminating: bool = False
+    failure: str = ""
+    """Why the cluster makes no pods for it, in the cluster's words."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +253,13 @@ class Snapshot:
     """ModelVersions of which nobody knows whether they fit, until files are read again."""
     memory: Memory = field(default_factory=Memory)
     requested: Request | None = None
+    led: float | None = None
+    """Seconds that operators have led, up to now; None: nobody counts them."""
+
+    @property
+    def instant(self) -> Instant:
+        """The time of the pass by both clocks."""
+        return Instant(self.now, self.led)
 
     def pods_of(self, revision: str) -> list[PodView]:
         """Return the pods of a revision that are not on their way out."""

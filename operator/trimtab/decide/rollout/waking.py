@@ -35,7 +35,7 @@ def _moments(snapshot: Snapshot, status: DeploymentStatus) -> Iterator[datetime]
     spec, now = snapshot.deployment.spec, snapshot.now
     stable, guard, phase = status.stable, status.guard, phase_of(status)
     if phase is not None and phase.pause is None:
-        yield deadline_of(spec, phase)
+        yield deadline_of(spec, phase, snapshot.instant)
     if progress_in(phase) is not None:
         # Whether the gates can see is found out by looking, also where no scrape asks for it.
         yield now + max(JUDGED_WITHIN, 2 * interval_of(snapshot))

@@ -65,7 +65,7 @@ async def require_late(world: World, snapshot: Snapshot, after: DeploymentStatus
     deployment, phase = snapshot.deployment, phase_of(snapshot.deployment.status)
     if phase is None or after.rollout is not None:
         return
-    candidate, deadline = phase.candidate, deadline_of(deployment.spec, phase)
+    candidate, deadline = phase.candidate, deadline_of(deployment.spec, phase, snapshot.instant)
     if not deadline <= snapshot.now < deadline + BELIEVED_AFTER:
         return
     if after.stable is not None and after.stable.revision == candidate.revision:

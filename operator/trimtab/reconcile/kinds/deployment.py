@@ -43,7 +43,7 @@ from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_controlled_by
-from trimtab.reconcile.kinds.pods import target_of, view_of
+from trimtab.reconcile.kinds.pods import Sights, failure_of, target_of, view_of
 from trimtab.reconcile.kinds.small_files import Asking, fit_of, requested
 from trimtab.reconcile.kinds.status_writes import is_deployment_worth_writing
 from trimtab.reconcile.kinds.typed import readable, typed
@@ -64,6 +64,7 @@ class Kept:
     measured: Measured = field(default_factory=Measured)
     asking: Asking = field(default_factory=Asking)
     counted: Counted = field(default_factory=Counted)
+    sights: Sights = field(default_factory=Sights)
     decided_on: Snapshot | None = None
     """What the last decision that holds saw."""
 
@@ -168,7 +169,9 @@ def _observe(world: World, key: Key, live: Json, kept: Kept, taken: Taken) -> Sn
     targets = [target for pod in pods if (target := target_of(pod, metrics)) is not None]
     world.telemetry.set_targets(telemetry_key(key), targets, _backend(deployment))
     versions, unreadable = _versions(world, key.namespace, deployment.spec.model)
-    views = tuple(view_of(pod, now) for pod in pods)
+    led = world.cluster.led_seconds()
+    kept.sights.look(pods, led)
+    views = tuple(view_of(pod, now, kept.sights.seconds(pod, led)) for pod in pods)
     fit = fit_of(world, deployment, versions)
     return Snapshot(
         now=now,
@@ -184,6 +187,7 @@ def _observe(world: World, key: Key, live: Json, kept: Kept, taken: Taken) -> Sn
         unread=fit.unread,
         memory=kept.memory,
         requested=requested(world, deployment),
+        led=led,
     )
 
 
@@ -234,6 +238,7 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
             replicas=int(obj.get("spec", {}).get("replicas", 1)),
             ready=ready_replicas(obj),
             terminating="deletionTimestamp" in obj["metadata"],
+            failure=failure_of(obj),
         )
     return views
 

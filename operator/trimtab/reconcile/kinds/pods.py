@@ -1,7 +1,10 @@
-"""From pod JSON to what decisions read."""
+"""From the JSON of pods and their workloads to what decisions read."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -39,14 +42,41 @@ def _container(pod: Json) -> Json:
     return next((s for s in statuses if s.get("name") == "model"), statuses[0] if statuses else {})
 
 
-def view_of(pod: Json, now: datetime) -> PodView:
-    """Return the view of one pod at `now`."""
+@dataclass
+class Sights:
+    """Since when pods are seen as they are, in seconds that operators had led; safe to lose.
+
+    The clock of the kubelet may be ahead of ours: then nothing would ever have lasted.
+    """
+
+    since: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """By uid: when its readiness changed last, as it says, and when we saw that first."""
+
+    def look(self, pods: Iterable[Json], led: float) -> None:
+        """Take the pods in as they are now; others are forgotten."""
+        seen: dict[str, tuple[str, float]] = {}
+        for pod in pods:
+            uid = pod["metadata"].get("uid", "")
+            changed = _conditions(pod).get("Ready", {}).get("lastTransitionTime") or ""
+            known = self.since.get(uid)
+            seen[uid] = known if known is not None and known[0] == changed else (changed, led)
+        self.since = seen
+
+    def seconds(self, pod: Json, led: float) -> float:
+        """Return how long a pod has been seen as it is."""
+        known = self.since.get(pod["metadata"].get("uid", ""))
+        return 0.0 if known is None else led - known[1]
+
+
+def view_of(pod: Json, now: datetime, seen_seconds: float = 0.0) -> PodView:
+    """Return the view of one pod at `now`, which has been seen as it is for `seen_seconds`."""
     metadata, status = pod["metadata"], pod.get("status", {})
     conditions, container = _conditions(pod), _container(pod)
     ready = conditions.get("Ready", {})
     is_ready = ready.get("status") == "True"
     since = parse_time(ready.get("lastTransitionTime"))
     restarts = int(container.get("restartCount", 0))
+    lasted = 0.0 if since is None else max((now - since).total_seconds(), seen_seconds)
     return PodView(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -58,14 +88,22 @@ def view_of(pod: Json, now: datetime) -> PodView:
         crashed=restarts > 0 or _failed(container.get("state")),
         killed=restarts > 0 and _was_told_to_end(container),
         was_ready=is_ready or _stopped_being_ready(container, since),
-        unready_seconds=0.0 if is_ready or since is None else (now - since).total_seconds(),
-        ready_seconds=(now - since).total_seconds() if is_ready and since is not None else 0.0,
+        age_seconds=_age(metadata, now),
+        unready_seconds=0.0 if is_ready else lasted,
+        ready_seconds=lasted if is_ready else 0.0,
         ended_comparing=restarts == 1 and _compares(pod) and _lacked_memory(container),
         ended_starting=restarts == 1 and not is_ready and _ended_starting(container, since),
         unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
         image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
         message=_message(conditions, container),
     )
+
+
+def _age(metadata: Json, now: datetime) -> float | None:
+    """Return how old an object is; None if our clock is behind the one that dated it."""
+    made = parse_time(metadata.get("creationTimestamp"))
+    age = None if made is None else (now - made).total_seconds()
+    return None if age is None or age < 0 else age
 
 
 def _compares(pod: Json) -> bool:
@@ -159,6 +197,15 @@ def _message(conditions: dict[str, Json], container: Json) -> str:
     if waiting.get("reason") not in _BEGINNING:
         return f"{waiting['reason']}: {waiting.get('message', '')}"[:512]
     return str(conditions.get("PodScheduled", {}).get("message", ""))[:512]
+
+
+def failure_of(workload: Json) -> str:
+    """Return why the cluster makes no pods for a workload; pods' names change from try to try."""
+    for condition in (workload.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            said = condition.get("message") or condition.get("reason") or "no reason given"
+            return re.sub(r'^pods "[^"]*" is', "a pod is", said)[:512]
+    return ""
 
 
 def target_of(pod: Json, metrics: Metrics) -> Target | None:

@@ -61,6 +61,7 @@ def observe(world: World, job: RetrainJob) -> RetrainSnapshot:
     return RetrainSnapshot(
         job=job,
         now=world.now(),
+        led=world.cluster.led_seconds(),
         serving=_serving(world, key.namespace, job.spec.cause.deployment),
         run=engine.view(job, made_by_engine, world.cache.children(key, PODS)),
         made=_made(world, job) if job.status.new_version else None,

@@ -19,7 +19,7 @@ AS_SEEN = timedelta(seconds=5)
 _EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable")
 """Reasons of gates that come and go at the beginning of every step."""
 
-_COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES)
+_COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES, Reason.REPLICA_FAILURE)
 """Reasons whose messages have figures."""
 _SEEN = (ConditionType.PROGRESSING, ConditionType.DATA_AVAILABLE)
 _NUMBERS = {

@@ -169,6 +169,30 @@ def test_a_run_that_vanishes_again_and_again_ends_at_the_deadline() -> None:
     assert "deadline of 2h" in decide_retrain(seen).status.message
 
 
+def led(seen: RetrainSnapshot, since: float, now: float) -> RetrainSnapshot:
+    """Return the same where operators had led for so long at its start, and now."""
+    job = seen.job.model_copy(
+        update={"status": seen.job.status.model_copy(update={"started_led": since})}
+    )
+    return replace(seen, job=job, led=now)
+
+
+def test_a_clock_that_jumps_fails_no_running_job() -> None:
+    seen = started(now=NOW + timedelta(hours=2, minutes=2))
+    assert decide_retrain(led(seen, 100.0, 7300.0)).status.phase != "Failed"
+    assert decide_retrain(led(seen, 100.0, 7400.0)).status.phase == "Failed"
+
+
+def test_nothing_fails_for_what_nobody_looked_at() -> None:
+    """It was asked for long before an operator led."""
+    late = NOW + timedelta(hours=9)
+    first = decide_retrain(RetrainSnapshot(job_object(activeDeadline="1h"), late, led=100.0))
+    assert (first.status.phase, first.status.started_led) == ("Queued", 100.0)
+    waiting = RetrainSnapshot(job_object(activeDeadline="1h"), late)
+    assert decide_retrain(led(waiting, 100.0, 3600.0)).status.phase == "Queued"
+    assert decide_retrain(led(waiting, 100.0, 3700.0)).status.phase == "Failed"
+
+
 @pytest.mark.parametrize("phase", ["Succeeded", "Rejected", "InsufficientData", "Failed"])
 def test_finished_is_final(phase: str) -> None:
     seen = RetrainSnapshot(job_object(status={"phase": phase}), NOW, serving=CHAMPION)

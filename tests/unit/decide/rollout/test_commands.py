@@ -27,6 +27,7 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.deployment import BackOff, DeploymentStatus, GuardStatus, Tried
 from trimtab.api.model_version import ModelVersion
+from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
@@ -47,7 +48,7 @@ from trimtab.decide.rollout.snapshot import PodView
 
 STARTING = Starting(candidate=a_tried("v2"), started=NOW)
 RETURNING = Returning(candidate=a_tried("v1"), started=NOW)
-PAUSED = paused_by_person(NOW - seconds(30), "bob")
+PAUSED = paused_by_person(Instant(NOW - seconds(30)), "bob")
 HERE = revision("v2")
 VERSIONS = tuple(a_version(f"v{n}", age=100.0 - n) for n in (1, 2, 3))
 
@@ -210,7 +211,9 @@ def test_who_is_promoted_by_a_person_has_the_time_of_a_rollout_for_its_pods(
     growing = phase_of(outcome.status)
     assert isinstance(growing, Promoting)
     assert outcome.wake_at is not None
-    assert deadline_of(a_deployment().spec, growing) >= NOW + late + timedelta(minutes=15)
+    assert deadline_of(a_deployment().spec, growing, Instant(NOW)) >= NOW + late + timedelta(
+        minutes=15
+    )
     assert outcome.status.rejected == []
 
 
@@ -227,7 +230,7 @@ def test_pause_and_resume() -> None:
     outcome = after("pause/-", a_stepping())
     phase = phase_of(outcome.status)
     assert isinstance(phase, Stepping)
-    assert phase.pause == paused_by_person(NOW, "ann")
+    assert phase.pause == paused_by_person(Instant(NOW), "ann")
     paused = next(c for c in outcome.status.conditions if c.type == "Paused")
     assert (paused.reason, paused.message) == (
         "PausedByPerson", "by ann since 12:00:00Z; trimtab resume",

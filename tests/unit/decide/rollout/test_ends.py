@@ -29,6 +29,7 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
+from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
@@ -45,7 +46,7 @@ from trimtab.decide.rollout.phases import (
     paused_by_person,
     phase_of,
 )
-from trimtab.decide.rollout.snapshot import PodView, Request, Snapshot
+from trimtab.decide.rollout.snapshot import PodView, Request, Snapshot, WorkloadView
 
 TWO = a_tried("v2")
 STARTING = Starting(candidate=TWO, started=NOW)
@@ -447,8 +448,12 @@ def test_a_way_back_with_nothing_to_leave_ends_too() -> None:
 # --- what a pause holds ---------------------------------------------------------------------------
 
 HELD = {
-    "while_it_starts": Starting(candidate=TWO, started=NOW, pause=paused_by_person(NOW, "ann")),
-    "while_it_grows": Promoting(candidate=TWO, started=NOW, pause=paused_by_person(NOW, "ann")),
+    "while_it_starts": Starting(
+        candidate=TWO, started=NOW, pause=paused_by_person(Instant(NOW), "ann")
+    ),
+    "while_it_grows": Promoting(
+        candidate=TWO, started=NOW, pause=paused_by_person(Instant(NOW), "ann")
+    ),
 }
 
 
@@ -541,7 +546,93 @@ def at_deadline(phase: Phase, **fields: Any) -> Decision:
 
 NEVER_READY = "0 of the candidate's pods Ready by the deadline: readiness probe failed"
 TOO_FEW = "too few requests or steps longer than the deadline"
-PAUSED = paused_by_person(NOW, "ann")
+PAUSED = paused_by_person(Instant(NOW), "ann")
+
+
+LED = replace(STARTING, started_led=100.0)
+
+
+def test_a_deadline_counts_only_time_in_which_an_operator_led() -> None:
+    away = at_deadline(LED, pods=(SLOW_POD,), led=160.0)
+    assert away.status.rollout is not None
+    assert away.wake_at is not None
+    assert away.wake_at <= LATE + timedelta(minutes=14)
+    led = at_deadline(LED, pods=(SLOW_POD,), led=1000.0)
+    assert led.status.rejected[0].reason == "NeverReady"
+
+
+def test_a_clock_that_is_set_back_puts_no_deadline_off() -> None:
+    back = NOW - timedelta(minutes=10)
+    decision = decided(in_phase(LED, now=back, pods=(SLOW_POD,), led=1000.0))
+    assert decision.status.rejected[0].reason == "NeverReady"
+
+
+def test_an_operator_that_hardly_ever_leads_keeps_no_rollout_for_ever() -> None:
+    days = NOW + timedelta(days=1, minutes=1)
+    decision = decided(in_phase(LED, now=days, pods=(SLOW_POD,), led=160.0))
+    assert (decision.status.rollout, decision.status.rejected) == (None, [])
+    message = "DeadlinePassed: no operator could act for 1 d of the time since it began"
+    assert decision.status.history[-1].message == message
+
+
+def test_a_way_back_has_the_time_that_an_operator_led() -> None:
+    back = Returning(candidate=TWO, started=NOW, started_led=100.0)
+    assert at_deadline(back, led=160.0).status.rollout is not None
+    assert at_deadline(back, led=1000.0).status.rollout is None
+
+
+QUOTA = "a pod is forbidden: exceeded quota: pods"
+REFUSED = WorkloadView(TWO.workload, "u", TWO.revision, 1, ready=0, failure=QUOTA)
+NO_PODS = (
+    f"the cluster makes no pods for {TWO.workload}: {QUOTA}; raise the quota or mend what refuses "
+    "them"
+)
+NOT_ITS_FAULT = {
+    "no_pod_is_made": ({"pods": (), "workloads": (REFUSED,)}, f"ReplicaFailure: {NO_PODS}"),
+    "only_some_are": (
+        {"pods": (a_pod(ready=False, was_ready=False),), "workloads": (REFUSED,)},
+        f"ReplicaFailure: {NO_PODS}",
+    ),
+    "nobody_says_why_there_is_none": (
+        {"pods": ()},
+        "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; none of them was there "
+        "for half of it",
+    ),
+    "they_were_made_late": (
+        {"pods": (a_pod(ready=False, was_ready=False, age_seconds=20.0),)},
+        "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; none of them was there "
+        "for half of it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "message"), NOT_ITS_FAULT.values(), ids=NOT_ITS_FAULT.keys())
+@pytest.mark.parametrize("stable", ["v1", None])
+def test_a_version_of_which_no_pod_had_time_is_not_blamed(
+    fields: dict[str, Any], message: str, stable: str | None
+) -> None:
+    decision = at_deadline(STARTING, stable=stable, **fields)
+    assert decision.status.rejected == []
+    assert decision.status.history[-1].message == message
+    assert decision.status.back_off is not None
+
+
+def test_that_no_pods_are_made_is_said_at_once() -> None:
+    decision = decided(in_phase(STARTING, workloads=(REFUSED,)))
+    (progressing,) = [c for c in decision.status.conditions if c.type == "Progressing"]
+    assert (progressing.reason, progressing.message) == ("ReplicaFailure", NO_PODS)
+    stable = a_tried("v1")
+    workload = WorkloadView(stable.workload, "u", stable.revision, 3, ready=2, failure=QUOTA)
+    short = replace(in_phase(None, now=LATE, workloads=(workload,)), pods=pods("v1", 2))
+    resting = decided(short)
+    (degraded,) = [c for c in resting.status.conditions if c.type == "Degraded"]
+    assert (degraded.status, degraded.reason) == ("True", "ReplicaFailure")
+    assert degraded.message.startswith("2/3 pods of v1 are Ready: the cluster makes no pods for")
+
+
+def test_a_pod_of_half_of_the_deadline_is_the_version_s_fault() -> None:
+    old = a_pod(ready=False, was_ready=False, age_seconds=450.0)
+    assert at_deadline(STARTING, pods=(old,)).status.rejected[0].reason == "NeverReady"
 
 
 def test_pods_that_never_become_ready_are_the_version_s_fault() -> None:
@@ -693,7 +784,7 @@ def test_on_deadline_rollback_and_promote_do_as_they_say() -> None:
     assert isinstance(phase, Promoting)
     assert (phase.promoted_by, phase.started) == ("onDeadline", LATE)
     assert decision.wake_at is not None
-    assert decision.wake_at <= deadline_of(a_deployment().spec, phase)
+    assert decision.wake_at <= deadline_of(a_deployment().spec, phase, Instant(NOW))
 
 
 PROMOTED_LATE = Promoting(

@@ -28,6 +28,7 @@ from tests.unit.decide.rollout.builders import (
 )
 
 from trimtab.api.deployment import Count, DeploymentStatus
+from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.counting import side_of
@@ -340,7 +341,7 @@ def a_habit(blocks: Any) -> Habit:
 # --- while a newer version is tried ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pause", [None, paused_by_step(NOW)], ids=["stepping", "paused"])
+@pytest.mark.parametrize("pause", [None, paused_by_step(Instant(NOW))], ids=["stepping", "paused"])
 def test_the_guard_goes_on_while_a_newer_version_is_tried(pause: Any) -> None:
     phase = a_stepping(pause=pause, candidate=a_tried("v3"))
     snapshot = guarded(BAD, phase=phase, version="v3")

@@ -10,6 +10,7 @@ from tests.unit.decide.rollout.builders import ERRORS_GATE, a_deployment
 from tests.unit.decide.rollout.model import Cluster, Observation, Pass, written
 
 from trimtab.api.deployment import Deployment
+from trimtab.decide.led_time import Instant
 from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import Remove, Size, plan_children
 from trimtab.decide.rollout.life import decide_deployment
@@ -184,7 +185,7 @@ def is_bounded(passed: Pass, cluster: Cluster) -> bool:
     phase = phase_of(passed.after)
     if phase is None or phase.pause is not None or isinstance(phase, Returning):
         return True
-    deadline = deadline_of(cluster.spec, phase)
+    deadline = deadline_of(cluster.spec, phase, Instant(cluster.now))
     return cluster.now < deadline and passed.wake_at is not None and passed.wake_at <= deadline
 
 

@@ -21,6 +21,7 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus
+from trimtab.decide.led_time import Instant
 from trimtab.decide.rollout.phases import (
     Pause,
     Phase,
@@ -43,11 +44,11 @@ PROGRESS = Progress(a_step(0.5, index=1), 120.0, NOW + seconds(3), withdrawn=Tru
 PHASES: dict[str, Phase] = {
     "starting": Starting(candidate=TWO, started=NOW),
     "starting_paused": Starting(
-        candidate=TWO, started=NOW, pause=paused_by_person(NOW, "ann"), paused_seconds=3.0
+        candidate=TWO, started=NOW, pause=paused_by_person(Instant(NOW), "ann"), paused_seconds=3.0
     ),
     "stepping": Stepping(candidate=TWO, started=NOW, progress=PROGRESS),
     "stepping_paused": Stepping(
-        candidate=TWO, started=NOW, progress=Progress(a_step()), pause=paused_by_step(NOW)
+        candidate=TWO, started=NOW, progress=Progress(a_step()), pause=paused_by_step(Instant(NOW))
     ),
     "promoting": Promoting(candidate=TWO, started=NOW),
     "promoting_by_person": Promoting(
@@ -95,7 +96,7 @@ def test_a_pause_of_an_older_status_is_read(by: str | None) -> None:
 
 
 def test_a_person_called_step_is_a_person() -> None:
-    phase = phase_of(a_status(a_stepping(pause=paused_by_person(NOW, "step"))))
+    phase = phase_of(a_status(a_stepping(pause=paused_by_person(Instant(NOW), "step"))))
     assert phase is not None
     assert phase.pause == Pause(NOW, "step", Reason.PAUSED_BY_PERSON)
 
@@ -121,9 +122,16 @@ def test_the_reason_of_a_breach_is_a_value(text: str, reason: str | None, told: 
 
 def test_the_deadline_stands_still_in_a_pause() -> None:
     later = NOW + timedelta(minutes=2)
-    paused = a_stepping(pause=paused_by_person(NOW, "ann"), paused_seconds=5.0)
-    assert resumed(paused, later) == a_stepping(paused_seconds=125.0)
-    assert resumed(a_stepping(), later) == a_stepping()
+    paused = a_stepping(pause=paused_by_person(Instant(NOW), "ann"), paused_seconds=5.0)
+    assert resumed(paused, Instant(later)) == a_stepping(paused_seconds=125.0)
+    assert resumed(a_stepping(), Instant(later)) == a_stepping()
+
+
+def test_of_a_pause_counts_what_an_operator_led() -> None:
+    """What nobody led stands still already."""
+    paused = a_stepping(pause=paused_by_person(Instant(NOW, 100.0), "ann"))
+    later = Instant(NOW + timedelta(hours=3), 130.0)
+    assert resumed(paused, later).paused_seconds == 30.0
 
 
 def test_promoting_takes_along_how_far_the_steps_have_come() -> None:

@@ -24,6 +24,7 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import BackOff, DeploymentStatus, GateStatus
+from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Note
 from trimtab.decide.rollout.phases import (
     Phase,
@@ -124,7 +125,7 @@ PROGRESSING: dict[str, tuple[Phase | None, dict[str, Any], tuple[str, str, str]]
         ("True", "StepRunning", "v2 at step 2/2"),
     ),
     "paused": (
-        a_stepping(pause=paused_by_step(NOW)),
+        a_stepping(pause=paused_by_step(Instant(NOW))),
         {},
         ("True", "PausedByStep", "v2 waits for: trimtab resume"),
     ),
@@ -274,7 +275,7 @@ def test_columns() -> None:
 MOST_TELLING = {
     "at_rest": (None, {"version": "v1"}, "Serving"),
     "quarantined": (None, {"rejected": [a_rejection("v2")]}, "Quarantined"),
-    "paused": (a_stepping(pause=paused_by_step(NOW)), {}, "PausedByStep"),
+    "paused": (a_stepping(pause=paused_by_step(Instant(NOW))), {}, "PausedByStep"),
     "not_ready_at_rest": (None, {"seen": {"pods": ()}}, "NotEnoughReady"),
     "the_first_starts": (STARTING, {"stable": None}, "CandidateStarting"),
     "degraded": (

@@ -301,10 +301,10 @@ def test_a_process_that_lies_about_its_birth_does_not_hold_up_the_others() -> No
     assert step.alive == {"b": NOW}
 
 
-def test_a_clock_that_was_set_back_a_little_loses_nothing() -> None:
-    memory = Memory(step=StepMemory(0, NOW + timedelta(seconds=40)))
+def test_a_clock_that_was_set_back_loses_nothing() -> None:
+    memory = Memory(step=StepMemory(0, NOW + timedelta(minutes=10)))
     assert decode(encode(UID, Saved(NOW, memory)), UID).memory == resumed(memory)
-    late = replace(memory, step=StepMemory(0, NOW + timedelta(minutes=2)))
+    late = replace(memory, step=StepMemory(0, NOW + timedelta(days=2)))
     with pytest.raises(ValueError, match="no whole number"):
         encode(UID, Saved(NOW, late))
 

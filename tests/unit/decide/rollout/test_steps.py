@@ -23,6 +23,7 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentStatus, GateStatus, Origin
+from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Note, Outcome
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.counting import side_of
@@ -106,7 +107,7 @@ def test_a_pause_keeps_the_weight_and_says_how_to_go_on() -> None:
     assert isinstance(phase, Stepping)
     assert (phase.progress.step.index, phase.progress.step.weight) == (1, 0.25)
     assert phase.progress.requests_before == 60.0
-    assert phase.pause == paused_by_step(NOW)
+    assert phase.pause == paused_by_step(Instant(NOW))
     message = "step 2/3: v2 gets 25% (1 of 4 pods); paused until: trimtab resume"
     assert [note.message for note in outcome.notes] == [message]
 
@@ -159,7 +160,7 @@ def test_steps_can_be_taken_out_at_any_time(left: int, index: int, phase: str) -
     progress = Progress(step, requests_before=50.0)
     before: Phase = Promoting(candidate=a_tried("v2"), started=NOW, progress=progress)
     if phase != "promoting":
-        pause = paused_by_step(NOW) if phase == "paused" else None
+        pause = paused_by_step(Instant(NOW)) if phase == "paused" else None
         before = a_stepping(progress=progress, pause=pause)
     rollout = {"steps": [{"weight": "25%", "for": "10s"}, {"pause": {}}, {"weight": "50%"}][:left]}
     outcome = decided(in_phase(before, rollout=rollout, processes=users(9.0, 27.0)))
@@ -184,7 +185,7 @@ def test_steps_that_were_put_in_meanwhile_are_taken_too() -> None:
 
 
 def test_a_step_that_is_over_leaves_a_pause_by_a_person() -> None:
-    by_ann = paused_by_person(NOW - seconds(5), "ann")
+    by_ann = paused_by_person(Instant(NOW - seconds(5)), "ann")
     for steps in (STEPS, [{"weight": "25%"}]):
         step = a_step(0.25, of=3, first_request=NOW - seconds(60))
         phase = a_stepping(step, pause=by_ann)
@@ -197,7 +198,7 @@ def test_a_step_that_is_over_leaves_a_pause_by_a_person() -> None:
 @pytest.mark.parametrize("promoted_by", [None, "onDeadline"])
 @pytest.mark.parametrize("later", [0, 3600])
 def test_who_grows_to_full_size_waits_for_a_person_too(later: float, promoted_by: str) -> None:
-    by_ann = paused_by_person(NOW, "ann")
+    by_ann = paused_by_person(Instant(NOW), "ann")
     phase = Promoting(candidate=a_tried("v2"), started=NOW, pause=by_ann, promoted_by=promoted_by)
     ready = (*pods("v1", 3), *pods("v2", 3))
     snapshot = replace(in_phase(phase, pods=ready), now=NOW + seconds(later))

@@ -23,6 +23,7 @@ from tests.unit.decide.rollout.builders import (
 )
 
 from trimtab.api.deployment import BackOff, Retiring
+from trimtab.decide.led_time import Instant
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting, paused_by_person
 from trimtab.decide.rollout.snapshot import Snapshot
@@ -126,7 +127,7 @@ RESTS: dict[str, Snapshot] = {
         a_status(stable="v2", retiring=Retiring(revision=revision("v1"), until=NOW)), ready=ALL
     ),
     "while_a_person_has_paused": seen(
-        a_status(Starting(candidate=TWO, started=NOW, pause=paused_by_person(NOW, "ann"))),
+        a_status(Starting(candidate=TWO, started=NOW, pause=paused_by_person(Instant(NOW), "ann"))),
         ready=ALL,
     ),
     "after_a_breach": seen(a_status(guard=a_guard("v2", breached="bad"), **GUARDED), ready=ALL),

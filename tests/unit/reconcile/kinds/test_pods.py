@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from trimtab.api.deployment import Metrics
-from trimtab.reconcile.kinds.pods import target_of, view_of, waiting_since
+from trimtab.reconcile.kinds.pods import Sights, failure_of, target_of, view_of, waiting_since
 from trimtab.simulation.kubelet import running, unmounted, unscheduled
 
 NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
@@ -50,6 +50,23 @@ def pod(*, ready, ready_since, started=True, running_since="2026-11-23T12:00:10Z
 )
 def test_tells_whether_it_was_ready(given, was_ready):
     assert view_of(given, NOW).was_ready is was_ready
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_clock_behind_the_kubelets_does_not_make_all_of_it_new(ready):
+    given = pod(ready=ready, ready_since="2026-11-23T12:10:00Z")
+    given["metadata"]["creationTimestamp"] = "2026-11-23T12:09:00Z"
+    sights = Sights()
+    sights.look([given], 100.0)
+    sights.look([given], 130.0)
+    view = view_of(given, NOW, sights.seconds(given, 130.0))
+    assert (view.ready_seconds, view.unready_seconds) == ((30.0, 0.0) if ready else (0.0, 30.0))
+    assert view.age_seconds is None
+    changed = pod(ready=ready, ready_since="2026-11-23T12:10:05Z")
+    sights.look([changed], 140.0)
+    assert sights.seconds(changed, 142.0) == 2.0
+    sights.look([], 150.0)
+    assert sights.since == {}
 
 
 @pytest.mark.parametrize(
@@ -165,3 +182,24 @@ def made(status, **metadata):
 def test_tells_since_when_it_waits_for_its_container(given, waits):
     since = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     assert waiting_since(given) == (since if waits else None)
+
+
+def refused(status="True", **said):
+    return {"status": {"conditions": [{"type": "ReplicaFailure", "status": status, **said}]}}
+
+
+@pytest.mark.parametrize(
+    ("workload", "failure"),
+    [
+        pytest.param({}, "", id="no_status_yet"),
+        pytest.param(refused("False", message="over"), "", id="over"),
+        pytest.param(
+            refused(message='pods "digits-6b-x2x" is forbidden: exceeded quota: pods'),
+            "a pod is forbidden: exceeded quota: pods",
+            id="quota",
+        ),
+        pytest.param(refused(reason="FailedCreate"), "FailedCreate", id="without_words"),
+    ],
+)
+def test_tells_why_the_cluster_makes_no_pods(workload, failure):
+    assert failure_of(workload) == failure

@@ -1,0 +1,42 @@
+"""Deadlines count only the time in which an operator led, and reached the API server.
+
+How long operators have led is a clock of its own: it stands still while nobody can act, and no wall
+clock that jumps moves it. A deadline keeps its reading from the beginning. Where that is missing,
+as in what an earlier release began, the wall clock counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+ANOTHER_CLOCK = timedelta(hours=1)
+"""So far beyond the wall clock the reading is of another Lease."""
+LOST_WITH_A_PROCESS = timedelta(seconds=15)
+"""A process that is killed takes what it led since its last renewal of the Lease with it."""
+LONGEST_AWAY = timedelta(days=1)
+"""An operator that never leads for long must not keep something under way for ever."""
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A moment by both clocks. led: seconds that operators had led; None where nobody knows."""
+
+    at: datetime
+    led: float | None = None
+
+
+def led_between(then: Instant, now: Instant) -> timedelta:
+    """Return how long operators led from `then` to `now`; by the wall clock if nobody knows."""
+    wall = now.at - then.at
+    if then.led is None or now.led is None:
+        return wall
+    led = timedelta(seconds=now.led - then.led)
+    if led < -LOST_WITH_A_PROCESS or led > wall + ANOTHER_CLOCK:
+        return wall
+    return max(led, timedelta(0))
+
+
+def away_between(then: Instant, now: Instant) -> timedelta:
+    """Return for how long nobody could act, as far as is known."""
+    return now.at - then.at - led_between(then, now)
