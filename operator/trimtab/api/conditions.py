@@ -389,7 +389,7 @@ class EventReason(StrEnum):
     GUARD_PASSED = "GuardPassed"
     """Deployment: the watch after a promotion ended without a fault."""
     DATA_UNAVAILABLE = "DataUnavailable"
-    """Deployment: a gate cannot see, so the rollout holds."""
+    """Deployment: a gate cannot see, so the rollout holds; or a guard is without its control."""
     DATA_BACK = "DataBack"
     """Deployment: the gates can judge again."""
     FIRST_VERSION_FAILED = "FirstVersionFailed"

@@ -3,6 +3,8 @@
 A round is over when each process that it asked has answered or failed. What it showed holds for
 gates only if of every revision at least half of the processes were seen; otherwise all revisions
 stand still, so that no side is judged against a frozen one. What hits both at once then cancels.
+They do so for a minute of one revision's silence; then rounds go on without it, or one dead pod
+would blind gates and guard for good. Whoever compares the two has to see that it lags.
 
 An answer that is later than the others shows a later moment: what went wrong for everybody between
 the two would be held against its side alone. Such an answer waits for the next round, and so does
@@ -12,6 +14,7 @@ all of a round in which one revision was seen later than another.
 from collections import deque
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from statistics import fmean, median_low
 
 from trimtab.contract.metrics import REQUEST_SECONDS, Series, SeriesKey
@@ -27,6 +30,10 @@ APART_OF_INTERVAL = 0.02
 much of a round with nothing but errors is about what margins allow."""
 MOST_LATE = 3
 """Rounds in a row that wait for better ones; then answers are taken as they are."""
+WAITED_SECONDS = 60.0
+"""Of rounds that do not hold since a revision was not seen; then they hold without it.
+
+Longer than an outage of both that takes one side's metrics along, which is to cancel."""
 MOST_OPEN = 16
 """Rounds under way at once, where answers take longer than an interval; the oldest is closed."""
 
@@ -85,6 +92,10 @@ class Rounds:
         """Rounds in a row that would hold, but for late answers."""
         self._is_timed = False
         """Whether it is known when the answers of the last round that holds came."""
+        self._waited: dict[str, int] = {}
+        """By revision, the rounds that did not hold for want of it, less those that saw it."""
+        self._left: set[str] = set()
+        """Revisions without which the last round holds."""
         self._open: deque[_Round] = deque()
 
     def begin(self, processes: Iterable[str], interval: float = 0.0) -> None:
@@ -159,7 +170,9 @@ class Rounds:
         Not one that is always late: it would never count.
         """
         place = self.places.get(process)
-        if place is None or place.is_gone or place.seen is None or not self._is_timed:
+        if place is None or place.is_gone or place.seen is None:
+            return False
+        if not self._is_timed and place.revision not in self._left:
             return False
         return place.seen < self.settled and place.late < MOST_LATE
 
@@ -195,10 +208,15 @@ class Rounds:
             place.unseen = 0 if process in one.shown else place.unseen + 1
         shown = one.shown.keys() & self.places.keys()
         in_time = shown if self._late >= MOST_LATE else self._in_time(one, shown)
-        if not self._holds(in_time):
-            self._late += self._holds(shown)
+        unseen = self._unseen(shown)
+        if unseen and not shown:
+            return  # nobody answers us: that is ours, not theirs
+        if self._awaits(unseen, one.interval):
             return
-        self._late = 0
+        if not self._unseen(in_time) <= unseen:
+            self._late += 1
+            return
+        self._late, self._left = 0, unseen
         for process in shown:
             place = self.places[process]
             if process not in in_time:
@@ -220,8 +238,8 @@ class Rounds:
         apart = max(APART_SECONDS, APART_OF_INTERVAL * one.interval)
         return found if not moments or max(moments) - min(moments) <= apart else set()
 
-    def _holds(self, shown: Container[str]) -> bool:
-        """Whether at least half of each revision's processes that should be seen were."""
+    def _unseen(self, shown: Container[str]) -> set[str]:
+        """Return the revisions of whose processes that should be seen fewer than half were."""
         seen: dict[str, list[bool]] = {}
         aside: set[str] = set()
         for process, place in self.places.items():
@@ -231,9 +249,21 @@ class Rounds:
                 aside.add(place.revision)
             else:
                 seen.setdefault(place.revision, []).append(process in shown)
-        if not aside <= seen.keys():
-            return False
-        return all(2 * sum(of_one) >= len(of_one) for of_one in seen.values())
+        lacking = {revision for revision, of_one in seen.items() if 2 * sum(of_one) < len(of_one)}
+        return lacking | (aside - seen.keys())
+
+    def _awaits(self, unseen: Collection[str], interval: float) -> bool:
+        """Note who was not seen in a round; return whether the round waits for one of them.
+
+        What a revision has cost it gives back one by one, so that one that comes and goes costs
+        no more than one that stays away.
+        """
+        most = max(SET_ASIDE_AFTER + 1, ceil(WAITED_SECONDS / interval) if interval > 0 else 0)
+        before, self._waited = self._waited, {}
+        for revision in {place.revision for place in self.places.values() if not place.is_gone}:
+            step = 1 if revision in unseen else -1
+            self._waited[revision] = min(most, max(0, before.get(revision, 0) + step))
+        return any(before.get(revision, 0) < most for revision in unseen)
 
     def _show(self, place: Place, counted: Series, number: int, *, is_warm: bool) -> None:
         before = self.settled if place.seen is None else place.seen

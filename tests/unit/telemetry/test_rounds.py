@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
 from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.rounds import MOST_LATE, SET_ASIDE_AFTER, Rounds
 
@@ -11,10 +13,15 @@ REQUESTS: SeriesKey = ("trimtab_requests_total", frozenset())
 SIDES = {"c": "new", "s1": "old", "s2": "old"}
 
 
-def play(rounds: Rounds, *shown: Mapping[str, float], asked: Mapping[str, str] = SIDES) -> None:
+def play(
+    rounds: Rounds,
+    *shown: Mapping[str, float],
+    asked: Mapping[str, str] = SIDES,
+    interval: float = 5.0,
+) -> None:
     """One round each: what the processes that answer have counted."""
     for one in shown:
-        rounds.begin(asked)
+        rounds.begin(asked, interval)
         for process, revision in asked.items():
             if process in one:
                 rounds.answered(process, revision, {REQUESTS: one[process]})
@@ -67,6 +74,44 @@ def test_a_side_that_is_not_even_asked_is_unseen() -> None:
     play(rounds, {"c": 1, "s1": 2, "s2": 3})
     play(rounds, {"c": 10}, asked={"c": "new"})
     assert seen(rounds)["c"] == 1
+
+
+@pytest.mark.parametrize(("interval", "waits"), [(5.0, 12), (15.0, 4), (60.0, 4)])
+def test_a_revision_that_stays_silent_is_waited_for_a_minute(interval: float, waits: int) -> None:
+    """Its only pod may be dead, or stuck on its way out: the others must be seen again."""
+    rounds = Rounds()
+    play(rounds, {"c": 1, "s1": 1, "s2": 1}, interval=interval)
+    held = []
+    for number in range(2, waits + 6):
+        play(rounds, {"c": number, "s1": number}, interval=interval)
+        held.append(rounds.settled == number)
+    assert held == [True] * (waits + 4), "one of two is enough"
+    held = []
+    for number in range(100, 104 + waits):
+        play(rounds, {"s1": number, "s2": number}, interval=interval)
+        held.append(rounds.settled == rounds.ended)
+    assert held == [False] * waits + [True] * 4
+    assert rounds.lags("c")
+
+
+def test_a_revision_that_comes_and_goes_costs_no_more_than_one_that_stays_away() -> None:
+    rounds = Rounds()
+    play(rounds, {"c": 1, "s1": 1, "s2": 1})
+    held = 0
+    for number in range(2, 122):
+        there = {"s1": float(number), "s2": float(number)}
+        play(rounds, there | {"c": number} if number % 6 == 0 else there)
+        held += rounds.settled == number
+    assert held >= 120 - 12 - 20 * 2
+
+
+def test_a_round_that_nobody_answers_is_no_silence_of_anybody() -> None:
+    """The operator was cut off: what comes next is of all again."""
+    rounds = Rounds()
+    play(rounds, {"c": 1, "s1": 1, "s2": 1}, *[{}] * 50)
+    assert rounds.settled == 1
+    play(rounds, {"s1": 60, "s2": 60})
+    assert rounds.settled == 1
 
 
 def test_what_a_pod_counted_while_it_was_set_aside_is_left_out() -> None:

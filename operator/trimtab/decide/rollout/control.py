@@ -1,16 +1,18 @@
 """The control: one pod of the last good version, which serves beside the promoted one for a while.
 
 What happens to both is not the new version's fault. While the control serves, the two are compared
-as a candidate and stable are: over the same moments, with what pods differ by.
+as a candidate and stable are: over the same moments, with what pods differ by. One that tells
+nothing excuses nothing: the guard goes on without it until it tells again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trimtab.api.deployment import Count, DeploymentSpec, DeploymentStatus, GuardStatus, Tried
-from trimtab.decide.rollout.snapshot import Memory
+from trimtab.decide.rollout.snapshot import GuardMemory, Heard, Memory
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import NOTHING, BadTotal, sum_of
@@ -19,6 +21,14 @@ LEAST_REPLICAS = 4
 """From so many on there is a control unless the spec says otherwise: it costs a fifth at most."""
 LATELY_MINUTES = 3
 """In each of which the control must show a change that lasts."""
+MUTE_AFTER = timedelta(minutes=1)
+"""As long as rounds wait for it: what takes the metrics of one side along for less is no matter."""
+LEAST_EXPECTED = 10.0
+"""Of a pod of the version, in the time in which the control told nothing: chance is e^-10."""
+LEAST_PART = 0.1
+"""Of what a pod of the version counts: one with fewer cannot be compared with in time."""
+HEEDED_AFTER = timedelta(minutes=3)
+"""One that was mute has to tell again."""
 
 
 def wanted_control(spec: DeploymentSpec, status: DeploymentStatus, now: datetime) -> Tried | None:
@@ -56,8 +66,20 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
     remembered = memory.guard
     if remembered is None:
         return guard.model_copy(update={"control_since": None}), memory
+    references = _with_shown(guard, remembered, remembered.lately)
+    guard = guard.model_copy(update={"control_since": None, "references": references})
+    # Begun, and not none at all: a restart of the operator takes these up.
+    anew = dict.fromkeys(remembered.detectors, DetectorState())
+    return guard, replace(memory, guard=replace(remembered, detectors=anew, beside={}, lately={}))
+
+
+def _with_shown(
+    guard: GuardStatus, remembered: GuardMemory, gates: Iterable[str]
+) -> dict[str, Count]:
+    """Return the references with what the control showed of gates whose detectors alarm."""
     references = dict(guard.references)
-    for gate, minutes in remembered.lately.items():
+    for gate in gates:
+        minutes = remembered.lately.get(gate, ())
         state, before = remembered.detectors.get(gate), references.get(gate)
         if state is None or not state.is_alarm or len(minutes) < LATELY_MINUTES:
             continue
@@ -68,7 +90,55 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
             shown = best
         if before is None or BadTotal(before.bad, before.total).share < shown.share:
             references[gate] = Count(bad=shown.bad, total=shown.total)
-    guard = guard.model_copy(update={"control_since": None, "references": references})
-    # Begun, and not none at all: a restart of the operator takes these up.
-    anew = dict.fromkeys(remembered.detectors, DetectorState())
-    return guard, replace(memory, guard=replace(remembered, detectors=anew, beside={}, lately={}))
+    return references
+
+
+# --- whether it tells -----------------------------------------------------------------------------
+
+
+def listen(
+    heard: Mapping[str, Heard],
+    counted: Mapping[str, tuple[float, float]],
+    now: datetime,
+    replicas: int,
+    interval: timedelta,
+) -> dict[str, Heard]:
+    """Return per gate whether the control tells; counted: in all, by the version and by it.
+
+    It tells when it counts a part of what a pod of the version does. It is mute after a minute of
+    telling nothing, or three rounds, in which a pod of the version counted enough to expect some:
+    why does not matter, be it dead, not seen or without requests. To be heeded again it has to tell
+    for some minutes, else one that comes and goes would hide a fault each time.
+    """
+    patience = max(MUTE_AFTER, 3 * interval)
+    found = {}
+    for gate, (ours, theirs) in counted.items():
+        known = heard.get(gate)
+        if known is None or ours < known.ours or theirs < known.theirs:
+            found[gate] = Heard(now, ours, theirs, known.is_mute if known is not None else False)
+            continue
+        each, its_own = (ours - known.ours) / max(1, replicas), theirs - known.theirs
+        if its_own > 0 and its_own >= LEAST_PART * each:
+            again = (known.again or now) if known.is_mute else None
+            known = replace(known, at=now, ours=ours, theirs=theirs, again=again)
+        elif now - known.at >= patience and each >= LEAST_EXPECTED:
+            known = replace(known, is_mute=True, again=None)
+        if known.again is not None and now - known.again >= HEEDED_AFTER:
+            known = replace(known, is_mute=False, again=None)
+        found[gate] = known
+    return found
+
+
+def without_mute(
+    guard: GuardStatus, memory: Memory, gates: Iterable[str]
+) -> tuple[GuardStatus, Memory]:
+    """Return the guard with gates whose control fell mute on their own; see `without_control`."""
+    remembered, alone = memory.guard, list(gates)
+    if remembered is None or not alone:
+        return guard, memory
+    references = _with_shown(guard, remembered, alone)
+    detectors = {**remembered.detectors, **dict.fromkeys(alone, DetectorState())}
+    beside = {gate: seen for gate, seen in remembered.beside.items() if gate not in alone}
+    remembered = replace(remembered, detectors=detectors, beside=beside)
+    guard = guard.model_copy(update={"references": references})
+    return guard, replace(memory, guard=remembered)

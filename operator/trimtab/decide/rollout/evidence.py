@@ -333,6 +333,9 @@ class GateMemory:
         ours, theirs = candidate.since(self.last[0]), stable.since(self.last[1])
         if not ours.counts and not theirs.counts:
             return self if at.gap is None else self.passed_over(candidate, stable, at)
+        behind = self.behind | at.behind
+        if _is_out_of_sight(ours, behind) or _is_out_of_sight(theirs, behind):
+            return self.passed_over(candidate, stable, at)
         strata = self.strata
         if ours.counts or strata != Strata():  # no moment begins before the candidate serves
             strata = strata.add(*self._in_moment(ours, theirs, at))
@@ -373,6 +376,11 @@ class GateMemory:
             self.last[1].keys(), theirs.all
         )
         return candidate, _at_worst(stable, more)
+
+
+def _is_out_of_sight(side: Counted, behind: Set[str]) -> bool:
+    """Return whether a look goes on without one side: what the other shows is of other moments."""
+    return bool(side.all & behind) and side.counts.keys() <= behind
 
 
 def _served(counts: Counts) -> dict[str, BadTotal]:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Origin, Tried
-from trimtab.decide.rollout.control import LATELY_MINUTES, wanted_control
+from trimtab.decide.rollout.control import LATELY_MINUTES, listen, wanted_control, without_mute
 from trimtab.decide.rollout.counting import Side, gate_counts, side_of
 from trimtab.decide.rollout.evidence import (
     EPOCH,
@@ -29,7 +29,7 @@ from trimtab.decide.rollout.evidence import (
     largest,
     remembered_counts,
 )
-from trimtab.decide.rollout.judgement import alive_in, moment_of, pair_in, spreads_of
+from trimtab.decide.rollout.judgement import alive_in, interval_of, moment_of, pair_in, spreads_of
 from trimtab.decide.rollout.pairing import PairedLook, cells_in, look_at_pairs
 from trimtab.decide.rollout.same_rows import look_again, paired_evidence, tells
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Pair, PairsSeen, Snapshot
@@ -178,7 +178,9 @@ def _watched(
     for gate in strategy_of(rollout).gates(rollout):
         spreads = spreads_of(snapshot, memory, gate.name)
         spread = largest(spreads.values())
-        is_beside = guard.control_since is not None and gate.against == "stable"
+        heard = remembered.heard.get(gate.name)
+        is_mute = heard is not None and heard.is_mute
+        is_beside = guard.control_since is not None and gate.against == "stable" and not is_mute
         paired = _paired(gate, side, snapshot, guard, remembered, spread)
         known = remembered.pairs.get(gate.name, PairsSeen())
         share = _bound(gate, guard, spread, now, is_beside, known.own)
@@ -365,7 +367,7 @@ def _look_beside(
     """
     control = snapshot.deployment.status.last_good
     if control is None or guard.control_since is None:
-        return {}, replace(remembered, beside={}, lately={}, minute=None)
+        return {}, replace(remembered, beside={}, lately={}, minute=None, heard={})
     threshold = _threshold(snapshot)
     found, beside, grown = {}, {}, {}
     for one in watched:
@@ -389,6 +391,49 @@ def _look_beside(
     return found, _with_minute(replace(remembered, beside=beside), grown, snapshot.now)
 
 
+def heed_control(
+    snapshot: Snapshot, guard: GuardStatus, side: Side, memory: Memory
+) -> tuple[GuardStatus, Memory, str]:
+    """Return the guard as it goes on where its control tells nothing, before a look.
+
+    Also, in words, what there is to tell of that; empty: nothing new.
+    """
+    remembered, control = memory.guard, snapshot.deployment.status.last_good
+    if remembered is None or remembered.revision != guard.revision:
+        return guard, memory, ""
+    if control is None or guard.control_since is None:
+        return guard, memory, ""
+    rollout, restored = snapshot.deployment.spec.rollout, remembered.restored
+    counted = {
+        gate.name: (
+            sum_of(_counts(gate, side, snapshot, guard, restored).values()).total,
+            sum_of(_counts(gate, side_of(control), snapshot, guard, restored).values()).total,
+        )
+        for gate in strategy_of(rollout).gates(rollout)
+        if gate.against == "stable"
+    }
+    replicas = snapshot.deployment.spec.replicas
+    heard = listen(remembered.heard, counted, snapshot.now, replicas, interval_of(snapshot))
+    fell = [
+        name
+        for name, one in heard.items()
+        if one.is_mute and not (name in remembered.heard and remembered.heard[name].is_mute)
+    ]
+    memory = replace(memory, guard=replace(remembered, heard=heard))
+    guard, memory = without_mute(guard, memory, fell)
+    if not fell:
+        return guard, memory, ""
+    silent = snapshot.now - min(heard[name].at for name in fell)
+    return (
+        guard,
+        memory,
+        (
+            f"{control.version} beside it told nothing of {', '.join(fell)} for "
+            f"{silent.total_seconds():.0f} s: the guard goes on as without a control"
+        ),
+    )
+
+
 def _with_minute(
     remembered: GuardMemory, grown: Mapping[str, BadTotal], now: datetime
 ) -> GuardMemory:
@@ -396,7 +441,10 @@ def _with_minute(
     lately = {}
     for name, count in grown.items():
         minutes = remembered.lately.get(name, ())
-        if is_new or not minutes:
+        if minutes and minutes[-1].total <= 0:
+            minutes = minutes[:-1]  # of nothing: it shows what was before
+            lately[name] = (*minutes, count)
+        elif is_new or not minutes:
             lately[name] = (*minutes, count)[-LATELY_MINUTES:]
         else:
             lately[name] = (*minutes[:-1], minutes[-1] + count)

@@ -12,7 +12,7 @@ candidate has its own; every change of phase is in status before its effects are
 
 from __future__ import annotations
 
-from trimtab.api.conditions import Reason
+from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
@@ -36,7 +36,7 @@ from trimtab.decide.rollout.ends import (
     roll_back,
     supersede,
 )
-from trimtab.decide.rollout.guard import of_this_guard, watch, with_detectors
+from trimtab.decide.rollout.guard import heed_control, of_this_guard, watch, with_detectors
 from trimtab.decide.rollout.health import pod_messages, why_all_crashed, why_down
 from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.judgement import learn_spread, with_spread
@@ -136,7 +136,12 @@ def _watch_guard(draft: Draft) -> None:
     if crashed is not None:
         act_on_crash(draft, guard, crashed)
         return
-    breach, draft.memory = watch(draft.snapshot, guard, side_of(stable), draft.memory)
+    side = side_of(stable)
+    guard, draft.memory, said = heed_control(draft.snapshot, guard, side, draft.memory)
+    if said:
+        draft.set(guard=guard)
+        draft.tell(EventReason.DATA_UNAVAILABLE, said, warning=True)
+    breach, draft.memory = watch(draft.snapshot, guard, side, draft.memory)
     if breach is not None:
         act_on_breach(draft, guard, stable, breach)
 

@@ -164,6 +164,22 @@ class PairsSeen:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """Of one gate: when the control told something last, and how it stands with it.
+
+    ours, theirs: what the version and the control had counted then.
+    """
+
+    at: datetime
+    ours: float
+    theirs: float
+    is_mute: bool = False
+    """Whether the guard goes on as without a control."""
+    again: datetime | None = None
+    """Since when one that was mute tells again."""
+
+
+@dataclass(frozen=True)
 class GuardMemory:
     """Of the guard over one revision."""
 
@@ -180,6 +196,8 @@ class GuardMemory:
     """Per gate, what the control counted in the last minutes, one by one."""
     minute: datetime | None = None
     """When the last of these minutes began."""
+    heard: Mapping[str, Heard] = field(default_factory=dict)
+    """Per gate, whether the control tells anything; a new process of the operator begins anew."""
     looked_at: datetime | None = None
     since: datetime | None = None
     """When the guard began that this is of."""

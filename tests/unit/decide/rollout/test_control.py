@@ -307,3 +307,103 @@ def test_a_limit_holds_beside_a_control_too() -> None:
     breach, _ = watch(limited, SERVES, side_of(a_tried("v2")), Memory())
     assert breach is not None
     assert breach.figures.endswith("more than 5.00% allowed")
+
+
+# --- a control that tells nothing -----------------------------------------------------------------
+
+
+class Beside:
+    """v2 and its control, looked at every five seconds."""
+
+    def __init__(self) -> None:
+        self.now, self.memory, self.guard = 0.0, Memory(), SERVES
+        self.ours, self.theirs = (0.0, 0.0), (0.0, 0.0)
+        self.notes: list[str] = []
+
+    def go(
+        self, seconds: float, *, bad: float = 0.0, theirs: float = 20.0, both: float = 0.0
+    ) -> float | None:
+        """Let time go by; return after how many seconds v2 was left.
+
+        bad: part of v2's requests, 20 of each pod a look; theirs: requests of the control; both: of
+        all, bad.
+        """
+        for number in range(int(seconds / 5)):
+            self.now += 5
+            self.ours = (self.ours[0] + 20, self.ours[1] + 20 * max(bad, both))
+            self.theirs = (self.theirs[0] + theirs, self.theirs[1] + theirs * both)
+            snapshot = guarded(
+                minutes=self.now / 60,
+                guard=self.guard,
+                processes=(
+                    *(a_process("v2", *self.ours, born=NOW, process=f"v2-{n}") for n in range(4)),
+                    a_process("v1", *self.theirs, born=NOW),
+                ),
+                memory=self.memory,
+            )
+            outcome, self.memory = decide_deployment(snapshot)
+            self.notes += [f"{note.reason}: {note.message}" for note in outcome.notes]
+            if isinstance(phase_of(outcome.status), Returning):
+                return 5.0 * (number + 1)
+            assert outcome.status.guard is not None
+            self.guard = outcome.status.guard
+        return None
+
+
+def test_a_control_that_tells_nothing_excuses_nothing() -> None:
+    one = Beside()
+    assert one.go(120) is None
+    assert one.go(90, theirs=0.0) is None
+    found = one.go(300, bad=0.2, theirs=0.0)
+    assert found is not None
+    assert found <= 30
+    (told,) = (note for note in one.notes if note.startswith("DataUnavailable"))
+    assert told.endswith(
+        "v1 beside it told nothing of errors for 60 s: the guard goes on as without a control"
+    )
+
+
+def test_a_control_with_next_to_no_requests_excuses_nothing() -> None:
+    one = Beside()
+    assert one.go(120) is None
+    assert one.go(60, theirs=0.05) is None
+    found = one.go(300, bad=0.2, theirs=0.05)
+    assert found is not None
+    assert found <= 60
+
+
+def test_a_control_that_comes_and_goes_hides_nothing() -> None:
+    one = Beside()
+    assert one.go(120) is None
+    for _ in range(3):
+        assert one.go(90, theirs=0.0) is None
+        assert one.go(20) is None
+    found = one.go(60, bad=0.1)
+    assert found is not None
+    assert found <= 30
+    assert sum(note.startswith("DataUnavailable") for note in one.notes) == 1
+
+
+def test_a_short_silence_of_the_control_is_no_matter() -> None:
+    """What hits both may take its metrics along."""
+    one = Beside()
+    assert one.go(120) is None
+    assert one.go(50, both=0.2, theirs=0.0) is None
+    assert one.go(300, both=0.2) is None
+    assert not one.notes
+
+
+def test_what_the_control_showed_before_it_fell_mute_is_the_reference() -> None:
+    one = Beside()
+    assert one.go(120) is None
+    assert one.go(240, both=0.2) is None
+    assert one.go(600, both=0.2, theirs=0.0) is None
+    assert one.guard.references["errors"].bad / one.guard.references["errors"].total > 0.15
+
+
+def test_a_control_that_tells_again_is_heeded_after_some_minutes() -> None:
+    one = Beside()
+    assert one.go(120) is None
+    assert one.go(90, theirs=0.0) is None
+    assert one.go(200) is None
+    assert one.go(120, both=0.2) is None

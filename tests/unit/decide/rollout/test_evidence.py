@@ -88,6 +88,30 @@ def test_what_a_pod_counted_over_several_rounds_is_of_no_moment() -> None:
     assert evidence_of(worse, {}, 0.005, None) > 1000, "from then on it counts again"
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["the candidate", "stable"])
+def test_what_one_side_shows_while_the_other_is_out_of_sight_is_no_evidence(silent: bool) -> None:
+    """Rounds go on without a side that is silent for long; both were out meanwhile."""
+
+    def look(seen: GateMemory, bad: float, total: float, *, is_behind: bool) -> GateMemory:
+        frozen = frozenset({"s1"} if silent else {"c1"})
+        shown = BadTotal(bad, total)
+        last = seen.last[1 if silent else 0].get("s1" if silent else "c1", BadTotal(0, 0))
+        return seen.look(
+            Counted({"c1": last if is_behind and not silent else shown}, frozenset({"c1"})),
+            Counted({"s1": last if is_behind and silent else shown}, frozenset({"s1"})),
+            replace(AT, behind=frozen if is_behind else frozenset()),
+        )
+
+    calm = look(GateMemory(), 0, 100, is_behind=False)
+    out = look(calm, 100, 200, is_behind=True)
+    back = look(out, 100, 300, is_behind=False)
+    assert calm.strata == out.strata == back.strata
+    cells = [one.cells().total.sum() for one in back.candidate.values()]
+    assert cells == [100] * len(LENGTHS)
+    again = look(back, 200, 400, is_behind=False)
+    assert again.strata.compared() == (BadTotal(100, 200), BadTotal(100, 200))
+
+
 OLD = frozenset({"s1", "s2"})
 
 
