@@ -86,6 +86,12 @@ class Rounds:
         self._is_timed = False
         """Whether it is known when the answers of the last round that holds came."""
         self._open: deque[_Round] = deque()
+        self._first_asked: dict[str, int] = {}
+        """By process that counts in no round yet: the first round that asked it."""
+        self._is_silent = False
+        """Whether too few answered in a round since the last one that holds."""
+        self._silent_until = 0
+        """The round that ended the last such time."""
 
     def begin(self, processes: Iterable[str], interval: float = 0.0) -> None:
         """Ask these processes together, every `interval` seconds."""
@@ -93,6 +99,8 @@ class Rounds:
         for process in asked & self.places.keys():
             self.places[process].is_gone = False
         self._last += 1
+        for process in asked - self.places.keys():
+            self._first_asked.setdefault(process, self._last)
         self._open.append(_Round(self._last, asked, set(asked), interval))
         if len(self._open) > MOST_OPEN:
             self._open[0].waiting.clear()
@@ -115,7 +123,7 @@ class Rounds:
         asking = [one for one in self._open if process in one.asked]
         if not asking:
             self._last += not self._open
-            self._show(place, counted, self._last, is_warm=is_warm)
+            self._show(process, counted, self._last, is_warm=is_warm)
             self.settled = max(self.settled, self._last if not self._open else 0)
             return
         one = next((one for one in asking if process in one.waiting), asking[-1])
@@ -142,6 +150,7 @@ class Rounds:
             one.asked.discard(process)
         if process in self.places:
             self.places[process].is_gone = True
+        self._first_asked.pop(process, None)
         self._settle()
 
     def forget(self, process: str) -> None:
@@ -196,7 +205,9 @@ class Rounds:
         shown = one.shown.keys() & self.places.keys()
         in_time = shown if self._late >= MOST_LATE else self._in_time(one, shown)
         if not self._holds(in_time):
-            self._late += self._holds(shown)
+            is_late = self._holds(shown)
+            self._late += is_late
+            self._is_silent |= not is_late
             return
         self._late = 0
         for process in shown:
@@ -205,7 +216,9 @@ class Rounds:
                 place.late += 1
                 continue
             place.late = 0
-            self._show(place, one.shown[process], one.number, is_warm=process in one.warm)
+            self._show(process, one.shown[process], one.number, is_warm=process in one.warm)
+        if self._is_silent:
+            self._is_silent, self._silent_until = False, one.number
         self.settled = one.number
         self._is_timed = bool(one.times)
 
@@ -235,9 +248,16 @@ class Rounds:
             return False
         return all(2 * sum(of_one) >= len(of_one) for of_one in seen.values())
 
-    def _show(self, place: Place, counted: Series, number: int, *, is_warm: bool) -> None:
+    def _show(self, process: str, counted: Series, number: int, *, is_warm: bool) -> None:
+        place = self.places[process]
         before = self.settled if place.seen is None else place.seen
-        if before and number - before > SET_ASIDE_AFTER + 1:
+        is_aside = before > 0 and number - before > SET_ASIDE_AFTER + 1
+        if place.seen is None:
+            # It may have served in a silence whose end others showed before it: of what both
+            # sides did in it, its own part alone would be left.
+            first = self._first_asked.pop(process, number)
+            is_aside |= first <= self._silent_until
+        if is_aside:
             place.left_out = _grown(place.left_out, place.raw, counted)
         place.raw, place.seen = counted, number
         place.settled = _without(counted, place.left_out) if place.left_out else counted
