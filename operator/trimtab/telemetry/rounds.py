@@ -97,6 +97,12 @@ class Rounds:
         self._left: set[str] = set()
         """Revisions without which the last round holds."""
         self._open: deque[_Round] = deque()
+        self._first_asked: dict[str, int] = {}
+        """By process that counts in no round yet: the first round that asked it."""
+        self._is_silent = False
+        """Whether too few answered in a round since the last one that holds."""
+        self._silent_until = 0
+        """The round that ended the last such time."""
 
     def begin(self, processes: Iterable[str], interval: float = 0.0) -> None:
         """Ask these processes together, every `interval` seconds."""
@@ -104,6 +110,8 @@ class Rounds:
         for process in asked & self.places.keys():
             self.places[process].is_gone = False
         self._last += 1
+        for process in asked - self.places.keys():
+            self._first_asked.setdefault(process, self._last)
         self._open.append(_Round(self._last, asked, set(asked), interval))
         if len(self._open) > MOST_OPEN:
             self._open[0].waiting.clear()
@@ -122,11 +130,11 @@ class Rounds:
 
         at: Unix seconds; None: of the round's moment. is_warm: whether its first requests are over.
         """
-        place = self.places.setdefault(process, Place(revision))
+        self.places.setdefault(process, Place(revision))
         asking = [one for one in self._open if process in one.asked]
         if not asking:
             self._last += not self._open
-            self._show(place, counted, self._last, is_warm=is_warm)
+            self._show(process, counted, self._last, is_warm=is_warm)
             self.settled = max(self.settled, self._last if not self._open else 0)
             return
         one = next((one for one in asking if process in one.waiting), asking[-1])
@@ -153,6 +161,7 @@ class Rounds:
             one.asked.discard(process)
         if process in self.places:
             self.places[process].is_gone = True
+        self._first_asked.pop(process, None)
         self._settle()
 
     def forget(self, process: str) -> None:
@@ -210,8 +219,10 @@ class Rounds:
         in_time = shown if self._late >= MOST_LATE else self._in_time(one, shown)
         unseen = self._unseen(shown)
         if unseen and not shown:
+            self._is_silent = True
             return  # nobody answers us: that is ours, not theirs
         if self._awaits(unseen, one.interval):
+            self._is_silent = True
             return
         if not self._unseen(in_time) <= unseen:
             self._late += 1
@@ -223,7 +234,9 @@ class Rounds:
                 place.late += 1
                 continue
             place.late = 0
-            self._show(place, one.shown[process], one.number, is_warm=process in one.warm)
+            self._show(process, one.shown[process], one.number, is_warm=process in one.warm)
+        if self._is_silent:
+            self._is_silent, self._silent_until = False, one.number
         self.settled = one.number
         self._is_timed = bool(one.times)
 
@@ -265,9 +278,16 @@ class Rounds:
             self._waited[revision] = min(most, max(0, before.get(revision, 0) + step))
         return any(before.get(revision, 0) < most for revision in unseen)
 
-    def _show(self, place: Place, counted: Series, number: int, *, is_warm: bool) -> None:
+    def _show(self, process: str, counted: Series, number: int, *, is_warm: bool) -> None:
+        place = self.places[process]
         before = self.settled if place.seen is None else place.seen
-        if before and number - before > SET_ASIDE_AFTER + 1:
+        is_aside = before > 0 and number - before > SET_ASIDE_AFTER + 1
+        if place.seen is None:
+            # It may have served in a silence whose end others showed before it: of what both
+            # sides did in it, its own part alone would be left.
+            first = self._first_asked.pop(process, number)
+            is_aside |= first <= self._silent_until
+        if is_aside:
             place.left_out = _grown(place.left_out, place.raw, counted)
         place.raw, place.seen = counted, number
         place.settled = _without(counted, place.left_out) if place.left_out else counted

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.bench.statistics.detection import ENTRIES, Fault
 from tests.bench.statistics.wired.cases import HEALTHY
-from tests.bench.statistics.wired.world import play
+from tests.bench.statistics.wired.world import VirtualLoop, World, play
 
 PLAYED = (
     "both out for 10 s, 100/s",
@@ -29,3 +31,17 @@ def test_a_healthy_candidate_is_promoted(case: str) -> None:
 def test_a_bad_candidate_is_rolled_back(fault: Fault) -> None:
     end = play(fault.trial, 1000)
     assert end.outcome == "RolledBack", end
+
+
+def test_pods_say_when_they_began_on_the_clock_of_the_operator() -> None:
+    async def main() -> None:
+        world = World(HEALTHY["independent, 20/s"](), 1000)
+        end = await world.run()
+        assert end.outcome == "Promoted", end
+        (pod,) = [p for p in world.ready_pods() if world.users.knows(p)][:1]
+        began = world.users.exposition(pod).process_start
+        assert began is not None
+        assert 0 < world.unix() - began < end.seconds
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())

@@ -134,6 +134,28 @@ def test_after_a_long_stand_still_nobody_has_the_time_between_as_evidence() -> N
     assert seen(rounds) == {"c": 2, "c2": 1, "s1": 4, "s2": 5}
 
 
+def test_a_pod_that_shows_after_a_silence_what_others_left_out_of_it_counts_from_then() -> None:
+    """It served in the silence, and one round more went by without an answer of it."""
+    rounds = Rounds()
+    born = {**SIDES, "c2": "new"}
+    play(rounds, {"c": 1, "s1": 2, "s2": 3})
+    away = ({"s1": 10.0 + n, "s2": 20.0 + n} for n in range(SET_ASIDE_AFTER + 2))
+    play(rounds, *away, asked=born)
+    play(rounds, {"c": 50, "s1": 60, "s2": 70}, asked=born)
+    play(rounds, {"c": 51, "c2": 40, "s1": 61, "s2": 71}, asked=born)
+    assert seen(rounds) == {"c": 2, "c2": 0, "s1": 3, "s2": 4}
+    play(rounds, {"c": 52, "c2": 41, "s1": 62, "s2": 72}, asked=born)
+    assert seen(rounds)["c2"] == 1
+
+
+def test_a_pod_that_is_asked_after_a_silence_counts_from_its_birth() -> None:
+    rounds = Rounds()
+    play(rounds, {"c": 1, "s1": 2, "s2": 3}, {"s1": 4}, {"c": 5, "s1": 6, "s2": 7})
+    born = {**SIDES, "c2": "new"}
+    play(rounds, {"c": 6, "s1": 8, "s2": 9}, {"c": 7, "c2": 3, "s1": 10, "s2": 11}, asked=born)
+    assert seen(rounds)["c2"] == 3
+
+
 def test_a_process_that_is_gone_is_waited_for_by_nobody() -> None:
     rounds = Rounds()
     play(rounds, {"c": 1, "s1": 2, "s2": 3})

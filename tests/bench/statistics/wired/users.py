@@ -17,6 +17,7 @@ from trimtab.api.meta import MODEL_LABEL, VERSION_LABEL
 from trimtab.cluster.port import Json
 from trimtab.contract import metrics as names
 from trimtab.contract.metrics import SeriesKey
+from trimtab.simulation.cluster import START
 from trimtab.simulation.traffic import environment
 from trimtab.telemetry.exposition import Exposition
 
@@ -38,6 +39,7 @@ class Pod:
     uid: str
     version: str
     born: float
+    """In seconds of the loop."""
     requests: int = 0
     bad: int = 0
 
@@ -127,7 +129,9 @@ class Users:
         if self.measure == "outcomes":
             values += [n - bad, bad]
         series = self._series_of(found)
-        return Exposition(dict(zip(series, map(float, values), strict=False)), pod.born)
+        return Exposition(
+            dict(zip(series, map(float, values), strict=False)), START.timestamp() + pod.born
+        )
 
     def _series_of(self, found: Json) -> list[SeriesKey]:
         """Return the keys of the values above; made once a pod."""
