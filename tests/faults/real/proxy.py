@@ -66,6 +66,7 @@ class Proxy:
         self._call(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(stretched(10))
+        self._loop.close()
 
     def _call(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(stretched(20))
@@ -82,8 +83,15 @@ class Proxy:
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def _close(self) -> None:
+        for task in self._watches:
+            task.cancel()
         await self._runner.cleanup()
         await self._session.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for one in others:
+            one.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.1)  # for connections to end
 
     # --- watches ----------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import zip_longest
 from typing import Any
 
 from trimtab.api.meta import MANAGER
@@ -19,8 +18,8 @@ from trimtab.cluster.port import Json
 
 FIELDS = "fieldsV1"
 SPEC = "f:spec"
-_FOLLOWS = {"hostNetwork": "hostPort", "serviceAccountName": "serviceAccount"}
-"""What the API server fills in because of a field, and leaves there when that is gone."""
+_FOLLOWS = {"serviceAccountName": "serviceAccount"}
+"""What the API server fills in because of a field, and takes for it when that is gone."""
 
 
 def kept_managers(entries: list[Json]) -> list[Json]:
@@ -70,7 +69,7 @@ def _map_without(owned: Json, wanted: Json, live: Json) -> Json:
         else:
             kept[name] = _without(inner, wanted[name], live[name])
     for name in gone & _FOLLOWS.keys():
-        kept = _without_follower(_FOLLOWS[name], wanted, kept)
+        kept.pop(_FOLLOWS[name], None)
     return kept
 
 
@@ -119,19 +118,3 @@ def _is_same(wanted: Any, entry: Any, owned: Json) -> bool:
     mark = next(mark for mark in owned if _is_entry(mark, entry))
     keys = json.loads(mark.partition(":")[2])
     return all(name not in wanted or wanted[name] == value for name, value in keys.items())
-
-
-def _without_follower(name: str, wanted: Any, live: Any) -> Any:
-    """Take a field out at any depth, where it is not wanted."""
-    if isinstance(live, dict):
-        of_map = wanted if isinstance(wanted, dict) else {}
-        return {
-            key: _without_follower(name, of_map.get(key), value)
-            for key, value in live.items()
-            if key != name or key in of_map
-        }
-    if isinstance(live, list):
-        of_list = wanted if isinstance(wanted, list) else []
-        pairs = zip_longest(live, of_list[: len(live)])
-        return [_without_follower(name, ours, value) for value, ours in pairs]
-    return live
