@@ -28,7 +28,7 @@ def test_what_was_added_while_nobody_watched_is_taken_out(
     with release.away():
         shop.api.patch("Service", shop.name, {"spec": {"selector": {"app": "other"}}})
         shop.api.patch("Workload", workload, {"spec": added})
-        assert specs()[1]["template"]["spec"]["serviceAccount"] == "default"
+        assert specs()[1]["template"]["spec"]["hostNetwork"] is True
     until("what was added to be gone", lambda: specs() == before, 60)
     shop.wait_for("the Service answers", shop.answers)
     assert shop.serves("good")

@@ -18,8 +18,6 @@ from trimtab.cluster.port import Json
 
 FIELDS = "fieldsV1"
 SPEC = "f:spec"
-_FOLLOWS = {"serviceAccountName": "serviceAccount"}
-"""What the API server fills in because of a field, and takes for it when that is gone."""
 
 
 def kept_managers(entries: list[Json]) -> list[Json]:
@@ -58,18 +56,14 @@ def without_added(wanted: Json, live: Json) -> Json:
 
 def _map_without(owned: Json, wanted: Json, live: Json) -> Json:
     kept = dict(live)
-    gone = set()
     for mark, inner in owned.items():
         name = mark.removeprefix("f:")
         if mark == "." or name not in live:
             continue
         if name not in wanted:
             del kept[name]
-            gone.add(name)
         else:
             kept[name] = _without(inner, wanted[name], live[name])
-    for name in gone & _FOLLOWS.keys():
-        kept.pop(_FOLLOWS[name], None)
     return kept
 
 

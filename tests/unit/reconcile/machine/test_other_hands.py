@@ -99,12 +99,6 @@ def test_an_entry_of_ours_is_found_though_a_key_of_it_is_a_default() -> None:
     assert without_added(WANTED, live(spec, fields)) == as_stored()
 
 
-def test_what_the_api_server_filled_in_because_of_it_goes_too() -> None:
-    spec = as_stored()
-    spec["template"]["spec"] |= {"serviceAccountName": "other", "serviceAccount": "other"}
-    assert without_added(WANTED, live(spec, of_pod({"f:serviceAccountName": {}}))) == as_stored()
-
-
 def test_a_second_hand_of_our_name_is_another_hand() -> None:
     spec = as_stored() | {"paused": True}
     entry = live(spec, {"f:paused": {}}, manager="trimtab")
