@@ -102,8 +102,11 @@ class Blocks:
     """(bad, total) of a process in a block to how often."""
 
     def add(self, grown: Counts, now: datetime, lasts: timedelta) -> tuple[Blocks, Counts | None]:
-        """Return the blocks with what was counted, and the block that was over by now, if any."""
-        if self.began is not None and now - self.began < lasts:
+        """Return the blocks with what was counted, and the block that was over by now, if any.
+
+        One that began ahead is over: the clock was set back, and it would take in all until then.
+        """
+        if self.began is not None and timedelta(0) <= now - self.began < lasts:
             return replace(self, open=_merged(self.open, grown)), None
         closed = dict(self.closed)
         for count in self.open.values():

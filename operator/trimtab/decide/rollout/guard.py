@@ -437,7 +437,8 @@ def heed_control(
 def _with_minute(
     remembered: GuardMemory, grown: Mapping[str, BadTotal], now: datetime
 ) -> GuardMemory:
-    is_new = remembered.minute is None or now - remembered.minute >= MINUTE
+    minute = remembered.minute
+    is_new = minute is None or not timedelta(0) <= now - minute < MINUTE
     lately = {}
     for name, count in grown.items():
         minutes = remembered.lately.get(name, ())
@@ -448,7 +449,7 @@ def _with_minute(
             lately[name] = (*minutes, count)[-LATELY_MINUTES:]
         else:
             lately[name] = (*minutes[:-1], minutes[-1] + count)
-    return replace(remembered, lately=lately, minute=now if is_new else remembered.minute)
+    return replace(remembered, lately=lately, minute=now if is_new else minute)
 
 
 def _worse(

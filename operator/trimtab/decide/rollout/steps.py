@@ -90,20 +90,21 @@ def requests_of_candidate(trial: Trial, processes: Sequence[ProcessView]) -> flo
 def start_clock(snapshot: Snapshot, trial: Trial, memory: Memory) -> tuple[Progress, Memory]:
     """Start the clock at the first user request that the full share saw.
 
-    It is remembered; in status it is with the next write.
+    It is remembered; in status it is with the next write. Where it lies ahead, the clock was set
+    back, and the step's time begins anew: it would last longer by as much.
     """
     progress, step = trial.progress, trial.progress.step
     remembered = memory.of_step(step.index, step.started)
-    if step.first_request is not None:
-        return progress, memory
-    first = remembered.first_request
+    first = step.first_request or remembered.first_request
     if first is None:
         needed = step_share(snapshot.deployment.spec, step).candidate
         is_at_size = snapshot.ready_of(trial.candidate.revision) >= needed
         if not is_at_size or requests_in_step(trial, snapshot.processes) <= 0:
             return progress, memory
-        first = snapshot.now
-        memory = replace(memory, step=replace(remembered, first_request=first))
+    first = min(first or snapshot.now, snapshot.now)
+    if first == step.first_request:
+        return progress, memory
+    memory = replace(memory, step=replace(remembered, first_request=first))
     return replace(progress, step=step.model_copy(update={"first_request": first})), memory
 
 
@@ -168,6 +169,8 @@ def follow_data(
         message = f"gate {blind.name}: {blind.reason}: {blind.message}; the rollout holds"
         note = Note(EventReason.DATA_UNAVAILABLE, message, warning=True)
         return held, note, now + WITHDRAW_AFTER
+    since = min(since, now)  # it lies ahead where the clock was set back
+    progress = replace(progress, no_data_since=since)
     if now - since >= WITHDRAW_AFTER:
         return replace(progress, withdrawn=True), None, None
     return progress, None, since + WITHDRAW_AFTER

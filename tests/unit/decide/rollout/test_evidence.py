@@ -157,6 +157,14 @@ def test_a_new_pod_of_stable_has_not_seen_the_whole_moment() -> None:
     assert both_new.strata.compared()[1] == BadTotal(0, 60)
 
 
+def test_a_block_that_began_ahead_is_over() -> None:
+    """The clock was set back."""
+    blocks, _ = Blocks().add({"a": BadTotal(1, 5)}, NOW + timedelta(minutes=10), 2 * INTERVAL)
+    blocks, over = blocks.add({"a": BadTotal(3, 4)}, NOW, 2 * INTERVAL)
+    assert over == {"a": BadTotal(1, 5)}
+    assert (blocks.began, blocks.open) == (NOW, {"a": BadTotal(3, 4)})
+
+
 def test_blocks_close_in_time_and_their_cells_are_counted() -> None:
     blocks, over = Blocks().add({"a": BadTotal(1, 5)}, NOW, 2 * INTERVAL)
     assert over is None

@@ -296,6 +296,26 @@ def test_the_first_request_is_remembered_until_it_is_written() -> None:
     assert (progress.step.first_request, kept) == (None, other)
 
 
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_clock_that_is_set_back_makes_no_step_longer(is_written: bool) -> None:
+    ahead = NOW + timedelta(minutes=10)
+    step = a_step(0.5, first_request=ahead if is_written else None)
+    memory = Memory(step=StepMemory(step.index, step.started, first_request=ahead))
+    snapshot = a_snapshot(processes=users(1, 1), pods=pods("v2", 3))
+    progress, memory = start_clock(snapshot, a_trial(Progress(step)), memory)
+    assert progress.step.first_request == NOW
+    assert memory.step is not None
+    assert memory.step.first_request == NOW
+
+
+def test_a_clock_that_is_set_back_lets_data_be_missing_no_longer() -> None:
+    held = Progress(a_step(0.5), no_data_since=NOW + timedelta(minutes=10))
+    progress, note, wake = follow_data(held, BLIND, [], NOW)
+    assert (progress.no_data_since, note) == (NOW, None)
+    assert wake is not None
+    assert follow_data(progress, BLIND, [], wake)[0].withdrawn
+
+
 def test_a_clock_that_runs_is_left_alone() -> None:
     running = Progress(a_step(first_request=NOW - seconds(3)))
     snapshot = in_phase(a_stepping(), processes=users(5.0, 5.0))
