@@ -119,7 +119,7 @@ class Rounds:
 
         at: Unix seconds; None: of the round's moment. is_warm: whether its first requests are over.
         """
-        place = self.places.setdefault(process, Place(revision))
+        self.places.setdefault(process, Place(revision))
         asking = [one for one in self._open if process in one.asked]
         if not asking:
             self._last += not self._open
@@ -176,6 +176,11 @@ class Rounds:
         """Whether what gates see of it leaves out what it counted while it was set aside."""
         place = self.places.get(process)
         return place is not None and bool(place.left_out)
+
+    def left_out(self, process: str) -> Series:
+        """Return what it counted while it was set aside."""
+        place = self.places.get(process)
+        return place.left_out if place is not None else {}
 
     def restate(self, process: str, counted: Series) -> None:
         """A part of what a process had counted turned out to be another's."""
