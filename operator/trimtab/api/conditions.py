@@ -149,6 +149,21 @@ class Reason(StrEnum):
 
     The message has both numbers; `spec.rollout.minSamples` is the one to reach.
     """
+    PODS_DIFFER = "PodsDiffer"
+    """Progressing, gate: pods of stable differ by so much that no fault would be found yet.
+
+    It is what they showed in the last 30 minutes, an outage of one pod for example. The step goes
+    on until there are enough requests, or the deadline. Mend the pod that differs, or set
+    `onNoData: ignore` to go on without the gate.
+    """
+    PARTLY_SEEN = "PartlySeen"
+    """Progressing, gate: many requests came while metrics were not seen, and with them the
+    candidate is worse than allowed.
+
+    The message has the numbers. What came then is no evidence, since nobody knows when it was
+    counted; the step goes on until it is seen well enough, or the deadline. Find out why the
+    metrics port of the candidate does not answer; `onNoData: ignore` goes on without the gate.
+    """
     PAUSED_BY_STEP = "PausedByStep"
     """Progressing, Paused: the step says `pause` and waits for a person.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trimtab.api.conditions import Conditions
+from trimtab.api.conditions import Conditions, Reason
 from trimtab.api.fields import (
     AnyObject,
     Digest,
@@ -120,6 +120,11 @@ class GateStatus(Model):
     last_sample_age: Annotated[str, Field(max_length=20)] = Field(
         default="", description="Age of the newest figure."
     )
+
+    @property
+    def is_unable(self) -> bool:
+        """Whether it passes since nothing failed it, and has not judged all the same."""
+        return self.verdict == "Pass" and self.reason in (Reason.PODS_DIFFER, Reason.PARTLY_SEEN)
 
 
 class PodSpread(Model):

@@ -11,7 +11,7 @@ Ramdas et al., "Game-theoretic statistics and safe anytime-valid inference", 202
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from scipy.special import betaln, xlog1py, xlogy
@@ -80,11 +80,33 @@ def smallest_detectable_share(
     For `candidate_total` candidate requests beside these stable counts; None when even a candidate
     that fails every request would not have reached `threshold`.
     """
-    total = math.floor(candidate_total)
+
+    def fails(counts: BadTotal) -> bool:
+        return gate_evidence(counts, stable, margin, overdispersion) >= threshold
+
+    return _smallest_share(candidate_total, fails)
+
+
+@lru_cache(maxsize=1024)
+def smallest_share_above(
+    candidate_total: float, limit: float, threshold: float, overdispersion: float = 1.0
+) -> float | None:
+    """The smallest share of bad requests that would already have failed a gate with this limit.
+
+    None when even a candidate that fails every request would not have reached `threshold`.
+    """
+
+    def fails(counts: BadTotal) -> bool:
+        return limit_evidence(counts, limit, overdispersion) >= threshold
+
+    return _smallest_share(candidate_total, fails)
+
+
+def _smallest_share(requests: float, is_found: Callable[[BadTotal], bool]) -> float | None:
+    total = math.floor(requests)
 
     def fails(bad: int) -> bool:
-        counts = BadTotal(float(bad), float(total))
-        return gate_evidence(counts, stable, margin, overdispersion) >= threshold
+        return is_found(BadTotal(float(bad), float(total)))
 
     if total < 1 or not fails(total):
         return None

@@ -4,8 +4,8 @@ The pods of one version differ by more than chance where errors come in clusters
 bad node, retries, rows that are alike. How much is learnt from stable's own pods, in blocks of
 time, against what all of them show in the same block: what hits all of them at once is no spread.
 
-Counts of a pod's block are then beta-binomial, with the correlation of its length of block. The
-evidence is that of `sequential`, a mixture over the minimum of the null, with this likelihood.
+Counts of a pod's block are then beta-binomial, with the correlation of its length of block at most.
+The evidence is that of `sequential`, a mixture over the minimum of the null, with this likelihood.
 
 Source: Pearson's X2 for heterogeneity; correlation from the variance inflation 1 + rho (n - 1)
 (Williams, "Extra-binomial variation in logistic linear models", 1982).
@@ -32,12 +32,16 @@ LEAST_BLOCKS = 6
 MOST_CORRELATED = 0.95
 _MIXTURE = np.sin(np.pi / 2 * (np.arange(96) + 0.5) / 96) ** 2
 """Shares at the quantiles of Beta(1/2, 1/2): equal weights make the mixture of `sequential`."""
+_PARTS = (1.0, 1 / 3, 1 / 9, 1 / 27)
+"""Of the correlation that was learnt: requests may hang together less, too."""
 _USUAL = 32
 _GRID = 40
 _ROUNDS = 3
 _LARGEST_LOG = 690.0
 
 Floats = npt.NDArray[np.float64]
+_Likelihood = Callable[[Floats], Floats]
+"""Log likelihood by mean share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +196,8 @@ def clustered_evidence(
 ) -> float:
     """Evidence that the candidate's mean share exceeds stable's by more than `margin`.
 
-    correlated in (0, 1): of two requests within a cell. inflation >= 1: variance of a cell over the
-    binomial one, at least: also of one with fewer requests than most, which may be one cluster.
+    correlated in (0, 1): of two requests within a cell, at most. inflation >= 1: variance of a cell
+    over the binomial one: also of one with fewer requests than most, which may be one cluster.
     usual: what stable had counted before any
     of these cells, as so many independent requests. It says where stable's share is looked for, by
     a half of the mixture: few cells do not say so by themselves. The promise holds for any mixture
@@ -202,9 +206,16 @@ def clustered_evidence(
     """
     if candidate.share() <= stable.share() + margin:
         return 1.0
-    ours = partial(candidate.log_likelihood, correlated=correlated, inflation=inflation)
-    theirs = partial(stable.log_likelihood, correlated=correlated, inflation=inflation)
-    evidence = _mixed(ours) + _mixed(theirs, usual)
+    ours = _at_most(candidate, correlated, inflation)
+    theirs = _at_most(stable, correlated, inflation)
+    both = list(zip(ours, theirs, strict=True))
+    evidence = _averaged(np.array([_mixed(our) + _mixed(their, usual) for our, their in both]))
+    best = max(_best(our, their, margin) for our, their in both)
+    return _bounded_exp(evidence - best)
+
+
+def _best(ours: _Likelihood, theirs: _Likelihood, margin: float) -> float:
+    """Return the largest log likelihood of both where the candidate's share is at the margin."""
     low, high = 0.0, 1.0 - margin
     best = -math.inf
     for _ in range(_ROUNDS):
@@ -213,7 +224,7 @@ def clustered_evidence(
         at = int(likely.argmax())
         best = float(likely[at])
         low, high = shares[max(0, at - 1)], shares[min(_GRID - 1, at + 1)]
-    return _bounded_exp(evidence - best)
+    return best
 
 
 def clustered_limit_evidence(
@@ -222,11 +233,28 @@ def clustered_limit_evidence(
     """Evidence that the candidate's mean share exceeds `limit` in [0, 1] (one-sided)."""
     if candidate.share() <= limit:
         return 1.0
-    ours = partial(candidate.log_likelihood, correlated=correlated, inflation=inflation)
-    return _bounded_exp(_mixed(ours) - float(ours(np.array([limit]))[0]))
+    ours = _at_most(candidate, correlated, inflation)
+    evidence = _averaged(np.array([_mixed(one) for one in ours]))
+    best = max(float(one(np.array([limit]))[0]) for one in ours)
+    return _bounded_exp(evidence - best)
 
 
-def _mixed(likelihood: Callable[[Floats], Floats], usual: BadTotal = NOTHING) -> float:
+def _at_most(cells: Cells, correlated: float, inflation: float) -> list[_Likelihood]:
+    """Return the likelihoods by share: of what was learnt, and of less.
+
+    A single outage of one pod says that whole blocks are bad or good. A candidate of which each
+    block is bad in half fits that as badly as it fits the margin, and would never be found if
+    only the correlation itself were looked at.
+    """
+    return [
+        partial(
+            cells.log_likelihood, correlated=part * correlated, inflation=1 + part * (inflation - 1)
+        )
+        for part in _PARTS
+    ]
+
+
+def _mixed(likelihood: _Likelihood, usual: BadTotal = NOTHING) -> float:
     """Return the log of the likelihood averaged over the mixture, a half of it around `usual`."""
     anywhere = _averaged(likelihood(_MIXTURE))
     if usual.total <= 0:

@@ -135,6 +135,7 @@ class _Process:
             warm=rounds.warm(name),
             lags=rounds.lags(name),
             is_short=rounds.is_short(name),
+            left_out=rounds.left_out(name),
             first=self.first,
             process_start=None if self.reading is None else self.reading.process_start,
             sampled_at=self.sampled_at,

@@ -100,7 +100,7 @@ class ProcessCounters:
     answered_at: when its pod's port last answered at all, of whichever container. problem: why the
     last attempt failed, None if it did not; failures: failed attempts since the last good sample.
     settled: what gates see of it: series as of the last round that holds. is_short: they leave out
-    what it counted while it was set aside. lags: it was not seen in
+    what it counted while it was set aside, which is `left_out`. lags: it was not seen in
     that round, and what it counts meanwhile will show later. warm: series when it was warm first.
     missed: scrapes left out because the one before was still under way. is_gone: no longer a
     target; what it counted after sampled_at is lost.
@@ -115,6 +115,7 @@ class ProcessCounters:
     warm: Series | None = None
     lags: bool = False
     is_short: bool = False
+    left_out: Series = field(default_factory=dict)
     first: Series = field(default_factory=dict)
     process_start: float | None = None
     sampled_at: float | None = None

@@ -190,6 +190,11 @@ class Rounds:
         place = self.places.get(process)
         return place is not None and bool(place.left_out)
 
+    def left_out(self, process: str) -> Series:
+        """Return what it counted while it was set aside."""
+        place = self.places.get(process)
+        return place.left_out if place is not None else {}
+
     def restate(self, process: str, counted: Series) -> None:
         """A part of what a process had counted turned out to be another's."""
         place = self.places.get(process)

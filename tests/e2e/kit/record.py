@@ -19,7 +19,9 @@ from urllib3.exceptions import HTTPError
 
 from trimtab.reconcile.kinds.status_writes import significant
 
-_HOLDS = frozenset({"WaitingForData", "WaitingForSamples", "ShareNotReached"})
+_HOLDS = frozenset(
+    {"WaitingForData", "WaitingForSamples", "ShareNotReached", "PodsDiffer", "PartlySeen"}
+)
 _WATCHED = ("Deployment", "Workload", "Service", "Pod")
 
 

@@ -172,10 +172,45 @@ def test_a_single_pod_needs_several_blocks() -> None:
     assert spread_of(burst + sum([quiet] * 5, start=BlockSums())) is not None
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_fault_of_each_block_is_found_where_whole_blocks_were_bad(share: float) -> None:
+    """An outage of one pod: the correlation of its blocks is nearly one."""
+    ours, theirs = cells(*[(200 * share, 200)] * 5), cells(*[(1, 200)] * 8)
+    assert clustered_evidence(ours, theirs, 0.005, 0.95) > 200
+    assert clustered_limit_evidence(ours, 0.01, 0.95) > 600
+
+
+def test_a_block_that_is_bad_is_no_evidence_where_blocks_were() -> None:
+    ours, theirs = cells((200, 200), (1, 200), (1, 200)), cells(*[(1, 200)] * 8)
+    assert clustered_evidence(ours, theirs, 0.005, 0.95) < 20
+
+
+@pytest.mark.parametrize("part", [1.0, 0.5, 0.15])
+def test_the_promise_holds_for_requests_that_hang_together_less(part: float) -> None:
+    """The correlation is learnt as a bound, not as what is."""
+    correlated, margin, n, share = 0.6, 0.02, 12, 0.05
+
+    def chances(mean: float) -> np.ndarray:
+        strength = (1 - part * correlated) / (part * correlated)
+        a, b = mean * strength, (1 - mean) * strength
+        bad = np.arange(n + 1)
+        ways = -betaln(bad + 1, n - bad + 1) - np.log(n + 1)
+        return np.asarray(np.exp(ways + betaln(bad + a, n - bad + b) - betaln(a, b)))
+
+    ours, theirs = chances(share + margin), chances(share)
+    expected = sum(
+        ours[i] * theirs[j] * clustered_evidence(cells((i, n)), cells((j, n)), margin, 0.6)
+        for i in range(n + 1)
+        for j in range(n + 1)
+        if i / n > j / n + margin
+    )
+    assert expected <= 1
+
+
 def test_few_requests_may_be_one_cluster() -> None:
     """64 rows that are one request, where cells usually have three of them."""
     ours, theirs = cells((64, 64)), cells((0, 192), (64, 192), (0, 192))
-    assert clustered_evidence(ours, theirs, 0.01, 0.4, BadTotal(9, 180)) > 100
+    assert clustered_evidence(ours, theirs, 0.01, 0.4, BadTotal(9, 180)) > 50
     kept = clustered_evidence(ours, theirs, 0.01, 0.4, BadTotal(9, 180), inflation=77.0)
     assert kept < 20
     limit = clustered_limit_evidence(ours, 0.06, 0.4)

@@ -139,9 +139,8 @@ def test_a_pod_that_shows_after_a_silence_what_others_left_out_of_it_counts_from
     rounds = Rounds()
     born = {**SIDES, "c2": "new"}
     play(rounds, {"c": 1, "s1": 2, "s2": 3})
-    away = ({"s1": 10.0 + n, "s2": 20.0 + n} for n in range(SET_ASIDE_AFTER + 2))
-    play(rounds, *away, asked=born)
-    play(rounds, {"c": 50, "s1": 60, "s2": 70}, asked=born)
+    silence = [{"s1": 10.0 + n, "s2": 20.0 + n} for n in range(SET_ASIDE_AFTER + 2)]
+    play(rounds, *silence, {"c": 50, "s1": 60, "s2": 70}, asked=born)
     play(rounds, {"c": 51, "c2": 40, "s1": 61, "s2": 71}, asked=born)
     assert seen(rounds) == {"c": 2, "c2": 0, "s1": 3, "s2": 4}
     play(rounds, {"c": 52, "c2": 41, "s1": 62, "s2": 72}, asked=born)

@@ -174,7 +174,7 @@ def _end_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
         draft.wake_by(ends)
         return phase
     trial = _trial(draft, phase, phase.progress)
-    if why_step_goes_on(draft.snapshot, trial) is not None:
+    if why_step_goes_on(draft.snapshot, trial, draft.status.gates) is not None:
         return phase
     if is_last(rollout, step):
         return draft.enter(promoting(phase))
@@ -308,7 +308,9 @@ def _why_unjudged(draft: Draft, phase: Starting | Stepping | Promoting) -> str:
     if waiting is not None:
         return f"gate {waiting.name}: {waiting.reason}"
     if isinstance(phase, Stepping):
-        held = why_step_goes_on(draft.snapshot, _trial(draft, phase, phase.progress))
+        held = why_step_goes_on(
+            draft.snapshot, _trial(draft, phase, phase.progress), draft.status.gates
+        )
         if held is not None:
             return f"{held[0]}: {held[1]}"
     return "too few requests or steps longer than the deadline"

@@ -115,6 +115,26 @@ def gate_counts(
     return counts_since(processes, origins, bad, total, revision, began)
 
 
+def left_out_of(
+    gate: Gate,
+    side: Side,
+    processes: Sequence[ProcessView],
+    before: Mapping[str, Mapping[str, float]],
+) -> BadTotal:
+    """Return what the counts of one side leave out, beyond what they left out `before`."""
+    measures = gate_measures(gate, side.digest)
+    revision = None if gate.bad == "outcomes" else side.revision
+    bad, total = (
+        sum(
+            max(0.0, one.left_out.get(measure, 0.0) - before.get(one.process, {}).get(measure, 0.0))
+            for one in processes
+            if revision is None or one.revision == revision
+        )
+        for measure in measures
+    )
+    return bad_total(bad, total)
+
+
 def request_count(
     revision: str,
     processes: Sequence[ProcessView],

@@ -27,6 +27,8 @@ from trimtab.stats.spread import (
 
 LENGTHS = (1, 6, 12, 60)
 """Of blocks, in rounds."""
+_SHARES = (1.0, 0.5, 0.2, 0.1)
+"""Faults that blocks are asked about: each costs as much as a verdict."""
 LEARNT_FROM = timedelta(minutes=30)
 """How far back stable's pods are looked at."""
 LEARNT_ENOUGH = timedelta(minutes=10)
@@ -115,6 +117,15 @@ class Blocks:
                 closed[cell] = closed.get(cell, 0) + 1
         ended = self.open if self.began is not None else None
         return Blocks(now, dict(grown), closed), ended
+
+    def at(self, share: float) -> Blocks:
+        """Return the same requests, with this share of each block's bad."""
+        closed: dict[tuple[float, float], int] = {}
+        for (_, total), times in self.closed.items():
+            cell = (share * total, total)
+            closed[cell] = closed.get(cell, 0) + times
+        opened = {p: BadTotal(share * one.total, one.total) for p, one in self.open.items()}
+        return Blocks(self.began, opened, closed)
 
     def cells(self) -> Cells:
         """Return all cells, those of the block under way too."""
@@ -474,10 +485,12 @@ def _against_stable(
     ours: BadTotal,
     theirs: BadTotal,
     margin: float,
+    enough: float = 1.0,
 ) -> float:
+    """Return the least evidence of all lengths of block, or less than `enough` of some."""
     evidence = gate_evidence(ours, theirs, margin)
-    for length, spread in spreads.items():
-        if evidence <= 1:
+    for length, spread in sorted(spreads.items(), reverse=True):  # long ones are quick, and tell
+        if evidence <= 1 or evidence < enough:
             break
         if length in seen.candidate and length in seen.stable:
             cells = seen.candidate[length].cells(), seen.stable[length].cells()
@@ -485,6 +498,24 @@ def _against_stable(
             clustered = clustered_evidence(*cells, margin, spread.correlation, seen.usual, least)
             evidence = min(evidence, clustered)
     return evidence
+
+
+def smallest_in_blocks(
+    seen: GateMemory, spreads: Mapping[int, Spread], margin: float, threshold: float
+) -> float | None:
+    """Return from which share on a fault of each block would have failed the gate, of `_SHARES`.
+
+    None: not even one of all requests. It is what the verdict itself would say.
+    """
+    found = None
+    ours, theirs = seen.strata.compared()
+    for share in _SHARES:
+        counts = BadTotal(share * ours.total, ours.total)
+        worse = replace(seen, candidate={n: one.at(share) for n, one in seen.candidate.items()})
+        if _against_stable(worse, spreads, counts, theirs, margin, threshold) < threshold:
+            break
+        found = share
+    return found
 
 
 def _least_inflation(length: int, spread: Spread) -> float:

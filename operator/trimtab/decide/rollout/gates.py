@@ -7,19 +7,29 @@ of six reasons it is; what follows is the gate's own setting (`onNoData`). No da
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Count, Gate, GateStatus, Origin
-from trimtab.decide.rollout.counting import Side, gate_count
-from trimtab.decide.rollout.evidence import GateMemory, evidence_of, largest
+from trimtab.decide.rollout.counting import Side, gate_count, left_out_of
+from trimtab.decide.rollout.evidence import (
+    GateMemory,
+    evidence_of,
+    largest,
+    smallest_in_blocks,
+)
 from trimtab.decide.rollout.measures import REQUESTS, slow_bucket
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.snapshot import Pair, ProcessView
-from trimtab.stats.counts import BadTotal
+from trimtab.stats.counts import NOTHING, BadTotal
 from trimtab.stats.paired import Cell, CellCounts
-from trimtab.stats.sequential import smallest_detectable_share
+from trimtab.stats.sequential import (
+    gate_evidence,
+    limit_evidence,
+    smallest_detectable_share,
+    smallest_share_above,
+)
 from trimtab.stats.spread import Spread
 
 BLIND_REASONS = frozenset(
@@ -35,6 +45,16 @@ _HINTS = {
     Reason.WAITING: "not scraped yet",
     Reason.NO_TRAFFIC: "no request since the step began",
 }
+
+
+MOST_UNSEEN = 0.1
+"""Of the candidate's requests: where more are no evidence, sums over the step must not be bad."""
+
+
+def first_unable(seen: Sequence[GateStatus], gates: Sequence[Gate]) -> GateStatus | None:
+    """Return the first gate that has not judged, although nothing may go on without it."""
+    needed = {gate.name for gate in gates if gate.on_no_data != "ignore"}
+    return next((one for one in seen if one.name in needed and one.is_unable), None)
 
 
 def first_blind(seen: Sequence[GateStatus], gates: Sequence[Gate]) -> GateStatus | None:
@@ -94,6 +114,52 @@ class Look:
     """The two versions, if the candidate's pods ask both."""
     cells: Mapping[Cell, CellCounts] | None = None
     """What both had answered when the step began."""
+    left_out: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By process, what its counts left out when the step began."""
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All that was counted in a step, with what is no evidence: its moment is not known.
+
+    judged: requests (labels) of the candidate that are evidence.
+    """
+
+    judged: float
+    candidate: BadTotal
+    stable: BadTotal | None
+
+    @property
+    def unseen(self) -> float:
+        return max(0.0, self.candidate.total - self.judged)
+
+    @property
+    def is_partly_seen(self) -> bool:
+        """Whether more is no evidence than single scrapes that are lost or late leave out."""
+        return self.unseen > MOST_UNSEEN * self.candidate.total
+
+    def among_all(self, smallest: float | None) -> float | None:
+        """Return the fault among all that the smallest of the judged ones stands for.
+
+        What was not seen in time may have been bad altogether.
+        """
+        if smallest is None or not self.is_partly_seen:
+            return smallest
+        return (smallest * self.judged + self.unseen) / self.candidate.total
+
+    def is_worse(self, gate: Gate, threshold: float, spread: float) -> bool:
+        """Whether sums over the step are against the candidate, and what is judged is not all.
+
+        They are no reason to roll back, since both sides may have been bad at other times.
+        """
+        if not self.is_partly_seen:
+            return False
+        evidence = 0.0
+        if self.stable is not None:
+            evidence = gate_evidence(self.candidate, self.stable, gate.margin, spread)
+        if gate.limit is not None:
+            evidence = max(evidence, limit_evidence(self.candidate, gate.limit, spread))
+        return evidence >= threshold
 
 
 def judge(gate: Gate, look: Look) -> GateStatus:
@@ -113,6 +179,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     )
     seen = look.seen.get(gate.name, GateMemory())
     spreads = look.spreads.get(gate.name, {})
+    spread = largest(spreads.values())
     paired = look_at_pairs(
         gate,
         look.pair,
@@ -120,13 +187,25 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         look.processes,
         look.origins,
         look.began,
-        largest(spreads.values()),
+        spread,
         look.cells,
     )
     evidence = _evidence(gate, seen, spreads, paired, has_stable=stable is not None)
-    smallest = None
-    if stable is not None:
-        smallest = _smallest_fault(gate, seen, spreads, paired, look.threshold)
+    has_stable = stable is not None
+    left_out = [
+        left_out_of(gate, side, look.processes, look.left_out) if side is not None else NOTHING
+        for side in (look.candidate, look.stable)
+    ]
+    whole = _Whole(
+        judged=seen.strata.compared()[0].total,
+        candidate=candidate + left_out[0],
+        stable=stable + left_out[1] if stable is not None else None,
+    )
+    smallest = _smallest_of_all(gate, seen, spreads, paired, look.threshold, has_stable=has_stable)
+    alike = smallest
+    if smallest is None and spreads:
+        alike = _smallest_of_all(gate, seen, {}, paired, look.threshold, has_stable=has_stable)
+    among_all = whole.among_all(smallest)
     status = GateStatus(
         name=gate.name,
         verdict="Fail" if evidence >= look.threshold else "Pass",
@@ -134,11 +213,11 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         stable=Count(bad=stable.bad, total=stable.total) if stable is not None else None,
         evidence=round(evidence, 2),
         threshold=round(look.threshold, 1),
-        spread=round(largest(spreads.values()), 3),
+        spread=round(spread, 3),
         compared=_compared(seen) if stable is not None else None,
         paired=paired.told() if paired is not None else None,
-        smallest_fault="" if smallest is None else f"{smallest * 100:.1f}%",
-        smallest_fault_share=smallest,
+        smallest_fault="" if among_all is None else f"{among_all * 100:.1f}%",
+        smallest_fault_share=among_all,
         last_sample_age=_age(look.candidate_sight.age),
     )
     figures = _figures(gate, candidate, stable, paired)[:900]
@@ -164,7 +243,22 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         return status.model_copy(
             update={"verdict": "NoData", "reason": problem, "message": message[:1024]}
         )
-    return status.model_copy(update={"reason": Reason.STABLE, "message": figures})
+    if whole.is_worse(gate, look.threshold, spread):
+        reason = Reason.PARTLY_SEEN
+        figures = (
+            f"{whole.unseen:.0f} of {whole.candidate.total:.0f} {_unit(gate)} of the candidate "
+            "came while metrics were not seen in time, and are no evidence; of all, "
+            f"{_share(whole.candidate)} were bad; {figures}"
+        )
+    elif smallest is None and alike is not None:
+        reason = Reason.PODS_DIFFER
+        figures = (
+            f"pods of stable differ by so much (spread {status.spread:g}) that not even a version "
+            f"that fails each request would be found yet; {figures}"
+        )
+    else:
+        reason = Reason.STABLE
+    return status.model_copy(update={"reason": reason, "message": figures[:1024]})
 
 
 def _evidence(
@@ -195,17 +289,39 @@ def _no_data(
         if sight is not None and sight.problem is not None:
             return sight.problem, sight.detail
     if candidate.total <= 0:
-        missing = "labels" if gate.bad == "outcomes" else "requests"
-        return Reason.NO_TRAFFIC, f"{missing} of the candidate: 0"
+        return Reason.NO_TRAFFIC, f"{_unit(gate)} of the candidate: 0"
     if stable is not None and stable.total <= 0:
-        missing = "labels" if gate.bad == "outcomes" else "requests"
-        return Reason.NO_TRAFFIC, f"{missing} of stable: 0"
+        return Reason.NO_TRAFFIC, f"{_unit(gate)} of stable: 0"
     return None, ""
+
+
+def _unit(gate: Gate) -> str:
+    return "labels" if gate.bad == "outcomes" else "requests"
 
 
 def _compared(seen: GateMemory) -> Count:
     theirs = seen.strata.compared()[1]
     return Count(bad=round(theirs.bad, 3), total=round(theirs.total, 3))
+
+
+def _smallest_of_all(
+    gate: Gate,
+    seen: GateMemory,
+    spreads: Mapping[int, Spread],
+    paired: PairedLook | None,
+    threshold: float,
+    *,
+    has_stable: bool,
+) -> float | None:
+    """Return the smallest fault that stable beside it, or the limit, would have shown."""
+    found = []
+    if has_stable:
+        found.append(_smallest_fault(gate, seen, spreads, paired, threshold))
+    if gate.limit is not None and paired is None:
+        requests = seen.strata.compared()[0].total
+        spread = largest(spreads.values())
+        found.append(smallest_share_above(requests, gate.limit, threshold, spread))
+    return min((one for one in found if one is not None), default=None)
 
 
 def _smallest_fault(
@@ -220,7 +336,12 @@ def _smallest_fault(
         return None
     spread = largest(spreads.values())
     if paired is None:
-        return smallest_detectable_share(candidate.total, stable, gate.margin, threshold, spread)
+        smallest = smallest_detectable_share(
+            candidate.total, stable, gate.margin, threshold, spread
+        )
+        if smallest is None and spread > 1:
+            smallest = smallest_in_blocks(seen, spreads, gate.margin, threshold)
+        return smallest
     found = []
     if paired.labelling.is_even:
         share = smallest_detectable_share(

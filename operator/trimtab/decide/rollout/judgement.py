@@ -87,6 +87,8 @@ def judge_gates(
     pair = pair_in(snapshot, trial.candidate, stable)
     if pair is not None and step.cells is None:
         step = replace(step, cells=cells_in(processes, pair))
+    if step.left_out is None:
+        step = replace(step, left_out={one.process: one.left_out for one in processes})
     look = Look(
         candidate=trial.candidate,
         stable=stable,
@@ -101,6 +103,7 @@ def judge_gates(
         spreads={gate.name: spreads_of(snapshot, memory, gate.name) for gate in gates},
         pair=pair,
         cells=step.cells,
+        left_out=step.left_out or {},
     )
     verdicts = tuple(judge(gate, look) for gate in gates)
     by_name = {gate.name: gate for gate in gates}
@@ -215,7 +218,23 @@ def pair_in(snapshot: Snapshot, side: Side, other: Side | None) -> Pair | None:
 def moment_of(snapshot: Snapshot) -> Moment:
     """Return what one look shares."""
     behind = {process.process for process in snapshot.processes if process.lags}
-    return Moment(snapshot.now, interval_of(snapshot), behind)
+    return Moment(snapshot.now, interval_of(snapshot), behind | _missed_since_ready(snapshot))
+
+
+def _missed_since_ready(snapshot: Snapshot) -> set[str]:
+    """Return who serves and was not seen yet, although others were seen since it is Ready.
+
+    What it shows first is of several moments, and of others only the last of them would count.
+    """
+    seen = [one.sampled_at for one in snapshot.processes if one.sampled_at is not None]
+    last = max(seen, default=snapshot.now)
+    return {
+        one.process
+        for one in snapshot.processes
+        if one.pod_ready
+        and not one.counts
+        and last > snapshot.now - timedelta(seconds=one.ready_seconds)
+    }
 
 
 def alive_in(snapshot: Snapshot) -> dict[str, datetime | None]:

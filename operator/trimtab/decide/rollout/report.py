@@ -177,7 +177,9 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
     step = phase.progress.step
     ends = ends_at(snapshot.deployment.spec.rollout, step)
     if ends is not None and snapshot.now >= ends + QUIET_START:
-        held = why_step_goes_on(snapshot, trial_of(status.stable, phase, phase.progress))
+        held = why_step_goes_on(
+            snapshot, trial_of(status.stable, phase, phase.progress), status.gates
+        )
         if held is not None:
             return Stand(True, *held)
     return Stand(True, Reason.STEP_RUNNING, f"{version} at step {step.index + 1}/{step.of}")

@@ -87,6 +87,8 @@ class ProcessView:
     fell_silent: bool = False
     """Whether its port, which had answered scrapes, does not answer any more."""
     pod_ready: bool = True
+    ready_seconds: float = 0.0
+    """How long its pod has been Ready; 0 if it is not."""
     born: datetime | None = None
     """When the process began, as it says."""
     first: Mapping[str, float] = field(default_factory=dict)
@@ -105,6 +107,8 @@ class ProcessView:
     """How its comparison with another version stands, in its own word."""
     is_short: bool = False
     """Whether the counts leave out what it did while nobody saw it; after a restart they do not."""
+    left_out: Mapping[str, float] = field(default_factory=dict)
+    """What they leave out."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,8 @@ class StepMemory:
     """Whether it is from a checkpoint, and no look came since."""
     cells: Mapping[Cell, CellCounts] | None = None
     """What both versions had answered when the step began; a new process begins anew."""
+    left_out: Mapping[str, Mapping[str, float]] | None = None
+    """By process, what its counts left out when the step began; a new process begins anew."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trimtab.api.conditions import EventReason, Reason
+from trimtab.api.conditions import EventReason, Reason, reason_of
 from trimtab.api.deployment import (
     DeploymentSpec,
     DeploymentStatus,
@@ -21,6 +21,7 @@ from trimtab.api.deployment import (
 )
 from trimtab.decide.outcome import Note
 from trimtab.decide.rollout.counting import origins_of, request_count
+from trimtab.decide.rollout.gates import first_unable
 from trimtab.decide.rollout.judgement import Trial
 from trimtab.decide.rollout.phases import Phase, Progress, Starting
 from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot
@@ -122,8 +123,13 @@ def is_last(rollout: Rollout, step: StepStatus) -> bool:
     return step.index + 1 >= len(strategy_of(rollout).steps(rollout))
 
 
-def why_step_goes_on(snapshot: Snapshot, trial: Trial) -> tuple[Reason, str] | None:
-    """Return why a step whose time is over cannot end, with its figures; None if it can."""
+def why_step_goes_on(
+    snapshot: Snapshot, trial: Trial, gates: Sequence[GateStatus]
+) -> tuple[Reason, str] | None:
+    """Return why a step whose time is over cannot end, with its figures; None if it can.
+
+    gates: what they saw at the last look.
+    """
     rollout = snapshot.deployment.spec.rollout
     missed = _missed_share(snapshot, trial)
     if missed is not None:
@@ -132,6 +138,9 @@ def why_step_goes_on(snapshot: Snapshot, trial: Trial) -> tuple[Reason, str] | N
     if is_last(rollout, trial.progress.step) and requests < rollout.min_samples:
         message = f"{requests:.0f} of {rollout.min_samples} requests (rollout.minSamples)"
         return Reason.WAITING_FOR_SAMPLES, message
+    unable = first_unable(gates, strategy_of(rollout).gates(rollout))
+    if unable is not None:
+        return reason_of(unable.reason, Reason.PARTLY_SEEN), f"gate {unable.name}: {unable.message}"
     return None
 
 

@@ -16,10 +16,16 @@ from trimtab.cluster.port import Json
 DURING_ROLLOUT = timedelta(seconds=30)
 AT_REST = timedelta(minutes=5)
 AS_SEEN = timedelta(seconds=5)
-_EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable")
+_EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable", "PodsDiffer", "PartlySeen")
 """Reasons of gates that come and go at the beginning of every step."""
 
-_COUNTING = (Reason.SHARE_NOT_REACHED, Reason.WAITING_FOR_SAMPLES, Reason.REPLICA_FAILURE)
+_COUNTING = (
+    Reason.SHARE_NOT_REACHED,
+    Reason.WAITING_FOR_SAMPLES,
+    Reason.PODS_DIFFER,
+    Reason.PARTLY_SEEN,
+    Reason.REPLICA_FAILURE,
+)
 """Reasons whose messages have figures."""
 _SEEN = (ConditionType.PROGRESSING, ConditionType.DATA_AVAILABLE)
 _NUMBERS = {

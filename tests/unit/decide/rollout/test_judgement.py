@@ -27,7 +27,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Origin, PodSpread
 from trimtab.decide.rollout.counting import count_since, gate_count, side_of
 from trimtab.decide.rollout.evidence import GateMemory, Habit, growth
-from trimtab.decide.rollout.gates import sight_of
+from trimtab.decide.rollout.gates import first_unable, sight_of
 from trimtab.decide.rollout.judgement import (
     Judgement,
     Trial,
@@ -104,6 +104,77 @@ def test_verdict_of_a_gate(processes: Any, verdict: tuple[str, str]) -> None:
     assert (judgement.blind is not None) == is_blind
 
 
+def test_a_limit_says_how_small_a_fault_it_would_have_shown() -> None:
+    (kept,) = judged(seen(LIMIT, processes=both((400.0, 4.0), (1200.0, 9.0)))).gates
+    assert (kept.verdict, kept.reason, kept.stable) == ("Pass", "Stable", None)
+    assert kept.smallest_fault_share is not None
+    assert 0.06 < kept.smallest_fault_share < 0.12
+    (few,) = judged(seen(LIMIT, processes=both((1.0, 0.0), (3.0, 0.0)))).gates
+    assert few.smallest_fault_share is None
+
+
+SILENT = {REQUESTS: 500.0, ERRORS: 480.0}
+
+
+@pytest.mark.parametrize("on_no_data", ["hold", "ignore"])
+def test_requests_that_nobody_saw_in_time_hold_a_candidate_that_is_worse_with_them(
+    on_no_data: str,
+) -> None:
+    stable = a_process("v1", 1500.0, 15.0, born=NOW)
+    candidate = a_process("v2", 500.0, 5.0, born=NOW)
+    gate = {**ERRORS_GATE, "onNoData": on_no_data}
+    snapshot = seen(gate, processes=(candidate, stable))
+    judgement, memory, _ = judge_gates(snapshot, a_trial(), Memory())
+    assert verdicts(judgement) == [("Pass", "Stable")]
+    alone = judgement.gates[0].smallest_fault_share
+    processes = (replace(candidate, left_out=SILENT), stable)
+    snapshot = seen(gate, processes=processes, now=NOW + seconds(5))
+    judgement, _, _ = judge_gates(snapshot, a_trial(), memory)
+    (told,) = judgement.gates
+    assert (told.verdict, told.reason) == ("Pass", "PartlySeen")
+    assert told.message.startswith("500 of 1000 requests of the candidate came while metrics were")
+    assert "485/1000 (48.5%) were bad" in told.message
+    assert alone is not None
+    assert told.smallest_fault_share == pytest.approx(0.5 + alone / 2)
+    held = first_unable(judgement.gates, [a_gate(onNoData=on_no_data)])
+    assert (held is None) == (on_no_data == "ignore")
+
+
+def test_an_outage_of_both_that_nobody_saw_in_time_holds_nobody() -> None:
+    theirs = {REQUESTS: 1500.0, ERRORS: 1440.0}
+    stable = a_process("v1", 1500.0, 15.0, born=NOW)
+    candidate = a_process("v2", 500.0, 5.0, born=NOW)
+    _, memory, _ = judge_gates(
+        seen(ERRORS_GATE, processes=(candidate, stable)), a_trial(), Memory()
+    )
+    processes = (replace(candidate, left_out=SILENT), replace(stable, left_out=theirs))
+    snapshot = seen(ERRORS_GATE, processes=processes, now=NOW + seconds(5))
+    judgement, _, _ = judge_gates(snapshot, a_trial(), memory)
+    assert verdicts(judgement) == [("Pass", "Stable")]
+
+
+def test_what_was_left_out_before_the_step_holds_nobody() -> None:
+    stable = a_process("v1", 1500.0, 15.0, born=NOW)
+    candidate = a_process("v2", 500.0, 5.0, born=NOW, left_out=SILENT)
+    assert verdicts(judged(seen(ERRORS_GATE, processes=(candidate, stable)))) == [
+        ("Pass", "Stable")
+    ]
+
+
+def test_a_spread_that_hides_every_fault_is_named() -> None:
+    """An outage of one pod of stable, some minutes ago."""
+    snapshot = seen(ERRORS_GATE, processes=both((100.0, 1.0), (300.0, 3.0)))
+    unlike = snapshot.deployment.status.model_copy(
+        update={"spread": [PodSpread(gate="errors", rounds=12, inflation=400.0, correlation=0.95)]}
+    )
+    deployment = snapshot.deployment.model_copy(update={"status": unlike})
+    judgement = judged(replace(snapshot, deployment=deployment))
+    (told,) = judgement.gates
+    assert (told.verdict, told.reason, told.smallest_fault) == ("Pass", "PodsDiffer", "")
+    assert told.message.startswith("pods of stable differ by so much (spread 400) that not even")
+    assert first_unable(judgement.gates, [a_gate()]) is told
+
+
 def test_without_stable_only_limits_are_judged() -> None:
     processes = both((100.0, 50.0), (0.0,))
     judgement = judged(seen(ERRORS_GATE, LIMIT, processes=processes), a_trial(stable=None))
@@ -166,6 +237,24 @@ def test_judging_returns_what_to_remember_and_changes_nothing() -> None:
     assert (memory.step.index, memory.step.started) == (0, NOW)
     strata = memory.step.gates["errors"].strata
     assert strata.compared() == (BadTotal(0.0, 10.0), BadTotal(3.0, 30.0))
+
+
+@pytest.mark.parametrize(("ready_seconds", "counted"), [(20.0, 0.0), (2.0, 100.0)])
+def test_what_a_pod_shows_first_after_rounds_without_it_is_no_evidence(
+    ready_seconds: float, counted: float
+) -> None:
+    """Both were out while its port was silent: of stable the last round would count alone."""
+    stable = a_process("v1", 300.0, 200.0, born=NOW, ready_seconds=900.0)
+    silent = a_process("v2", counts={}, sampled_at=None, ready_seconds=ready_seconds)
+    at = NOW - seconds(5)
+    out = [replace(stable, sampled_at=at), silent]
+    _, memory, _ = judge_gates(seen(ERRORS_GATE, processes=out), a_trial(), Memory())
+    later = (replace(stable, counts={REQUESTS: 400.0, ERRORS: 200.0}), a_process("v2", 100.0, 66.0))
+    snapshot = seen(ERRORS_GATE, processes=later, now=NOW + seconds(5))
+    judgement, memory, _ = judge_gates(snapshot, a_trial(), memory)
+    assert memory.step is not None
+    assert memory.step.gates["errors"].strata.compared()[0].total == counted
+    assert (judgement.failed is None) == (counted == 0)
 
 
 def test_a_look_without_a_new_round_adds_nothing() -> None:

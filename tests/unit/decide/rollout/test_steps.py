@@ -253,21 +253,33 @@ MEASURED = {
 def test_a_share_that_is_not_reached(own: float, others: float, missed: bool) -> None:
     rollout = {"minSamples": 0}
     snapshot = in_phase(a_stepping(), processes=users(own, others), rollout=rollout)
-    told = why_step_goes_on(snapshot, a_trial())
+    told = why_step_goes_on(snapshot, a_trial(), ())
     figures = f"the candidate got {own:.1f}% of 100 requests, and 25% are wanted"
     assert told == (("ShareNotReached", figures) if missed else None)
-    assert why_step_goes_on(snapshot, a_trial(stable=None)) is None
+    assert why_step_goes_on(snapshot, a_trial(stable=None), ()) is None
 
 
 def test_too_few_requests_hold_the_last_step_alone() -> None:
     rollout = {"minSamples": 50, "steps": [{"weight": "25%"}, {"weight": "50%"}]}
     snapshot = in_phase(a_stepping(), processes=users(20.0, 60.0), rollout=rollout)
     last = Progress(a_step(index=1, of=2), requests_before=10.0)
-    assert why_step_goes_on(snapshot, a_trial(last)) == (
+    assert why_step_goes_on(snapshot, a_trial(last), ()) == (
         "WaitingForSamples", "30 of 50 requests (rollout.minSamples)",
     )  # fmt: skip
     first = Progress(a_step(index=0, of=2))
-    assert why_step_goes_on(snapshot, a_trial(first)) is None
+    assert why_step_goes_on(snapshot, a_trial(first), ()) is None
+
+
+@pytest.mark.parametrize("reason", ["PodsDiffer", "PartlySeen"])
+def test_a_gate_that_could_not_judge_holds_its_step(reason: str) -> None:
+    snapshot = in_phase(a_stepping(), processes=users(25.0, 75.0), rollout={"minSamples": 0})
+    gate = GateStatus(name="errors", verdict="Pass", reason=reason, message="figures")
+    assert why_step_goes_on(snapshot, a_trial(), [gate]) == (reason, "gate errors: figures")
+    judged = gate.model_copy(update={"reason": "Stable"})
+    assert why_step_goes_on(snapshot, a_trial(), [judged]) is None
+    ignored = {"minSamples": 0, "gates": [{**ERRORS_GATE, "onNoData": "ignore"}]}
+    snapshot = in_phase(a_stepping(), processes=users(25.0, 75.0), rollout=ignored)
+    assert why_step_goes_on(snapshot, a_trial(), [gate]) is None
 
 
 # --- the clock ------------------------------------------------------------------------------------

@@ -58,9 +58,12 @@ def gate_with(share: float | None) -> GateStatus:
 
 SEEN = {
     "no_gates": ([], "could not have caught a fault"),
-    "gates_without_figures": ([None], "could not have caught a fault"),
+    "gates_without_figures": (
+        [None],
+        "could not have caught a fault; could not judge: errors (TooFewRequests)",
+    ),
     "the_worst_gate_counts": (
-        [0.095, 0.1, None],
+        [0.095, 0.1],
         "would have caught a fault of 10.0% or more in this step",
     ),
 }
@@ -81,6 +84,9 @@ UNABLE = [
     a_gate("outcomes", verdict="NoData", reason="NoTraffic"),
     a_gate("slow"),
     a_gate("absolute", stable=None),
+    a_gate("nothing", verdict="Skipped", reason="NoStable"),
+    a_gate("unlike", reason="PodsDiffer"),
+    a_gate("silent", reason="PartlySeen", smallest_fault="61%", smallest_fault_share=0.61),
     a_gate(
         "wrong",
         verdict="NoData",
@@ -92,7 +98,10 @@ UNABLE = [
 
 
 def test_canary_names_every_gate_that_could_not_judge() -> None:
-    said = "could not judge: outcomes (NoTraffic), slow (TooFewRequests), wrong (InsufficientData)"
+    said = (
+        "could not judge: outcomes (NoTraffic), slow (TooFewRequests), absolute (TooFewRequests), "
+        "unlike (PodsDiffer), silent (PartlySeen), wrong (InsufficientData)"
+    )
     message = Canary().promotion("v2", 120, [gate_with(0.045), *UNABLE])
     assert message == (
         "v2 promoted after 120 requests: would have caught a fault of 4.5% or more in this step "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Gate, GateStatus, Rollout, Step, StepStatus
 
 
@@ -52,15 +53,15 @@ class Canary:
 
 
 def _tells(gate: GateStatus) -> bool:
-    """Whether a gate judged; one without data did not, whatever it had seen before."""
-    return bool(gate.smallest_fault) and gate.verdict != "NoData"
+    """Whether a gate judged; one without data, or with a part of it, did not."""
+    return bool(gate.smallest_fault) and gate.verdict != "NoData" and not gate.is_unable
 
 
 def _is_compared(gate: GateStatus) -> bool:
-    """Whether a gate had to tell a fault: one with a limit alone, that saw requests, did."""
-    return gate.verdict == "NoData" or gate.stable is not None
+    """Whether a gate had to tell a fault: one that had nothing to compare with had not."""
+    return gate.verdict != "Skipped"
 
 
 def _unable(gate: GateStatus) -> str:
-    why = gate.reason if gate.verdict == "NoData" else "TooFewRequests"
-    return f"{gate.name} ({why})"
+    is_few = gate.verdict == "Pass" and gate.reason in ("", Reason.STABLE)
+    return f"{gate.name} ({'TooFewRequests' if is_few else gate.reason})"
