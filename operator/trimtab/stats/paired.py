@@ -91,6 +91,16 @@ def paired_evidence(requests: Mapping[float, float], margin: float) -> float:
     return _mixture([(d - margin, count) for d, count in requests.items() if count > 0], 1 + margin)
 
 
+def evidence_below(requests: Mapping[float, float], rise: float) -> float:
+    """Evidence that the mean of D is below `rise` in (0, 1).
+
+    requests: how many by value of D in [-1, 1]. Returns a finite float >= 0; 1 without requests.
+    """
+    if not 0 < rise < 1:
+        raise ValueError(f"rise must lie in (0, 1), not {rise}")
+    return _mixture([(rise - d, count) for d, count in requests.items() if count > 0], 1 - rise)
+
+
 def smallest_detectable_difference(
     requests: Mapping[float, float], margin: float, threshold: float
 ) -> float | None:

@@ -16,6 +16,7 @@ from trimtab.stats.paired import (
     Labelling,
     Pairs,
     evened,
+    evidence_below,
     labelling_of,
     paired_evidence,
     smallest_detectable_difference,
@@ -48,6 +49,24 @@ def test_evidence_is_finite_and_grows_with_what_is_worse(
     assert math.isfinite(evidence)
     assert evidence > 0
     assert paired_evidence({**counts, 1.0: counts.get(1.0, 0.0) + 1}, margin) >= evidence
+
+
+def test_evidence_that_a_rise_is_not_all_there_is() -> None:
+    assert evidence_below({}, 0.1) == 1.0
+    assert evidence_below(outcome(50, 50, 900), 0.1) > 1000
+    assert evidence_below(outcome(150, 50, 800), 0.1) < 1
+    assert evidence_below({0.0: 5.0}, 0.05) < 2, "a few without a difference say little"
+    with pytest.raises(ValueError, match="rise"):
+        evidence_below({}, 1.0)
+
+
+def test_a_rise_that_is_there_is_seldom_denied() -> None:
+    """At any of 200 looks."""
+    draws, denied = np.random.default_rng(5), 0
+    for _ in range(200):
+        counts = np.cumsum(draws.multinomial(10, [0.08, 0.03, 0.89], size=200), axis=0)
+        denied += any(evidence_below(outcome(*row), 0.05) >= 20 for row in counts[::10].tolist())
+    assert denied <= 14
 
 
 @pytest.mark.parametrize("margin", [-0.1, 1.0, 1.5])

@@ -34,6 +34,12 @@ LEARNT_FROM = timedelta(minutes=30)
 LEARNT_ENOUGH = timedelta(minutes=10)
 """Before that a new process of the operator goes by what the one before had learnt, too."""
 LEARNT_IN_PARTS = timedelta(minutes=5)
+LEAST_BAD = 30.0
+"""Bad requests in a day, so that it is known how much they cluster."""
+GROWTH = 1.5
+"""So many times more than in the day before pods may hang together after a promotion."""
+LEAST_ALLOWED = 1.5
+"""Times that counts of a block may vary more than independent ones, whatever was seen before."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 HOURS_OF_DAY = 24
@@ -147,6 +153,29 @@ def _merged(left: Counts, right: Counts) -> dict[str, BadTotal]:
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """How much the pods of a version under guard may differ, by what pods did before it.
+
+    A fault of one pod, or of each in turn, makes them differ, too: that must not excuse it.
+    correlations: the largest that was seen, by block length.
+    """
+
+    correlations: Mapping[int, float] = field(default_factory=dict)
+
+    def of(self, spreads: Mapping[int, Spread]) -> dict[int, Spread]:
+        """Return of these spreads as much as is allowed."""
+        return {length: self._at_most(length, one) for length, one in spreads.items()}
+
+    def _at_most(self, length: int, spread: Spread) -> Spread:
+        correlation = GROWTH * self.correlations.get(length, 0.0)
+        requests = (spread.inflation - 1) / spread.correlation  # of a block, but for one
+        inflation = max(LEAST_ALLOWED, 1 + correlation * requests)
+        if inflation >= spread.inflation:
+            return spread
+        return Spread(inflation, (inflation - 1) / requests)
+
+
+@dataclass(frozen=True)
 class Habit:
     """Of one gate: what stable's pods counted last, and how much they differed, by block length."""
 
@@ -158,13 +187,23 @@ class Habit:
     """When it began to learn."""
     hours: Mapping[int, BadTotal] = field(default_factory=dict)
     """What was counted in the last 24 hours, by hour since 1970."""
+    most: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
+    """The largest correlations of the last 24 hours with traffic, by hour and block length."""
 
-    def learn(self, counts: Counts, now: datetime, interval: timedelta) -> Habit:
-        """Return the habit with what the pods have counted by now."""
+    def learn(
+        self, counts: Counts, now: datetime, interval: timedelta, allowed: Allowed | None = None
+    ) -> Habit:
+        """Return the habit with what the pods have counted by now.
+
+        allowed: what is taken for usual at most, while the pods are of a version under guard.
+        """
         grown = grouped(grown_since(self.last, counts))
         if not any(count.total > 0 for count in grown.values()):
             return self if counts == self.last else replace(self, last=counts)
-        blocks, ended = {}, {}
+        blocks, ended, most = {}, {}, self.most
+        part = now - (now - EPOCH) % LEARNT_IN_PARTS
+        if self.ended and part not in self.ended.get(LENGTHS[0], {}):
+            most = self._with_most(now, allowed)
         for length in LENGTHS:
             known = self.blocks.get(length, Blocks())
             known, over = known.add(grown, now, interval * (length - 0.5))
@@ -175,10 +214,32 @@ class Habit:
                 if now - at <= LEARNT_FROM
             }
             if over is not None:
-                part = now - (now - EPOCH) % LEARNT_IN_PARTS
                 kept[part] = kept.get(part, BlockSums()) + block_sums(tuple(over.values()))
             ended[length] = kept
-        return Habit(counts, blocks, ended, self.since or now, self._with_hour(grown, now))
+        return Habit(counts, blocks, ended, self.since or now, self._with_hour(grown, now), most)
+
+    def _with_most(self, now: datetime, allowed: Allowed | None) -> dict[int, dict[int, float]]:
+        hour = (now - EPOCH) // HOUR
+        found = {at: dict(most) for at, most in self.most.items()}
+        shown = self.spreads if allowed is None else allowed.of(self.spreads)
+        this = found.setdefault(hour, {})
+        for length, spread in shown.items():
+            this[length] = max(this.get(length, 0.0), spread.correlation)
+        return {at: found[at] for at in sorted(found)[-HOURS_OF_DAY:]}
+
+    def allowed(self, now: datetime) -> Allowed | None:
+        """Return how much pods may differ by what they did in the last day; None: too little known.
+
+        It is the largest that any half hour of that day showed.
+        """
+        is_young = self.since is None or now - self.since < LEARNT_ENOUGH
+        if is_young or sum(one.bad for one in self.hours.values()) < LEAST_BAD:
+            return None
+        found: dict[int, float] = {}
+        for one in self.most.values():
+            for length, correlation in one.items():
+                found[length] = max(found.get(length, 0.0), correlation)
+        return Allowed(found)
 
     def _with_hour(self, grown: Counts, now: datetime) -> dict[int, BadTotal]:
         hour = (now - EPOCH) // HOUR

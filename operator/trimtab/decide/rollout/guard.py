@@ -29,9 +29,22 @@ from trimtab.decide.rollout.evidence import (
     largest,
     remembered_counts,
 )
-from trimtab.decide.rollout.judgement import alive_in, interval_of, moment_of, pair_in, spreads_of
+from trimtab.decide.rollout.judgement import (
+    alive_in,
+    allowed_before,
+    interval_of,
+    moment_of,
+    pair_in,
+    spreads_of,
+)
 from trimtab.decide.rollout.pairing import PairedLook, cells_in, look_at_pairs
-from trimtab.decide.rollout.same_rows import look_again, paired_evidence, tells
+from trimtab.decide.rollout.same_rows import (
+    awaits_pairs,
+    beside_detector,
+    look_again,
+    paired_evidence,
+    tells,
+)
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Pair, PairsSeen, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
@@ -73,8 +86,13 @@ class _Watched:
     """What it showed on the same rows as the version before."""
     seen: PairsSeen | None = None
     """What is remembered of that."""
-    is_decided_by_pairs: bool = False
+    pairs_tell: bool = False
     """What traffic does to both cancels in them."""
+
+    @property
+    def is_decided_by_pairs(self) -> bool:
+        """Whether pairs alone decide: labels that depend on the answer mislead the detector."""
+        return self.pairs_tell and self.paired is not None and not self.paired.counts_as_they_came
 
     @property
     def needs_both(self) -> bool:
@@ -97,17 +115,14 @@ def watch(
 
     Returns the first breach, and what to remember of the look.
     """
-    remembered = _with_cells(_restored(memory, guard, snapshot.now), snapshot, side)
+    remembered = _with_cells(_restored(memory, guard, snapshot), snapshot, side)
     watched = _watched(snapshot, guard, side, memory, remembered)
-    pairs = {one.gate.name: one.seen for one in watched if one.seen is not None}
-    remembered = replace(remembered, pairs=pairs)
     changed, remembered = _feed_detectors(snapshot, watched, remembered)
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
     threshold, awaits = _threshold(snapshot), _awaits_control(snapshot, guard)
     found = (
-        _breach_in_pairs(one, threshold)
-        if one.is_decided_by_pairs
-        else _breach_of(one, changed, beside, awaits=awaits)
+        (_breach_in_pairs(one, threshold) if one.pairs_tell else None)
+        or _breach_of(one, changed, beside, awaits=awaits)
         for one in watched
     )
     breach = next((one for one in found if one is not None), None)
@@ -177,26 +192,25 @@ def _watched(
     rollout, found = snapshot.deployment.spec.rollout, []
     for gate in strategy_of(rollout).gates(rollout):
         spreads = spreads_of(snapshot, memory, gate.name)
+        if gate.name in remembered.allowed:
+            spreads = remembered.allowed[gate.name].of(spreads)
         spread = largest(spreads.values())
         heard = remembered.heard.get(gate.name)
         is_mute = heard is not None and heard.is_mute
         is_beside = guard.control_since is not None and gate.against == "stable" and not is_mute
         paired = _paired(gate, side, snapshot, guard, remembered, spread)
         known = remembered.pairs.get(gate.name, PairsSeen())
-        share = _bound(gate, guard, spread, now, is_beside, known.own)
+        counts = _counts(gate, side, snapshot, guard, restored)
+        seen, pairs_tell = None, False
+        if paired is not None:
+            horizon, total = snapshot.deployment.spec.guard.for_, sum_of(counts.values())
+            seen = look_again(known, paired, total, now, horizon, is_taken_up=restored is not None)
+            pairs_tell = tells(seen, paired, now)
+        own = NOTHING if pairs_tell else known.own
+        share = _bound(gate, guard, spread, now, is_beside, own)
         if share is None and not is_beside and paired is None:
             continue
-        one = _Watched(
-            gate, _counts(gate, side, snapshot, guard, restored), spreads, share, is_beside
-        )
-        if paired is not None:
-            horizon = snapshot.deployment.spec.guard.for_
-            seen = look_again(
-                known, paired, one.total, now, horizon, is_taken_up=restored is not None
-            )
-            decide = tells(seen, paired, now)
-            one = replace(one, paired=paired, seen=seen, is_decided_by_pairs=decide)
-        found.append(one)
+        found.append(_Watched(gate, counts, spreads, share, is_beside, paired, seen, pairs_tell))
     return found
 
 
@@ -316,6 +330,7 @@ def _feed_detectors(
     elapsed = (now - (remembered.looked_at or now)).total_seconds()
     detectors, last = dict(remembered.detectors), dict(remembered.last)
     gap = Gap(remembered.alive, alive_in(snapshot)) if remembered.is_resumed else None
+    pairs = {one.gate.name: one.seen for one in watched if one.seen is not None}
     found: dict[str, Breach] = {}
     for one in watched:
         name, total = one.gate.name, one.total
@@ -334,8 +349,16 @@ def _feed_detectors(
         if one.share is None:
             continue
         spread = largest(one.spreads.values())
+        seen = one.seen
+        if seen is not None and seen.is_excused and not one.pairs_tell:
+            # They stopped: what they excused is no change any more.
+            state, seen = DetectorState(), replace(seen, calm_at=None, is_excused=False)
         detectors[name] = update(state, batch, elapsed, one.share, run_length, spread)
-        if detectors[name].is_alarm:
+        if seen is not None and one.paired is not None:
+            seen = beside_detector(seen, one.paired, detectors[name], one.share, now)
+        if seen is not None:
+            pairs[name] = seen
+        if detectors[name].is_alarm and not (one.pairs_tell and seen and awaits_pairs(seen, now)):
             changed = detectors[name].changed
             figures = (
                 f"{name}: {changed.bad:.0f} of {changed.total:.0f} since it changed "
@@ -352,7 +375,7 @@ def _feed_detectors(
                 "sincePromotion": [total.bad, total.total],
             }
             found[name] = Breach(one.gate, figures, inputs)
-    return found, replace(remembered, detectors=detectors, last=last)
+    return found, replace(remembered, detectors=detectors, last=last, pairs=pairs)
 
 
 # --- beside a control -----------------------------------------------------------------------------
@@ -490,14 +513,18 @@ def of_this_guard(status: DeploymentStatus, memory: Memory) -> Memory:
     return replace(memory, guard=None)
 
 
-def _restored(memory: Memory, guard: GuardStatus, now: datetime) -> GuardMemory:
-    """Return the memory of this guard: kept from the last pass, or as status recorded it."""
+def _restored(memory: Memory, guard: GuardStatus, snapshot: Snapshot) -> GuardMemory:
+    """Return the memory of this guard: kept from the last pass, or as status recorded it.
+
+    At the first look habits are still those of the version before, or so of both that the new one
+    has had no time to show anything.
+    """
     known = memory.guard
     if known is not None and known.revision == guard.revision:
         return known
-    if not guard.detectors:
-        return GuardMemory(revision=guard.revision)
-    return GuardMemory(guard.revision, _read_detectors(guard), restored=now)
+    if guard.detectors:
+        return GuardMemory(guard.revision, _read_detectors(guard), restored=snapshot.now)
+    return GuardMemory(guard.revision, allowed=allowed_before(snapshot, memory))
 
 
 def _read_detectors(guard: GuardStatus) -> dict[str, DetectorState]:

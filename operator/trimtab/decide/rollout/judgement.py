@@ -17,7 +17,15 @@ from trimtab.api.deployment import (
 )
 from trimtab.decide.rollout.asking import is_wanted
 from trimtab.decide.rollout.counting import Side, gate_counts, side_of
-from trimtab.decide.rollout.evidence import Counted, Gap, GateMemory, Habit, Moment, with_earlier
+from trimtab.decide.rollout.evidence import (
+    Allowed,
+    Counted,
+    Gap,
+    GateMemory,
+    Habit,
+    Moment,
+    with_earlier,
+)
 from trimtab.decide.rollout.gates import Look, first_blind, judge, sight_of
 from trimtab.decide.rollout.measures import gate_measures
 from trimtab.decide.rollout.pairing import cells_in
@@ -262,6 +270,12 @@ def spreads_of(snapshot: Snapshot, memory: Memory, gate: str) -> dict[int, Sprea
     return with_earlier(memory.habits.get(gate, Habit()), earlier, snapshot.now)
 
 
+def allowed_before(snapshot: Snapshot, memory: Memory) -> dict[str, Allowed]:
+    """Return per gate how much pods may differ by what was learnt so far."""
+    found = {name: habit.allowed(snapshot.now) for name, habit in memory.habits.items()}
+    return {name: one for name, one in found.items() if one is not None}
+
+
 def with_spread(status: DeploymentStatus, snapshot: Snapshot, memory: Memory) -> DeploymentStatus:
     """Return the status with the spread for a restart, while something is judged by it."""
     if status.rollout is None and status.guard is None:
@@ -285,8 +299,12 @@ def learn_spread(snapshot: Snapshot, memory: Memory) -> Memory:
     if stable is None:
         return memory
     side, habits = side_of(stable), {}
+    guard = memory.guard
+    allowed = guard.allowed if guard is not None and guard.revision == side.revision else {}
     for gate in strategy_of(rollout).gates(rollout):
         counts = gate_counts(gate, side, snapshot.processes, (), EARLIEST)
         known = memory.habits.get(gate.name, Habit())
-        habits[gate.name] = known.learn(counts, snapshot.now, interval_of(snapshot))
+        habits[gate.name] = known.learn(
+            counts, snapshot.now, interval_of(snapshot), allowed.get(gate.name)
+        )
     return replace(memory, habits=habits)

@@ -3,7 +3,7 @@
     {"version": 1, "uid": ..., "at": ..., "names": [...],
      "step": {"index", "started", "firstRequest", "alive", "gates": {gate: {...}}} or null,
      "guard": {"revision", "since", "controlSince", "detectors", "last", "beside", ...} or null,
-     "habits": {gate: {"since", "blocks", "ended", "hours"}},
+     "habits": {gate: {"since", "blocks", "ended", "hours", "most"}},
      "origins": {step or guard: {"measures": [...], "rows": [[name, [values]]]}}}
 
 Times are whole microseconds since 1970. Counts by process are one flat list of (place in `names`,
@@ -36,6 +36,7 @@ from trimtab.decide.rollout.evidence import (
     LENGTHS,
     MOST_CELLS,
     MOST_PODS,
+    Allowed,
     Blocks,
     Counts,
     GateMemory,
@@ -165,6 +166,7 @@ class _Writing:
             "last": {name: self._counts(counts) for name, counts in guard.last.items()},
             "beside": {name: self._gate(gate) for name, gate in guard.beside.items()},
             "lately": {name: _flat(minutes) for name, minutes in guard.lately.items()},
+            "allowed": {name: _by_name(one.correlations) for name, one in guard.allowed.items()},
         }
 
     def habit(self, habit: Habit) -> dict[str, Any]:
@@ -180,6 +182,7 @@ class _Writing:
             "hours": [
                 [hour, _short(one.bad), _short(one.total)] for hour, one in habit.hours.items()
             ],
+            "most": [[hour, _by_name(most)] for hour, most in habit.most.items()],
         }
 
     def origins(self, origins: Iterable[Origin]) -> dict[str, Any]:
@@ -237,6 +240,10 @@ class _Writing:
 
     def _place(self, name: str) -> int:
         return self.places.setdefault(name, len(self.places))
+
+
+def _by_name(correlations: Mapping[int, float]) -> dict[str, float]:
+    return {str(length): value for length, value in correlations.items()}
 
 
 def _flat(counts: Iterable[BadTotal]) -> list[float]:
@@ -309,6 +316,10 @@ class _Reading:
             control_since=self._maybe(saved["controlSince"]),
             alive=self._lives(saved["alive"]),
             is_resumed=True,
+            allowed={
+                name: Allowed(one)
+                for name, one in _by_gate(saved.get("allowed", {}), _correlations).items()
+            },
         )
 
     def _habit(self, saved: Mapping[str, Any]) -> Habit:
@@ -322,6 +333,10 @@ class _Reading:
             hours={
                 _whole(hour, LATEST): _count(bad, total)
                 for hour, bad, total in _list(saved["hours"], HOURS_OF_DAY)
+            },
+            most={
+                _whole(hour, LATEST): _correlations(most)
+                for hour, most in _list(saved.get("most", []), HOURS_OF_DAY)
             },
         )
         parts = [part for of_one in habit.ended.values() for part in of_one.values()]
@@ -411,6 +426,13 @@ def _detector(saved: Mapping[str, Any]) -> DetectorState:
     known = {**saved, "evidences": evidences, "looks": _whole(saved["looks"], LATEST)}
     known["pendingSeconds"] = _value(saved["pendingSeconds"])
     return DetectorState.from_dict(known)
+
+
+def _correlations(saved: Any) -> dict[int, float]:
+    found = {length: _value(value) for length, value in _by_length(saved)}
+    if max(found.values(), default=0.0) > 1:
+        raise ValueError("a correlation above one")
+    return found
 
 
 def _minutes(saved: Any) -> tuple[BadTotal, ...]:

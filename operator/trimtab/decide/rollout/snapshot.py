@@ -11,7 +11,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, Origin
 from trimtab.api.model_version import Artifact, ModelVersion
 from trimtab.decide.led_time import Instant
-from trimtab.decide.rollout.evidence import Counts, GateMemory, Habit, Lives
+from trimtab.decide.rollout.evidence import Allowed, Counts, GateMemory, Habit, Lives
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import NOTHING, BadTotal
 from trimtab.stats.paired import Answers, Cell, CellCounts, PairedChange
@@ -167,6 +167,16 @@ class PairsSeen:
     """What the version showed lately while pairs told."""
     total: BadTotal = NOTHING
     """What it had counted at the last look."""
+    calm: Mapping[float, float] = field(default_factory=dict)
+    """Requests by difference when the change detector saw no change last."""
+    calm_at: datetime | None = None
+    """When that was."""
+    alarmed_at: datetime | None = None
+    """When the change detector alarmed first since; None: it did not."""
+    waits_until: datetime | None = None
+    """Until when such an alarm waits for what pairs show."""
+    is_excused: bool = False
+    """Whether pairs since then speak against a change of the version's own."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +204,8 @@ class GuardMemory:
     """Per gate, the change detector."""
     last: Mapping[str, Counts] = field(default_factory=dict)
     """Per gate, what each process had counted at the last look."""
+    allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    """Per gate, how much pods may differ by what was learnt before the promotion; else no bound."""
     restored: datetime | None = None
     """When a new process of the operator took the guard up; older processes count from then on."""
     beside: Mapping[str, GateMemory] = field(default_factory=dict)

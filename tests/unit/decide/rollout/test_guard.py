@@ -32,8 +32,9 @@ from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.counting import side_of
-from trimtab.decide.rollout.evidence import Habit
+from trimtab.decide.rollout.evidence import Allowed, Habit
 from trimtab.decide.rollout.guard import watch, with_detectors
+from trimtab.decide.rollout.judgement import learn_spread
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Phase, Returning, paused_by_step, phase_of
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
@@ -328,14 +329,72 @@ def test_counts_of_pods_that_differ_weigh_less() -> None:
     assert breach is None
 
 
-def a_habit(blocks: Any) -> Habit:
+def a_habit(blocks: Any, allowed: Allowed | None = None) -> Habit:
     """Return what was learnt of three pods from what they counted in each minute."""
     habit, counted = Habit(), [BadTotal(0, 0)] * 3
     for number, block in enumerate(blocks):
         counted = [known + BadTotal(*new) for known, new in zip(counted, block, strict=True)]
         by_pod = {f"p{pod}": count for pod, count in enumerate(counted)}
-        habit = habit.learn(by_pod, NOW + timedelta(minutes=number), timedelta(seconds=5))
+        now = NOW + timedelta(minutes=number)
+        habit = habit.learn(by_pod, now, timedelta(seconds=5), allowed)
     return habit
+
+
+CALM = [((1, 100), (2, 100), (1, 100))] * 30
+CLUSTERED = [((0, 100), (12, 100), (0, 100))] * 30
+
+
+@pytest.mark.parametrize(
+    ("before", "is_found"),
+    [(CALM, True), (CALM[:5], False), (CLUSTERED, False)],
+    ids=["unlike before", "nothing is known of before", "as before"],
+)
+def test_a_fault_of_one_pod_does_not_excuse_itself(before: Any, is_found: bool) -> None:
+    """What the pods of the bad version differ by must not make its own counts weigh less."""
+    found, _ = one_pod_goes_bad(a_habit(before), len(before))
+    assert found is is_found
+
+
+def known_of(habit: Habit) -> Allowed:
+    """Return what pods may differ by after all that was learnt."""
+    found = habit.allowed(NOW + timedelta(hours=1))
+    assert found is not None
+    return found
+
+
+def most_of(habit: Habit) -> float:
+    return max(known_of(habit).correlations.values(), default=0.0)
+
+
+def one_pod_goes_bad(habit: Habit, minutes: int) -> tuple[bool, Memory]:
+    """Return whether it is found in time that one of v2's three pods has 15 % wrong."""
+    start = NOW + timedelta(minutes=minutes)
+    guard = a_guard("v2", references={"errors": Count(bad=13, total=1000)}, since=start)
+    side, memory = side_of(a_tried("v2")), Memory(habits={"errors": habit})
+    for look in range(1, 41):
+        shares = (0.01, 0.01, 0.15)
+        snapshot = guarded(
+            [
+                a_process("v2", 25.0 * look, 25 * look * share, born=start, process=f"v2-{n}")
+                for n, share in enumerate(shares)
+            ],
+            minutes=minutes + look / 4,
+            guard=guard,
+        )
+        memory = learn_spread(snapshot, memory)
+        breach, memory = watch(snapshot, guard, side, memory)
+        if breach is not None:
+            return True, memory
+    return False, memory
+
+
+def test_what_a_bad_version_s_pods_differ_by_is_not_usual_after_it() -> None:
+    """Or it would excuse the next one, too."""
+    known, free = (
+        a_habit(CALM + CLUSTERED, allowed) for allowed in (known_of(a_habit(CALM)), None)
+    )
+    assert known.spreads == free.spreads, "gates go by what is there"
+    assert most_of(known) < most_of(free) / 3
 
 
 # --- while a newer version is tried ---------------------------------------------------------------

@@ -346,14 +346,18 @@ class Guarded:
         worse: float = 0.5,
         better: float = 0.5,
         compares: str = "comparing",
+        compared: float = 1.0,
     ) -> float | None:
-        """Let time go by; return after how many seconds it was breached. Figures are of a round."""
+        """Let time go by; return after how many seconds it was breached. Figures are of a round.
+
+        compared: the part of all rows that are.
+        """
         for number in range(int(minutes * 4)):
             self.wrong += wrong
             self.labelled += 50
             if compares == "comparing":
                 for d, count in ((1.0, worse), (-1.0, better), (0.0, 50 - worse - better)):
-                    self.pairs[d] = self.pairs.get(d, 0.0) + count
+                    self.pairs[d] = self.pairs.get(d, 0.0) + compared * count
             self.now += seconds(15)
             process = told(
                 wrong=self.wrong, labelled=self.labelled, pairs=self.pairs, compares=compares
@@ -395,6 +399,38 @@ def test_a_process_that_takes_a_guard_up_has_no_second_half_of_the_prior() -> No
         found[1], paired, BadTotal(0.0, 10.0), NOW + seconds(60), day, is_taken_up=True
     )
     assert 0 < later.change.evidence < 0.001
+
+
+@pytest.mark.parametrize("compared", [0.3, 0.1, 0.01, 0.001])
+def test_few_pairs_make_no_fault_much_harder_to_find(compared: float) -> None:
+    seen = []
+    for share in (0.0, compared):
+        one = Guarded()
+        assert one.go(20, compared=share) is None
+        seen.append(one.go(120, wrong=5, worse=3.0, compared=share))
+    without, found = seen
+    assert without is not None
+    assert found is not None
+    assert found <= 2 * without + 60
+
+
+@pytest.mark.parametrize("compared", [1.0, 0.5])
+def test_what_gets_harder_for_both_is_excused_for_as_long_as_it_lasts(compared: float) -> None:
+    one = Guarded()
+    assert one.go(20, compared=compared) is None
+    assert one.go(60, wrong=10, compared=compared) is None
+    assert one.memory.guard is not None
+    assert one.memory.guard.detectors["wrong"].is_alarm
+    assert one.memory.guard.pairs["wrong"].is_excused
+
+
+def test_pairs_that_stop_before_they_tell_excuse_nothing() -> None:
+    one = Guarded()
+    assert one.go(20, compared=0.1) is None
+    found = one.go(5, wrong=10, worse=8.0, compared=0.1)
+    if found is None:
+        found = one.go(12, wrong=10, compares="failed")
+    assert found is not None
 
 
 def test_where_pairs_stop_the_detector_goes_on() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.unit.decide.rollout.builders import NOW
 
 from trimtab.api.deployment import Origin
-from trimtab.decide.rollout.evidence import LENGTHS, Blocks, GateMemory, Habit, Strata
+from trimtab.decide.rollout.evidence import LENGTHS, Allowed, Blocks, GateMemory, Habit, Strata
 from trimtab.decide.rollout.saved import LIMIT_BYTES, MOST_ORIGINS, Saved, decode, encode, resumed
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, StepMemory
 from trimtab.stats.change import LIFTS, DetectorState
@@ -71,8 +71,10 @@ gate_names = st.sampled_from(["errors", "slow", "wrong", "überall"])
 sums = st.lists(st.tuples(st.integers(0, 50), st.integers(50, 90)), max_size=4).map(
     lambda pods: block_sums([BadTotal(float(bad), float(total)) for bad, total in pods])
 )
+correlations = st.dictionaries(lengths, st.floats(0, 1), max_size=4)
 habits = st.builds(
     Habit,
+    most=st.dictionaries(st.integers(0, 500_000), correlations, max_size=24),
     last=counts,
     blocks=blocks,
     ended=st.dictionaries(lengths, st.dictionaries(times, sums, max_size=6), max_size=4),
@@ -105,6 +107,7 @@ guards = st.builds(
     control_since=maybe_times,
     alive=lives,
     is_resumed=st.booleans(),
+    allowed=st.dictionaries(gate_names, st.builds(Allowed, correlations), max_size=2),
 )
 memories = st.builds(
     Memory,
