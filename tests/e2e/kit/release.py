@@ -64,9 +64,10 @@ def install(namespaces: list[str], *values: str) -> None:
         *values,
     ]
     flags = [word for setting in settings for word in ("--set", setting)]
+    # A test that was ended may have left the operator at no replicas.
     helm(
         "upgrade", "--install", "trimtab", "charts/trimtab", "--namespace", SYSTEM,
-        "--create-namespace", "--wait", "--timeout", f"{stretched(150):.0f}s", *flags,
+        "--create-namespace", "--force-conflicts", "--wait", "--timeout", f"{stretched(150):.0f}s", *flags,
     )  # fmt: skip
 
 
