@@ -67,7 +67,8 @@ def install(namespaces: list[str], *values: str) -> None:
     # A test that was ended may have left the operator at no replicas.
     helm(
         "upgrade", "--install", "trimtab", "charts/trimtab", "--namespace", SYSTEM,
-        "--create-namespace", "--force-conflicts", "--wait", "--timeout", f"{stretched(150):.0f}s", *flags,
+        "--create-namespace", "--force-conflicts",
+        "--wait", "--timeout", f"{stretched(150):.0f}s", *flags,
     )  # fmt: skip
 
 
