@@ -21,7 +21,7 @@ SAMPLE = {
     """,
     "way-back": """
         dropped/40 reordered/1 403/13 409/30 500/47 crash-after/15 late-25/32 stale/52 late-25/13
-        late-25/49
+        late-25/49 clock-/40
     """,
     "outages": """
         429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47
