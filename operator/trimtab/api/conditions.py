@@ -164,6 +164,12 @@ class Reason(StrEnum):
     counted; the step goes on until it is seen well enough, or the deadline. Find out why the
     metrics port of the candidate does not answer; `onNoData: ignore` goes on without the gate.
     """
+    WORSE_SO_FAR = "WorseSoFar"
+    """Progressing, gate: the candidate is worse than allowed, but that may still be chance.
+
+    The message has the counts and the evidence. The step goes on until it is proven, or is so no
+    more, or the deadline. More requests, also of stable, decide sooner.
+    """
     PAUSED_BY_STEP = "PausedByStep"
     """Progressing, Paused: the step says `pause` and waits for a person.
 

@@ -85,6 +85,10 @@ class PairedCount(Model):
     )
 
 
+UNABLE_REASONS = (Reason.PODS_DIFFER, Reason.PARTLY_SEEN, Reason.WORSE_SO_FAR)
+"""Of gates that pass because nothing has failed them yet."""
+
+
 class GateStatus(Model):
     """What a gate saw at its last look that changed something."""
 
@@ -124,7 +128,7 @@ class GateStatus(Model):
     @property
     def is_unable(self) -> bool:
         """Whether it passes since nothing failed it, and has not judged all the same."""
-        return self.verdict == "Pass" and self.reason in (Reason.PODS_DIFFER, Reason.PARTLY_SEEN)
+        return self.verdict == "Pass" and self.reason in UNABLE_REASONS
 
 
 class PodSpread(Model):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-ANOTHER_CLOCK = timedelta(hours=1)
-"""So far beyond the wall clock the reading is of another Lease."""
+ANOTHER_CLOCK = timedelta(hours=25)
+"""So far beyond the wall clock it is of another Lease; less far, and the clock was set back."""
 LOST_WITH_A_PROCESS = timedelta(seconds=15)
 """A process that is killed takes what it led since its last renewal of the Lease with it."""
 LONGEST_AWAY = timedelta(days=1)

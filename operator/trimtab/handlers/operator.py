@@ -174,11 +174,13 @@ async def run_parts(operator: Operator) -> None:
 
 
 async def lead(operator: Operator) -> None:
-    """Take up what the leader before this one has counted, then work and keep it.
+    """Take up what the leader before this one has written and counted, then work and keep it.
 
     Targets are set by passes, so that nothing is scraped before.
     """
     await operator.engine.allowed()
+    if not operator.resync.is_of_leader:
+        await operator.resync.anew()
     await operator.checkpoints.restore_all()
     async with asyncio.TaskGroup() as group:
         group.create_task(operator.engine.run())

@@ -8,7 +8,7 @@ back traffic moves first; on the way forward pods come first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Tried
 from trimtab.decide.rollout.control import wanted_control
@@ -66,16 +66,21 @@ def wanted_replicas(
         return spec.replicas
     if status.candidate is not None and tried.revision == status.candidate.revision:
         return _candidate_replicas(spec, status)
-    if is_kept(status, tried, now):
+    if is_kept(spec, status, tried, now):
         return spec.replicas
     control = wanted_control(spec, status, now)
     return 1 if control is not None and control.revision == tried.revision else 0
 
 
-def is_kept(status: DeploymentStatus, tried: Tried, now: datetime) -> bool:
-    """Return whether all pods of the old stable are kept for a quick way back."""
+def is_kept(spec: DeploymentSpec, status: DeploymentStatus, tried: Tried, now: datetime) -> bool:
+    """Return whether all pods of the old stable are kept for a quick way back.
+
+    No longer than `scaleDownDelay`, also where the clock was set back.
+    """
     retiring = status.retiring
-    return retiring is not None and retiring.revision == tried.revision and now < retiring.until
+    if retiring is None or retiring.revision != tried.revision:
+        return False
+    return timedelta(0) < retiring.until - now <= spec.rollout.scale_down_delay
 
 
 def _candidate_replicas(spec: DeploymentSpec, status: DeploymentStatus) -> int:

@@ -291,7 +291,7 @@ def follow_control(draft: Draft) -> None:
             guard, draft.memory = without_control(guard, draft.memory)
             draft.set(guard=guard)
         return
-    if guard.control_since is not None or is_kept(draft.status, good, draft.now):
+    if guard.control_since is not None or is_kept(draft.spec, draft.status, good, draft.now):
         return
     pods = draft.snapshot.pods_of(good.revision)
     if len(pods) == 1 and draft.snapshot.ready_of(good.revision) == 1:

@@ -6,6 +6,7 @@ of six reasons it is; what follows is the gate's own setting (`onNoData`). No da
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -256,6 +257,10 @@ def judge(gate: Gate, look: Look) -> GateStatus:
             f"pods of stable differ by so much (spread {status.spread:g}) that not even a version "
             f"that fails each request would be found yet; {figures}"
         )
+    elif evidence >= math.sqrt(look.threshold):
+        # Of versions as bad as is allowed one in so many shows that much; all others go on.
+        reason = Reason.WORSE_SO_FAR
+        figures = f"{figures}; evidence {evidence:.0f} of {look.threshold:.0f}, it may be chance"
     else:
         reason = Reason.STABLE
     return status.model_copy(update={"reason": reason, "message": figures[:1024]})

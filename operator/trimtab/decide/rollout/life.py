@@ -12,6 +12,8 @@ candidate has its own; every change of phase is in status before its effects are
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.outcome import Outcome
@@ -21,6 +23,7 @@ from trimtab.decide.rollout.children import ChildAction, order_actions, plan_chi
 from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.draft import Draft, earliest
 from trimtab.decide.rollout.ends import (
+    LONGEST_BACK_OFF,
     act_on_breach,
     act_on_crash,
     begin,
@@ -167,7 +170,8 @@ def _consider(draft: Draft, wanted: Wanted) -> None:
         return
     waiting = draft.status.back_off
     if waiting is not None and waiting.revision == wanted.revision:
-        if draft.now < waiting.not_before:
+        # It is no longer for a clock that was set back.
+        if timedelta(0) < waiting.not_before - draft.now <= LONGEST_BACK_OFF:
             return
         if candidate is not None and candidate.revision == wanted.revision:
             begin_again(draft, candidate)

@@ -54,16 +54,24 @@ def differences(intent: Any, live: Any, path: str = "") -> list[str]:
 
 def needs_apply(manifest: Json, live: Json | None, known: Applied | None) -> bool:
     """Return whether the child must be written."""
-    if live is None:
+    if live is None or _metadata_differs(manifest["metadata"], live["metadata"]):
         return True
     if known is not None:
         return known.intent != intent_hash(manifest) or live.get("spec") != known.stored
     return bool(
         differences(manifest.get("spec", {}), live.get("spec", {}))
-        or differences(manifest["metadata"].get("labels", {}), live["metadata"].get("labels") or {})
         or _selects_more(manifest, live)
         or not were_applied(live)
         or _additions(manifest, live)
+    )
+
+
+def _metadata_differs(wanted: Json, live: Json) -> bool:
+    """Return whether a label is not as wanted, or the owner is missing: by both it is found."""
+    labels = differences(wanted.get("labels", {}), live.get("labels") or {})
+    owners = {one.get("uid") for one in live.get("ownerReferences") or []}
+    return bool(labels) or any(
+        one["uid"] not in owners for one in wanted.get("ownerReferences") or []
     )
 
 
@@ -131,6 +139,8 @@ def repair_note(manifest: Json, live: Json | None, known: Applied | None) -> str
         return f"{what} was deleted; it is made again"
     spec = live.get("spec", {})
     fields = differences(known.stored, spec) + differences(spec, known.stored)
+    if _metadata_differs(manifest["metadata"], live["metadata"]):
+        fields.append("metadata")
     fields = list(dict.fromkeys(fields)) or ["spec"]
     who = _last_foreign_manager(live)
     return f"{what}: {', '.join(fields[:5])} changed by {who}; put back"

@@ -34,7 +34,7 @@ from trimtab.reconcile.kinds.applied import (
     repair_note,
 )
 from trimtab.reconcile.kinds.keys import keys_due, make_keys
-from trimtab.reconcile.kinds.ownership import is_controlled_by, name_taken, require_ours
+from trimtab.reconcile.kinds.ownership import is_ours, name_taken, require_ours
 from trimtab.reconcile.machine.cache import key_of, uid_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
 from trimtab.reconcile.machine.watched import resource_of
@@ -102,7 +102,7 @@ async def _why_taken(world: World, child: Key, owner: Json, made: Children) -> s
         if seen is not None and world.now() < seen.until:
             return seen.message
         live = await world.cluster.read(child)
-    if live is None or is_controlled_by(live, uid_of(owner)):
+    if live is None or is_ours(live, uid_of(owner)):
         made.taken.pop(child, None)
         return None
     message = str(name_taken(live, child, owner))
@@ -179,8 +179,8 @@ def _services(deployment: Deployment, revision: str | None, taken: Taken) -> lis
 
 
 def _shrinks(workload: Json | None, replicas: int) -> bool:
-    """Return whether the last pods of a workload are taken away."""
-    return workload is not None and replicas == 0 and _pods(workload) > 0
+    """Return whether pods of a workload are taken away."""
+    return workload is not None and replicas < _pods(workload)
 
 
 def _child_of(key: Key, error: NameTaken) -> Key:

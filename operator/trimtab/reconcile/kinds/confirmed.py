@@ -82,14 +82,14 @@ async def require_late(world: World, snapshot: Snapshot, after: DeploymentStatus
 
 @dataclass
 class Counted:
-    """Whether more pods are Ready, as their workloads count them, than are known; safe to lose."""
+    """Whether workloads count other numbers of Ready pods than are known; safe to lose."""
 
     list_at: datetime | None = None
 
     def check(self, world: World, snapshot: Snapshot) -> datetime | None:
         """Have pods listed if that lasts: an event was lost; return when to look again."""
         now = snapshot.now
-        if all(one.ready <= snapshot.ready_of(own) for own, one in snapshot.workloads.items()):
+        if all(one.ready == snapshot.ready_of(own) for own, one in snapshot.workloads.items()):
             self.list_at = None
         elif self.list_at is None:
             self.list_at = now + TOLD_WITHIN

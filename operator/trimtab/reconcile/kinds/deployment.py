@@ -42,7 +42,7 @@ from trimtab.reconcile.kinds.confirmed import Counted, ready_replicas, require_l
 from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
-from trimtab.reconcile.kinds.ownership import is_controlled_by
+from trimtab.reconcile.kinds.ownership import is_ours
 from trimtab.reconcile.kinds.pods import Sights, failure_of, target_of, view_of
 from trimtab.reconcile.kinds.small_files import Asking, fit_of, requested
 from trimtab.reconcile.kinds.status_writes import is_deployment_worth_writing
@@ -228,7 +228,7 @@ def _freeze(
 def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
     views: dict[str, WorkloadView] = {}
     for obj in world.cache.children(key, WORKLOADS):
-        if not is_controlled_by(obj, uid):
+        if not is_ours(obj, uid):
             continue
         revision = (obj["metadata"].get("labels") or {}).get(REVISION_LABEL, "")
         views[revision] = WorkloadView(

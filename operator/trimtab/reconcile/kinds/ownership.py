@@ -1,7 +1,9 @@
 """Whose an object is: ours is what our object controls, whatever its labels say.
 
 Labels can be set by anybody, and a name can be had by anybody first. An object of a name that a
-child needs is left alone unless its controller is the object that needs it.
+child needs is left alone unless its controller is the object that needs it. One without any
+controller that we have applied is taken up again, as controllers of Kubernetes do: somebody took
+its owner away.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from trimtab.cluster.port import Json, Key
 from trimtab.errors import Conflict, NameTaken
 from trimtab.reconcile.machine.cache import uid_of
+from trimtab.reconcile.machine.other_hands import were_applied
 
 
 def is_controlled_by(obj: Json, owner_uid: str) -> bool:
@@ -17,12 +20,18 @@ def is_controlled_by(obj: Json, owner_uid: str) -> bool:
     return controller is not None and bool(owner_uid) and controller.get("uid") == owner_uid
 
 
+def is_ours(obj: Json, owner_uid: str) -> bool:
+    """Return whether the object is a child of who has this uid, or one of ours that lost it."""
+    is_lost = _controller(obj) is None and were_applied(obj)
+    return is_controlled_by(obj, owner_uid) or is_lost
+
+
 def require_ours(obj: Json, child: Key, owner: Json) -> None:
     """Raise NameTaken if `obj`, which has the name of a child of `owner`, is not this child.
 
     Conflict if it is, and is being deleted: the name will be free.
     """
-    if not is_controlled_by(obj, uid_of(owner)):
+    if not is_ours(obj, uid_of(owner)):
         raise name_taken(obj, child, owner)
     if obj["metadata"].get("deletionTimestamp"):
         raise Conflict(f"{child} is being deleted; it is made again when it is gone")

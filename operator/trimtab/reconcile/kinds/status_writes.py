@@ -16,7 +16,7 @@ from trimtab.cluster.port import Json
 DURING_ROLLOUT = timedelta(seconds=30)
 AT_REST = timedelta(minutes=5)
 AS_SEEN = timedelta(seconds=5)
-_EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable", "PodsDiffer", "PartlySeen")
+_EXPECTED = ("NoTraffic", "Waiting", "Stable", "NoStable", "PodsDiffer", "PartlySeen", "WorseSoFar")
 """Reasons of gates that come and go at the beginning of every step."""
 
 _COUNTING = (
@@ -24,6 +24,7 @@ _COUNTING = (
     Reason.WAITING_FOR_SAMPLES,
     Reason.PODS_DIFFER,
     Reason.PARTLY_SEEN,
+    Reason.WORSE_SO_FAR,
     Reason.REPLICA_FAILURE,
 )
 """Reasons whose messages have figures."""

@@ -96,7 +96,8 @@ class Cache:
             lambda: defaultdict(dict)
         )
         self._children: dict[Key, set[Key]] = defaultdict(set)
-        self._gone: dict[str, None] = {}
+        self._gone: dict[str, int] = {}
+        """By uid the version at which an object was told to be gone."""
         self.on_own_write: Callable[[Change], None] = lambda change: None
         """Called with what a reply to our own write changed; its event will be no news."""
 
@@ -111,7 +112,8 @@ class Cache:
         """Take an object in and return what changed; None if it is not news."""
         key = key_of(resource, obj)
         known = self.get(key)
-        if uid_of(obj) in self._gone:
+        gone = self._gone.get(uid_of(obj))
+        if gone is not None and version_of(obj) <= gone:
             return None
         # A version of 0 is one that cannot be compared: believe whoever speaks last.
         if known is not None and 0 < version_of(obj) <= version_of(known):
@@ -124,8 +126,8 @@ class Cache:
     def take_out(self, resource: Resource, obj: Json) -> Change | None:
         """Take a deletion in and return what changed; a newer object of that name stays."""
         key = key_of(resource, obj)
-        self._remember_deletion(uid_of(obj))
         known = self.get(key)
+        self._remember_deletion(obj)
         if known is None or uid_of(known) != uid_of(obj):
             return None
         del self._objects[resource][key.namespace][key.name]
@@ -184,9 +186,13 @@ class Cache:
         if after is not None and after != key:
             self._children[after].add(key)
 
-    def _remember_deletion(self, uid: str) -> None:
-        """A late event or a stale list must not bring a deleted object back."""
-        if uid:
-            self._gone[uid] = None
+    def _remember_deletion(self, obj: Json) -> None:
+        """A late event or a stale list must not bring a deleted object back.
+
+        What is newer than its deletion is alive: a watch by label also tells of a deletion when
+        somebody changed the label.
+        """
+        if uid := uid_of(obj):
+            self._gone[uid] = max(version_of(obj), self._gone.get(uid, 0))
         if len(self._gone) > REMEMBERED_DELETIONS:
             del self._gone[next(iter(self._gone))]

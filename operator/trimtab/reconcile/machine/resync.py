@@ -61,6 +61,8 @@ class Resync:
         self._something = asyncio.Event()
         self.caught_up = asyncio.Event()
         """Whether every kind was listed since its watches began."""
+        self.is_of_leader = False
+        """Whether this process led already when it began to list."""
         self.listed_at: float | None = None
         """When everything was last listed, by the clock; None before the first time."""
 
@@ -95,6 +97,22 @@ class Resync:
             if self.caught_up.is_set() or failures:
                 await asyncio.sleep(wait)
 
+    async def anew(self) -> None:
+        """List everything, however often that fails.
+
+        Who has waited for the Lease may have heard nothing of what the leader before it wrote last.
+        """
+        failures = 0
+        while True:
+            try:
+                await self.repair()
+                return
+            except (RetryLater, Refused) as error:
+                failures += 1
+                wait = BACK_OFF.seconds(failures, self._chance())
+                logger.warning("list: %s; again in %.0f s", error, wait)
+                await asyncio.sleep(wait)
+
     async def _until(self, again: float | None) -> None:
         """Wait until a kind is due, or until `again` by the clock."""
         self._something.clear()
@@ -125,6 +143,8 @@ class Resync:
     async def _list(self, resource: Resource) -> int:
         """List a kind; the first time is no repair."""
         is_first = resource in self._behind
+        if self.listed_at is None and len(self._behind) == len(watched()):
+            self.is_of_leader = self._engine.is_allowed
         is_watched = all(resource != other for other, _ in self._awaited)
         changes = await self._take_in(resource)
         for change in changes:

@@ -136,16 +136,22 @@ def test_when_there_is_a_control(how: dict[str, Any], is_there: bool) -> None:
 
 def test_all_pods_are_kept_first_then_one_is_and_then_it_serves() -> None:
     retiring = Retiring(revision=revision("v1"), until=NOW + timedelta(minutes=5))
-    kept = decided(guarded(retiring=retiring, controls=4))
+    slow = {"gates": [ERRORS_GATE], "scaleDownDelay": "5m"}
+    kept = decided(guarded(retiring=retiring, rollout=slow, controls=4))
     assert (size_of(kept, "v1"), route_of(kept)) == (4, revision("v2"))
-    shrinking = decided(guarded(minutes=5, retiring=retiring, controls=4))
+    shrinking = decided(guarded(minutes=5, retiring=retiring, rollout=slow, controls=4))
     assert (size_of(shrinking, "v1"), route_of(shrinking)) == (1, revision("v2"))
     assert shrinking.status.guard is not None
     assert shrinking.status.guard.control_since is None
-    serving = decided(guarded(minutes=5, retiring=retiring))
+    serving = decided(guarded(minutes=5, retiring=retiring, rollout=slow))
     assert (size_of(serving, "v1"), route_of(serving)) == (1, None)
     assert serving.status.guard is not None
     assert serving.status.guard.control_since == NOW + timedelta(minutes=5)
+
+
+def test_pods_are_kept_no_longer_for_a_clock_that_was_set_back() -> None:
+    retiring = Retiring(revision=revision("v1"), until=NOW + timedelta(hours=1))
+    assert size_of(decided(guarded(retiring=retiring, controls=4)), "v1") == 1
 
 
 def test_it_ends_with_the_time_in_which_a_breach_goes_back() -> None:

@@ -127,6 +127,12 @@ def test_what_keeps_a_rollout_from_beginning(fields: dict[str, Any]) -> None:
     assert "RolloutStarted" not in {note.reason for note in decision.notes}
 
 
+def test_a_back_off_is_no_longer_for_a_clock_that_was_set_back() -> None:
+    waiting = BackOff(revision=TWO.revision, attempts=1, not_before=NOW + seconds(90_000))
+    decision = decided(in_phase(None, status={"candidate": TWO, "back_off": waiting}))
+    assert isinstance(phase_of(decision.status), Starting)
+
+
 def test_an_undecided_revision_is_tried_again_as_it_was_frozen() -> None:
     waiting = BackOff(revision=TWO.revision, attempts=2, not_before=NOW)
     decision = decided(in_phase(None, status={"candidate": TWO, "back_off": waiting}))

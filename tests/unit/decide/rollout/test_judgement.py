@@ -81,6 +81,7 @@ def verdicts(judgement: Judgement) -> list[tuple[str, str]]:
 VERDICTS: dict[str, tuple[Any, tuple[str, str]]] = {
     "as_good": (both((100.0, 0.0), (300.0, 0.0)), ("Pass", "Stable")),
     "worse": (both((100.0, 50.0), (300.0, 0.0)), ("Fail", "GateFailed")),
+    "worse_but_that_may_be_chance": (both((8.0, 6.0), (7.0, 0.0)), ("Pass", "WorseSoFar")),
     "both_bad": (both((100.0, 50.0), (300.0, 150.0)), ("Pass", "Stable")),
     "no_request": (both((0.0,), (300.0,)), ("NoData", "NoTraffic")),
     "stable_has_none": (both((10.0,), (0.0,)), ("NoData", "NoTraffic")),

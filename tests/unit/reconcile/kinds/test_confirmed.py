@@ -130,8 +130,9 @@ async def test_a_rollout_ends(snapshot: Snapshot, live: int) -> None:
     assert not listed
 
 
-def test_pods_are_listed_when_their_workload_counts_more_for_a_while() -> None:
-    counted, behind = Counted(), known(2)
+@pytest.mark.parametrize("ready", [2, 4])
+def test_pods_are_listed_when_their_workload_counts_others_for_a_while(ready: int) -> None:
+    counted, behind = Counted(), known(ready)
     world, listed = a_world(behind, live=3)
     looks = [counted.check(world, replace(behind, now=NOW + timedelta(seconds=n))) for n in (0, 1)]
     assert looks == [NOW + TOLD_WITHIN] * 2

@@ -298,6 +298,32 @@ async def test_what_hands_add_is_taken_out_again() -> None:
     assert "nodeSelector" in notes[0]
 
 
+@pytest.mark.parametrize("part", ["labels", "ownerReferences"])
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_labels_and_owner_of_a_child_are_put_back(part: str, is_restarted: bool) -> None:
+    """Without them it would be nobody's: never made smaller, and in the way of its name."""
+    shop = Shop()
+    await shop.serve("v1")
+    assert shop.status.stable is not None
+    keys = [Key(WORKLOADS, "shop", shop.status.stable.workload), Key(SERVICES, "shop", "digits")]
+    before = {}
+    for key in keys:
+        live = shop.cluster.get(key)
+        assert live is not None
+        before[key] = live["metadata"][part]
+        shop.cluster.user_change(key, lambda obj: obj["metadata"].pop(part))
+    if is_restarted:
+        shop.harness.restart()
+    await shop.harness.advance(40)
+    for key in keys:
+        live = shop.cluster.get(key)
+        assert live is not None
+        assert live["metadata"][part] == before[key]
+    written = shop.cluster.version
+    await shop.harness.advance(20)
+    assert shop.cluster.version == written
+
+
 async def test_what_was_added_while_nobody_watched_is_taken_out() -> None:
     shop = Shop()
     await shop.serve("v1")

@@ -73,6 +73,15 @@ def test_a_deleted_object_does_not_come_back_by_a_late_event() -> None:
     assert cache.get(NAME) is None
 
 
+def test_what_is_newer_than_its_deletion_is_alive() -> None:
+    """A watch by label tells of a deletion, too, when somebody changes the label."""
+    cache = Cache()
+    cache.take_in(DEPLOYMENTS, deployment(5))
+    cache.take_out(DEPLOYMENTS, deployment(6))
+    assert cache.take_in(DEPLOYMENTS, deployment(7)) is not None
+    assert cache.get(NAME) is not None
+
+
 def test_a_deletion_that_comes_before_the_object_is_remembered() -> None:
     cache = Cache()
     assert cache.take_out(DEPLOYMENTS, deployment(6)) is None

@@ -105,6 +105,33 @@ async def test_a_kind_whose_watch_began_anew_is_listed_at_once() -> None:
     assert taken(engine.queue) == [KEY]
 
 
+async def test_who_led_before_it_listed_need_not_list_again() -> None:
+    waits, leads = (engine_over(SimulatedCluster(), nothing) for _ in range(2))
+    leads.allow()
+    for engine in (waits, leads):
+        resync = Resync(engine)
+        await caught_up(resync)
+        waits.allow()
+        assert resync.is_of_leader is (engine is leads)
+
+
+async def test_who_begins_to_lead_lists_until_it_succeeds() -> None:
+    class Slow(SimulatedCluster):
+        failures = 1
+
+        async def list(self, resource: Resource) -> list[Json]:
+            if self.failures:
+                self.failures -= 1
+                raise Unavailable("starting")
+            return await super().list(resource)
+
+    cluster = Slow()
+    cluster.user_apply(version())
+    engine = engine_over(cluster, nothing)
+    await Resync(engine, chance=lambda: 1.0).anew()
+    assert engine.world.cache.get(KEY) is not None
+
+
 async def test_the_first_list_is_tried_until_it_succeeds() -> None:
     class Slow(SimulatedCluster):
         failures = 1
