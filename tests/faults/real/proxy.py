@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import ssl
 import threading
 from collections.abc import Callable
@@ -77,7 +78,9 @@ class Proxy:
         )
         app = web.Application(client_max_size=16 * 2**20)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        # That a killed process does not read its answers is no news.
+        silent = logging.Logger("proxy", logging.CRITICAL)
+        self._runner = web.AppRunner(app, access_log=None, logger=silent, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
