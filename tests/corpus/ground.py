@@ -138,6 +138,14 @@ def peer(port: int) -> Iterator[Peer]:
         one.close()
 
 
+def at_rest(ground: Ground) -> Held:
+    """Return what is held when nobody is connected: the peer of the last test may be leaving."""
+    end = Limit(WAIT_SECONDS)
+    while (now := ground.held()).connections and not end.is_over():
+        sleep(0.002)
+    return now
+
+
 def settled(ground: Ground, before: Held) -> Held:
     """Return what is held once it is no more than before, or what is left over in the end."""
     end = Limit(WAIT_SECONDS)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from tests.corpus.conftest import Field
-from tests.corpus.ground import Peer, peer, settled
+from tests.corpus.ground import Peer, at_rest, peer, settled
 from tests.corpus.sent import PREDICT, TABLE, VECTOR, body, columns, request, spoiled, tensor, top
 
 MUTATIONS = 60
@@ -48,7 +48,7 @@ def check(one: Peer, wire: bytes) -> None:
 def test_spoiled_bodies(field: Field, seed: int, kind: str) -> None:
     chance = random.Random(f"{kind} {seed}")
     server = field.table if kind == "table" else field.vector
-    before = field.ground.held()
+    before = at_rest(field.ground)
     with peer(server.inference_port) as one:
         for _ in range(MUTATIONS):
             if kind == "table":
@@ -76,7 +76,7 @@ def test_a_body_cut_anywhere(field: Field) -> None:
 def test_spoiled_heads(field: Field, seed: int) -> None:
     """A head can become anything, so the peer hangs up; what matters is who is served next."""
     chance = random.Random(seed)
-    before = field.ground.held()
+    before = at_rest(field.ground)
     for _ in range(MUTATIONS):
         head, _, rest = request(tensor()).partition(b"\r\n\r\n")
         with peer(field.vector.inference_port) as one:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.corpus.conftest import Field
-from tests.corpus.ground import Answer, peer, settled
+from tests.corpus.ground import Answer, at_rest, peer, settled
 from tests.corpus.sent import INFER, PREDICT, body, request, tensor
 from tests.unit.serving.stored import KEY, Stored
 
@@ -86,7 +86,7 @@ def test_both_are_there_where_they_belong(field: Field) -> None:
     ],
 )
 def test_bad_outcomes_are_refused(field: Field, content: bytes, status: int, named: str) -> None:
-    before = field.ground.held()
+    before = at_rest(field.ground)
     answer = asked(field.vector.metrics_port, request(content, OUTCOMES))
     assert answer.status == status, answer.body[:300]
     assert named in json.loads(answer.body)["error"]

@@ -9,7 +9,7 @@ from tests.corpus.binaries import BINARIES
 from tests.corpus.bodies import BODIES
 from tests.corpus.conftest import Field
 from tests.corpus.framing import FRAMING
-from tests.corpus.ground import peer, settled
+from tests.corpus.ground import at_rest, peer, settled
 from tests.corpus.sent import Sent, columns, request, tensor
 from tests.corpus.tables import TABLES
 
@@ -25,7 +25,7 @@ def test_the_corpus_is_large() -> None:
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 def test_a_bad_request_is_refused(field: Field, bad: Sent) -> None:
     server = field.table if bad.table else field.vector
-    before = field.ground.held()
+    before = at_rest(field.ground)
     with peer(server.inference_port) as one, peer(server.inference_port) as other:
         one.send(bad.wire)
         answer = one.answer()

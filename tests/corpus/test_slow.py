@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 from tests.corpus.conftest import Field
-from tests.corpus.ground import Held, peer, settled
+from tests.corpus.ground import Held, at_rest, peer, settled
 from tests.corpus.sent import INFER, request, tensor
 from tests.patience import slowest
 
@@ -32,7 +32,7 @@ UNFINISHED: dict[str, bytes] = {
 
 @pytest.mark.parametrize("sent", UNFINISHED.values(), ids=UNFINISHED)
 def test_what_does_not_arrive_in_time_is_refused(hasty: Field, sent: bytes) -> None:
-    before = hasty.ground.held()
+    before = at_rest(hasty.ground)
     with peer(hasty.vector.inference_port) as one:
         one.send(sent)
         if sent.startswith(GOOD):
@@ -48,7 +48,7 @@ def test_what_does_not_arrive_in_time_is_refused(hasty: Field, sent: bytes) -> N
     "head", [GOOD[:30], HEAD + b"\r\n\r\n", CHUNKED], ids=["head", "body", "chunk"]
 )
 def test_a_peer_that_drips_is_refused_and_others_are_served(hasty: Field, head: bytes) -> None:
-    before = hasty.ground.held()
+    before = at_rest(hasty.ground)
     stop = threading.Event()
     with peer(hasty.vector.inference_port) as slow, peer(hasty.vector.inference_port) as quick:
         slow.send(head)
@@ -72,7 +72,7 @@ def test_a_peer_that_drips_is_refused_and_others_are_served(hasty: Field, head: 
 
 
 def test_peers_that_leave_in_the_middle_are_forgotten(field: Field) -> None:
-    before = field.ground.held()
+    before = at_rest(field.ground)
     for _ in range(5):
         for sent in (*UNFINISHED.values(), GOOD, GOOD * 20, b""):
             with peer(field.vector.inference_port) as one:
@@ -84,7 +84,7 @@ def test_peers_that_leave_in_the_middle_are_forgotten(field: Field) -> None:
 
 
 def test_a_peer_that_does_not_read_its_answers_holds_nobody_up(hasty: Field) -> None:
-    before: Held = hasty.ground.held()
+    before: Held = at_rest(hasty.ground)
     with peer(hasty.vector.inference_port) as deaf:
         thread = threading.Thread(target=deaf.send, args=(GOOD * 40_000,))
         thread.start()
