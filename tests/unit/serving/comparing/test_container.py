@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.patience import Limit
 
 from trimtab.serving.comparing.container import Container, memory_needed, reserve
 from trimtab.serving.comparing.marker import Marker
@@ -79,6 +80,10 @@ def test_what_cpu_a_thread_has_taken() -> None:
     assert container.thread_seconds(thread.native_id or 0) == pytest.approx(0.0, abs=0.05)
     gate.set()
     thread.join()
+    # Python has joined it a moment before the system has.
+    end = Limit(5.0)
+    while container.thread_seconds(thread.native_id or 0) is not None and not end.is_over():
+        time.sleep(0.001)
     assert container.thread_seconds(thread.native_id or 0) is None
 
 
