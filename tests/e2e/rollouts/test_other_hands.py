@@ -32,5 +32,5 @@ def test_what_was_added_while_nobody_watched_is_taken_out(
     until("what was added to be gone", lambda: specs() == before, 60)
     shop.wait_for("the Service answers", shop.answers)
     assert shop.serves("good")
-    told = [e["message"] for e in shop.api.events(shop.name) if "taken out" in e["message"]]
+    told = [e["note"] for e in shop.api.events(shop.name) if "taken out" in e["note"]]
     assert told
