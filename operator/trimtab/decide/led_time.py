@@ -40,3 +40,11 @@ def led_between(then: Instant, now: Instant) -> timedelta:
 def away_between(then: Instant, now: Instant) -> timedelta:
     """Return for how long nobody could act, as far as is known."""
     return now.at - then.at - led_between(then, now)
+
+
+def is_to_come(until: datetime, now: datetime, at_most: timedelta) -> bool:
+    """Return whether a moment of the wall clock, set `at_most` ahead, is still to come.
+
+    One that lies further ahead was set before the clock was set back: it is over.
+    """
+    return timedelta(0) < until - now <= at_most

@@ -33,6 +33,7 @@ from trimtab.api.conditions import (
 from trimtab.api.record import Record, Status
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import Json, Key
+from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Note, Outcome
 from trimtab.errors import Conflict, Moved, NameTaken, Refused, RetryLater, SpecError
 from trimtab.reconcile.announce import bounded, has_told, numbered
@@ -127,7 +128,7 @@ async def _try(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> date
     wake = outcome.wake_at
     is_news = await _write(kind, world, key, live, outcome)
     telling = await world.announcer.begin(uid, partial(_tell, world, key))
-    if is_news or _is_over(passed.refused_until, world.now()):
+    if is_news or not is_to_come(passed.refused_until, world.now(), LONGEST_REFUSED_WAIT):
         refused_until = await _act(kind, world, key, outcome)
     else:
         # Nothing else was decided than what was refused a moment ago.
@@ -138,11 +139,6 @@ async def _try(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> date
     if not has_told(telling):
         wake = _earlier(wake, _tell_again(world, uid))
     return wake
-
-
-def _is_over(refused_until: datetime, now: datetime) -> bool:
-    """Return whether to try again what was refused; it is no later for a clock that went back."""
-    return now >= refused_until or refused_until - now > LONGEST_REFUSED_WAIT
 
 
 async def _act(

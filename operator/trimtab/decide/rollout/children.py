@@ -8,9 +8,10 @@ back traffic moves first; on the way forward pods come first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from trimtab.api.deployment import DeploymentSpec, DeploymentStatus, Tried
+from trimtab.decide.led_time import is_to_come
 from trimtab.decide.rollout.control import wanted_control
 from trimtab.decide.rollout.phases import Starting, Stepping, phase_of, progress_in
 from trimtab.decide.rollout.snapshot import Snapshot
@@ -80,7 +81,7 @@ def is_kept(spec: DeploymentSpec, status: DeploymentStatus, tried: Tried, now: d
     retiring = status.retiring
     if retiring is None or retiring.revision != tried.revision:
         return False
-    return timedelta(0) < retiring.until - now <= spec.rollout.scale_down_delay
+    return is_to_come(retiring.until, now, spec.rollout.scale_down_delay)
 
 
 def _candidate_replicas(spec: DeploymentSpec, status: DeploymentStatus) -> int:

@@ -12,10 +12,9 @@ candidate has its own; every change of phase is in status before its effects are
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentStatus
+from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, deadline_of, full_size
@@ -170,8 +169,7 @@ def _consider(draft: Draft, wanted: Wanted) -> None:
         return
     waiting = draft.status.back_off
     if waiting is not None and waiting.revision == wanted.revision:
-        # It is no longer for a clock that was set back.
-        if timedelta(0) < waiting.not_before - draft.now <= LONGEST_BACK_OFF:
+        if is_to_come(waiting.not_before, draft.now, LONGEST_BACK_OFF):
             return
         if candidate is not None and candidate.revision == wanted.revision:
             begin_again(draft, candidate)

@@ -49,12 +49,11 @@ async def require_live(world: World, snapshot: Snapshot, after: DeploymentStatus
     if known == 0:
         return  # `replicas: 0`, or nobody expects any
     key = Key(WORKLOADS, snapshot.deployment.metadata.namespace, stable.workload)
-    live = await world.cluster.read(key)
-    ready = 0 if live is None else ready_replicas(live)
+    ready = await _ready_live(world, key)
     if ready < known:
-        world.list_soon(WORKLOADS)
-        world.list_soon(PODS)
-        raise Conflict(f"{key}: {ready} pods are Ready, and not {known}; nothing is moved to them")
+        raise _has_proven_old(
+            world, f"{key}: {ready} pods are Ready, and not {known}; nothing is moved to them"
+        )
 
 
 async def require_late(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
@@ -72,12 +71,23 @@ async def require_late(world: World, snapshot: Snapshot, after: DeploymentStatus
         return  # in spite of it, it serves
     known = snapshot.carried_by(candidate.revision)
     key = Key(WORKLOADS, deployment.metadata.namespace, candidate.workload)
-    live = await world.cluster.read(key)
-    ready = 0 if live is None else ready_replicas(live)
+    ready = await _ready_live(world, key)
     if ready > known:
-        world.list_soon(WORKLOADS)
-        world.list_soon(PODS)
-        raise Conflict(f"{key}: {ready} pods are Ready, and not {known}; the rollout is not over")
+        raise _has_proven_old(
+            world, f"{key}: {ready} pods are Ready, and not {known}; the rollout is not over"
+        )
+
+
+async def _ready_live(world: World, workload: Key) -> int:
+    live = await world.cluster.read(workload)
+    return 0 if live is None else ready_replicas(live)
+
+
+def _has_proven_old(world: World, message: str) -> Conflict:
+    """Have workloads and pods listed; return what to raise."""
+    world.list_soon(WORKLOADS)
+    world.list_soon(PODS)
+    return Conflict(message)
 
 
 @dataclass

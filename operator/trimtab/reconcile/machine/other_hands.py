@@ -83,13 +83,13 @@ def _only(wanted: Json, live: Json) -> Json:
 def _entries_without(owned: Json, wanted: list[Any], live: list[Any]) -> Iterator[Any]:
     """Yield the entries of a list that are wanted, or nobody else's."""
     for entry in live:
-        inner = next((fields for mark, fields in owned.items() if _is_entry(mark, entry)), None)
-        if inner is None:
+        mark = next((mark for mark in owned if _is_entry(mark, entry)), None)
+        if mark is None:
             yield entry
             continue
-        ours = next((one for one in wanted if _is_same(one, entry, owned)), None)
+        ours = next((one for one in wanted if _is_same(one, entry, mark)), None)
         if ours is not None:
-            yield _without(inner, ours, entry)
+            yield _without(owned[mark], ours, entry)
 
 
 def _is_entry(mark: str, entry: Any) -> bool:
@@ -105,10 +105,9 @@ def _is_entry(mark: str, entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(told, dict) and told.items() <= entry.items()
 
 
-def _is_same(wanted: Any, entry: Any, owned: Json) -> bool:
+def _is_same(wanted: Any, entry: Any, mark: str) -> bool:
     """Return whether two entries have the same keys; a key that is not said has its default."""
     if not isinstance(entry, dict) or not isinstance(wanted, dict):
         return bool(wanted == entry)
-    mark = next(mark for mark in owned if _is_entry(mark, entry))
     keys = json.loads(mark.partition(":")[2])
     return all(name not in wanted or wanted[name] == value for name, value in keys.items())

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import OWN_KINDS
@@ -78,34 +78,30 @@ class Resync:
 
     async def run(self) -> None:
         """List what is due until cancelled, however often that fails."""
-        failures, again = 0, self._next_repeat()
+        again = self._next_repeat()
         while True:
             await self._until(again if self.caught_up.is_set() else None)
             if not self._due:
                 again = self._next_repeat()
                 self._due |= set(watched())
             due, self._due = self._due, set()
-            try:
-                await self.repair(due)
-            except (RetryLater, Refused) as error:
-                failures += 1
-                self._due |= due
-                wait = BACK_OFF.seconds(failures, self._chance())
-                logger.warning("list: %s; again in %.0f s", error, wait)
-            else:
-                failures, wait = 0, AT_MOST_EVERY_SECONDS
-            if self.caught_up.is_set() or failures:
-                await asyncio.sleep(wait)
+            await self._repaired(due)
+            if self.caught_up.is_set():
+                await asyncio.sleep(AT_MOST_EVERY_SECONDS)
 
     async def anew(self) -> None:
         """List everything, however often that fails.
 
         Who has waited for the Lease may have heard nothing of what the leader before it wrote last.
         """
+        await self._repaired(watched())
+
+    async def _repaired(self, kinds: Collection[Resource]) -> None:
+        """Repair what is known of these kinds, however often that fails."""
         failures = 0
         while True:
             try:
-                await self.repair()
+                await self.repair(kinds)
                 return
             except (RetryLater, Refused) as error:
                 failures += 1

@@ -44,6 +44,18 @@ def taken(queue: WorkQueue) -> list[Key]:
     return keys
 
 
+class Slow(SimulatedCluster):
+    """Fails the first list."""
+
+    failures = 1
+
+    async def list(self, resource: Resource) -> list[Json]:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("starting")
+        return await super().list(resource)
+
+
 def begin_watches(resync: Resync) -> None:
     for resource in watched():
         resync.on_watch(resource)
@@ -116,15 +128,6 @@ async def test_who_led_before_it_listed_need_not_list_again() -> None:
 
 
 async def test_who_begins_to_lead_lists_until_it_succeeds() -> None:
-    class Slow(SimulatedCluster):
-        failures = 1
-
-        async def list(self, resource: Resource) -> list[Json]:
-            if self.failures:
-                self.failures -= 1
-                raise Unavailable("starting")
-            return await super().list(resource)
-
     cluster = Slow()
     cluster.user_apply(version())
     engine = engine_over(cluster, nothing)
@@ -133,15 +136,6 @@ async def test_who_begins_to_lead_lists_until_it_succeeds() -> None:
 
 
 async def test_the_first_list_is_tried_until_it_succeeds() -> None:
-    class Slow(SimulatedCluster):
-        failures = 1
-
-        async def list(self, resource: Resource) -> list[Json]:
-            if self.failures:
-                self.failures -= 1
-                raise Unavailable("starting")
-            return await super().list(resource)
-
     resync = Resync(engine_over(Slow(), nothing), chance=lambda: 1.0)
     async with running(resync):
         begin_watches(resync)
