@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv, betaln, chdtrc
+from scipy.special import betaincinv, chdtrc, gammaln
 
 from trimtab.stats.counts import NOTHING, BadTotal
 
@@ -32,16 +32,21 @@ LEAST_BLOCKS = 6
 MOST_CORRELATED = 0.95
 _MIXTURE = np.sin(np.pi / 2 * (np.arange(96) + 0.5) / 96) ** 2
 """Shares at the quantiles of Beta(1/2, 1/2): equal weights make the mixture of `sequential`."""
-_PARTS = (1.0, 1 / 3, 1 / 9, 1 / 27)
-"""Of the correlation that was learnt: requests may hang together less, too."""
+_PARTS = np.array([1.0, 1 / 3, 1 / 9, 1 / 27])
+"""Of the correlation that was learnt, of which the likelihoods are looked at.
+
+A single outage of one pod says that whole blocks are bad or good. A candidate of which each block
+is bad in half fits that as badly as it fits the margin, and would never be found if only the
+correlation itself were looked at.
+"""
 _USUAL = 32
 _GRID = 40
 _ROUNDS = 3
 _LARGEST_LOG = 690.0
 
 Floats = npt.NDArray[np.float64]
-_Likelihood = Callable[[Floats], Floats]
-"""Log likelihood by mean share."""
+_Likelihoods = Callable[[Floats], Floats]
+"""Log likelihoods by part and mean share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,14 @@ class BlockSums:
 
 
 _values = operator.attrgetter(*(field.name for field in fields(BlockSums)))
+
+
+def sum_of_blocks(parts: Iterable[BlockSums]) -> BlockSums:
+    """Return the sums over the blocks of all."""
+    every = [_values(part) for part in parts]
+    if len(every) == 1:
+        return BlockSums(*every[0])
+    return BlockSums(*map(sum, zip(*every, strict=True)))
 
 
 def block_sums(pods: Sequence[BadTotal]) -> BlockSums:
@@ -169,21 +182,32 @@ class Cells:
         total = float(self.total @ self.times)
         return float(self.bad @ self.times) / total if total else 0.0
 
-    def log_likelihood(self, shares: Floats, correlated: float, inflation: float = 1.0) -> Floats:
-        """Return the beta-binomial log likelihood at each mean share, without its constant.
+    def log_likelihoods(self, shares: Floats, correlated: float, inflation: float = 1.0) -> Floats:
+        """Return the beta-binomial log likelihoods at mean shares, without their constant.
 
-        inflation: variance of each cell over the binomial one, at least.
+        For each of `_PARTS` of the correlation and of the inflation, since requests may hang
+        together less, too. shares: shape (s,), or (parts, s). inflation: variance of each cell over
+        the binomial one, at least. Returns shape (parts, s).
         """
-        rho = np.full_like(self.total, correlated)
+        rho = np.broadcast_to(correlated * _PARTS[:, None], (len(_PARTS), len(self.total)))
         if inflation > 1:
-            rho = np.maximum(rho, (inflation - 1) / np.maximum(self.total - 1, 1.0))
-            rho = np.minimum(rho, max(correlated, MOST_CORRELATED))
+            more = (inflation - 1) * _PARTS[:, None]
+            rho = np.maximum(rho, more / np.maximum(self.total - 1, 1.0))
+            rho = np.minimum(rho, np.maximum(correlated * _PARTS[:, None], MOST_CORRELATED))
         strength = (1 - rho) / rho
-        ours = np.clip(shares, 1e-9, 1 - 1e-9)[:, None] * strength
-        theirs = strength - ours
-        grown = betaln(self.bad + ours, self.total - self.bad + theirs) - betaln(ours, theirs)
-        found: Floats = (grown * self.times).sum(axis=1)
-        return found
+        ours = np.clip(shares, 1e-9, 1 - 1e-9)[..., None] * strength[:, None, :]
+        grown = _log_risen(ours, self.bad, self.times)
+        grown += _log_risen(strength[:, None, :] - ours, self.total - self.bad, self.times)
+        return grown - _log_risen(strength, self.total, self.times)[:, None]
+
+
+def _log_risen(by: Floats, count: Floats, times: Floats) -> Floats:
+    """Return the sum over the last axis of log(by (by + 1) ... (by + count - 1)) * times."""
+    some = count > 0  # most blocks have nothing bad, and that is log 1
+    if not some.all():
+        by, count, times = by[..., some], count[some], times[some]
+    found: Floats = (gammaln(by + count) - gammaln(by)) @ times
+    return found
 
 
 def clustered_evidence(
@@ -206,25 +230,23 @@ def clustered_evidence(
     """
     if candidate.share() <= stable.share() + margin:
         return 1.0
-    ours = _at_most(candidate, correlated, inflation)
-    theirs = _at_most(stable, correlated, inflation)
-    both = list(zip(ours, theirs, strict=True))
-    evidence = _averaged(np.array([_mixed(our) + _mixed(their, usual) for our, their in both]))
-    best = max(_best(our, their, margin) for our, their in both)
-    return _bounded_exp(evidence - best)
+    ours = partial(candidate.log_likelihoods, correlated=correlated, inflation=inflation)
+    theirs = partial(stable.log_likelihoods, correlated=correlated, inflation=inflation)
+    evidence = _averaged(_mixed(ours) + _mixed(theirs, usual))
+    return _bounded_exp(float(evidence) - _best(ours, theirs, margin))
 
 
-def _best(ours: _Likelihood, theirs: _Likelihood, margin: float) -> float:
+def _best(ours: _Likelihoods, theirs: _Likelihoods, margin: float) -> float:
     """Return the largest log likelihood of both where the candidate's share is at the margin."""
-    low, high = 0.0, 1.0 - margin
-    best = -math.inf
+    low, high = np.zeros(len(_PARTS)), np.full(len(_PARTS), math.sqrt(1.0 - margin))
+    each = np.arange(len(_PARTS))
     for _ in range(_ROUNDS):
-        shares = np.linspace(math.sqrt(low), math.sqrt(high), _GRID) ** 2
+        roots = np.linspace(low, high, _GRID, axis=1)
+        shares = roots**2
         likely = ours(shares + margin) + theirs(shares)
-        at = int(likely.argmax())
-        best = float(likely[at])
-        low, high = shares[max(0, at - 1)], shares[min(_GRID - 1, at + 1)]
-    return best
+        at = likely.argmax(axis=1)
+        low, high = roots[each, np.maximum(0, at - 1)], roots[each, np.minimum(_GRID - 1, at + 1)]
+    return float(likely.max())
 
 
 def clustered_limit_evidence(
@@ -233,33 +255,19 @@ def clustered_limit_evidence(
     """Evidence that the candidate's mean share exceeds `limit` in [0, 1] (one-sided)."""
     if candidate.share() <= limit:
         return 1.0
-    ours = _at_most(candidate, correlated, inflation)
-    evidence = _averaged(np.array([_mixed(one) for one in ours]))
-    best = max(float(one(np.array([limit]))[0]) for one in ours)
-    return _bounded_exp(evidence - best)
+    ours = partial(candidate.log_likelihoods, correlated=correlated, inflation=inflation)
+    best = ours(np.array([limit])).max()
+    return _bounded_exp(float(_averaged(_mixed(ours)) - best))
 
 
-def _at_most(cells: Cells, correlated: float, inflation: float) -> list[_Likelihood]:
-    """Return the likelihoods by share: of what was learnt, and of less.
-
-    A single outage of one pod says that whole blocks are bad or good. A candidate of which each
-    block is bad in half fits that as badly as it fits the margin, and would never be found if
-    only the correlation itself were looked at.
-    """
-    return [
-        partial(
-            cells.log_likelihood, correlated=part * correlated, inflation=1 + part * (inflation - 1)
-        )
-        for part in _PARTS
-    ]
-
-
-def _mixed(likelihood: _Likelihood, usual: BadTotal = NOTHING) -> float:
-    """Return the log of the likelihood averaged over the mixture, a half of it around `usual`."""
-    anywhere = _averaged(likelihood(_MIXTURE))
+def _mixed(likelihoods: _Likelihoods, usual: BadTotal = NOTHING) -> Floats:
+    """Return the log of the likelihoods averaged over the mixture, a half of it around `usual`."""
     if usual.total <= 0:
-        return anywhere
-    return float(np.logaddexp(anywhere, _averaged(likelihood(_around(usual))))) - math.log(2)
+        return _averaged(likelihoods(_MIXTURE))
+    both = likelihoods(np.concatenate([_MIXTURE, _around(usual)]))
+    anywhere, around = both[:, : len(_MIXTURE)], both[:, len(_MIXTURE) :]
+    found: Floats = np.logaddexp(_averaged(anywhere), _averaged(around)) - math.log(2)
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -270,9 +278,11 @@ def _around(usual: BadTotal) -> Floats:
     return found
 
 
-def _averaged(likely: Floats) -> float:
-    largest = float(likely.max())
-    return largest + math.log(float(np.exp(likely - largest).mean()))
+def _averaged(likely: Floats) -> Floats:
+    """Return the logs of the means of the last axis."""
+    largest = likely.max(axis=-1, keepdims=True)
+    found: Floats = largest[..., 0] + np.log(np.exp(likely - largest).mean(axis=-1))
+    return found
 
 
 def _bounded_exp(log_value: float) -> float:

@@ -98,10 +98,10 @@ def test_the_likelihood_is_the_beta_binomial() -> None:
     share, correlated = 0.1, 0.2
     a, b = share * 4, (1 - share) * 4
     expected = 2 * (betaln(3 + a, 7 + b) - betaln(a, b)) + betaln(a, 5 + b) - betaln(a, b)
-    found = cells((3, 10), (3, 10), (0, 5)).log_likelihood(np.array([share]), correlated)
+    found = cells((3, 10), (3, 10), (0, 5)).log_likelihoods(np.array([share]), correlated)[0]
     assert found == pytest.approx([expected])
     everything = [
-        cells((float(bad), 6.0)).log_likelihood(np.array([share]), correlated)[0]
+        cells((float(bad), 6.0)).log_likelihoods(np.array([share]), correlated)[0, 0]
         + float(-betaln(bad + 1, 7 - bad) - np.log(7))
         for bad in range(7)
     ]

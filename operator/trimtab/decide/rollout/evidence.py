@@ -23,6 +23,7 @@ from trimtab.stats.spread import (
     clustered_evidence,
     clustered_limit_evidence,
     spread_of,
+    sum_of_blocks,
 )
 
 LENGTHS = (1, 6, 12, 60)
@@ -208,14 +209,13 @@ class Habit:
             known = self.blocks.get(length, Blocks())
             known, over = known.add(grown, now, interval * (length - 0.5))
             blocks[length] = replace(known, closed={}) if known.closed else known
-            kept = {
+            ended[length] = kept = {
                 at: sums
                 for at, sums in self.ended.get(length, {}).items()
-                if now - at <= LEARNT_FROM
+                if at > now - LEARNT_FROM
             }
             if over is not None:
                 kept[part] = kept.get(part, BlockSums()) + block_sums(tuple(over.values()))
-            ended[length] = kept
         return Habit(counts, blocks, ended, self.since or now, self._with_hour(grown, now), most)
 
     def _with_most(self, now: datetime, allowed: Allowed | None) -> dict[int, dict[int, float]]:
@@ -249,7 +249,7 @@ class Habit:
 
     def usual(self) -> BadTotal:
         """Return what the pods showed lately, as so many independent requests."""
-        lately = sum(self.ended.get(LENGTHS[0], {}).values(), start=BlockSums())
+        lately = sum_of_blocks(self.ended.get(LENGTHS[0], {}).values())
         inflation = largest(self.spreads.values())
         return BadTotal(lately.bad / inflation, lately.total / inflation)
 
@@ -269,9 +269,10 @@ class Habit:
         """
         found = {}
         for length, parts in self.ended.items():
-            sums = sum(parts.values(), start=BlockSums())
+            shown = list(parts.values())
             if length == LENGTHS[0]:
-                sums += block_sums(tuple(self.blocks.get(length, Blocks()).open.values()))
+                shown.append(block_sums(tuple(self.blocks.get(length, Blocks()).open.values())))
+            sums = sum_of_blocks(shown)
             spread = spread_of(sums)
             if spread is not None:
                 found[length] = spread

@@ -8,8 +8,6 @@ stored, what others own of it and we do not want was added while nobody watched.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +20,9 @@ from trimtab.reconcile.machine.other_hands import were_applied, without_added
 class Applied:
     """What we applied last, and what the API server made of it."""
 
-    intent: str
+    intent: Json
+    """The manifest."""
     stored: Any
-
-
-def intent_hash(manifest: Json) -> str:
-    """Return a hash of the whole intent."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def differences(intent: Any, live: Any, path: str = "") -> list[str]:
@@ -57,7 +51,7 @@ def needs_apply(manifest: Json, live: Json | None, known: Applied | None) -> boo
     if live is None or _metadata_differs(manifest["metadata"], live["metadata"]):
         return True
     if known is not None:
-        return known.intent != intent_hash(manifest) or live.get("spec") != known.stored
+        return known.intent != manifest or live.get("spec") != known.stored
     return bool(
         differences(manifest.get("spec", {}), live.get("spec", {}))
         or _selects_more(manifest, live)
@@ -96,7 +90,7 @@ def leftover_patch(manifest: Json, stored: Json, known: Applied | None) -> Json:
     nothing is left.
     """
     spec = stored.get("spec", {})
-    if known is not None and known.intent == intent_hash(manifest):
+    if known is not None and known.intent == manifest:
         return _way_back(known.stored, spec)
     wanted = manifest.get("spec", {})
     return _way_back(_with_lists(wanted, without_added(wanted, stored)), spec)
@@ -130,7 +124,7 @@ def _with_lists(wanted: Json, live: Json) -> Json:
 def repair_note(manifest: Json, live: Json | None, known: Applied | None) -> str | None:
     """Return what was changed by hand and by whom; None if the write is our own change."""
     what = f"{manifest['kind']} {manifest['metadata']['name']}"
-    if known is None or known.intent != intent_hash(manifest):
+    if known is None or known.intent != manifest:
         added = _additions(manifest, live) if live is not None else []
         if live is None or not added:
             return None

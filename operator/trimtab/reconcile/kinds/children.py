@@ -28,7 +28,6 @@ from trimtab.decide.rollout.traffic.replicas import Route
 from trimtab.errors import Conflict, Moved, NameTaken, Refused
 from trimtab.reconcile.kinds.applied import (
     Applied,
-    intent_hash,
     leftover_patch,
     needs_apply,
     repair_note,
@@ -211,7 +210,7 @@ async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -
     if live is None:
         stored = await world.apply_new(manifest)
         if stored is not None:
-            made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
+            made.applied[child] = Applied(manifest, stored.get("spec"))
             return _repaired(manifest, repair_note(manifest, None, known))
         live = await world.cluster.read(child)
         if live is None:
@@ -226,9 +225,9 @@ async def _apply_ours(
     known = made.applied.get(child)
     if not needs_apply(manifest, live, known):
         if known is None:
-            made.applied[child] = Applied(intent_hash(manifest), live.get("spec"))
+            made.applied[child] = Applied(manifest, live.get("spec"))
         return []
-    is_repair = known is not None and known.intent == intent_hash(manifest)
+    is_repair = known is not None and known.intent == manifest
     # The view may be of before it was changed; who did is asked of the live object.
     before = await world.cluster.read(child) if is_repair else live
     note = repair_note(manifest, before, known)
@@ -242,7 +241,7 @@ async def _apply_ours(
     if leftover:
         version = stored["metadata"]["resourceVersion"]
         stored = await world.restore(child, leftover, resource_version=version)
-    made.applied[child] = Applied(intent_hash(manifest), stored.get("spec"))
+    made.applied[child] = Applied(manifest, stored.get("spec"))
     return _repaired(manifest, note)
 
 
