@@ -13,12 +13,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from multiprocessing import Pool
 
 from tests.faults.plans import KINDS, plan_of
 from tests.faults.report import table, told
 from tests.faults.stories import STORIES
-from tests.faults.sweep import all_plans, play, undisturbed
+from tests.faults.sweep import all_plans, play_all
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,10 +35,12 @@ def main(arguments: Sequence[str]) -> int:
     plans = [plan_of(text) for text in given.plan] or all_plans(
         given.story, given.kind, given.every
     )
+    results = []
     for story in dict.fromkeys(plan.story for plan in plans):
-        undisturbed(story)  # the processes inherit it
-    with Pool(given.processes) as pool:
-        results = list(pool.imap_unordered(play, plans, chunksize=8))
+        of_story = play_all(story, [p for p in plans if p.story == story], given.processes)
+        good = sum(not result.found for result in of_story)
+        print(f"{story}: {good} of {len(of_story)} as undisturbed", file=sys.stderr, flush=True)
+        results += of_story
     print(table(results))
     place = {plan: n for n, plan in enumerate(plans)}
     elsewhere = sorted((r for r in results if r.found), key=lambda r: place[r.plan])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
 from tests.faults.api import Request
+from tests.faults.branches import Branches
 from tests.faults.ending import Ending, differences, ending_of
 from tests.faults.plans import AT_EVENTS, KINDS, Plan, arrange, numbers_of
 from tests.faults.stories import STORIES
@@ -56,26 +57,81 @@ class Result:
     """Bad answers, beyond those of the undisturbed run."""
 
 
+@dataclass
+class Course:
+    """What is played: a story with or without a plan, or one from which plans branch off."""
+
+    story: str
+    only: Plan | None = None
+    branches: Branches | None = None
+
+    @property
+    def plan(self) -> Plan | None:
+        """What disturbs this run."""
+        return self.only if self.branches is None else self.branches.plan
+
+    def arrange(self, stage: Stage) -> None:
+        """Let faults happen when their moment comes."""
+        if self.branches is not None:
+            self.branches.arrange(stage)
+        elif self.only is not None:
+            arrange(stage, self.only)
+
+    def is_over(self, stage: Stage) -> bool:
+        """Whether the fault has been, and all is as in the undisturbed run."""
+        plan = self.plan
+        if plan is None:
+            return True
+        moments = stage.events if plan.kind in AT_EVENTS else stage.server.requests
+        if len(moments) < plan.number:
+            return False
+        return not differences(undisturbed(self.story).ending, ending_of(stage))
+
+
 @cache
 def undisturbed(story: str) -> Run:
     """Return the run of a story that nothing disturbs."""
-    return _play(story, None, lambda stage: True)
+    return _play(story, Course(story))
 
 
 def play(plan: Plan) -> Result:
     """Play a plan; the same each time. ValueError if the story has no such moment."""
-    known = undisturbed(plan.story)
-    moments = known.events if plan.kind in AT_EVENTS else [str(one) for one in known.requests]
+    moments = _moments(plan)
     if not 1 <= plan.number <= len(moments):
         raise ValueError(f"{plan}: there are {len(moments)} of them in that story")
+    return _result(plan, _play(plan.story, Course(plan.story, plan)))
 
-    def is_over(stage: Stage) -> bool:
-        return not differences(known.ending, ending_of(stage))
 
-    run = _play(plan.story, plan, is_over)
+def play_all(story: str, plans: list[Plan], processes: int) -> list[Result]:
+    """Play plans of one story, so many at a time; the same results as of `play`."""
+    undisturbed(story)
+    branches = Branches(plans, processes)
+    course = Course(story, branches=branches)
+    try:
+        run = _play(story, course)
+        if course.plan is not None:
+            branches.send(_result(course.plan, run))
+    finally:
+        branches.end_if_branched()
+    results: list[Result] = branches.finish()
+    played = {result.plan for result in results}
+    return results + [
+        Result(plan, "", ["its process ended, or its moment did not come"], 0, 0)
+        for plan in plans
+        if plan not in played
+    ]
+
+
+def _moments(plan: Plan) -> list[str]:
+    known = undisturbed(plan.story)
+    return known.events if plan.kind in AT_EVENTS else [str(one) for one in known.requests]
+
+
+def _result(plan: Plan, run: Run) -> Result:
+    known = undisturbed(plan.story)
     bad = max(0, run.bad - known.bad)
     lost = max(0, run.lost - known.lost)
-    return Result(plan, moments[plan.number - 1], _found(plan, known, run, bad), lost, bad)
+    return Result(plan, _moments(plan)[plan.number - 1], _found(plan, known, run, bad), lost, bad)
 
 
 def _found(plan: Plan, known: Run, run: Run, bad: int) -> list[str]:
@@ -104,21 +160,21 @@ def all_plans(stories: list[str], kinds: list[str], every: int = 1) -> list[Plan
     ]
 
 
-def _play(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) -> Run:
+def _play(story: str, course: Course) -> Run:
     loop = Loop()
     try:
-        return loop.run_until_complete(_run(story, plan, is_over))
+        return loop.run_until_complete(_run(story, course))
     finally:
-        loop.close()
+        if course.branches is None or course.plan is None:
+            loop.close()
 
 
-async def _run(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) -> Run:
+async def _run(story: str, course: Course) -> Run:
     stage = Stage()
-    if plan is not None:
-        arrange(stage, plan)
+    course.arrange(stage)
     with _only_bugs(stage):
         stage.begin()
-        stuck = await _told(story, stage, plan, is_over)
+        stuck = await _told(story, stage, course)
         run = Run(
             ending_of(stage) | stuck,
             stage.watchman.seen,
@@ -132,13 +188,11 @@ async def _run(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) 
     return run
 
 
-async def _told(
-    story: str, stage: Stage, plan: Plan | None, is_over: Callable[[Stage], bool]
-) -> Ending:
+async def _told(story: str, stage: Stage, course: Course) -> Ending:
     """Tell the story; return where it is stuck, if it is."""
     try:
         await STORIES[story](stage)
-        await _come_to_rest(stage, plan, is_over)
+        await _come_to_rest(stage, course)
     except Stuck as error:
         return {"story": str(error)}
     return {}
@@ -160,11 +214,11 @@ def _only_bugs(stage: Stage) -> Iterator[None]:
         logger.propagate = before[1]
 
 
-async def _come_to_rest(stage: Stage, plan: Plan | None, is_over: Callable[[Stage], bool]) -> None:
-    await stage.rest(REST_SECONDS if plan is None else LATEST_SECONDS)
+async def _come_to_rest(stage: Stage, course: Course) -> None:
+    await stage.rest(REST_SECONDS if course.plan is None else LATEST_SECONDS)
     end = stage.seconds + LONGEST_SECONDS
     while stage.seconds < end:
-        if is_over(stage) and await _is_quiet(stage):
+        if course.is_over(stage) and await _is_quiet(stage):
             return
         await stage.rest(LOOK_SECONDS)
     if not await _is_quiet(stage):

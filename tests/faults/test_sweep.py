@@ -6,7 +6,7 @@ import pytest
 from tests.faults.plans import KINDS, Plan, plan_of
 from tests.faults.report import table, told
 from tests.faults.stories import STORIES
-from tests.faults.sweep import LONGEST_SECONDS, Result, play, undisturbed
+from tests.faults.sweep import LONGEST_SECONDS, Result, play, play_all, undisturbed
 
 SAMPLE = {
     "quick-start": """
@@ -79,6 +79,19 @@ def test_a_run_is_the_same_each_time() -> None:
     again = undisturbed.__wrapped__("quick-start")
     assert [str(request) for request in again.requests] == [str(one) for one in once.requests]
     assert (again.ending, again.events) == (once.ending, once.events)
+
+
+def test_plans_that_branch_off_go_as_those_that_are_played_alone() -> None:
+    texts = ("409/30", "late-25/13", "crash-after/15", "reordered/1", "clock-/40")
+    plans = [plan_of(f"way-back/{text}") for text in texts]
+    found = sorted(play_all("way-back", plans, processes=2), key=str)
+    assert found == sorted((play(plan) for plan in plans), key=str)
+
+
+def test_a_plan_whose_moment_does_not_come_is_no_good_end() -> None:
+    plan = Plan("way-back", "409", 9999)
+    (result,) = play_all("way-back", [plan], processes=2)
+    assert (result.plan, len(result.found)) == (plan, 1)
 
 
 def test_the_table_counts_by_kind_beside_the_first_sweep() -> None:
