@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
+from tests.bench.statistics.wired.world import VirtualLoop
 from tests.faults.api import Request
 from tests.faults.ending import Ending, differences, ending_of
 from tests.faults.plans import AT_EVENTS, KINDS, Plan, arrange, numbers_of
 from tests.faults.stories import STORIES
-from tests.faults.world import Bugs, Loop, Stage, Stuck
+from tests.faults.world import Bugs, Stage, Stuck
 
 REST_SECONDS = 400.0
 """Of the undisturbed run, until nothing happens any more."""
@@ -105,7 +106,7 @@ def all_plans(stories: list[str], kinds: list[str], every: int = 1) -> list[Plan
 
 
 def _play(story: str, plan: Plan | None, is_over: Callable[[Stage], bool]) -> Run:
-    loop = Loop()
+    loop = VirtualLoop()
     try:
         return loop.run_until_complete(_run(story, plan, is_over))
     finally:

@@ -133,6 +133,7 @@ class _Process:
             series=self.cumulated(),
             settled=rounds.shown(name),
             ahead=rounds.ahead(name),
+            settled_at=rounds.read_at(name),
             warm=rounds.warm(name),
             lags=rounds.lags(name),
             is_short=rounds.is_short(name),

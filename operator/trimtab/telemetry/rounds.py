@@ -226,6 +226,11 @@ class Rounds:
         place = self.places.get(process)
         return place.ahead if place is not None else None
 
+    def read_at(self, process: str) -> float | None:
+        """Return when a backend read what gates see of a process, in Unix seconds."""
+        place = self.places.get(process)
+        return place.read_at if place is not None else None
+
     def lags(self, process: str) -> bool:
         """Whether gates see it as of an earlier moment than others; what comes next is of both.
 
@@ -297,6 +302,7 @@ class Rounds:
                 continue
             place.late = 0
             if not one.is_look:
+                place.read_at = None
                 self._show(process, one.shown[process], one.number, is_warm=process in one.warm)
         if one.is_look:
             self._show_around(shown, one.number)

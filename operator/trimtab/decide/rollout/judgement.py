@@ -276,7 +276,9 @@ def _missed_since_ready(snapshot: Snapshot) -> set[str]:
 
     What it shows first is of several moments, and of others only the last of them would count.
     """
-    seen = [one.sampled_at for one in snapshot.processes if one.sampled_at is not None]
+    seen = [one.counted_at for one in snapshot.processes if one.counted_at is not None]
+    if not seen:
+        seen = [one.sampled_at for one in snapshot.processes if one.sampled_at is not None]
     last = max(seen, default=snapshot.now)
     return {
         one.process

@@ -111,6 +111,8 @@ class ProcessView:
     """What they leave out."""
     ahead: Mapping[str, float] | None = None
     """Its counts at the first reading after the moment of the round; None: they are of it."""
+    counted_at: datetime | None = None
+    """When a backend had read its counts; None: where it was scraped, with others of its round."""
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,9 @@ HEALTHY: dict[str, Callable[[], Trial]] = {
     "both out for 10 s, 100/s, of a Prometheus that scrapes each 10 s": partial(
         _outage, 10, prometheus=Source(interval=10)
     ),
+    "both out for 10 s, 100/s, of a Prometheus that scrapes each 5 s": partial(
+        _outage, 10, prometheus=Source(interval=5, look="5s")
+    ),
     "correlation .05 by pod and minute, 100/s, of a Prometheus": lambda: trial(
         lambda d: ByMinute(d, BASE, 0.05), 100, prometheus=Source()
     ),

@@ -11,9 +11,10 @@ import asyncio
 import hashlib
 import selectors
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
 from tests.bench.statistics.wired.prometheus import URL, Source, VirtualPrometheus
@@ -42,6 +43,8 @@ KEY = Key(DEPLOYMENTS, "shop", "churn")
 SETTINGS = Settings(serving_image="trimtab/serving", training_image="trimtab/training")
 STEPS = ({"weight": "25%", "for": "1m"}, {"weight": "50%", "for": "2m"})
 LONGEST_SECONDS = 3600.0
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -68,12 +71,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def run_in_executor(
-        self, executor: object, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
-        """Call at once: while a thread works, time would jump."""
-        done = self.create_future()
-        done.set_result(func(*args))
-        return done
+        self,
+        executor: Executor | None,
+        func: Callable[[*Arguments], T],
+        *args: *Arguments,
+    ) -> asyncio.Future[T]:
+        """Return a future that is done: time would jump while a thread works."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
+            future.set_exception(error)
+        return future
 
 
 @dataclass(frozen=True)
