@@ -32,6 +32,7 @@ from trimtab.decide.rollout.judgement import (
     Judgement,
     Trial,
     judge_gates,
+    moment_of,
     spreads_of,
     with_spread,
 )
@@ -416,3 +417,20 @@ def test_a_fault_of_the_candidate_is_found_whichever_of_both_is_ahead() -> None:
         apart((0, 0), (0, 0), 0), apart((0, 100), (0, 0), 15), apart((100, 200), (0, 0), 30)
     )
     assert [verdict for verdict, _ in verdicts(judgement)] == ["Fail"]
+
+
+@pytest.mark.parametrize(("read", "is_missed"), [(5.0, True), (-5.0, False)])
+def test_a_new_pod_is_missed_only_if_others_had_been_read_since_it_was_ready(
+    read: float, is_missed: bool
+) -> None:
+    """Stable's newest sample is younger than that; gates do not see it yet."""
+    ready = NOW - seconds(20)
+    snapshot = a_snapshot(
+        a_deployment(status=a_status(a_stepping()), metrics=FROM_PROMETHEUS),
+        processes=(
+            a_process("v2", counts={}, ready_seconds=20.0),
+            a_process("v1", 100, counted_at=ready + seconds(read)),
+        ),
+        now=NOW,
+    )
+    assert bool(moment_of(snapshot).behind) is is_missed
