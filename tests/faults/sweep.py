@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
+from tests.bench.statistics.wired.world import VirtualLoop
 from tests.faults.api import Request
 from tests.faults.branches import Branches
 from tests.faults.ending import Ending, differences, ending_of
 from tests.faults.plans import AT_EVENTS, KINDS, Plan, arrange, numbers_of
 from tests.faults.stories import STORIES
-from tests.faults.world import Bugs, Loop, Stage, Stuck
+from tests.faults.world import Bugs, Stage, Stuck
 
 REST_SECONDS = 400.0
 """Of the undisturbed run, until nothing happens any more."""
@@ -161,7 +162,7 @@ def all_plans(stories: list[str], kinds: list[str], every: int = 1) -> list[Plan
 
 
 def _play(story: str, course: Course) -> Run:
-    loop = Loop()
+    loop = VirtualLoop()
     try:
         return loop.run_until_complete(_run(story, course))
     finally:

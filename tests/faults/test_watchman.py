@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.bench.statistics.wired.world import VirtualLoop
 from tests.faults.api import Request
 from tests.faults.stories import serve_first
 from tests.faults.watchman import MOST_WRITES
-from tests.faults.world import Loop, Stage
+from tests.faults.world import Stage
 from tests.unit.loop_objects import retrain_job
 
 from trimtab.cluster.port import DEPLOYMENTS, SERVICES, WORKLOADS, Json, Key
@@ -101,7 +102,7 @@ def seen_after(breaks: Callable[[Stage], None]) -> list[str]:
         await stage.end()
         return list(stage.watchman.seen)
 
-    loop = Loop()
+    loop = VirtualLoop()
     try:
         return loop.run_until_complete(run())
     finally:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any
 
-from tests.bench.statistics.wired.world import VirtualLoop
 from tests.faults.api import Server
 from tests.faults.process import Process
 from tests.faults.watchman import Watchman
@@ -30,8 +28,6 @@ from trimtab.simulation.kubelet import Kubelet
 from trimtab.simulation.traffic import Behaviour, Traffic
 from trimtab.store.sealed import SealedCheckpoints
 
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
 SEED = b"s" * 32
 TICK_SECONDS = 5.0
 USERS_PER_SECOND = 20.0
@@ -44,24 +40,6 @@ PATIENCE_SECONDS = 2000.0
 
 class Stuck(Exception):
     """What a person waits for does not come."""
-
-
-class Loop(VirtualLoop):
-    """Runs what is meant for a thread at once, or time would jump while the thread works."""
-
-    def run_in_executor(
-        self,
-        executor: Executor | None,
-        func: Callable[[*Arguments], T],
-        *args: *Arguments,
-    ) -> asyncio.Future[T]:
-        """Return a future that is done."""
-        future: asyncio.Future[T] = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
-            future.set_exception(error)
-        return future
 
 
 class TimedCluster(SimulatedCluster):

@@ -132,6 +132,8 @@ class _Process:
             stale_after_seconds=self.target.stale_after_seconds,
             series=self.cumulated(),
             settled=rounds.shown(name),
+            ahead=rounds.ahead(name),
+            settled_at=rounds.read_at(name),
             warm=rounds.warm(name),
             lags=rounds.lags(name),
             is_short=rounds.is_short(name),
@@ -235,9 +237,11 @@ class CounterStore:
         deployment.changes += bool(grown)
         counted = own.cumulated()
         is_warm = _is_warm(counted, own, now)
-        # A backend reads each pod at a moment of its own: there is no better one to wait for.
-        at = None if is_late else now
-        deployment.rounds.answered(process, own.target.revision, counted, at, is_warm=is_warm)
+        rounds, revision = deployment.rounds, own.target.revision
+        if is_late:
+            rounds.read(process, revision, counted, now, is_warm=is_warm)
+        else:
+            rounds.answered(process, revision, counted, now, is_warm=is_warm)
         return grown
 
     def since(self, key: str, process: str) -> float | None:
@@ -320,15 +324,18 @@ class CounterStore:
             if not own.is_only_saved
         )
 
-    def begin_round(self, key: str, processes: Iterable[str]) -> None:
-        """Ask these processes together: gates see what they show as of one moment."""
+    def begin_round(self, key: str, processes: Iterable[str], *, is_look: bool = False) -> None:
+        """Ask these processes together: gates see what they show as of one moment.
+
+        is_look: ask a backend, which has read each at a moment of its own.
+        """
         deployment = self._deployments.get(key)
         if deployment is not None:
             known = deployment.processes
             asked = list(processes)
             intervals = [known[p].target.interval_seconds for p in asked if p in known]
             interval = max(intervals, default=0.0)
-            deployment.rounds.begin(asked, interval)
+            deployment.rounds.begin(asked, interval, is_look=is_look)
 
     def end_round(self, key: str, process: str | None = None) -> None:
         """Wait no more for an answer of this process, or of any."""

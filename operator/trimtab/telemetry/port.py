@@ -99,9 +99,11 @@ class ProcessCounters:
     first: the same at the first sample that we saw. process_start, sampled_at: Unix seconds.
     answered_at: when its pod's port last answered at all, of whichever container. problem: why the
     last attempt failed, None if it did not; failures: failed attempts since the last good sample.
-    settled: what gates see of it: series as of the last round that holds. is_short: they leave out
-    what it counted while it was set aside, which is `left_out`. lags: it was not seen in
-    that round, and what it counts meanwhile will show later. warm: series when it was warm first.
+    settled: what gates see of it: series as of the last round that holds. ahead: the same of the
+    next reading, where a backend has read it before and after that round's moment. settled_at: when
+    a backend had read what is settled. is_short: they leave out what it counted while it was set
+    aside, which is `left_out`. lags: it was not seen in that round, and what it counts meanwhile
+    will show later. warm: series when it was warm first.
     missed: scrapes left out because the one before was still under way. is_gone: no longer a
     target; what it counted after sampled_at is lost.
     """
@@ -124,6 +126,8 @@ class ProcessCounters:
     failures: int = 0
     missed: int = 0
     is_gone: bool = False
+    ahead: Series | None = None
+    settled_at: float | None = None
 
     def age_seconds(self, now: float) -> float | None:
         """Age of the last good sample; None before the first."""

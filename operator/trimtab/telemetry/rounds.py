@@ -9,6 +9,11 @@ would blind gates and guard for good. Whoever compares the two has to see that i
 An answer that is later than the others shows a later moment: what went wrong for everybody between
 the two would be held against its side alone. Such an answer waits for the next round, and so does
 all of a round in which one revision was seen later than another.
+
+A backend reads each process at a phase of its own: there is no moment of which all were seen. A
+look at one is a round as of the last moment up to which all have been read. Of each process gates
+then see two readings, the last one before that moment and the first one after it: whoever compares
+two revisions can so take either of them for the one that is ahead.
 """
 
 from collections import deque
@@ -34,8 +39,22 @@ WAITED_SECONDS = 60.0
 """Of rounds that do not hold since a revision was not seen; then they hold without it.
 
 Longer than an outage of both that takes one side's metrics along, which is to cancel."""
+STALLED_INTERVALS = 2.5
+"""A process that was not read for so many intervals, while most were, is no longer waited for: more
+than one reading that is lost."""
+MOST_READINGS = 16
+"""Of one process that are kept, while others have not been read as late."""
 MOST_OPEN = 16
 """Rounds under way at once, where answers take longer than an interval; the oldest is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a process had counted at a moment, in Unix seconds."""
+
+    at: float
+    counted: Series
+    is_warm: bool
 
 
 @dataclass
@@ -57,6 +76,12 @@ class Place:
     """What it had counted by the last round that counts."""
     left_out: dict[SeriesKey, float] = field(default_factory=dict)
     """What it counted while it was set aside: no evidence for anybody."""
+    read: deque[_Read] = field(default_factory=lambda: deque(maxlen=MOST_READINGS))
+    """By a backend: the last reading that gates see, and those that came after it."""
+    read_at: float | None = None
+    """When it was read that gates see, in Unix seconds."""
+    ahead: Series | None = None
+    """Of the first reading after the moment of gates; None where it was read at that moment."""
 
 
 @dataclass
@@ -65,6 +90,8 @@ class _Round:
     asked: set[str]
     waiting: set[str]
     interval: float
+    is_look: bool = False
+    """Whether a backend is asked, which has read each process at a moment of its own."""
     shown: dict[str, Series] = field(default_factory=dict)
     warm: set[str] = field(default_factory=set)
     times: dict[str, float] = field(default_factory=dict)
@@ -99,20 +126,28 @@ class Rounds:
         self._open: deque[_Round] = deque()
         self._first_asked: dict[str, int] = {}
         """By process that counts in no round yet: the first round that asked it."""
+        self._moment: float | None = None
+        """As of which the last look at a backend was, in Unix seconds."""
+        self._usual_step = 0.0
+        """Seconds between two readings of one process, by the last look."""
+        self._longest = 0.0
+        """Seconds between two readings beyond which what came between is no evidence."""
         self._is_silent = False
         """Whether too few answered in a round since the last one that holds."""
         self._silent_until = 0
         """The round that ended the last such time."""
 
-    def begin(self, processes: Iterable[str], interval: float = 0.0) -> None:
-        """Ask these processes together, every `interval` seconds."""
+    def begin(
+        self, processes: Iterable[str], interval: float = 0.0, *, is_look: bool = False
+    ) -> None:
+        """Ask these processes together, every `interval` seconds; is_look: ask a backend."""
         asked = set(processes)
         for process in asked & self.places.keys():
             self.places[process].is_gone = False
         self._last += 1
         for process in asked - self.places.keys():
             self._first_asked.setdefault(process, self._last)
-        self._open.append(_Round(self._last, asked, set(asked), interval))
+        self._open.append(_Round(self._last, asked, set(asked), interval, is_look))
         if len(self._open) > MOST_OPEN:
             self._open[0].waiting.clear()
         self._settle()
@@ -146,6 +181,19 @@ class Rounds:
         one.waiting.discard(process)
         self._settle()
 
+    def read(
+        self, process: str, revision: str, counted: Series, at: float, *, is_warm: bool = True
+    ) -> None:
+        """Take what a backend has read of a process at a time, in Unix seconds, in order.
+
+        It shows when the look is over.
+        """
+        place = self.places.setdefault(process, Place(revision))
+        if any(one.is_look for one in self._open):
+            place.read.append(_Read(at, counted, is_warm))
+        else:
+            self.answered(process, revision, counted, is_warm=is_warm)
+
     def failed(self, process: str) -> None:
         """A process had no answer."""
         for one in self._open:
@@ -172,6 +220,16 @@ class Rounds:
         """Return what gates see of a process; nothing before its first round is over."""
         place = self.places.get(process)
         return place.settled if place is not None else {}
+
+    def ahead(self, process: str) -> Series | None:
+        """Return the same of a reading after the moment of gates; None: it is of that moment."""
+        place = self.places.get(process)
+        return place.ahead if place is not None else None
+
+    def read_at(self, process: str) -> float | None:
+        """Return when a backend read what gates see of a process, in Unix seconds."""
+        place = self.places.get(process)
+        return place.read_at if place is not None else None
 
     def lags(self, process: str) -> bool:
         """Whether gates see it as of an earlier moment than others; what comes next is of both.
@@ -200,6 +258,8 @@ class Rounds:
         place = self.places.get(process)
         if place is not None:
             place.raw = place.settled = counted
+            place.ahead = None if place.ahead is None else counted
+            place.read.clear()
 
     def warm(self, process: str) -> Series | None:
         """Return what gates saw of a process when it was warm first; None while it is cold."""
@@ -218,6 +278,8 @@ class Rounds:
             self._close(self._open.popleft())
 
     def _close(self, one: _Round) -> None:
+        if one.is_look and not self._is_new_moment(one):
+            return
         for process, place in self.places.items():
             place.unseen = 0 if process in one.shown else place.unseen + 1
         shown = one.shown.keys() & self.places.keys()
@@ -239,11 +301,71 @@ class Rounds:
                 place.late += 1
                 continue
             place.late = 0
-            self._show(process, one.shown[process], one.number, is_warm=process in one.warm)
+            if not one.is_look:
+                place.read_at = None
+                self._show(process, one.shown[process], one.number, is_warm=process in one.warm)
+        if one.is_look:
+            self._show_around(shown, one.number)
         if self._is_silent:
             self._is_silent, self._silent_until = False, one.number
         self.settled = one.number
-        self._is_timed = bool(one.times)
+        self._is_timed = one.is_look or bool(one.times)
+
+    def _is_new_moment(self, one: _Round) -> bool:
+        """Return whether all have been read further than at the last look; note who shows then.
+
+        Otherwise there was no round.
+        """
+        places = ((process, self.places[process]) for process in one.asked & self.places.keys())
+        read = {process: place.read for process, place in places if place.read}
+        if not read:
+            self._had_none(one)
+            return False
+        last = {process: readings[-1].at for process, readings in read.items()}
+        usual = max(one.interval, self._usual_step)
+        waited_for = median_low(last.values()) - STALLED_INTERVALS * usual
+        moment, before = min(at for at in last.values() if at >= waited_for), self._moment
+        if before is not None and moment <= before:
+            self._had_none(one)
+            return False
+        steps = [
+            readings[-1].at - readings[-2].at for readings in read.values() if len(readings) > 1
+        ]
+        self._longest = (SET_ASIDE_AFTER + 2) * usual
+        if before is not None and moment - before > self._longest:
+            self._is_silent = True
+        elif steps:
+            self._usual_step = median_low(steps)
+        self._moment = moment
+        one.shown = {p: read[p][-1].counted for p, at in last.items() if at >= moment}
+        return True
+
+    def _had_none(self, one: _Round) -> None:
+        """A look that has not seen all further was no round."""
+        self._last -= 1
+        for other in (one, *self._open):
+            other.number -= 1
+
+    def _show_around(self, shown: Container[str], number: int) -> None:
+        """Show those who were read up to the moment of this look, and what the gone left."""
+        moment = self._moment
+        assert moment is not None
+        for process, place in self.places.items():
+            if not place.read or not (place.is_gone or process in shown):
+                continue
+            while len(place.read) > 1 and place.read[1].at <= moment:
+                place.read.popleft()
+            behind = place.read[0]
+            if behind.at > moment:
+                continue  # born since, and in no moment yet
+            ahead = behind if behind.at == moment or len(place.read) == 1 else place.read[1]
+            if ahead.at - behind.at > self._longest:
+                ahead = behind  # what came between will be left out
+            is_aside = place.read_at is not None and behind.at - place.read_at > self._longest
+            place.read_at = behind.at
+            self._show(process, behind.counted, number, is_warm=behind.is_warm, is_aside=is_aside)
+            left_out = place.left_out
+            place.ahead = _without(ahead.counted, left_out) if left_out else ahead.counted
 
     def _in_time(self, one: _Round, shown: Collection[str]) -> set[str]:
         """Return who was seen as of one moment; nobody, if it is not that of all revisions."""
@@ -283,10 +405,12 @@ class Rounds:
             self._waited[revision] = min(most, max(0, before.get(revision, 0) + step))
         return any(before.get(revision, 0) < most for revision in unseen)
 
-    def _show(self, process: str, counted: Series, number: int, *, is_warm: bool) -> None:
+    def _show(
+        self, process: str, counted: Series, number: int, *, is_warm: bool, is_aside: bool = False
+    ) -> None:
         place = self.places[process]
         before = self.settled if place.seen is None else place.seen
-        is_aside = before > 0 and number - before > SET_ASIDE_AFTER + 1
+        is_aside |= before > 0 and number - before > SET_ASIDE_AFTER + 1
         if place.seen is None:
             # It may have served in a silence whose end others showed before it: of what both
             # sides did in it, its own part alone would be left.
@@ -294,7 +418,7 @@ class Rounds:
             is_aside |= first <= self._silent_until
         if is_aside:
             place.left_out = _grown(place.left_out, place.raw, counted)
-        place.raw, place.seen = counted, number
+        place.raw, place.seen, place.ahead = counted, number, None
         place.settled = _without(counted, place.left_out) if place.left_out else counted
         if is_warm and place.warm is None:
             place.warm = {

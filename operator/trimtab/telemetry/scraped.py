@@ -167,7 +167,7 @@ class ScrapedTelemetry:
 
     def begin(self, key: str, processes: Iterable[str]) -> None:
         """See `Book`."""
-        self._counters.begin_round(key, processes)
+        self._counters.begin_round(key, processes, is_look=True)
 
     def end(self, key: str) -> None:
         """See `Book`."""

@@ -22,6 +22,7 @@ SECTIONS = (
     "regression",
     "challenger",
     "as_wired",
+    "as_wired_more",
     "detection",
     "guard",
     "paired",

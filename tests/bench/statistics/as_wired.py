@@ -11,13 +11,14 @@ import gc
 import os
 import resource
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 from scipy.stats import beta
 from tests.bench.statistics.rows import Row, judged
-from tests.bench.statistics.wired.cases import HEALTHY
+from tests.bench.statistics.wired.cases import HEALTHY, MORE
 from tests.bench.statistics.wired.world import End, play
 
 RUNS = 400
@@ -52,7 +53,7 @@ def upper_bound(count: int, runs: int) -> float:
 
 def run(case: str, seed: int) -> End:
     """Play one run of a row."""
-    return play(HEALTHY[case](), seed)
+    return play((HEALTHY | MORE)[case](), seed)
 
 
 def runs_of(case: str, runs: int, pool: ProcessPoolExecutor) -> Ends:
@@ -90,15 +91,20 @@ def time_row(cpu_seconds: float) -> Row:
 
 def rows(runs: int = RUNS, only: str = "") -> list[Row]:
     """Return all lines; `runs` a line."""
-    found = []
     before = children_seconds()
-    with ProcessPoolExecutor(os.cpu_count(), initializer=rarely_collect) as pool:
-        for case in HEALTHY:
-            if only in case:
-                found.append(healthy_row(case, runs_of(case, runs, pool)))
-                print(found[-1], flush=True)
+    found = rows_of([case for case in HEALTHY if only in case], runs)
     if runs >= RUNS and not only:
         found.append(time_row(children_seconds() - before))
+    return found
+
+
+def rows_of(cases: Iterable[str], runs: int) -> list[Row]:
+    """Return the lines of these cases."""
+    found = []
+    with ProcessPoolExecutor(os.cpu_count(), initializer=rarely_collect) as pool:
+        for case in cases:
+            found.append(healthy_row(case, runs_of(case, runs, pool)))
+            print(found[-1], flush=True)
     return found
 
 

@@ -184,6 +184,28 @@ async def test_an_outage_of_the_operator_loses_nothing_that_prometheus_has() -> 
     assert sum(whole.values()) == setting.rows()
 
 
+async def test_gates_see_readings_around_the_moment_up_to_which_all_pods_were_read() -> None:
+    """Each pod is scraped at a phase of its own; what it counted since is not compared."""
+    setting = Setting()
+    setting.targets("a", "b")
+    for at in (1, 16, 31):
+        setting.server.put("a", T0 + at, T0 + 1, at)
+        setting.server.put("b", T0 + at + 9, T0 + 1, at + 9)
+    await setting.look(after=42)
+    told = {
+        process.pod: (
+            sum(process.series.values()),
+            sum(process.settled.values()),
+            sum((process.ahead or {}).values()),
+            process.settled_at,
+        )
+        for process in setting.telemetry.processes(KEY)
+    }
+    assert told == {"a": (31, 31, 31, T0 + 31), "b": (40, 25, 40, T0 + 25)}
+    await setting.look(0)  # nothing new
+    assert [sum(p.settled.values()) for p in setting.telemetry.processes(KEY)] == [31, 25]
+
+
 @pytest.mark.parametrize(
     ("break_it", "reason", "words"),
     [

@@ -264,3 +264,117 @@ def test_a_pod_that_is_late_each_time_counts_at_last() -> None:
         play_at(rounds, number, {**dict.fromkeys(many, 0.01), "s0": 0.9}, many)
         assert rounds.lags("s0") is (number < 1 + MOST_LATE)
     assert seen(rounds)["s0"] == 2 + MOST_LATE
+
+
+# --- of a backend, which has read each process at a phase of its own ------------------------------
+
+LIFE = ("c", "s1", "s2")
+
+
+def look_at(
+    rounds: Rounds,
+    read: Mapping[str, list[tuple[float, float]]],
+    asked: Mapping[str, str] = SIDES,
+    interval: float = 15.0,
+) -> None:
+    """One look that finds these readings: (when, what the process had counted)."""
+    rounds.begin(asked, interval, is_look=True)
+    for process, readings in read.items():
+        for at, count in readings:
+            rounds.read(process, asked[process], {REQUESTS: count}, at)
+    rounds.end()
+
+
+def around(rounds: Rounds) -> dict[str, tuple[float, float]]:
+    """Of each process, what gates see of it, and the same of the next reading."""
+    found = {}
+    for process in rounds.places:
+        behind, ahead = rounds.shown(process), rounds.ahead(process)
+        value = behind.get(REQUESTS, 0.0)
+        found[process] = value, value if ahead is None else ahead.get(REQUESTS, 0.0)
+    return found
+
+
+def test_a_look_shows_the_readings_around_the_last_moment_up_to_which_all_were_read() -> None:
+    rounds = Rounds()
+    look_at(rounds, {"c": [(10, 10)], "s1": [(1, 1)], "s2": [(5, 5)]})
+    look_at(rounds, {"c": [(25, 25)], "s1": [(16, 16)], "s2": [(20, 20)]})
+    assert around(rounds) == {"c": (10, 25), "s1": (16, 16), "s2": (5, 20)}
+    look_at(rounds, {"c": [(40, 40)], "s1": [(31, 31)], "s2": [(35, 35)]})
+    assert around(rounds) == {"c": (25, 40), "s1": (31, 31), "s2": (20, 35)}
+    assert not any(rounds.lags(process) for process in LIFE)
+
+
+def test_an_outage_that_one_side_shows_first_is_seen_of_nobody_alone() -> None:
+    """The candidate's reading at 25 is not shown before stable's are as late."""
+    rounds = Rounds()
+    look_at(rounds, {"c": [(10, 10), (25, 25)], "s1": [(1, 1), (16, 16)], "s2": [(5, 5), (20, 20)]})
+    assert around(rounds)["c"][0] == 10
+
+
+def test_a_look_that_finds_nothing_new_of_all_is_no_round() -> None:
+    rounds = Rounds()
+    look_at(rounds, {"c": [(10, 10)], "s1": [(1, 1)], "s2": [(5, 5)]})
+    look_at(rounds, {"c": [(25, 25)], "s1": [(16, 16)], "s2": [(20, 20)]})
+    before, settled = around(rounds), rounds.settled
+    for _ in range(2 * SET_ASIDE_AFTER):
+        look_at(rounds, {})
+    look_at(rounds, {"c": [(40, 40)]})
+    assert (around(rounds), rounds.settled) == (before, settled)
+    look_at(rounds, {"s1": [(31, 31)], "s2": [(35, 35)]})
+    assert around(rounds) == {"c": (25, 40), "s1": (31, 31), "s2": (20, 35)}
+    assert not any(rounds.is_short(process) for process in LIFE)
+
+
+def test_one_reading_that_is_lost_makes_all_wait_and_a_dead_process_nobody_for_good() -> None:
+    rounds = Rounds()
+    for at in (0.0, 15.0, 30.0):
+        look_at(rounds, {p: [(at + n, at)] for n, p in enumerate(LIFE)})
+    look_at(rounds, {"c": [(45, 45)], "s1": [(46, 45)]})
+    assert around(rounds)["s1"] == (30, 45), "as of 32 s"
+    look_at(rounds, {"c": [(60, 60)], "s1": [(61, 60)]})
+    look_at(rounds, {"c": [(75, 75)], "s1": [(76, 75)]})
+    assert around(rounds)["c"] == (75, 75)
+    assert rounds.lags("s2")
+
+
+def test_what_a_process_that_ended_had_counted_shows_as_others_are_read_as_late() -> None:
+    rounds = Rounds()
+    for at in (0.0, 15.0):
+        look_at(rounds, {p: [(at + n, at)] for n, p in enumerate(LIFE)})
+    rounds.gone("s2")
+    left = {"c": "new", "s1": "old"}
+    rounds.begin(left, 15.0, is_look=True)
+    rounds.read("s2", "old", {REQUESTS: 29.0}, 29.0)
+    rounds.end()
+    assert around(rounds)["s2"] == (0, 15)
+    look_at(rounds, {"c": [(30, 30)], "s1": [(31, 30)]}, left)
+    assert around(rounds)["s2"] == (29, 29)
+
+
+def test_a_process_that_was_read_later_than_the_moment_is_in_none_yet() -> None:
+    rounds = Rounds()
+    born = {**SIDES, "c2": "new"}
+    look_at(rounds, {"c": [(10, 10)], "s1": [(1, 1)], "s2": [(5, 5)]})
+    look_at(rounds, {"c": [(25, 25)], "s1": [(16, 16)], "s2": [(20, 20)], "c2": [(24, 3)]}, born)
+    assert rounds.shown("c2") == {}
+    look_at(rounds, {"c": [(40, 40)], "s1": [(31, 31)], "s2": [(35, 35)], "c2": [(39, 9)]}, born)
+    assert around(rounds)["c2"] == (3, 9)
+
+
+def test_after_a_long_time_without_readings_what_came_in_it_is_left_out() -> None:
+    rounds = Rounds()
+    for at in (0.0, 15.0, 30.0):
+        look_at(rounds, {p: [(at + n, at)] for n, p in enumerate(LIFE)})
+    assert around(rounds)["c"] == (30, 30)
+    look_at(rounds, {p: [(300.0 + n, 300)] for n, p in enumerate(LIFE)})
+    look_at(rounds, {p: [(315.0 + n, 315)] for n, p in enumerate(LIFE)})
+    assert around(rounds) == {"c": (45, 45), "s1": (30, 45), "s2": (30, 45)}
+
+
+def test_scrapes_after_looks_are_of_one_moment_again() -> None:
+    rounds = Rounds()
+    look_at(rounds, {"c": [(10, 10)], "s1": [(1, 1)], "s2": [(5, 5)]})
+    look_at(rounds, {"c": [(25, 25)], "s1": [(16, 16)], "s2": [(20, 20)]})
+    play(rounds, {"c": 30, "s1": 31, "s2": 32})
+    assert around(rounds) == {"c": (30, 30), "s1": (31, 31), "s2": (32, 32)}

@@ -117,6 +117,8 @@ class Look:
     """What both had answered when the step began."""
     left_out: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By process, what its counts left out when the step began."""
+    turned: Mapping[str, GateMemory] = field(default_factory=dict)
+    """By gate, what it saw with the candidate ahead of stable; see `StepMemory`."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,12 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         spread,
         look.cells,
     )
-    evidence = _evidence(gate, seen, spreads, paired, has_stable=stable is not None)
+    turned = look.turned.get(gate.name)
+    evidence = min(
+        _evidence(gate, one, spreads, paired, has_stable=stable is not None)
+        for one in (seen, turned)
+        if one is not None
+    )
     has_stable = stable is not None
     left_out = [
         left_out_of(gate, side, look.processes, look.left_out) if side is not None else NOTHING

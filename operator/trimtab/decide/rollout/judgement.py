@@ -30,7 +30,7 @@ from trimtab.decide.rollout.gates import Look, first_blind, judge, sight_of
 from trimtab.decide.rollout.measures import gate_measures
 from trimtab.decide.rollout.pairing import cells_in
 from trimtab.decide.rollout.phases import Phase, Progress
-from trimtab.decide.rollout.snapshot import Memory, Pair, Snapshot, StepMemory
+from trimtab.decide.rollout.snapshot import Memory, Pair, ProcessView, Snapshot, StepMemory
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.counts import NOTHING, BadTotal
 from trimtab.stats.sequential import failure_threshold
@@ -108,6 +108,7 @@ def judge_gates(
         threshold=failure_threshold(rollout.confidence, len(gates), len(strategy.steps(rollout)))
         * tests_of(trial.progress.step),
         seen=step.gates,
+        turned=step.turned,
         spreads={gate.name: spreads_of(snapshot, memory, gate.name) for gate in gates},
         pair=pair,
         cells=step.cells,
@@ -172,18 +173,59 @@ def _look(snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memor
     is_begun = bool(before.gates) and not before.is_resumed
     if not is_begun and _is_unseen_after_a_restart(snapshot, trial, before):
         return before
-    seen, alive = dict(before.gates), alive_in(snapshot)
-    at = moment_of(snapshot)
+    alive, at = alive_in(snapshot), moment_of(snapshot)
     if before.is_resumed:
         at = replace(at, gap=Gap(before.alive, alive))
+    behind, ahead = snapshot.processes, ahead_of(snapshot.processes)
+    usual = {gate.name: _usual(gate, step, memory) for gate in gates}
+    if snapshot.deployment.spec.metrics.prometheus is None:
+        seen = _seen(trial, gates, before.gates, at, usual, (behind, behind))
+        return replace(before, gates=seen, turned={}, alive=alive, is_resumed=False)
+    # What goes wrong for both where counting begins or ends shows on the one first that was read
+    # later: it is held against the candidate only if it is so whichever of the two is ahead.
+    seen, turned = (
+        _seen(trial, gates, known, at, usual, views, is_apart=True)
+        for known, views in ((before.gates, (behind, ahead)), (before.turned, (ahead, behind)))
+    )
+    return replace(before, gates=seen, turned=turned, alive=alive, is_resumed=False)
+
+
+def ahead_of(processes: Sequence[ProcessView]) -> tuple[ProcessView, ...]:
+    """Return the processes as of the first readings after the moment of the round."""
+    return tuple(
+        one if one.ahead is None else replace(one, counts=one.ahead, ahead=None)
+        for one in processes
+    )
+
+
+def _seen(
+    trial: Trial,
+    gates: Sequence[Gate],
+    before: Mapping[str, GateMemory],
+    at: Moment,
+    usual: Mapping[str, BadTotal],
+    views: tuple[Sequence[ProcessView], Sequence[ProcessView]],
+    *,
+    is_apart: bool = False,
+) -> dict[str, GateMemory]:
+    """Return what gates saw with this look; views: how candidate and stable are seen.
+
+    is_apart: they are of different moments, and the origins of the step are of neither: counting
+    begins with the first look.
+    """
+    found = dict(before)
     for gate in gates:
         candidate, stable = (
-            _counted(gate, side, snapshot, trial) if side is not None else Counted()
-            for side in (trial.candidate, trial.stable)
+            _counted(gate, side, view, trial) if side is not None else Counted()
+            for side, view in zip((trial.candidate, trial.stable), views, strict=True)
         )
-        known = seen.get(gate.name) or GateMemory(usual=_usual(gate, step, memory))
-        seen[gate.name] = known.look(candidate, stable, at)
-    return replace(before, gates=seen, alive=alive, is_resumed=False)
+        known = found.get(gate.name)
+        if known is None and is_apart:
+            found[gate.name] = GateMemory(usual=usual[gate.name]).passed_over(candidate, stable, at)
+        else:
+            known = known or GateMemory(usual=usual[gate.name])
+            found[gate.name] = known.look(candidate, stable, at)
+    return found
 
 
 def _usual(gate: Gate, step: StepStatus, memory: Memory) -> BadTotal:
@@ -194,11 +236,11 @@ def _usual(gate: Gate, step: StepStatus, memory: Memory) -> BadTotal:
     return habit.usual()
 
 
-def _counted(gate: Gate, side: Side, snapshot: Snapshot, trial: Trial) -> Counted:
+def _counted(gate: Gate, side: Side, processes: Sequence[ProcessView], trial: Trial) -> Counted:
     origins = trial.progress.step.origins
     total = gate_measures(gate, side.digest)[1]
     return Counted(
-        counts=gate_counts(gate, side, snapshot.processes, origins, trial.began),
+        counts=gate_counts(gate, side, processes, origins, trial.began),
         served={one.process for one in origins if one.values.get(total, 0.0) > 0},
     )
 
@@ -234,7 +276,9 @@ def _missed_since_ready(snapshot: Snapshot) -> set[str]:
 
     What it shows first is of several moments, and of others only the last of them would count.
     """
-    seen = [one.sampled_at for one in snapshot.processes if one.sampled_at is not None]
+    seen = [one.counted_at for one in snapshot.processes if one.counted_at is not None]
+    if not seen:
+        seen = [one.sampled_at for one in snapshot.processes if one.sampled_at is not None]
     last = max(seen, default=snapshot.now)
     return {
         one.process

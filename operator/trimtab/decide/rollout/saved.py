@@ -1,7 +1,8 @@
 """What gates, guard and habits remember, as a successor of the operator reads it: JSON in gzip.
 
     {"version": 1, "uid": ..., "at": ..., "names": [...],
-     "step": {"index", "started", "firstRequest", "alive", "gates": {gate: {...}}} or null,
+     "step": {"index", "started", "firstRequest", "alive", "gates": {gate: {...}},
+              "turned": {gate: {...}}} or null,
      "guard": {"revision", "since", "controlSince", "detectors", "last", "beside", ...} or null,
      "habits": {gate: {"since", "blocks", "ended", "hours", "most"}},
      "origins": {step or guard: {"measures": [...], "rows": [[name, [values]]]}}}
@@ -151,6 +152,7 @@ class _Writing:
             "firstRequest": _maybe(step.first_request),
             "alive": self._lives(step.alive),
             "gates": {name: self._gate(gate) for name, gate in step.gates.items()},
+            "turned": {name: self._gate(gate) for name, gate in step.turned.items()},
         }
 
     def guard(self, guard: GuardMemory) -> dict[str, Any]:
@@ -297,6 +299,7 @@ class _Reading:
             index=_whole(saved["index"], 1_000),
             started=self._time(saved["started"]),
             gates=_by_gate(saved["gates"], self._gate),
+            turned=_by_gate(saved.get("turned", {}), self._gate),
             first_request=self._maybe(saved["firstRequest"]),
             alive=self._lives(saved["alive"]),
             is_resumed=True,

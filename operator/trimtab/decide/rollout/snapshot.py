@@ -109,6 +109,10 @@ class ProcessView:
     """Whether the counts leave out what it did while nobody saw it; after a restart they do not."""
     left_out: Mapping[str, float] = field(default_factory=dict)
     """What they leave out."""
+    ahead: Mapping[str, float] | None = None
+    """Its counts at the first reading after the moment of the round; None: they are of it."""
+    counted_at: datetime | None = None
+    """When a backend had read its counts; None: where it was scraped, with others of its round."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class StepMemory:
     index: int
     started: datetime
     gates: Mapping[str, GateMemory] = field(default_factory=dict)
-    """Per gate, what it saw."""
+    """Per gate, what it saw; of a backend's readings with stable ahead of the candidate."""
     first_request: datetime | None = None
     """When the step saw its first request; in status only with the next write."""
     alive: Lives = field(default_factory=dict)
@@ -149,6 +153,8 @@ class StepMemory:
     """What both versions had answered when the step began; a new process begins anew."""
     left_out: Mapping[str, Mapping[str, float]] | None = None
     """By process, what its counts left out when the step began; a new process begins anew."""
+    turned: Mapping[str, GateMemory] = field(default_factory=dict)
+    """The same with the candidate ahead of stable; nothing where both are of one moment."""
 
 
 @dataclass(frozen=True)

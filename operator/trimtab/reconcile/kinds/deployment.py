@@ -287,6 +287,8 @@ def _processes(
                 born=_moment(process.process_start),
                 first=measured.of(process.first).counts,
                 warm=_warm(process, counts, measured),
+                ahead=None if process.ahead is None else measured.of(process.ahead).counts,
+                counted_at=_moment(process.settled_at),
                 lags=process.lags,
                 is_short=process.is_short,
                 left_out=measured.of(process.left_out).counts if process.left_out else {},

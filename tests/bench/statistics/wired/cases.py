@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from tests.bench.statistics.wired.prometheus import Source
 from tests.bench.statistics.wired.users import (
     Alike,
     Answers,
@@ -101,13 +102,14 @@ class SilentSide:
         return is_out
 
 
-def _outage(seconds: float) -> Trial:
+def _outage(seconds: float, **more: Any) -> Trial:
     everywhere = (1.0, Outage(seconds))
     return trial(
         lambda d: Independent(d, 0.001),
         100,
         users={"everywhere": everywhere},
         rest_seconds=SHORT_REST,
+        **more,
     )
 
 
@@ -216,4 +218,20 @@ HEALTHY: dict[str, Callable[[], Trial]] = {
     ),
 }
 
-__all__ = ["BASE", "HEALTHY", "KEY", "Trial", "trial"]
+MORE: dict[str, Callable[[], Trial]] = {
+    **{
+        f"both out for {s} s, 100/s, of a Prometheus": partial(_outage, s, prometheus=Source())
+        for s in (3, 10, 30)
+    },
+    "both out for 10 s, 100/s, of a Prometheus that scrapes each 10 s": partial(
+        _outage, 10, prometheus=Source(interval=10)
+    ),
+    "both out for 10 s, 100/s, of a Prometheus that scrapes each 5 s": partial(
+        _outage, 10, prometheus=Source(interval=5, look="5s")
+    ),
+    "correlation .05 by pod and minute, 100/s, of a Prometheus": lambda: trial(
+        lambda d: ByMinute(d, BASE, 0.05), 100, prometheus=Source()
+    ),
+}
+
+__all__ = ["BASE", "HEALTHY", "KEY", "MORE", "Trial", "trial"]

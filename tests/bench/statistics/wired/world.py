@@ -1,7 +1,8 @@
 """One rollout as wired: the real schedule, counters, passes and decisions on a virtual clock.
 
 Simulated are the cluster, its pods and their users. Counters enter at the scraper, each scrape at
-its place in the real schedule; some are late, some fail. Time is the event loop's own and jumps.
+its place in the real schedule; some are late, some fail. Or a Prometheus has scraped the pods, and
+is asked. Time is the event loop's own and jumps.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import asyncio
 import hashlib
 import selectors
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
+from tests.bench.statistics.wired.prometheus import URL, Source, VirtualPrometheus
 from tests.bench.statistics.wired.users import Users
 
 from trimtab.api.meta import API_VERSION
@@ -24,6 +27,7 @@ from trimtab.reconcile.reconcilers import RECONCILERS
 from trimtab.simulation.cluster import START, SimulatedCluster, is_pod_ready, ready_pods
 from trimtab.simulation.harness import Harness
 from trimtab.simulation.store import MemoryStore
+from trimtab.telemetry.credentials import Readers
 from trimtab.telemetry.exposition import Exposition
 from trimtab.telemetry.port import NoData, NoDataReason, Target
 from trimtab.telemetry.prometheus_answer import Sampled
@@ -39,6 +43,8 @@ KEY = Key(DEPLOYMENTS, "shop", "churn")
 SETTINGS = Settings(serving_image="trimtab/serving", training_image="trimtab/training")
 STEPS = ({"weight": "25%", "for": "1m"}, {"weight": "50%", "for": "2m"})
 LONGEST_SECONDS = 3600.0
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -64,6 +70,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual time in seconds."""
         return self._jumping.now
 
+    def run_in_executor(
+        self,
+        executor: Executor | None,
+        func: Callable[[*Arguments], T],
+        *args: *Arguments,
+    ) -> asyncio.Future[T]:
+        """Return a future that is done: time would jump while a thread works."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
+            future.set_exception(error)
+        return future
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -82,6 +102,8 @@ class Trial:
     replicas: int = 3
     rest_seconds: float = 600.0
     interval: str = "5s"
+    prometheus: Source | None = None
+    """Who scrapes the pods in place of the operator."""
     trouble: Trouble = field(default_factory=Trouble)
     rollout: Mapping[str, Any] = field(default_factory=dict)
     events: tuple[tuple[float, Callable[[World], None]], ...] = ()
@@ -117,7 +139,7 @@ class VirtualScraper(Scraper):
             takes = draws.uniform(0.0, trouble.late_seconds)
         shown = takes * draws.random()
         await asyncio.sleep(shown)
-        values = self._world.series_of(target)
+        values = self._world.exposition_of(target.pod)
         await asyncio.sleep(takes - shown)
         if values is None:
             return NoData(NoDataReason.BACKEND_DOWN, "connection refused", is_silent=True)
@@ -128,6 +150,7 @@ class World:
     """One Deployment with its users and one operator."""
 
     _running: asyncio.Task[None]
+    _scraping: asyncio.Task[None] | None = None
 
     def __init__(self, trial: Trial, seed: int) -> None:
         self.trial, self.seed = trial, seed
@@ -135,6 +158,8 @@ class World:
         self.draws = np.random.default_rng(seed)
         self.users = trial.users(self.draws)
         self.silent: Callable[[str], bool] = lambda _version: False
+        source = trial.prometheus
+        self._prometheus = VirtualPrometheus(self, source) if source is not None else None
         self._wake = asyncio.Event()
         self._has_news = False
         self._events: list[tuple[float, Callable[[World], None]]] = []
@@ -158,7 +183,10 @@ class World:
 
     def _new_telemetry(self) -> ScrapedTelemetry:
         self.telemetry = ScrapedTelemetry(
-            self._on_sample, scraper=VirtualScraper(self), now=self.unix
+            self._on_sample,
+            scraper=VirtualScraper(self),
+            now=self.unix,
+            readers=Readers(transport=self._prometheus),
         )
         return self.telemetry
 
@@ -171,18 +199,18 @@ class World:
 
     def is_silent(self, target: Target) -> bool:
         """Whether the metrics port of a pod does not answer."""
-        pod = self._pod(target)
+        pod = self._pod(target.pod)
         return pod is not None and self.silent(pod["metadata"]["labels"]["trimtab.dev/version"])
 
-    def _pod(self, target: Target) -> Json | None:
+    def _pod(self, name: str) -> Json | None:
         if self._pods_at != self.cluster.version:
             self._pods_at = self.cluster.version
             self._pods = {pod["metadata"]["name"]: pod for pod in self.cluster.views(PODS)}
-        return self._pods.get(target.pod)
+        return self._pods.get(name)
 
-    def series_of(self, target: Target) -> Exposition | None:
+    def exposition_of(self, name: str) -> Exposition | None:
         """Return what a pod's metrics port shows now; None while it starts or is gone."""
-        pod = self._pod(target)
+        pod = self._pod(name)
         if pod is None or not (is_pod_ready(pod) or self.users.knows(pod)):
             return None
         self._send()
@@ -270,6 +298,9 @@ class World:
                 },
             }
         )
+        metrics: Json = {"scrape": {"interval": self.trial.interval}}
+        if self.trial.prometheus is not None:
+            metrics = {"prometheus": {"url": URL, "interval": self.trial.prometheus.look}}
         self.cluster.user_apply(
             {
                 "apiVersion": API_VERSION,
@@ -279,7 +310,7 @@ class World:
                     "model": "churn",
                     "version": version,
                     "replicas": self.trial.replicas,
-                    "metrics": {"scrape": {"interval": self.trial.interval}},
+                    "metrics": metrics,
                     "rollout": {"steps": list(STEPS), **self.trial.rollout},
                 },
             }
@@ -289,6 +320,8 @@ class World:
     async def run(self) -> End:
         """Serve `v1`, rest, try `v2`; return how that ended."""
         self._running = asyncio.create_task(self.telemetry.run())
+        if self._prometheus is not None:
+            self._scraping = asyncio.create_task(self._prometheus.run())
         try:
             await asyncio.sleep(self._offset)
             self._send()
@@ -309,8 +342,10 @@ class World:
             message = history[-1].get("message", "")
             return End(outcome, self._loop.time() - began, self.users.answered["v2"], message)
         finally:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            running = [one for one in (self._running, self._scraping) if one is not None]
+            for one in running:
+                one.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     def _is_over(self) -> bool:
         return any(h["version"] == "v2" for h in self.status.get("history") or [])

@@ -32,6 +32,7 @@ from trimtab.decide.rollout.judgement import (
     Judgement,
     Trial,
     judge_gates,
+    moment_of,
     spreads_of,
     with_spread,
 )
@@ -358,3 +359,78 @@ def test_a_young_process_judges_by_the_spread_that_status_has() -> None:
     assert with_spread(status, snapshot, old).spread == []
     at_rest = status.model_copy(update={"rollout": None})
     assert with_spread(at_rest, snapshot, old).spread == [LEARNT]
+
+
+# --- a backend that reads each pod at a phase of its own ------------------------------------------
+
+
+FROM_PROMETHEUS = {"prometheus": {"url": "http://prometheus:9090", "interval": "15s"}}
+
+
+def apart(candidate: Any, stable: Any, at: float) -> Snapshot:
+    """Return a look; of each side, errors at the reading before the moment and after it.
+
+    Both answer 25 requests a second.
+    """
+    processes = []
+    for version, (behind, ahead) in (("v2", candidate), ("v1", stable)):
+        now, later = (
+            {REQUESTS: 1000 + 25.0 * when, ERRORS: float(errors)}
+            for when, errors in ((at, behind), (at + 12, ahead))
+        )
+        processes.append(a_process(version, counts=now, ahead=later, born=NOW - seconds(600)))
+    rollout = {"gates": [ERRORS_GATE], "steps": [{"weight": "25%"}]}
+    deployment = a_deployment(
+        status=a_status(a_stepping()), rollout=rollout, metrics=FROM_PROMETHEUS
+    )
+    return a_snapshot(deployment, processes=processes, now=NOW + seconds(at))
+
+
+def looks(*snapshots: Snapshot) -> Judgement:
+    memory = Memory()
+    origins = [
+        Origin(process=one.process, values=dict(one.counts)) for one in snapshots[0].processes
+    ]
+    trial = replace(a_trial(), progress=Progress(a_step(origins=origins)))
+    for snapshot in snapshots:
+        judgement, memory, _ = judge_gates(snapshot, trial, memory)
+    return judgement
+
+
+def test_an_outage_of_both_that_stable_has_shown_in_its_next_reading_only() -> None:
+    judgement = looks(
+        apart((0, 0), (0, 0), 0), apart((0, 0), (0, 0), 15), apart((250, 250), (0, 250), 30)
+    )
+    assert verdicts(judgement) == [("Pass", Reason.STABLE)]
+
+
+def test_an_outage_of_both_that_stable_had_shown_when_the_step_began() -> None:
+    """The candidate's reading at that time was of before the outage."""
+    judgement = looks(apart((0, 250), (0, 250), 0), apart((250, 250), (250, 250), 15))
+    assert verdicts(judgement) == [("Pass", Reason.STABLE)]
+    judgement = looks(apart((0, 250), (250, 250), 0), apart((250, 250), (250, 250), 15))
+    assert verdicts(judgement) == [("Pass", Reason.STABLE)]
+
+
+def test_a_fault_of_the_candidate_is_found_whichever_of_both_is_ahead() -> None:
+    judgement = looks(
+        apart((0, 0), (0, 0), 0), apart((0, 100), (0, 0), 15), apart((100, 200), (0, 0), 30)
+    )
+    assert [verdict for verdict, _ in verdicts(judgement)] == ["Fail"]
+
+
+@pytest.mark.parametrize(("read", "is_missed"), [(5.0, True), (-5.0, False)])
+def test_a_new_pod_is_missed_only_if_others_had_been_read_since_it_was_ready(
+    read: float, is_missed: bool
+) -> None:
+    """Stable's newest sample is younger than that; gates do not see it yet."""
+    ready = NOW - seconds(20)
+    snapshot = a_snapshot(
+        a_deployment(status=a_status(a_stepping()), metrics=FROM_PROMETHEUS),
+        processes=(
+            a_process("v2", counts={}, ready_seconds=20.0),
+            a_process("v1", 100, counted_at=ready + seconds(read)),
+        ),
+        now=NOW,
+    )
+    assert bool(moment_of(snapshot).behind) is is_missed

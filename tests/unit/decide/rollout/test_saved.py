@@ -92,6 +92,7 @@ steps = st.builds(
     first_request=maybe_times,
     alive=lives,
     is_resumed=st.booleans(),
+    turned=st.dictionaries(gate_names, gates, max_size=3),
 )
 guards = st.builds(
     GuardMemory,
