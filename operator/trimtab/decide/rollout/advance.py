@@ -152,12 +152,15 @@ def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
         draft.snapshot, _trial(draft, phase, phase.progress), draft.memory
     )
     phase = draft.enter(replace(phase, progress=progress))
-    return phase if judgement.holding is not None else _end_step(draft, phase)
+    is_held = judgement.holding is not None or phase.progress.no_data_since is not None
+    return phase if is_held else _end_step(draft, phase)
 
 
 def _follow_data(draft: Draft, phase: Stepping, judgement: Judgement) -> Stepping:
     origins = origins_of(draft.snapshot.processes)
-    progress, note, wake = follow_data(phase.progress, judgement.blind, origins, draft.now)
+    progress, note, wake = follow_data(
+        phase.progress, judgement.blind, origins, draft.now, is_unseen=judgement.is_unseen
+    )
     draft.wake_by(wake)
     if note is not None:
         draft.tell(note.reason, note.message, warning=note.warning)
