@@ -2,7 +2,7 @@
 
 How long operators have led is a clock of its own: it stands still while nobody can act, and no wall
 clock that jumps moves it. A deadline keeps its reading from the beginning. Where that is missing,
-as in what an earlier release began, the wall clock counts.
+or was taken from the clock of another Lease, the wall clock counts.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-ANOTHER_CLOCK = timedelta(hours=25)
-"""So far beyond the wall clock it is of another Lease; less far, and the clock was set back."""
+ANOTHER_CLOCK = timedelta(days=366)
+"""So far beyond the wall clock it is of another Lease: their clocks begin years from each other."""
 LOST_WITH_A_PROCESS = timedelta(seconds=15)
 """A process that is killed takes what it led since its last renewal of the Lease with it."""
 LONGEST_AWAY = timedelta(days=1)
@@ -20,7 +20,7 @@ LONGEST_AWAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Instant:
-    """A moment by both clocks. led: seconds that operators had led; None where nobody knows."""
+    """A moment by both clocks. led: seconds on the Lease's own; None where nobody knows."""
 
     at: datetime
     led: float | None = None

@@ -15,11 +15,16 @@ BETWEEN = {
     "the_clock_went_forward": (Instant(NOW, 100.0), Instant(NOW + timedelta(days=9), 160.0), 60),
     "the_clock_was_set_back": (Instant(NOW, 100.0), Instant(NOW - timedelta(minutes=9), 160.0), 60),
     "it_was_set_back_a_day": (Instant(NOW, 100.0), Instant(NOW - timedelta(days=1), 160.0), 60),
+    "it_was_set_back_a_month": (
+        Instant(NOW, 100.0),
+        Instant(NOW - timedelta(days=30), 160.0),
+        60,
+    ),
     "begun_by_an_older_release": (Instant(NOW), Instant(LATER, 160.0), 600),
     "nobody_counts": (Instant(NOW, 100.0), Instant(LATER), 600),
     "killed_before_it_renewed": (Instant(NOW, 100.0), Instant(LATER, 98.0), 0),
     "the_lease_was_deleted": (Instant(NOW, 100.0), Instant(LATER, 3.0), 600),
-    "another_lease": (Instant(NOW, 100.0), Instant(LATER, 1e6), 600),
+    "another_lease": (Instant(NOW, 100.0), Instant(LATER, 1e8), 600),
 }
 
 
