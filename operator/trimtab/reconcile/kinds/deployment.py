@@ -238,7 +238,7 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
     for obj in world.cache.children(key, WORKLOADS):
         if not is_ours(obj, uid):
             continue
-        revision = (obj["metadata"].get("labels") or {}).get(REVISION_LABEL, "")
+        revision = _revision_of(obj)
         views[revision] = WorkloadView(
             name=obj["metadata"]["name"],
             uid=obj["metadata"].get("uid", ""),
@@ -249,6 +249,13 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
             failure=failure_of(obj),
         )
     return views
+
+
+def _revision_of(workload: Json) -> str:
+    """Return whose pods it runs: by its selector, which nobody can change, as they can a label."""
+    selected = (workload.get("spec", {}).get("selector") or {}).get("matchLabels") or {}
+    labels = workload["metadata"].get("labels") or {}
+    return str(selected.get(REVISION_LABEL) or labels.get(REVISION_LABEL, ""))
 
 
 def _processes(
