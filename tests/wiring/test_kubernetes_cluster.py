@@ -454,10 +454,22 @@ class TestLease:
         assert cluster.led_seconds() - since == 13.0
         other = await connected(lease_namespace="ops", clock=clock)
         assert await self.hold(other, "a")
-        assert other.led_seconds() - since == 3.0
+        assert other.led_seconds() - since == 6.0  # 3 s that the first one may have led after it
         clock.seconds = 504
-        assert other.led_seconds() - since == 7.0
+        assert other.led_seconds() - since == 10.0
         await other.close()
+
+    async def test_of_an_operator_that_is_killed_at_once_again_and_again_counts_its_lives(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        since = cluster.led_seconds()
+        for _ in range(5):
+            again = await connected(lease_namespace="ops")
+            assert await self.hold(again, "a")
+            counted = again.led_seconds() - since
+            await again.close()
+        assert counted == pytest.approx(15.0, abs=1.0)
 
     async def test_begins_its_time_years_from_that_of_any_other(
         self, api_server: ApiServer, cluster: KubernetesCluster

@@ -239,6 +239,9 @@ class GuardStatus(Model):
 
     revision: ShortText = Field(description="Revision that is watched.")
     since: Time = Field(description="When the watch started.")
+    since_led: float | None = Field(
+        default=None, ge=0, description="Seconds on the clock of the Lease then: it ends by that."
+    )
     until: Time = Field(description="When it ends.")
     references: dict[str, Count] = Field(
         default_factory=dict,

@@ -28,6 +28,9 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 LED_ANNOTATION = "trimtab.dev/led-seconds"
 _BEGINNINGS = 2**16
 _APART_SECONDS = 1e8
+TAKEN_SECONDS = 3.0
+"""What taking the Lease counts for: what the holder before may have led since its last renewal. So
+an operator that ends before it has ever renewed keeps nothing under way for ever."""
 
 
 def micro_time(moment: datetime) -> str:
@@ -126,9 +129,7 @@ class LeaseHolder:
         elif not self._may_take(lease, identity):
             return False
         spec = lease_spec(lease.get("spec") or {}, identity, seconds, self._now())
-        led = led_of(lease) if self._led is None else self.led_seconds()
-        if led is None:
-            led = _beginning(identity, self._now())
+        led = self._taken(lease, identity) if self._led is None else self.led_seconds()
         try:
             self._ours = await self._write(lease, spec, led)
         except (Conflict, NotFound):
@@ -148,6 +149,10 @@ class LeaseHolder:
         if lease is not None and spec.get("holderIdentity") == identity:
             free = spec | {"holderIdentity": "", "leaseDurationSeconds": 1}
             await self._write(lease, free, max(led_of(lease) or 0.0, self.led_seconds()))
+
+    def _taken(self, lease: Json, identity: str) -> float:
+        led = led_of(lease)
+        return _beginning(identity, self._now()) if led is None else led + TAKEN_SECONDS
 
     def _may_take(self, lease: Json, identity: str) -> bool:
         version = lease["metadata"].get("resourceVersion", "")

@@ -14,8 +14,6 @@ ANOTHER_CLOCK = timedelta(days=366)
 """So far beyond the wall clock it is of another Lease: their clocks begin years from each other."""
 LOST_WITH_A_PROCESS = timedelta(seconds=15)
 """A process that is killed takes what it led since its last renewal of the Lease with it."""
-LONGEST_AWAY = timedelta(days=1)
-"""An operator that never leads for long must not keep something under way for ever."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,6 @@ def led_between(then: Instant, now: Instant) -> timedelta:
     if led < -LOST_WITH_A_PROCESS or led > wall + ANOTHER_CLOCK:
         return wall
     return max(led, timedelta(0))
-
-
-def away_between(then: Instant, now: Instant) -> timedelta:
-    """Return for how long nobody could act, as far as is known."""
-    return now.at - then.at - led_between(then, now)
 
 
 def is_to_come(until: datetime, now: datetime, at_most: timedelta) -> bool:

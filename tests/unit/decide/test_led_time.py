@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from trimtab.decide.led_time import Instant, away_between, led_between
+from trimtab.decide.led_time import Instant, led_between
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)
@@ -32,6 +32,4 @@ BETWEEN = {
 def test_only_time_in_which_an_operator_led_counts(
     then: Instant, now: Instant, seconds: float
 ) -> None:
-    counted = led_between(then, now)
-    assert counted == timedelta(seconds=seconds)
-    assert away_between(then, now) == now.at - then.at - counted
+    assert led_between(then, now) == timedelta(seconds=seconds)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec, Tried
-from trimtab.decide.led_time import LONGEST_AWAY, Instant, away_between, led_between
+from trimtab.decide.led_time import Instant, led_between
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
@@ -248,10 +248,6 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
         return
     candidate = phase.candidate
     if draft.now < deadline_of(draft.spec, phase, draft.instant):
-        away = away_between(phase.began, draft.instant)
-        if away >= LONGEST_AWAY:
-            message = f"no operator could act for {away.days} d of the time since it began"
-            end_undecided(draft, candidate, Reason.DEADLINE_PASSED, message)
         return
     ready = draft.snapshot.ready_of(candidate.revision)
     if isinstance(phase, Promoting) and draft.status.stable is None and ready > 0:
