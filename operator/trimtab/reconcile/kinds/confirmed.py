@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus, Tried
 from trimtab.cluster.port import PODS, WORKLOADS, Json, Key
 from trimtab.decide.led_time import is_to_come
@@ -130,9 +131,10 @@ class _Look:
 
 @dataclass
 class Awaited:
-    """Whether pods became Ready unheard: both their events and their workload's may be lost.
+    """Whether pods came or went unheard: both their events and their workload's may be lost.
 
-    While pods are waited for their workload is read live, ever more rarely. Safe to lose.
+    While pods are waited for their workload is read live, and while one that is Ready does not
+    answer pods are listed: it may be another by now. Ever more rarely; safe to lose.
     """
 
     looks: dict[str, _Look | None] = field(default_factory=dict)
@@ -144,7 +146,8 @@ class Awaited:
         waiting = {
             tried.revision: tried
             for tried in (status.stable, status.candidate)
-            if tried is not None and _is_waiting(snapshot, tried.revision)
+            if tried is not None
+            and (_is_waiting(snapshot, tried.revision) or _is_silent(snapshot, tried.revision))
         }
         self.looks = {
             revision: await self._look(world, snapshot, tried)
@@ -160,7 +163,8 @@ class Awaited:
         if look is None or is_to_come(look.at, now, look.after):
             return look
         key = Key(WORKLOADS, snapshot.deployment.metadata.namespace, tried.workload)
-        if await _ready_live(world, key) != snapshot.carried_by(revision):
+        is_silent = _is_silent(snapshot, revision)
+        if is_silent or await _ready_live(world, key) != snapshot.carried_by(revision):
             _list_pods(world)
         after = 2 * look.after
         return _Look(now + after, after) if after <= LONGEST_LOOK else None
@@ -169,3 +173,10 @@ class Awaited:
 def _is_waiting(snapshot: Snapshot, revision: str) -> bool:
     workload = snapshot.workloads.get(revision)
     return workload is not None and snapshot.carried_by(revision) < workload.replicas
+
+
+def _is_silent(snapshot: Snapshot, revision: str) -> bool:
+    return any(
+        one.revision == revision and one.pod_ready and one.problem is Reason.BACKEND_DOWN
+        for one in snapshot.processes
+    )

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.decide.rollout.builders import (
     NOW,
     a_deployment,
+    a_process,
     a_snapshot,
     a_status,
     a_tried,
@@ -17,8 +18,9 @@ from tests.unit.decide.rollout.builders import (
 )
 from tests.unit.reconcile.machine.engines import engine_over, nothing
 
+from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus
-from trimtab.cluster.port import WORKLOADS, Json
+from trimtab.cluster.port import WORKLOADS, Json, Key
 from trimtab.decide.rollout.phases import Starting
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.errors import Conflict
@@ -190,3 +192,25 @@ async def test_a_clock_that_is_set_back_puts_no_look_off() -> None:
     await awaited.check(world, waiting(0))
     await awaited.check(world, waiting(-3600))
     assert soon == ["deployments", "pods"]
+
+
+async def test_pods_that_are_ready_and_do_not_answer_are_listed() -> None:
+    """They may be gone, and others be there in their place."""
+    awaited, (world, soon) = Awaited(), a_world(waiting(0), live=3)
+    silent = a_process("v2", problem=Reason.BACKEND_DOWN)
+    for seconds in (0, 29):
+        await awaited.check(world, replace(waiting(seconds, ready=3), processes=(silent,)))
+        assert not soon
+    await awaited.check(world, replace(waiting(30, ready=3), processes=(silent,)))
+    assert soon == ["deployments", "pods"]
+    assert await awaited.check(world, waiting(31, ready=3)) is None
+
+
+async def test_what_we_deleted_is_gone_for_us_before_anybody_tells() -> None:
+    world, _ = a_world(waiting(0), live=3)
+    key = Key(WORKLOADS, waiting(0).deployment.metadata.namespace, a_tried("v2").workload)
+    stored = await world.cluster.read(key)
+    assert stored is not None
+    world.remember(stored)
+    await world.delete(key, uid=stored["metadata"]["uid"], resource_version=None)
+    assert world.cache.get(key) is None
