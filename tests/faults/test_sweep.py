@@ -18,7 +18,7 @@ SAMPLE = {
         deaf/57 disowned/46
     """,
     "deletions": """
-        away/37 expired/64 clock-/84 together/21 doubled/95 crash-before/22 404/39
+        away/37 expired/64 clock-/80 together/21 doubled/95 crash-before/22 404/39
         unlabelled/50
     """,
     "way-back": """
