@@ -26,7 +26,7 @@ from trimtab.errors import Refused
 from trimtab.reconcile.machine.watched import watched
 from trimtab.simulation.cluster import START, EventType, SimulatedCluster
 from trimtab.simulation.jobs import JobController
-from trimtab.simulation.kubelet import Kubelet
+from trimtab.simulation.kubelet import Behave, Kubelet
 from trimtab.simulation.traffic import Behaviour, Traffic
 from trimtab.store.sealed import SealedCheckpoints
 
@@ -282,6 +282,11 @@ class Stage:
                 lambda version: self.behaviour.get(version, self.good),
                 rate=USERS_PER_SECOND,
             )
+
+    def behave(self, how: Behave) -> None:
+        """Let pods behave otherwise, at once: nodes are added, for example."""
+        self.kubelet.behave = how
+        self._changed.set()
 
     def change(self, **spec: Any) -> None:
         """Change the spec of the Deployment."""
