@@ -53,6 +53,7 @@ def ending_of(stage: Stage) -> Ending:
         found[f"workload of {labels['trimtab.dev/version']}"] = f"{ready} ready, {spec}"
     for service in stage.cluster.views(SERVICES):
         found[f"service {service['metadata']['name']}"] = _text(service["spec"])
+    found["children"] = _children(stage)
     for kind in (MODEL_VERSIONS, RETRAIN_JOBS):
         for obj in stage.cluster.views(kind):
             name = f"{kind.kind} {obj['metadata']['name']}"
@@ -62,6 +63,19 @@ def ending_of(stage: Stage) -> Ending:
         signals = (policy.get("status") or {}).get("signals") or []
         found["signals"] = ", ".join(f"{s['kind']} {s['verdict']}" for s in signals)
     return found | _decisions(stage)
+
+
+def _children(stage: Stage) -> str:
+    """Return the labels of the children, and whether each has its owner."""
+    uids = {obj["metadata"]["uid"] for obj in stage.cluster.views(DEPLOYMENTS)}
+    told = []
+    for kind in (WORKLOADS, SERVICES):
+        for child in stage.cluster.views(kind):
+            metadata = child["metadata"]
+            owners = {owner["uid"] for owner in metadata.get("ownerReferences") or []}
+            owned = "owned" if owners & uids else "without its owner"
+            told.append(f"{metadata['name']} {owned}, {_text(metadata.get('labels') or {})}")
+    return "; ".join(told)
 
 
 def _deployment(deployment: Json) -> Ending:

@@ -15,9 +15,10 @@ from tests.faults.api import Connection, Request, Serve, Server, never
 from tests.faults.process import Process
 from tests.faults.world import RESTART_SECONDS, Stage
 
+from trimtab.api.meta import DEPLOYMENT_LABEL, MANAGED_BY_LABEL, REVISION_LABEL
 from trimtab.api.resource import Resource
 from trimtab.cluster.lease import LEASES
-from trimtab.cluster.port import Json
+from trimtab.cluster.port import SERVICES, WORKLOADS, Json
 from trimtab.cluster.transport import error_of
 from trimtab.errors import TrimtabError, Unavailable
 from trimtab.simulation.cluster import EventType
@@ -30,9 +31,13 @@ PAST_DEADLINE_SECONDS = 400.0
 REMEMBERED_SECONDS = 300.0
 """So long the API server knows what happened; after that a watch begins with a list."""
 CLOCK_SECONDS = 600.0
+HOUR_SECONDS = 3600.0
+DEAF_SECONDS = 25.0
+DEAF_STANDBY_SECONDS = 30.0
 FROZEN_SECONDS = 25.0
 TOGETHER_SECONDS = 60.0
 REORDERED_SECONDS = 3.0
+LABELS = (MANAGED_BY_LABEL, DEPLOYMENT_LABEL, REVISION_LABEL)
 ANSWERS: Mapping[str, tuple[int, dict[str, str], Json]] = {
     "403": (403, {}, {"reason": "Forbidden", "message": "forbidden by a policy"}),
     "404": (404, {}, {"reason": "NotFound", "message": "not found"}),
@@ -261,6 +266,61 @@ async def together(stage: Stage, at: Connection, request: Request, serve: Serve)
     return await serve()
 
 
+async def deaf(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
+    """No event of any kind reaches the operator for a while, and no watch breaks."""
+    _deafen(stage, _process(stage, at), DEAF_SECONDS)
+    return await serve()
+
+
+async def deaf_standby(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
+    """A standby that hears nothing after its first lists takes over: the leader is killed."""
+    _deafen(stage, stage.start_operator("operator-b"), DEAF_STANDBY_SECONDS)
+    asyncio.get_running_loop().call_later(DEAF_STANDBY_SECONDS, at.kill)
+    return await serve()
+
+
+def _deafen(stage: Stage, process: Process, seconds: float) -> None:
+    end = stage.seconds + seconds
+    before = stage.on_event
+
+    def hear(to: Process, event: EventType, resource: Resource, obj: Json) -> bool:
+        is_lost = to is process and stage.seconds < end
+        return is_lost or before(to, event, resource, obj)
+
+    stage.on_event = hear
+
+
+# --- hands in the metadata of children -----------------------------------------------------------
+
+
+async def unlabelled(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
+    """Somebody takes a label away from a workload or a Service."""
+    label = LABELS[request.number % len(LABELS)]
+
+    def take_away(obj: Json) -> None:
+        obj["metadata"]["labels"].pop(label, None)
+
+    _edit_child(stage, request, take_away)
+    return await serve()
+
+
+async def disowned(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
+    """Somebody takes its owner away from a workload or a Service."""
+
+    def take_away(obj: Json) -> None:
+        obj["metadata"].pop("ownerReferences", None)
+
+    _edit_child(stage, request, take_away)
+    return await serve()
+
+
+def _edit_child(stage: Stage, request: Request, edit: Callable[[Json], None]) -> None:
+    """Edit a child, another one at each request; nothing if there is none."""
+    children = [key for kind in (WORKLOADS, SERVICES) for key in stage.children(kind)]
+    if children:
+        stage.cluster.user_change(children[request.number // len(LABELS) % len(children)], edit)
+
+
 def _process(stage: Stage, at: Connection) -> Process:
     return next(process for process in stage.processes if process.connection is at)
 
@@ -313,8 +373,16 @@ AT_WRITES: Mapping[str, Disturbing] = {
     "expired": expired,
     "clock+": partial(clock, CLOCK_SECONDS),
     "clock-": partial(clock, -CLOCK_SECONDS),
+    "clock+1h": partial(clock, HOUR_SECONDS),
+    "clock-1h": partial(clock, -HOUR_SECONDS),
+    "clock+24h": partial(clock, 24 * HOUR_SECONDS),
+    "clock-24h": partial(clock, -24 * HOUR_SECONDS),
     "frozen": frozen,
     "together": together,
+    "deaf": deaf,
+    "deaf-standby": deaf_standby,
+    "unlabelled": unlabelled,
+    "disowned": disowned,
 }
 AT_EVENTS: Mapping[str, Hearing] = {
     "dropped": dropped,

@@ -171,7 +171,7 @@ async def outages(stage: Stage) -> None:
     stage.kubelet.behave = only("v2", PodBehaviour(schedulable=False))
     want(stage, "v2")
     await ended(stage, "v2 Undecided")
-    stage.kubelet.behave = lambda pod: PodBehaviour()
+    stage.behave(lambda pod: PodBehaviour())
     await serves(stage, "v2")
     await stepping(stage, "v3")
     silent = replace(stage.good, silent=True)

@@ -11,32 +11,38 @@ from tests.faults.sweep import LONGEST_SECONDS, Result, play, play_all, undistur
 SAMPLE = {
     "quick-start": """
         crash-before/1 404/18 429/35 timeout/52 late-4/29 stop/55 no-store/13 expired/56 frozen/51
-        late-4/51 403/23 404/43
+        late-4/51 403/23 404/43 deaf/43 clock+24h/54
     """,
     "commands": """
         crash-after/24 late-25/49 stale/67 down/78 away-long/14 clock+/31 frozen/56 down/52
+        deaf/57 disowned/46
     """,
     "deletions": """
-        away/37 expired/64 clock-/84 together/21 doubled/95 crash-before/22 404/39
+        away/37 expired/64 clock-/80 together/21 doubled/95 crash-before/22 404/39
+        unlabelled/50
     """,
     "way-back": """
         dropped/40 reordered/1 403/13 409/30 500/47 crash-after/15 late-25/32 stale/52 late-25/13
-        late-25/49 clock-/40
+        late-25/49 clock-/40 clock+24h/43 clock+1h/43 deaf-standby/39
     """,
     "outages": """
-        429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47
+        429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47 together/61
+        together/35 deaf/30 clock-24h/74
     """,
     "crashes": """
         stale/39 down/50 away-long/20 clock+/47 frozen/57 dropped/45 reordered/9
+        deaf-standby/30
     """,
     "edits": """
         clock-/9 together/38 doubled/9 crash-before/6 404/23 429/40 timeout/49
     """,
     "quota": """
         403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/49 clock-/32
+        unlabelled/29
     """,
     "retraining": """
         late-4/65 stop/26 no-store/51 away/63 expired/24 clock-/49 together/60 dropped/36 dropped/58
+        clock-1h/21
     """,
     "additions": """
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16
@@ -44,7 +50,7 @@ SAMPLE = {
     """,
     "rollback": """
         crash-before/41 404/31 429/52 crash-after/49 late-25/52 stop/50 doubled/37 no-lease/44
-        crash-no-store/29 expired/49
+        crash-no-store/29 expired/49 disowned/34 clock-1h/30
     """,
 }
 

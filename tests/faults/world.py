@@ -24,7 +24,7 @@ from trimtab.errors import Refused
 from trimtab.reconcile.machine.watched import watched
 from trimtab.simulation.cluster import START, EventType, SimulatedCluster
 from trimtab.simulation.jobs import JobController
-from trimtab.simulation.kubelet import Kubelet
+from trimtab.simulation.kubelet import Behave, Kubelet
 from trimtab.simulation.traffic import Behaviour, Traffic
 from trimtab.store.sealed import SealedCheckpoints
 
@@ -97,6 +97,8 @@ class Stage:
         """Watch events so far, in words."""
         self.on_event: Callable[[Process, EventType, Resource, Json], bool] = lambda *event: False
         """Returns whether the event was dealt with otherwise."""
+        self._seen: set[tuple[Resource, str, str]] = set()
+        """What watches by label tell of."""
         self._history: list[tuple[float, EventType, Resource, Json]] = []
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -156,8 +158,9 @@ class Stage:
     def _on_change(self, event: EventType, resource: Resource, obj: Json) -> None:
         self._changed.set()
         self.watchman.on_change(event, resource, obj)
-        if resource not in watched() or not _is_seen(resource, obj):
+        if resource not in watched() or (told := self._as_told(event, resource, obj)) is None:
             return
+        event = told
         self._history.append((self.seconds, event, resource, obj))
         for process in self.processes:
             if process.is_watching:
@@ -165,6 +168,19 @@ class Stage:
                 self.events.append(f"{event} {resource.plural} {name} at {self.seconds:.0f} s")
                 if not self.on_event(process, event, resource, obj):
                     self.tell_later(EVENT_SECONDS, process, event, resource, obj)
+
+    def _as_told(self, event: EventType, resource: Resource, obj: Json) -> EventType | None:
+        """Return what a watch by label makes of a change; None: it tells nothing.
+
+        Whoever loses the label is deleted for it, whoever gets it is new.
+        """
+        name = (resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        was_seen, is_seen = name in self._seen, _is_seen(resource, obj) and event != "DELETED"
+        if is_seen:
+            self._seen.add(name)
+            return "MODIFIED" if was_seen else "ADDED"
+        self._seen.discard(name)
+        return "DELETED" if was_seen else None
 
     def tell_later(
         self, seconds: float, process: Process, event: EventType, resource: Resource, obj: Json
@@ -176,6 +192,14 @@ class Stage:
     def listed(self, resource: Resource) -> list[Json]:
         """Return what an operator may see now."""
         return [obj for obj in self.cluster.views(resource) if _is_seen(resource, obj)]
+
+    def children(self, resource: Resource) -> list[Key]:
+        """Return the children of the Deployment, also those that were taken away from it."""
+        return [
+            Key(resource, obj["metadata"]["namespace"], obj["metadata"]["name"])
+            for obj in self.cluster.views(resource)
+            if obj["metadata"]["name"].startswith(self.key.name)
+        ]
 
     def listed_at(self, resource: Resource, seconds_ago: float) -> list[Json]:
         """Return what an operator might have seen a while ago."""
@@ -236,6 +260,11 @@ class Stage:
                 lambda version: self.behaviour.get(version, self.good),
                 rate=USERS_PER_SECOND,
             )
+
+    def behave(self, how: Behave) -> None:
+        """Let pods behave otherwise, at once: nodes are added, for example."""
+        self.kubelet.behave = how
+        self._changed.set()
 
     def change(self, **spec: Any) -> None:
         """Change the spec of the Deployment."""

@@ -1,5 +1,6 @@
 """The cluster port over HTTP: verbs, errors and the Lease."""
 
+import math
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -444,17 +445,53 @@ class TestLease:
     ) -> None:
         assert cluster.led_seconds() == 0.0
         assert await self.hold(cluster, "a")
+        since = cluster.led_seconds()
         clock.seconds = 3
-        assert cluster.led_seconds() == 3.0
+        assert cluster.led_seconds() - since == 3.0
         assert await self.hold(cluster, "a")
         clock.seconds = 500
-        assert cluster.led_seconds() == 13.0  # nobody answered: as long as the Lease was ours
+        # nobody answered: as long as the Lease was ours
+        assert cluster.led_seconds() - since == 13.0
         other = await connected(lease_namespace="ops", clock=clock)
         assert await self.hold(other, "a")
-        assert other.led_seconds() == 3.0
+        assert other.led_seconds() - since == 6.0  # 3 s that the first one may have led after it
         clock.seconds = 504
-        assert other.led_seconds() == 7.0
+        assert other.led_seconds() - since == 10.0
         await other.close()
+
+    async def test_of_an_operator_that_is_killed_at_once_again_and_again_counts_its_lives(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        since = cluster.led_seconds()
+        for _ in range(5):
+            again = await connected(lease_namespace="ops")
+            assert await self.hold(again, "a")
+            counted = again.led_seconds() - since
+            await again.close()
+        assert counted == pytest.approx(15.0, abs=1.0)
+
+    async def test_begins_its_time_years_from_that_of_any_other(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        """So that two operators, each with a Lease, take no reading of one for one of the other."""
+        assert await self.hold(cluster, "a")
+        other = await connected(lease_namespace="ops")
+        assert await other.hold_lease(name="another", identity="b", seconds=10)
+        years = abs(other.led_seconds() - cluster.led_seconds()) / (365 * 24 * 3600)
+        assert years > 3
+        await other.close()
+
+    async def test_goes_on_with_its_time_where_somebody_deleted_it(
+        self, api_server: ApiServer, cluster: KubernetesCluster, clock: Clock
+    ) -> None:
+        assert await self.hold(cluster, "a")
+        since = cluster.led_seconds()
+        del api_server.leases["trimtab"]
+        clock.seconds = 3
+        while not await self.hold(cluster, "a"):
+            pass
+        assert cluster.led_seconds() - since == 3.0
 
     async def test_whose_time_nobody_can_read_begins_anew(
         self, api_server: ApiServer, cluster: KubernetesCluster, clock: Clock
@@ -465,7 +502,9 @@ class TestLease:
             annotations["trimtab.dev/led-seconds"] = broken
             other = await connected(lease_namespace="ops", clock=clock)
             assert await self.hold(other, "a")
-            assert other.led_seconds() == 0.0
+            began = other.led_seconds()
+            assert 0 <= began < math.inf
+            assert began % 1e8 == 0
             await other.close()
             annotations = api_server.leases["trimtab"]["metadata"]["annotations"]
 

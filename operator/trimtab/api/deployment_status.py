@@ -186,13 +186,13 @@ class RolloutStatus(Model):
     started_led: float | None = Field(
         default=None,
         ge=0,
-        description="Seconds that operators had led by then: the deadline counts from there.",
+        description="Seconds on the clock of the Lease then: the deadline counts from there.",
     )
     step: StepStatus | None = Field(default=None, description="The step it is in.")
     requests_before: float = Field(default=0.0, description="Candidate requests of earlier steps.")
     paused_since: Time | None = Field(default=None, description="When it was paused.")
     paused_led: float | None = Field(
-        default=None, ge=0, description="Seconds that operators had led by then."
+        default=None, ge=0, description="Seconds on the clock of the Lease then."
     )
     paused_by: ShortText | None = Field(default=None, description="Person or step that paused it.")
     pause_reason: ShortText | None = Field(
@@ -239,6 +239,9 @@ class GuardStatus(Model):
 
     revision: ShortText = Field(description="Revision that is watched.")
     since: Time = Field(description="When the watch started.")
+    since_led: float | None = Field(
+        default=None, ge=0, description="Seconds on the clock of the Lease then: it ends by that."
+    )
     until: Time = Field(description="When it ends.")
     references: dict[str, Count] = Field(
         default_factory=dict,

@@ -199,7 +199,7 @@ class RetrainJobStatus(Status):
     started_led: float | None = Field(
         default=None,
         ge=0,
-        description="Seconds that operators had led by then, or when it began to wait.",
+        description="Seconds on the clock of the Lease then, or when it began to wait.",
     )
     finished: Time | None = Field(default=None, description="When it ended.")
     needed: int | None = Field(default=None, description="Rows that would have been enough.")

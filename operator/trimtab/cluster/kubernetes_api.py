@@ -232,7 +232,7 @@ class KubernetesCluster:
         return await self._lease(name).hold(identity, seconds)
 
     def led_seconds(self) -> float:
-        """Return how long holders of the Lease have led, up to now; 0 before we hold it."""
+        """Return what the Lease's clock shows now; 0 before we hold it."""
         led = max((lease.led_seconds() for lease in self._leases.values()), default=0.0)
         return round(led, 1)
 

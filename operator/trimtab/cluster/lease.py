@@ -5,13 +5,16 @@ and goes on at once), or if its holder has not renewed it for its own duration, 
 *our* clock since we saw it change: clocks of two machines are never compared. Every write carries
 the resource version that it is based on, so that of two takers one fails.
 
-An annotation says how long its holders have led, all together: a clock that every renewal moves on,
-that stands still while nobody can act, and that no wall clock that jumps can move.
+An annotation is a clock that goes while one of its holders leads: every renewal moves it on, it
+stands still while nobody can act, and no wall clock that jumps can move it. Each begins somewhere
+else, years from all others, so that nobody takes a reading of one for one of another: two operators
+that each have a Lease, by mistake, read what the other wrote.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +26,11 @@ from trimtab.errors import Conflict
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 LED_ANNOTATION = "trimtab.dev/led-seconds"
+_BEGINNINGS = 2**16
+_APART_SECONDS = 1e8
+TAKEN_SECONDS = 3.0
+"""What taking the Lease counts for: what the holder before may have led since its last renewal. So
+an operator that ends before it has ever renewed keeps nothing under way for ever."""
 
 
 def micro_time(moment: datetime) -> str:
@@ -41,7 +49,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Led:
-    """How long the holders had led at a moment of our monotonic clock, in seconds."""
+    """What the Lease's clock showed at a moment of our monotonic clock, in seconds."""
 
     seconds: float
     at: float
@@ -49,13 +57,18 @@ class _Led:
     """So long after it nobody else can hold the Lease."""
 
 
-def led_of(lease: Json) -> float:
-    """Return how long the holders of a Lease have led as it says, in seconds; 0 if it does not."""
+def led_of(lease: Json) -> float | None:
+    """Return what the clock of a Lease shows, in seconds; None if nobody can read it."""
     try:
-        seconds = float((lease["metadata"].get("annotations") or {}).get(LED_ANNOTATION, 0.0))
-    except ValueError:
-        return 0.0
-    return seconds if 0 <= seconds < math.inf else 0.0
+        seconds = float((lease["metadata"].get("annotations") or {})[LED_ANNOTATION])
+    except (KeyError, ValueError):
+        return None
+    return seconds if 0 <= seconds < _BEGINNINGS * _APART_SECONDS else None
+
+
+def _beginning(identity: str, now: datetime) -> float:
+    """Return where the clock of a Lease begins that `identity` makes now."""
+    return zlib.crc32(f"{identity} {now}".encode()) % _BEGINNINGS * _APART_SECONDS
 
 
 def is_free(spec: Json, identity: str, seen: Seen, now: float) -> bool:
@@ -100,7 +113,7 @@ class LeaseHolder:
         self._led: _Led | None = None
 
     def led_seconds(self) -> float:
-        """Return how long the holders have led up to now; 0 before we hold it first."""
+        """Return what the Lease's clock shows now; 0 before we hold it first."""
         led = self._led
         if led is None:
             return 0.0
@@ -116,7 +129,7 @@ class LeaseHolder:
         elif not self._may_take(lease, identity):
             return False
         spec = lease_spec(lease.get("spec") or {}, identity, seconds, self._now())
-        led = led_of(lease) if self._led is None else self.led_seconds()
+        led = self._taken(lease, identity) if self._led is None else self.led_seconds()
         try:
             self._ours = await self._write(lease, spec, led)
         except (Conflict, NotFound):
@@ -135,7 +148,11 @@ class LeaseHolder:
         spec = (lease or {}).get("spec") or {}
         if lease is not None and spec.get("holderIdentity") == identity:
             free = spec | {"holderIdentity": "", "leaseDurationSeconds": 1}
-            await self._write(lease, free, max(led_of(lease), self.led_seconds()))
+            await self._write(lease, free, max(led_of(lease) or 0.0, self.led_seconds()))
+
+    def _taken(self, lease: Json, identity: str) -> float:
+        led = led_of(lease)
+        return _beginning(identity, self._now()) if led is None else led + TAKEN_SECONDS
 
     def _may_take(self, lease: Json, identity: str) -> bool:
         version = lease["metadata"].get("resourceVersion", "")

@@ -106,9 +106,10 @@ class Cluster(Protocol):
         ...
 
     def led_seconds(self) -> float:
-        """Return how long holders of the Lease have led, this process included, up to now.
+        """Return a reading, in seconds, of the clock that goes while a holder of the Lease leads.
 
-        It stands still while nobody can act: no holder, or an API server that does not answer.
+        It stands still while nobody can act: no holder, or an API server that does not answer. It
+        begins anywhere: only what it grew by means something, and only between near readings.
         """
         ...
 

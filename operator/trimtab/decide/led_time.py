@@ -2,7 +2,7 @@
 
 How long operators have led is a clock of its own: it stands still while nobody can act, and no wall
 clock that jumps moves it. A deadline keeps its reading from the beginning. Where that is missing,
-as in what an earlier release began, the wall clock counts.
+or was taken from the clock of another Lease, the wall clock counts.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-ANOTHER_CLOCK = timedelta(hours=25)
-"""So far beyond the wall clock it is of another Lease; less far, and the clock was set back."""
+ANOTHER_CLOCK = timedelta(days=366)
+"""So far beyond the wall clock it is of another Lease: their clocks begin years from each other."""
 LOST_WITH_A_PROCESS = timedelta(seconds=15)
 """A process that is killed takes what it led since its last renewal of the Lease with it."""
-LONGEST_AWAY = timedelta(days=1)
-"""An operator that never leads for long must not keep something under way for ever."""
 
 
 @dataclass(frozen=True)
 class Instant:
-    """A moment by both clocks. led: seconds that operators had led; None where nobody knows."""
+    """A moment by both clocks. led: seconds on the Lease's own; None where nobody knows."""
 
     at: datetime
     led: float | None = None
@@ -35,11 +33,6 @@ def led_between(then: Instant, now: Instant) -> timedelta:
     if led < -LOST_WITH_A_PROCESS or led > wall + ANOTHER_CLOCK:
         return wall
     return max(led, timedelta(0))
-
-
-def away_between(then: Instant, now: Instant) -> timedelta:
-    """Return for how long nobody could act, as far as is known."""
-    return now.at - then.at - led_between(then, now)
 
 
 def is_to_come(until: datetime, now: datetime, at_most: timedelta) -> bool:

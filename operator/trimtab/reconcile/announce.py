@@ -68,6 +68,12 @@ class Announcer:
     """By uid: never two at once, or a late reply would tell an earlier decision last."""
     _refused: dict[tuple[str, str], _Refusal] = field(default_factory=dict)
     """By uid and sink."""
+    _own: dict[str, int] = field(default_factory=dict)
+    """By uid: the first decision that this process has made."""
+
+    def made(self, uid: str, seq: int) -> None:
+        """This process made the decision `seq`: it is news whatever a clock that jumps says."""
+        self._own.setdefault(uid, seq)
 
     async def begin(
         self, uid: str, tell: Callable[[], Coroutine[Any, Any, bool]]
@@ -115,7 +121,7 @@ class Announcer:
             if decision.seq <= told:
                 continue
             try:
-                await sink.tell(regarding, decision, now)
+                await sink.tell(regarding, decision, self._as_of(of[0], decision, now))
             except RetryLater as error:
                 logger.info("%s: decision %d waits: %s", sink.name, decision.seq, error)
                 return (refused or decision).seq - 1
@@ -128,6 +134,10 @@ class Announcer:
                 self._refused.pop(of, None)
                 refused = None
         return max(told, record.seq) if refused is None else self._put_off(of, refused, now)
+
+    def _as_of(self, uid: str, decision: Decision, now: datetime) -> datetime:
+        own = self._own.get(uid)
+        return now if own is None or decision.seq < own else decision.at
 
     def _put_off(self, of: tuple[str, str], refused: Decision, now: datetime) -> int:
         """Ask less and less often; return the number up to which was told."""
@@ -151,6 +161,7 @@ class Announcer:
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
+        self._own.pop(uid, None)
         for sink in self.sinks:
             self._told.pop((uid, sink.name), None)
             self._refused.pop((uid, sink.name), None)

@@ -225,6 +225,7 @@ async def _put(
     record = record.model_copy(update={"seq": max(record.seq, *told.values())})
     record = numbered(record, notes, told, common=common or {}, now=world.now())
     if notes:
+        world.announcer.made(passed.uid, record.seq - len(notes) + 1)
         record = bounded(status, record, world.now())
     if record.seq:
         status["record"] = record.to_json()

@@ -184,6 +184,18 @@ async def test_who_refuses_is_asked_less_and_less_often_and_not_by_a_clock_that_
     assert await announcer.announce(OBJECT, record, NOW - timedelta(hours=1))
 
 
+async def test_a_clock_that_jumps_ages_no_decision_that_was_just_made() -> None:
+    cluster = SimulatedCluster()
+    announcer = Announcer([EventSink(cluster)])
+    record = decided(Record(), 3)
+    announcer.made("u1", 2)
+    assert await announcer.announce(OBJECT, record, NOW + timedelta(days=1))
+    assert [event.seq for event in cluster.events] == [2, 3]
+    announcer.forget("u1")
+    assert await announcer.announce(OBJECT, decided(record, 1), NOW + timedelta(days=1))
+    assert [event.seq for event in cluster.events] == [2, 3]
+
+
 async def test_a_decision_that_alone_is_refused_holds_up_the_others_for_a_while() -> None:
     class Picky(List):
         async def tell(self, regarding: Json, decision: Decision, now: datetime) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec, Tried
-from trimtab.decide.led_time import LONGEST_AWAY, Instant, away_between, led_between
+from trimtab.decide.led_time import Instant, led_between
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
@@ -152,12 +152,15 @@ def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
         draft.snapshot, _trial(draft, phase, phase.progress), draft.memory
     )
     phase = draft.enter(replace(phase, progress=progress))
-    return phase if judgement.holding is not None else _end_step(draft, phase)
+    is_held = judgement.holding is not None or phase.progress.no_data_since is not None
+    return phase if is_held else _end_step(draft, phase)
 
 
 def _follow_data(draft: Draft, phase: Stepping, judgement: Judgement) -> Stepping:
     origins = origins_of(draft.snapshot.processes)
-    progress, note, wake = follow_data(phase.progress, judgement.blind, origins, draft.now)
+    progress, note, wake = follow_data(
+        phase.progress, judgement.blind, origins, draft.now, is_unseen=judgement.is_unseen
+    )
     draft.wake_by(wake)
     if note is not None:
         draft.tell(note.reason, note.message, warning=note.warning)
@@ -245,10 +248,6 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
         return
     candidate = phase.candidate
     if draft.now < deadline_of(draft.spec, phase, draft.instant):
-        away = away_between(phase.began, draft.instant)
-        if away >= LONGEST_AWAY:
-            message = f"no operator could act for {away.days} d of the time since it began"
-            end_undecided(draft, candidate, Reason.DEADLINE_PASSED, message)
         return
     ready = draft.snapshot.ready_of(candidate.revision)
     if isinstance(phase, Promoting) and draft.status.stable is None and ready > 0:

@@ -16,6 +16,7 @@ from trimtab.api.deployment import (
     Tried,
 )
 from trimtab.api.model_version import ModelVersion
+from trimtab.decide.led_time import Instant, led_between
 from trimtab.decide.rollout.asking import asked_by
 from trimtab.decide.rollout.children import is_kept
 from trimtab.decide.rollout.control import wanted_control, without_control
@@ -117,6 +118,7 @@ def guard_over(draft: Draft, tried: Tried, references: dict[str, Count]) -> Guar
     return GuardStatus(
         revision=tried.revision,
         since=draft.now,
+        since_led=draft.instant.led,
         until=draft.now + draft.spec.guard.for_,
         references=references,
         hours={
@@ -274,6 +276,16 @@ def give_up_return(draft: Draft, phase: Returning, said: str) -> None:
 # --- the guard -----------------------------------------------------------------------------------
 
 
+def guarded_for(guard: GuardStatus, now: Instant) -> timedelta:
+    """Return how long the version was watched: the time that an operator led."""
+    return led_between(Instant(guard.since, guard.since_led), now)
+
+
+def guard_ends(guard: GuardStatus, now: Instant) -> datetime:
+    """Return when the watch is over if an operator leads until then."""
+    return now.at + (guard.until - guard.since) - guarded_for(guard, now)
+
+
 def end_guard(draft: Draft, stable: Tried) -> None:
     """The watch ends without a breach; a first version is its own way back from now on."""
     draft.set(guard=None, last_good=draft.status.last_good or stable)
@@ -342,7 +354,7 @@ def act_on_crash(draft: Draft, guard: GuardStatus, why: str) -> None:
 
 
 def _is_early(draft: Draft, guard: GuardStatus) -> bool:
-    return draft.now - guard.since <= draft.spec.guard.rollback_within
+    return guarded_for(guard, draft.instant) <= draft.spec.guard.rollback_within
 
 
 def is_flapping(history: Sequence[HistoryEntry], now: datetime) -> bool:

@@ -209,18 +209,25 @@ class Habit:
             known = self.blocks.get(length, Blocks())
             known, over = known.add(grown, now, interval * (length - 0.5))
             blocks[length] = replace(known, closed={}) if known.closed else known
-            ended[length] = kept = {
-                at: sums
-                for at, sums in self.ended.get(length, {}).items()
-                if at > now - LEARNT_FROM
-            }
+            kept: dict[datetime, BlockSums] = {}
+            for at, sums in self.ended.get(length, {}).items():
+                if now - at <= LEARNT_FROM:
+                    # Whatever lies ahead, since the clock was set back, is of now.
+                    of = min(at, part)
+                    kept[of] = kept.get(of, BlockSums()) + sums
             if over is not None:
                 kept[part] = kept.get(part, BlockSums()) + block_sums(tuple(over.values()))
-        return Habit(counts, blocks, ended, self.since or now, self._with_hour(grown, now), most)
+            ended[length] = kept
+        since = min(self.since or now, now)
+        return Habit(counts, blocks, ended, since, self._with_hour(grown, now), most)
 
     def _with_most(self, now: datetime, allowed: Allowed | None) -> dict[int, dict[int, float]]:
         hour = (now - EPOCH) // HOUR
-        found = {at: dict(most) for at, most in self.most.items()}
+        found: dict[int, dict[int, float]] = {}
+        for at, most in self.most.items():
+            kept = found.setdefault(min(at, hour), {})
+            for length, correlation in most.items():
+                kept[length] = max(kept.get(length, 0.0), correlation)
         shown = self.spreads if allowed is None else allowed.of(self.spreads)
         this = found.setdefault(hour, {})
         for length, spread in shown.items():
@@ -243,7 +250,10 @@ class Habit:
 
     def _with_hour(self, grown: Counts, now: datetime) -> dict[int, BadTotal]:
         hour = (now - EPOCH) // HOUR
-        hours = {at: sums for at, sums in self.hours.items() if hour - at < HOURS_OF_DAY}
+        hours: dict[int, BadTotal] = {}
+        for at, sums in self.hours.items():
+            if hour - at < HOURS_OF_DAY:
+                hours[min(at, hour)] = hours.get(min(at, hour), NOTHING) + sums
         hours[hour] = hours.get(hour, NOTHING) + sum_of(grown.values())
         return hours
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from trimtab.api.conditions import Reason
 from trimtab.api.deployment import (
     DeploymentStatus,
     Gate,
@@ -77,6 +78,8 @@ class Judgement:
     """The first gate that nothing may advance past."""
     blind: GateStatus | None
     """The first gate that cannot see, although there should be something to see."""
+    is_unseen: bool = False
+    """Whether a gate that nothing may advance past waits for the first sight of a pod."""
 
 
 def judge_gates(
@@ -128,6 +131,7 @@ def judge_gates(
         failed=failed,
         holding=next(iter(missing), None),
         blind=first_blind(verdicts, gates),
+        is_unseen=any(v.reason == Reason.WAITING for v in missing),
     )
     return judgement, replace(memory, step=step), fails_at
 

@@ -32,6 +32,7 @@ from trimtab.decide.rollout.ends import (
     end_guard,
     follow_control,
     give_up_return,
+    guard_ends,
     has_no_way_back,
     is_flapping,
     return_to_last_good,
@@ -131,7 +132,7 @@ def _watch_guard(draft: Draft) -> None:
         return
     if guard.breached is not None:
         return
-    if draft.now >= guard.until:
+    if draft.now >= guard_ends(guard, draft.instant):
         end_guard(draft, stable)
         return
     crashed = why_all_crashed(draft.snapshot, stable.revision)

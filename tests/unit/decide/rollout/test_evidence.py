@@ -276,6 +276,23 @@ def test_a_habit_remembers_a_day_by_its_hours() -> None:
     assert Habit().by_hour_of_day() == [BadTotal(0, 0)] * 24
 
 
+def test_a_clock_that_is_set_back_makes_a_habit_no_longer_and_loses_nothing_of_it() -> None:
+    """What was noted before lies ahead, and would stay for as long as that."""
+    habit, counted, now = Habit(), BadTotal(0, 0), NOW
+    for number in range(3 * 60):
+        now += timedelta(minutes=1)
+        if number == 60:
+            now -= timedelta(hours=24)
+        counted = counted + BadTotal(1.0, 100)
+        habit = habit.learn({"a": counted}, now, INTERVAL)
+        assert all(len(parts) <= 7 for parts in habit.ended.values())
+        assert len(habit.hours) <= 24
+        assert all(at <= now for at in habit.ended.get(1, {}))
+    assert habit.since is not None
+    assert habit.since <= now - timedelta(minutes=100)
+    assert sum(hour.total for hour in habit.hours.values()) == pytest.approx(17_900)
+
+
 def test_that_stables_pods_differ_is_known_in_the_round_in_which_they_do() -> None:
     """A zone is out: one of stable's pods answers nothing well, the others are as ever."""
     habit, now = Habit(), NOW

@@ -445,3 +445,15 @@ def test_a_promoted_version_whose_pods_all_crash_is_left(
         assert outcome.status.rejected[0].evidence == (
             "all 3 pods crashed: pod digits-v2-0 (restarts: 2): exit code 1"
         )
+
+
+def test_a_clock_that_jumps_neither_ends_the_guard_nor_puts_it_off() -> None:
+    """It is over once an operator has watched for as long as it is."""
+    guard = a_guard("v2", since_led=100.0)
+    status = a_status(stable="v2", last_good=a_tried("v1"), guard=guard)
+    for days in (-30, 1, 30):
+        now = NOW + timedelta(days=days)
+        seen = a_snapshot(a_deployment("v2", status=status), now=now, pods=pods("v2", 3), led=160.0)
+        assert decide_deployment(seen)[0].status.guard is not None
+        over = replace(seen, led=100.0 + 24 * 3600)
+        assert decide_deployment(over)[0].status.guard is None

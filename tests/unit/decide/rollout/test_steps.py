@@ -361,8 +361,8 @@ BACK = Note(EventReason.DATA_BACK, "the gates can judge again")
 
 def test_a_short_outage_ends_where_it_began() -> None:
     step = a_step(first_request=NOW)
-    blind = Progress(step, 5.0, no_data_since=NOW)
-    assert follow_data(blind, None, ORIGINS, NOW) == (Progress(step, 5.0), BACK, None)
+    blind, later = Progress(step, 5.0, no_data_since=NOW), NOW + seconds(5)
+    assert follow_data(blind, None, ORIGINS, later) == (Progress(step, 5.0), BACK, None)
     assert follow_data(Progress(step), None, ORIGINS, NOW) == (Progress(step), None, None)
 
 
@@ -372,3 +372,17 @@ def test_a_step_that_was_withdrawn_begins_anew() -> None:
     withdrawn = Progress(step, 5.0, no_data_since=NOW, withdrawn=True)
     anew = a_step(started=later, origins=ORIGINS)
     assert follow_data(withdrawn, None, ORIGINS, later) == (Progress(anew, 5.0), BACK, None)
+
+
+def test_of_two_operators_that_see_otherwise_none_tells_so_at_once() -> None:
+    blind = Progress(a_step(), no_data_since=NOW)
+    back = NOW + seconds(5)
+    assert follow_data(blind, None, ORIGINS, NOW + seconds(1)) == (blind, None, back)
+
+
+def test_who_has_seen_nothing_yet_knows_of_no_outage_and_of_the_end_of_none() -> None:
+    seeing, blind = Progress(a_step()), Progress(a_step(), no_data_since=NOW)
+    later, latest = NOW + seconds(30), NOW + timedelta(minutes=2)
+    assert follow_data(seeing, None, ORIGINS, later, is_unseen=True) == (seeing, None, None)
+    assert follow_data(blind, None, ORIGINS, later, is_unseen=True) == (blind, None, latest)
+    assert follow_data(blind, None, ORIGINS, latest, is_unseen=True)[0].withdrawn

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.decide.rollout.builders import (
     NOW,
     a_deployment,
+    a_process,
     a_snapshot,
     a_status,
     a_tried,
@@ -17,13 +18,16 @@ from tests.unit.decide.rollout.builders import (
 )
 from tests.unit.reconcile.machine.engines import engine_over, nothing
 
+from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus
-from trimtab.cluster.port import WORKLOADS, Json
+from trimtab.cluster.port import WORKLOADS, Json, Key
 from trimtab.decide.rollout.phases import Starting
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.errors import Conflict
 from trimtab.reconcile.kinds.confirmed import (
+    FIRST_LOOK,
     TOLD_WITHIN,
+    Awaited,
     Counted,
     ready_replicas,
     require_late,
@@ -141,3 +145,72 @@ def test_pods_are_listed_when_their_workload_counts_others_for_a_while(ready: in
     counted.check(world, replace(behind, now=NOW + timedelta(seconds=10)))
     assert listed == ["pods"]
     assert counted.check(world, known(3)) is None
+
+
+def test_a_clock_that_is_set_back_does_not_put_off_that_pods_are_listed() -> None:
+    counted, behind = Counted(), known(2)
+    world, listed = a_world(behind, live=3)
+    counted.check(world, behind)
+    counted.check(world, replace(behind, now=NOW - timedelta(days=1)))
+    assert listed == ["pods"]
+
+
+def waiting(seconds: float, ready: int = 0) -> Snapshot:
+    """Return what is known a while after v2 began to start: so many of three pods are Ready."""
+    deployment = a_deployment(status=a_status(Starting(candidate=a_tried("v2"), started=NOW)))
+    workload = replace(a_workload("v2", 3), ready=ready)
+    now = NOW + timedelta(seconds=seconds)
+    return a_snapshot(deployment, now=now, pods=pods("v2", ready), workloads=(workload,))
+
+
+async def test_pods_that_are_waited_for_are_looked_for_ever_more_rarely() -> None:
+    awaited, world = Awaited(), a_world(waiting(0), live=0)[0]
+    looks = []
+    at: float = 0.0
+    while (again := await awaited.check(world, waiting(at))) is not None:
+        at = (again - NOW).total_seconds()
+        looks.append(at)
+    assert looks == [30.0, 90.0, 210.0, 450.0]
+    assert await awaited.check(world, waiting(500, ready=3)) is None
+    assert await awaited.check(world, waiting(501)) == NOW + timedelta(seconds=501) + FIRST_LOOK
+
+
+@pytest.mark.parametrize(("live", "listed"), [(0, []), (3, ["deployments", "pods"])])
+async def test_pods_that_became_ready_unheard_are_found_before_the_deadline(
+    live: int, listed: list[str]
+) -> None:
+    awaited, (world, soon) = Awaited(), a_world(waiting(0), live)
+    await awaited.check(world, waiting(0))
+    await awaited.check(world, waiting(29))
+    assert not soon
+    await awaited.check(world, waiting(30))
+    assert soon == listed
+
+
+async def test_a_clock_that_is_set_back_puts_no_look_off() -> None:
+    awaited, (world, soon) = Awaited(), a_world(waiting(0), live=3)
+    await awaited.check(world, waiting(0))
+    await awaited.check(world, waiting(-3600))
+    assert soon == ["deployments", "pods"]
+
+
+async def test_pods_that_are_ready_and_do_not_answer_are_listed() -> None:
+    """They may be gone, and others be there in their place."""
+    awaited, (world, soon) = Awaited(), a_world(waiting(0), live=3)
+    silent = a_process("v2", problem=Reason.BACKEND_DOWN)
+    for seconds in (0, 29):
+        await awaited.check(world, replace(waiting(seconds, ready=3), processes=(silent,)))
+        assert not soon
+    await awaited.check(world, replace(waiting(30, ready=3), processes=(silent,)))
+    assert soon == ["deployments", "pods"]
+    assert await awaited.check(world, waiting(31, ready=3)) is None
+
+
+async def test_what_we_deleted_is_gone_for_us_before_anybody_tells() -> None:
+    world, _ = a_world(waiting(0), live=3)
+    key = Key(WORKLOADS, waiting(0).deployment.metadata.namespace, a_tried("v2").workload)
+    stored = await world.cluster.read(key)
+    assert stored is not None
+    world.remember(stored)
+    await world.delete(key, uid=stored["metadata"]["uid"], resource_version=None)
+    assert world.cache.get(key) is None

@@ -98,6 +98,19 @@ async def test_outage_in_the_middle_of_a_step_holds_without_undoing() -> None:
     await shop.harness.run_until(lambda: shop.serving == "v2", 120)
 
 
+async def test_a_restart_in_an_outage_is_not_the_end_of_it() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.behaviour["v2"] = Behaviour(silent=True)
+    shop.publish("v2")
+    shop.want("v2")
+    await shop.harness.run_until(lambda: "DataUnavailable" in shop.events(), 60)
+    shop.harness.restart()
+    await shop.harness.advance(30)
+    assert shop.events().count("DataUnavailable") == 1
+    assert "DataBack" not in shop.events()
+
+
 async def test_after_two_blind_minutes_users_go_to_stable_only() -> None:
     shop = Shop()
     await shop.serve("v1")

@@ -324,6 +324,31 @@ async def test_labels_and_owner_of_a_child_are_put_back(part: str, is_restarted:
     assert shop.cluster.version == written
 
 
+@pytest.mark.parametrize("label", [None, "another"])
+async def test_a_workload_without_the_label_of_its_revision_is_not_taken_for_a_stray(
+    label: str | None,
+) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    assert shop.status.stable is not None
+    key = Key(WORKLOADS, "shop", shop.status.stable.workload)
+    before = shop.cluster.get(key)
+    assert before is not None
+
+    def edit(obj: Json) -> None:
+        del obj["metadata"]["labels"]["trimtab.dev/revision"]
+        if label is not None:
+            obj["metadata"]["labels"]["trimtab.dev/revision"] = label
+
+    shop.cluster.user_change(key, edit)
+    await shop.harness.advance(40)
+    after = shop.cluster.get(key)
+    assert after is not None
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    assert shop.traffic.lost == 0
+
+
 async def test_what_was_added_while_nobody_watched_is_taken_out() -> None:
     shop = Shop()
     await shop.serve("v1")
