@@ -2,8 +2,8 @@
 
 python -m tests.faults [--story S] [--kind K] [--every N] [--plan S/K/N] [--processes N]
 
-Prints a table by kind, then each plan that ended elsewhere than the undisturbed run, with what
-differs; `--plan` with its name plays it alone. Exit status 0 only if there is none.
+Prints by story each plan that ended elsewhere than the undisturbed run, with what differs, then a
+table by kind; `--plan` with its name plays it alone. Exit status 0 only if there is none.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ def main(arguments: Sequence[str]) -> int:
     plans = [plan_of(text) for text in given.plan] or all_plans(
         given.story, given.kind, given.every
     )
+    place = {plan: n for n, plan in enumerate(plans)}
     results = []
     for story in dict.fromkeys(plan.story for plan in plans):
         of_story = play_all(story, [p for p in plans if p.story == story], given.processes)
-        good = sum(not result.found for result in of_story)
-        print(f"{story}: {good} of {len(of_story)} as undisturbed", file=sys.stderr, flush=True)
+        elsewhere = sorted((r for r in of_story if r.found), key=lambda r: place[r.plan])
+        print(f"{story}: {len(of_story) - len(elsewhere)} of {len(of_story)} as undisturbed")
+        for result in elsewhere:
+            print(told(result, is_alone=bool(given.plan)))
+        print(flush=True)
         results += of_story
     print(table(results))
-    place = {plan: n for n, plan in enumerate(plans)}
-    elsewhere = sorted((r for r in results if r.found), key=lambda r: place[r.plan])
-    for result in elsewhere:
-        print(f"\n{told(result, is_alone=bool(given.plan))}")
     print(f"\n{len(results)} runs in {time.monotonic() - began:.0f} s")
-    return 1 if elsewhere else 0
+    return 1 if any(result.found for result in results) else 0
 
 
 if __name__ == "__main__":
