@@ -34,6 +34,8 @@ SLOW = {
     ]
 }
 Draws = np.random.Generator
+LABELS_SETTLE = 1500.0
+"""Seconds of rest, so that as many labels of stable come as will ever come."""
 SHORT_REST = 300.0
 """Seconds, where requests are independent: the less is known of stable, the harder."""
 
@@ -128,6 +130,17 @@ def _growing() -> Trial:
         users={"everywhere": (0.1, is_growing)},
         replicas=9,
         rest_seconds=SHORT_REST,
+    )
+
+
+def _labelled(base: float, right: float, wrong: float, **rollout: Any) -> Trial:
+    """Labels come so many seconds after a right answer, and so many after a wrong one."""
+    return trial(
+        lambda d: Independent(d, base),
+        100,
+        users={"measure": "outcomes", "labelled_after": (right, wrong)},
+        rollout=OUTCOMES | rollout,
+        rest_seconds=LABELS_SETTLE,
     )
 
 

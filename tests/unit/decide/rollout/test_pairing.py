@@ -86,7 +86,7 @@ def stable(wrong: float = 50, labelled: float = 1000) -> ProcessView:
 
 
 def judged(*processes: ProcessView, candidate: Any = None, **spec: Any) -> GateStatus:
-    deployment = a_deployment(status=a_status(a_stepping()), rollout=ROLLOUT, **spec)
+    deployment = a_deployment(status=a_status(a_stepping()), **{"rollout": ROLLOUT} | spec)
     trial = Trial(
         candidate=side_of(candidate or asking()),
         stable=side_of(a_tried("v1")),
@@ -241,6 +241,30 @@ def test_what_depends_on_the_answer_is_compared_unpaired_if_asked_for() -> None:
     )
     assert gate.reason is not Reason.INSUFFICIENT_DATA
     assert gate.paired is None
+
+
+def test_labels_that_are_still_to_come_are_said_and_count_as_right() -> None:
+    """Of 1000 answers each all of stable's have a label, and 100 of the candidate's."""
+    gate = judged(told(wrong=40, labelled=100), stable(), candidate=asking(other=None))
+    assert gate.verdict == "Pass"
+    assert "900 labels of the candidate's answers are still to come" in gate.message
+    assert gate.evidence == 1.0
+    assert gate.smallest_fault_share is None  # not even if all of the 100 were wrong
+    half = judged(told(wrong=40, labelled=500), stable(), candidate=asking(other=None))
+    assert half.smallest_fault_share is not None
+    assert half.smallest_fault_share == pytest.approx(0.22, abs=0.03)
+    there = judged(told(wrong=400, labelled=950), stable(), candidate=asking(other=None))
+    assert there.verdict == "Fail"
+    assert "still to come" not in there.message
+
+
+def test_a_limit_takes_awaited_labels_for_right_too() -> None:
+    rollout = {"gates": [{"name": "wrong", "bad": "outcomes", "limit": "10%"}]}
+    gate = judged(
+        told(wrong=40, labelled=100), stable(), candidate=asking(other=None), rollout=rollout
+    )
+    assert (gate.verdict, gate.evidence) == ("Pass", 1.0)
+    assert "900 labels of the candidate's" in gate.message
 
 
 def test_that_no_pod_compares_is_said() -> None:
