@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
@@ -201,6 +201,8 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         spread,
         look.cells,
     )
+    if paired is not None:
+        paired = replace(paired, awaited=seen.awaited)
     evidence = _evidence(gate, seen, spreads, paired, has_stable=stable is not None)
     has_stable = stable is not None
     left_out = [

@@ -59,11 +59,12 @@ def told(
     pairs: dict[float, float] | None = None,
     cells: Any = (),
     version: str = "v2",
+    answered: float = 1000.0,
     **fields: Any,
 ) -> ProcessView:
     """A process with labels of a version; `pairs`: requests by difference."""
     counts = {
-        REQUESTS: 1000.0,
+        REQUESTS: answered,
         labelled_measure(digest_of(version)): float(labelled),
         wrong_measure(digest_of(version)): float(wrong),
         **{pair_measure(V2, V1, d): float(count) for d, count in (pairs or {}).items()},
@@ -147,13 +148,15 @@ def test_a_container_of_ones_own_is_not_asked() -> None:
 
 def test_a_worse_candidate_fails_by_pairs_long_before_it_would_without() -> None:
     pairs = {1.0: 30.0, -1.0: 5.0, 0.0: 265.0}
-    gate = judged(told(wrong=40, labelled=300, pairs=pairs), stable())
+    gate = judged(told(wrong=40, labelled=300, pairs=pairs, answered=300), stable())
     assert (gate.verdict, gate.reason) == ("Fail", Reason.GATE_FAILED)
     assert "on the same rows +8.3% wrong in 300 labelled requests" in gate.message
     assert gate.paired is not None
     assert gate.paired.counts == {"-1": 5.0, "0": 265.0, "1": 30.0}
     without = judged(
-        told(wrong=40, labelled=300, pairs=pairs), stable(), candidate=asking(other=None)
+        told(wrong=40, labelled=300, pairs=pairs, answered=300),
+        stable(),
+        candidate=asking(other=None),
     )
     assert (without.verdict, without.paired) == ("Pass", None)
 
@@ -256,6 +259,29 @@ def test_labels_that_are_still_to_come_are_said_and_count_as_right() -> None:
     there = judged(told(wrong=400, labelled=950), stable(), candidate=asking(other=None))
     assert there.verdict == "Fail"
     assert "still to come" not in there.message
+
+
+def test_pairs_whose_wrong_answers_get_their_labels_first_are_no_evidence() -> None:
+    """The two differ in a tenth of the rows, half of which the one and half the other has wrong."""
+    cells = {
+        ("0", "0"): CellCounts(900, {0: 50}),
+        ("1", "0"): CellCounts(50, {1: 25}),
+        ("0", "1"): CellCounts(50, {1: 25}),
+    }
+    pairs = {1.0: 50, 0.0: 50}
+    answers = {V2: {"0": (950.0, 75.0), "1": (50.0, 25.0)}}
+    gate = judged(
+        told(wrong=100, labelled=100, pairs=pairs, cells=cells, answers=answers),
+        stable(wrong=100),
+    )
+    assert gate.verdict == "Pass"
+    assert gate.evidence <= 1
+    assert gate.paired is not None
+    assert gate.paired.evidence <= 1
+    # All of a version that is worse have their labels.
+    cells = {("0", "0"): CellCounts(900, {0: 900}), ("0", "1"): CellCounts(100, {1: 90, -1: 10})}
+    worse = told(wrong=180, labelled=1000, pairs={1.0: 90, -1.0: 10, 0.0: 900}, cells=cells)
+    assert judged(worse, stable(wrong=100)).verdict == "Fail"
 
 
 def test_a_limit_takes_awaited_labels_for_right_too() -> None:
