@@ -84,9 +84,10 @@ class Pairs:
         differ = [one for cell, one in self.cells.items() if not _is_equal(cell)]
         rows, labels = _sums(self.cells.values())
         rows_that_differ, their_labels = _sums(differ)
-        share = min(1.0, times * labels / rows) if rows > 0 else 1.0
-        missing = (times - 1) * self.total
-        worse = min(missing, max(0.0, share * rows_that_differ - their_labels))
+        worse = missing = (times - 1) * self.total
+        if rows > 0:
+            share = min(1.0, times * labels / rows)
+            worse = min(missing, max(0.0, share * rows_that_differ - their_labels))
         counts[-1.0] = counts.get(-1.0, 0.0) + worse
         counts[0.0] = counts.get(0.0, 0.0) + missing - worse
         return counts

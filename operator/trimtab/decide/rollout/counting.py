@@ -122,19 +122,13 @@ def gate_counts(
     return counts_since(processes, origins, bad, total, revision, began)
 
 
-def answers_for(
-    gate: Gate,
-    side: Side,
-    processes: Sequence[ProcessView],
-    origins: Sequence[Origin],
-    began: datetime,
+def answer_counts(
+    side: Side, processes: Sequence[ProcessView], origins: Sequence[Origin], began: datetime
 ) -> dict[str, BadTotal]:
     """Return the requests since the origins that may get a label, by process of the side.
 
-    Empty for a gate that counts none. A request that failed has no token.
+    A request that failed has no token.
     """
-    if gate.bad != "outcomes":
-        return {}
     requests, errors, rejected = (
         counts_since(processes, origins, bad, REQUESTS, side.revision, began)
         for bad in (REQUESTS, ERRORS, REJECTED)

@@ -16,7 +16,7 @@ from trimtab.api.deployment import (
     Tried,
 )
 from trimtab.decide.rollout.asking import is_wanted
-from trimtab.decide.rollout.counting import Side, answers_for, gate_counts, side_of
+from trimtab.decide.rollout.counting import Side, answer_counts, gate_counts, side_of
 from trimtab.decide.rollout.evidence import (
     Allowed,
     Counted,
@@ -200,7 +200,9 @@ def _counted(gate: Gate, side: Side, snapshot: Snapshot, trial: Trial) -> Counte
     return Counted(
         counts=gate_counts(gate, side, snapshot.processes, origins, trial.began),
         served={one.process for one in origins if one.values.get(total, 0.0) > 0},
-        answered=answers_for(gate, side, snapshot.processes, origins, trial.began),
+        answered=answer_counts(side, snapshot.processes, origins, trial.began)
+        if gate.bad == "outcomes"
+        else {},
     )
 
 

@@ -356,10 +356,26 @@ def watched(*processes: ProcessView) -> Breach | None:
     deployment = a_deployment(status=status, rollout=ROLLOUT)
     memory, breach = Memory(), None
     for second in (0, 5, 10):
-        shown = processes if second else [replace(p, counts={REQUESTS: 0.0}) for p in processes]
+        if breach is not None:
+            break
+        shown = [
+            p
+            if second or p.revision == revision("v1")
+            else replace(p, counts={REQUESTS: 0.0}, cells={})
+            for p in processes
+        ]
         snapshot = a_snapshot(deployment, processes=tuple(shown), now=NOW + seconds(second))
         breach, memory = watch(snapshot, guard, side_of(asking()), memory)
     return breach
+
+
+def test_a_guard_awaits_labels_of_pairs_too() -> None:
+    """Where the new version is wrong they came first; of each answer before all had one."""
+    pairs = {1.0: 60.0, 0.0: 200.0}
+    cells = {("0", "0"): CellCounts(900, {0: 200}), ("0", "1"): CellCounts(120, {1: 60})}
+    new = told(wrong=60, labelled=260, pairs=pairs, cells=cells)
+    assert watched(new) is not None
+    assert watched(new, replace(stable(), process="v1-0/1")) is None
 
 
 def test_harder_rows_for_both_are_no_breach_where_pairs_tell() -> None:
