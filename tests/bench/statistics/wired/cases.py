@@ -191,6 +191,15 @@ HEALTHY: dict[str, Callable[[], Trial]] = {
     "labelled rows alike, 64 a request": lambda: trial(
         lambda d: Alike(d, 0.05, 64), 100, users={"measure": "outcomes"}, rollout=OUTCOMES
     ),
+    "labels of wrong answers after 5 s, of right ones after 5 m, 5 % wrong": partial(
+        _labelled, 0.05, 300.0, 5.0
+    ),
+    "labels of wrong answers after 5 s, of right ones after 10 m, 20 % wrong": partial(
+        _labelled, 0.2, 600.0, 5.0
+    ),
+    "labels of right answers at once, of wrong ones after 5 m, 5 % wrong": partial(
+        _labelled, 0.05, 0.0, 300.0
+    ),
     "first 20 requests of a pod slow, 20/s": lambda: trial(
         lambda d: Cold(d, 0.001),
         20,

@@ -268,7 +268,7 @@ def test_pairs_whose_wrong_answers_get_their_labels_first_are_no_evidence() -> N
         ("1", "0"): CellCounts(50, {1: 25}),
         ("0", "1"): CellCounts(50, {1: 25}),
     }
-    pairs = {1.0: 50, 0.0: 50}
+    pairs = {1.0: 50.0, 0.0: 50.0}
     answers = {V2: {"0": (950.0, 75.0), "1": (50.0, 25.0)}}
     gate = judged(
         told(wrong=100, labelled=100, pairs=pairs, cells=cells, answers=answers),
