@@ -12,7 +12,7 @@ the mixture over fixed bets.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scipy.special import chdtrc
@@ -73,6 +73,30 @@ class Pairs:
     def mean(self) -> float:
         """Mean of D over the labelled requests; 0 where there are none."""
         return mean_of(self.requests)
+
+    def with_awaited(self, times: float) -> dict[float, float]:
+        """Return the requests by D with so many times the labels, times >= 1.
+
+        Of those that are still to come, rows on which the two differ may be all that the other has
+        wrong: as many as such rows lack by the share of all. D is 0 in the others.
+        """
+        counts = dict(self.requests)
+        differ = [one for cell, one in self.cells.items() if not _is_equal(cell)]
+        rows, labels = _sums(self.cells.values())
+        rows_that_differ, their_labels = _sums(differ)
+        worse = missing = (times - 1) * self.total
+        if rows > 0:
+            share = min(1.0, times * labels / rows)
+            worse = min(missing, max(0.0, share * rows_that_differ - their_labels))
+        counts[-1.0] = counts.get(-1.0, 0.0) + worse
+        counts[0.0] = counts.get(0.0, 0.0) + missing - worse
+        return counts
+
+
+def _sums(cells: Iterable[CellCounts]) -> tuple[float, float]:
+    """Return all of them, and the labelled ones."""
+    cells = list(cells)
+    return sum(one.predicted for one in cells), sum(one.labels for one in cells)
 
 
 def mean_of(requests: Mapping[float, float]) -> float:

@@ -177,6 +177,20 @@ class Cells:
         times = np.array([n for pair, n in counts.items() if pair[1] > 0], dtype=np.float64)
         return Cells(pairs[:, 0], pairs[:, 1], times)
 
+    def with_good(self, times: float) -> Cells:
+        """Return them with so many times the requests, times >= 1, of which the new ones are good.
+
+        They go where there are the fewest, as if those that are missing were missing there.
+        """
+        if times <= 1 or not self.total.size:
+            return self
+        order = np.argsort(self.total)
+        cells, requests = (np.cumsum(one[order]) for one in (self.times, self.times * self.total))
+        more = (times - 1) * requests[-1]
+        raised = int(np.flatnonzero(self.total[order] * cells - requests <= more)[-1])
+        level = (more + requests[raised]) / cells[raised]
+        return replace(self, total=np.maximum(self.total, level))
+
     def share(self) -> float:
         """Return bad / total over all; 0 when nothing was counted."""
         total = float(self.total @ self.times)

@@ -248,3 +248,20 @@ def test_nothing_counts_for_more_than_it_is(drawn: Any) -> None:
     assert counts[1.0] <= sum(one.labelled.get(1, 0) for one in cells.values()) + 1e-9
     assert sum(counts.values()) <= sum(one.predicted for one in cells.values()) + 1e-6
     assert all(count >= 0 for count in counts.values())
+
+
+def test_awaited_labels_may_be_all_that_the_other_has_wrong() -> None:
+    cells = {
+        ("0", "0"): CellCounts(800, {0: 40}),
+        ("0", "1"): CellCounts(100, {1: 50}),
+        ("1", "0"): CellCounts(100, {1: 10, -1: 20}),
+    }
+    pairs = Pairs({1.0: 60, -1.0: 20, 0.0: 40}, cells)
+    assert pairs.with_awaited(1.0) == pairs.requests
+    more = pairs.with_awaited(1000 / 120)
+    assert more == pytest.approx({1.0: 60, -1.0: 20 + 120, 0.0: 40 + 760})
+    slightly = pairs.with_awaited(
+        1.5
+    )  # of all 18 % are labelled then: more of those that differ are
+    assert slightly == pytest.approx({1.0: 60, -1.0: 20, 0.0: 100})
+    assert Pairs({1.0: 3}).with_awaited(2.0) == {1.0: 3, -1.0: 3, 0.0: 0}  # nobody knows

@@ -85,6 +85,19 @@ def cells(*counts: tuple[float, float]) -> Cells:
     return Cells.of({count: counts.count(count) for count in counts})
 
 
+def test_what_is_good_goes_where_there_is_the_least() -> None:
+    some = cells((3, 10), (0, 4), (0, 4), (5, 40))
+    more = some.with_good(1 + 15 / 58)  # of 58: all three are raised to 11
+    assert sorted(zip(more.total, more.bad, more.times, strict=True)) == [
+        (pytest.approx(11), 0, 2),
+        (pytest.approx(11), 3, 1),
+        (40, 5, 1),
+    ]
+    assert cells((1, 4), (2, 8)).with_good(4).total == pytest.approx([24, 24])
+    assert some.with_good(1.0) is some
+    assert Cells.of({}).with_good(2.0).total.size == 0
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.01])
 def test_almost_no_correlation_is_the_independent_test(margin: float) -> None:
     ours, theirs = BadTotal(12, 100), BadTotal(3, 300)

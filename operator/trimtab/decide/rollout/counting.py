@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trimtab.api.deployment import Gate, Origin, Tried
-from trimtab.decide.rollout.measures import REQUESTS, TIMED, bad_total, gate_measures
+from trimtab.decide.rollout.measures import (
+    ERRORS,
+    REJECTED,
+    REQUESTS,
+    TIMED,
+    bad_total,
+    gate_measures,
+)
 from trimtab.decide.rollout.snapshot import Pair, ProcessView
 from trimtab.stats.counts import BadTotal, sum_of
 
@@ -113,6 +120,23 @@ def gate_counts(
     bad, total = gate_measures(gate, side.digest)
     revision = None if gate.bad == "outcomes" else side.revision
     return counts_since(processes, origins, bad, total, revision, began)
+
+
+def answer_counts(
+    side: Side, processes: Sequence[ProcessView], origins: Sequence[Origin], began: datetime
+) -> dict[str, BadTotal]:
+    """Return the requests since the origins that may get a label, by process of the side.
+
+    A request that failed has no token.
+    """
+    requests, errors, rejected = (
+        counts_since(processes, origins, bad, REQUESTS, side.revision, began)
+        for bad in (REQUESTS, ERRORS, REJECTED)
+    )
+    return {
+        process: BadTotal(0.0, max(0.0, one.total - errors[process].bad - rejected[process].bad))
+        for process, one in requests.items()
+    }
 
 
 def left_out_of(

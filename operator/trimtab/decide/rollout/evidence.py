@@ -51,6 +51,8 @@ MOST_CELLS = 4096
 STRATUM_REQUESTS = 50.0
 """Of stable at least, in what is taken for one moment."""
 
+MOST_AWAITED = 1e6
+"""Times more labels: pods that tell of more are not to be believed."""
 MOST_VANISHED = 1024
 """Processes that are remembered although the last look did not see them."""
 SAME_BIRTH = timedelta(seconds=SAME_START_SECONDS)
@@ -89,6 +91,12 @@ class Strata:
             weighted=self.weighted + ours.total * theirs.share,
             squares=self.squares + ours.total**2 / theirs.total,
         )
+
+    def at(self, share: float) -> Strata:
+        """Return the same requests, with this share of the candidate's bad."""
+        ours, theirs = self.open
+        opened = BadTotal(share * ours.total, ours.total), theirs
+        return replace(self, bad=share * self.requests, open=opened)
 
     def compared(self) -> tuple[BadTotal, BadTotal]:
         """Return the candidate's counts, and stable's as if they had come at the same moments."""
@@ -384,6 +392,8 @@ class Counted:
     served: Set[str] = frozenset()
     all: Set[str] = frozenset()
     """Whose counts these are, those too that counted nothing."""
+    answered: Counts = field(default_factory=dict)
+    """Where labels are counted: the requests that the pods of the side answered."""
 
     def since(self, last: Counts) -> Counted:
         """Return what was counted since the last look, of those that counted something."""
@@ -406,6 +416,8 @@ class GateMemory:
 
     last: tuple[Counts, Counts] = field(default_factory=lambda: ({}, {}))
     """What the processes of candidate and stable had counted since the step's origins."""
+    answered: tuple[Counts, Counts] = field(default_factory=lambda: ({}, {}))
+    """Where labels are counted: the requests that both had answered since then."""
     behind: Set[str] = frozenset()
     """Processes that the last look did not see as of its moment."""
     usual: BadTotal = NOTHING
@@ -445,7 +457,52 @@ class GateMemory:
         unseen = (last[0].keys() - candidate.counts.keys()) | (
             last[1].keys() - stable.counts.keys()
         )
-        return replace(self, last=last, behind=at.behind | unseen)
+        answered = (
+            remembered_counts(self.answered[0], candidate.answered),
+            remembered_counts(self.answered[1], stable.answered),
+        )
+        return replace(self, last=last, answered=answered, behind=at.behind | unseen)
+
+    @cached_property
+    def awaited(self) -> float:
+        """How many times more labels the candidate would have, if it had as many as stable has.
+
+        At least 1: for each answer, in the same time. Where wrong answers get their labels before
+        right ones, or the other way round, those of a version that has only begun are of one kind,
+        and stable's, which tell of answers before that time as well, are not.
+        """
+        ours, theirs = (sum_of(counts.values()).total for counts in self.last)
+        our_answers, their_answers = (sum_of(counts.values()).total for counts in self.answered)
+        if min(ours, theirs, their_answers) <= 0:
+            return 1.0
+        return min(max(1.0, our_answers / their_answers * theirs / ours), MOST_AWAITED)
+
+    def compared(self) -> tuple[BadTotal, tuple[BadTotal, ...]]:
+        """Return the candidate's counts, and those of stable that it must be worse than, each.
+
+        An answer whose label is awaited is right until then. Which moment it is of nobody knows:
+        then the candidate must be worse than stable was altogether, too.
+        """
+        ours, theirs = self.strata.compared()
+        if self.awaited <= 1:
+            return ours, (theirs,)
+        return BadTotal(ours.bad, ours.total * self.awaited), (
+            theirs,
+            sum_of(self.last[1].values()),
+        )
+
+    def at(self, share: float) -> GateMemory:
+        """Return the same requests, with this share of the candidate's bad."""
+        return replace(
+            self,
+            strata=self.strata.at(share),
+            candidate={length: one.at(share) for length, one in self.candidate.items()},
+        )
+
+    def cells(self, length: int) -> tuple[Cells, Cells]:
+        """Return the blocks of both of a length, with the labels that are awaited."""
+        ours, theirs = self.candidate[length].cells(), self.stable[length].cells()
+        return ours.with_good(self.awaited), theirs
 
     def _in_moment(self, ours: Counted, theirs: Counted, at: Moment) -> tuple[BadTotal, BadTotal]:
         """Return what both sides counted in one moment."""
@@ -535,15 +592,15 @@ def evidence_of(
 
     The least that any length of block allows: whichever describes the traffic holds the promise.
     """
-    ours, theirs = seen.strata.compared()
+    ours, _ = seen.compared()
     found = []
     if margin is not None:
-        found.append(_against_stable(seen, spreads, ours, theirs, margin))
+        found.append(_against_stable(seen, spreads, margin))
     if limit is not None:
         evidence = limit_evidence(ours, limit)
         for length, spread in spreads.items():
             if evidence > 1 and length in seen.candidate:
-                cells = seen.candidate[length].cells()
+                cells = seen.candidate[length].cells().with_good(seen.awaited)
                 correlated = spread.correlation, _least_inflation(length, spread)
                 clustered = clustered_limit_evidence(cells, limit, *correlated)
                 evidence = min(evidence, clustered)
@@ -554,19 +611,18 @@ def evidence_of(
 def _against_stable(
     seen: GateMemory,
     spreads: Mapping[int, Spread],
-    ours: BadTotal,
-    theirs: BadTotal,
     margin: float,
     enough: float = 1.0,
 ) -> float:
     """Return the least evidence of all lengths of block, or less than `enough` of some."""
-    evidence = gate_evidence(ours, theirs, margin)
+    ours, stables = seen.compared()
+    evidence = min(gate_evidence(ours, theirs, margin) for theirs in stables)
     for length, spread in sorted(spreads.items(), reverse=True):  # long ones are quick, and tell
         if evidence <= 1 or evidence < enough:
             break
         if length in seen.candidate and length in seen.stable:
-            cells = seen.candidate[length].cells(), seen.stable[length].cells()
             least = _least_inflation(length, spread)
+            cells = seen.cells(length)
             clustered = clustered_evidence(*cells, margin, spread.correlation, seen.usual, least)
             evidence = min(evidence, clustered)
     return evidence
@@ -580,11 +636,8 @@ def smallest_in_blocks(
     None: not even one of all requests. It is what the verdict itself would say.
     """
     found = None
-    ours, theirs = seen.strata.compared()
     for share in _SHARES:
-        counts = BadTotal(share * ours.total, ours.total)
-        worse = replace(seen, candidate={n: one.at(share) for n, one in seen.candidate.items()})
-        if _against_stable(worse, spreads, counts, theirs, margin, threshold) < threshold:
+        if _against_stable(seen.at(share), spreads, margin, threshold) < threshold:
             break
         found = share
     return found

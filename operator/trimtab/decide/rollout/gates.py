@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
@@ -50,6 +50,10 @@ _HINTS = {
 
 MOST_UNSEEN = 0.1
 """Of the candidate's requests: where more are no evidence, sums over the step must not be bad."""
+
+
+TOLD_AWAITED = 0.1
+"""Of the candidate's labels: where more are still to come, it is said."""
 
 
 def first_unable(seen: Sequence[GateStatus], gates: Sequence[Gate]) -> GateStatus | None:
@@ -125,12 +129,13 @@ class Look:
 class _Whole:
     """All that was counted in a step, with what is no evidence: its moment is not known.
 
-    judged: requests (labels) of the candidate that are evidence.
+    judged: requests (labels) of the candidate that are evidence. awaited: see `GateMemory`.
     """
 
     judged: float
     candidate: BadTotal
     stable: BadTotal | None
+    awaited: float
 
     @property
     def unseen(self) -> float:
@@ -150,6 +155,11 @@ class _Whole:
             return smallest
         return (smallest * self.judged + self.unseen) / self.candidate.total
 
+    @property
+    def awaiting(self) -> BadTotal:
+        """The candidate's counts with the labels that are awaited, right until they come."""
+        return BadTotal(self.candidate.bad, self.candidate.total * self.awaited)
+
     def is_worse(self, gate: Gate, threshold: float, spread: float) -> bool:
         """Whether sums over the step are against the candidate, and what is judged is not all.
 
@@ -159,9 +169,9 @@ class _Whole:
             return False
         evidence = 0.0
         if self.stable is not None:
-            evidence = gate_evidence(self.candidate, self.stable, gate.margin, spread)
+            evidence = gate_evidence(self.awaiting, self.stable, gate.margin, spread)
         if gate.limit is not None:
-            evidence = max(evidence, limit_evidence(self.candidate, gate.limit, spread))
+            evidence = max(evidence, limit_evidence(self.awaiting, gate.limit, spread))
         return evidence >= threshold
 
 
@@ -193,6 +203,8 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         spread,
         look.cells,
     )
+    if paired is not None:
+        paired = replace(paired, awaited=seen.awaited)
     turned = look.turned.get(gate.name)
     evidence = min(
         _evidence(gate, one, spreads, paired, has_stable=stable is not None)
@@ -208,6 +220,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         judged=seen.strata.compared()[0].total,
         candidate=candidate + left_out[0],
         stable=stable + left_out[1] if stable is not None else None,
+        awaited=seen.awaited,
     )
     smallest = _smallest_of_all(gate, seen, spreads, paired, look.threshold, has_stable=has_stable)
     alike = smallest
@@ -228,7 +241,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         smallest_fault_share=among_all,
         last_sample_age=_age(look.candidate_sight.age),
     )
-    figures = _figures(gate, candidate, stable, paired)[:900]
+    figures = _figures(gate, candidate, stable, paired, seen.awaited)[:900]
     if status.verdict == "Fail":
         message = f"{figures}; evidence {evidence:.0f} >= {look.threshold:.0f}"
         return status.model_copy(update={"reason": Reason.GATE_FAILED, "message": message})
@@ -330,9 +343,10 @@ def _smallest_of_all(
     if has_stable:
         found.append(_smallest_fault(gate, seen, spreads, paired, threshold))
     if gate.limit is not None and paired is None:
-        requests = seen.strata.compared()[0].total
+        requests = seen.compared()[0].total
         spread = largest(spreads.values())
-        found.append(smallest_share_above(requests, gate.limit, threshold, spread))
+        share = smallest_share_above(requests, gate.limit, threshold, spread)
+        found.append(_of_labelled(share, seen))
     return min((one for one in found if one is not None), default=None)
 
 
@@ -348,25 +362,44 @@ def _smallest_fault(
         return None
     spread = largest(spreads.values())
     if paired is None:
-        smallest = smallest_detectable_share(
-            candidate.total, stable, gate.margin, threshold, spread
-        )
+        smallest = _smallest_in_sums(seen, gate.margin, threshold, spread)
         if smallest is None and spread > 1:
             smallest = smallest_in_blocks(seen, spreads, gate.margin, threshold)
         return smallest
     found = []
     if paired.labelling.is_even:
-        share = smallest_detectable_share(
-            candidate.total, stable, gate.margin, 2 * threshold, spread
-        )
-        found.append(share)
+        found.append(_smallest_in_sums(seen, gate.margin, 2 * threshold, spread))
     by_pairs = paired.smallest(2 * threshold)
     found.append(None if by_pairs is None else min(1.0, stable.share + by_pairs))
     return min((one for one in found if one is not None), default=None)
 
 
+def _smallest_in_sums(
+    seen: GateMemory, margin: float, threshold: float, spread: float
+) -> float | None:
+    """Return the smallest fault among what was counted that sums would have shown."""
+    candidate, stables = seen.compared()
+    found = [
+        smallest_detectable_share(candidate.total, stable, margin, threshold, spread)
+        for stable in stables
+    ]
+    shares = [share for share in found if share is not None]
+    return _of_labelled(max(shares), seen) if len(shares) == len(found) else None
+
+
+def _of_labelled(share: float | None, seen: GateMemory) -> float | None:
+    """Return the share of a fault among answers with a label; those without count as right."""
+    if share is None or share * seen.awaited > 1:
+        return None
+    return share * seen.awaited
+
+
 def _figures(
-    gate: Gate, candidate: BadTotal, stable: BadTotal | None, paired: PairedLook | None
+    gate: Gate,
+    candidate: BadTotal,
+    stable: BadTotal | None,
+    paired: PairedLook | None,
+    awaited: float,
 ) -> str:
     what: str = gate.bad
     if gate.slower_than is not None:
@@ -376,6 +409,11 @@ def _figures(
         text += f", {_share(stable)} of stable's, allowed +{gate.margin * 100:g}%"
     if gate.limit is not None:
         text += f", limit {gate.limit * 100:g}%"
+    if awaited >= 1 + TOLD_AWAITED:
+        text += (
+            f"; {(awaited - 1) * candidate.total:.0f} labels of the candidate's answers are still "
+            "to come, as stable has them, and count as right until then"
+        )
     if paired is not None:
         text += f"; {_on_the_same_rows(paired)}"
     return text

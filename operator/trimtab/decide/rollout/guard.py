@@ -16,7 +16,7 @@ from typing import Any
 
 from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Origin, Tried
 from trimtab.decide.rollout.control import LATELY_MINUTES, listen, wanted_control, without_mute
-from trimtab.decide.rollout.counting import Side, gate_counts, side_of
+from trimtab.decide.rollout.counting import Side, answer_counts, gate_counts, side_of
 from trimtab.decide.rollout.evidence import (
     EPOCH,
     HOUR,
@@ -37,6 +37,7 @@ from trimtab.decide.rollout.judgement import (
     pair_in,
     spreads_of,
 )
+from trimtab.decide.rollout.late_labels import labels_per_answer, lag_further
 from trimtab.decide.rollout.pairing import PairedLook, cells_in, look_at_pairs
 from trimtab.decide.rollout.same_rows import (
     awaits_pairs,
@@ -45,7 +46,14 @@ from trimtab.decide.rollout.same_rows import (
     paired_evidence,
     tells,
 )
-from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Pair, PairsSeen, Snapshot
+from trimtab.decide.rollout.snapshot import (
+    GuardMemory,
+    LateLabels,
+    Memory,
+    Pair,
+    PairsSeen,
+    Snapshot,
+)
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
 from trimtab.stats.counts import NOTHING, BadTotal, sum_of
@@ -117,7 +125,8 @@ def watch(
     """
     remembered = _with_cells(_restored(memory, guard, snapshot), snapshot, side)
     watched = _watched(snapshot, guard, side, memory, remembered)
-    changed, remembered = _feed_detectors(snapshot, watched, remembered)
+    answered = answer_counts(side, snapshot.processes, *_since(guard, remembered.restored))
+    changed, remembered = _feed_detectors(snapshot, watched, remembered, answered)
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
     threshold, awaits = _threshold(snapshot), _awaits_control(snapshot, guard)
     found = (
@@ -135,6 +144,16 @@ def watch(
         is_resumed=False,
     )
     return breach, replace(memory, guard=remembered)
+
+
+def _late_from_now(snapshot: Snapshot) -> dict[str, LateLabels]:
+    """Return per gate how labels lag: not yet. The pods of the version before are still there."""
+    good, rollout = snapshot.deployment.status.last_good, snapshot.deployment.spec.rollout
+    each = None if good is None else labels_per_answer(snapshot.processes, side_of(good))
+    if each is None:
+        return {}
+    gates = strategy_of(rollout).gates(rollout)
+    return {gate.name: LateLabels(each) for gate in gates if gate.bad == "outcomes"}
 
 
 def _with_cells(remembered: GuardMemory, snapshot: Snapshot, side: Side) -> GuardMemory:
@@ -224,7 +243,7 @@ def _paired(
 ) -> PairedLook | None:
     """Return what the version and the last good one showed on the same rows."""
     origins, began = _since(guard, remembered.restored)
-    return look_at_pairs(
+    paired = look_at_pairs(
         gate,
         _pair(snapshot, side),
         side.revision,
@@ -234,6 +253,13 @@ def _paired(
         spread,
         remembered.cells,
     )
+    late = remembered.late.get(gate.name)
+    if paired is None or late is None:
+        return paired
+    answered = answer_counts(side, snapshot.processes, origins, began)
+    labelled = _counts(gate, side, snapshot, guard, remembered.restored)
+    answers, labels = (sum_of(counts.values()).total for counts in (answered, labelled))
+    return replace(paired, awaited=replace(late, answers=answers, labels=labels).awaited)
 
 
 def _since(guard: GuardStatus, restored: datetime | None) -> tuple[Sequence[Origin], datetime]:
@@ -317,7 +343,7 @@ def _same_hours(hours: list[Count], now: datetime) -> list[Count]:
 
 
 def _feed_detectors(
-    snapshot: Snapshot, watched: list[_Watched], remembered: GuardMemory
+    snapshot: Snapshot, watched: list[_Watched], remembered: GuardMemory, answered: Counts
 ) -> tuple[dict[str, Breach], GuardMemory]:
     """Return the gates whose change detectors alarm, and what to remember."""
     spec, now = snapshot.deployment.spec, snapshot.now
@@ -329,6 +355,8 @@ def _feed_detectors(
     )
     elapsed = (now - (remembered.looked_at or now)).total_seconds()
     detectors, last = dict(remembered.detectors), dict(remembered.last)
+    late, known = dict(remembered.late), remembered.answered
+    answers = sum(growth(known.get(p, NOTHING), count).total for p, count in answered.items())
     gap = Gap(remembered.alive, alive_in(snapshot)) if remembered.is_resumed else None
     pairs = {one.gate.name: one.seen for one in watched if one.seen is not None}
     found: dict[str, Breach] = {}
@@ -342,6 +370,9 @@ def _feed_detectors(
             if p not in aside
         )
         last[name] = remembered_counts(before, one.counts)
+        if name in late:
+            late[name], more = lag_further(late[name], answers, batch.total)
+            batch += BadTotal(0.0, more)
         state = detectors.get(name, DetectorState())
         if one.is_decided_by_pairs:
             detectors.pop(name, None)  # it begins anew if they stop
@@ -375,7 +406,14 @@ def _feed_detectors(
                 "sincePromotion": [total.bad, total.total],
             }
             found[name] = Breach(one.gate, figures, inputs)
-    return found, replace(remembered, detectors=detectors, last=last, pairs=pairs)
+    return found, replace(
+        remembered,
+        detectors=detectors,
+        last=last,
+        pairs=pairs,
+        late=late,
+        answered=remembered_counts(known, answered) if late else {},
+    )
 
 
 # --- beside a control -----------------------------------------------------------------------------
@@ -524,7 +562,9 @@ def _restored(memory: Memory, guard: GuardStatus, snapshot: Snapshot) -> GuardMe
         return known
     if guard.detectors:
         return GuardMemory(guard.revision, _read_detectors(guard), restored=snapshot.now)
-    return GuardMemory(guard.revision, allowed=allowed_before(snapshot, memory))
+    return GuardMemory(
+        guard.revision, allowed=allowed_before(snapshot, memory), late=_late_from_now(snapshot)
+    )
 
 
 def _read_detectors(guard: GuardStatus) -> dict[str, DetectorState]:

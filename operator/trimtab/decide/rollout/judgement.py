@@ -17,7 +17,7 @@ from trimtab.api.deployment import (
     Tried,
 )
 from trimtab.decide.rollout.asking import is_wanted
-from trimtab.decide.rollout.counting import Side, gate_counts, side_of
+from trimtab.decide.rollout.counting import Side, answer_counts, gate_counts, side_of
 from trimtab.decide.rollout.evidence import (
     Allowed,
     Counted,
@@ -246,6 +246,9 @@ def _counted(gate: Gate, side: Side, processes: Sequence[ProcessView], trial: Tr
     return Counted(
         counts=gate_counts(gate, side, processes, origins, trial.began),
         served={one.process for one in origins if one.values.get(total, 0.0) > 0},
+        answered=answer_counts(side, processes, origins, trial.began)
+        if gate.bad == "outcomes"
+        else {},
     )
 
 

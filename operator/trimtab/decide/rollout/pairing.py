@@ -44,6 +44,8 @@ class PairedLook:
     """In which the comparison of the pods is."""
     alike: float = 1.0
     """How many requests count as one, where those of one client or moment are alike."""
+    awaited: float = 1.0
+    """How many times more labels there would be, were none still to come; see `GateMemory`."""
 
     @property
     def counts_as_they_came(self) -> bool:
@@ -63,11 +65,26 @@ class PairedLook:
     @cached_property
     def evidence(self) -> float:
         """Evidence against the version, whatever the rows without labels would say."""
-        return paired_evidence(self.counts, self.margin)
+        return min(paired_evidence(counts, self.margin) for counts in self._judged)
+
+    @property
+    def _judged(self) -> list[dict[float, float]]:
+        """All that the version must be worse by: with labels that are still to come, too."""
+        if self.awaited <= 1 or self.labelling.is_hidden:
+            return [self.counts]
+        more = self.pairs.with_awaited(self.awaited)
+        return [self.counts, {d: count / self.alike for d, count in more.items()}]
 
     def smallest(self, threshold: float) -> float | None:
         """Return the smallest difference that would have had evidence `threshold` by now."""
-        return smallest_detectable_difference(self.counts, self.margin, threshold)
+        found = [
+            smallest_detectable_difference(counts, self.margin, threshold)
+            for counts in self._judged
+        ]
+        shares = [share for share in found if share is not None]
+        if len(shares) < len(found) or max(shares) * self.awaited > 1:
+            return None
+        return max(shares) * self.awaited  # of those that have a label
 
     @property
     def blind(self) -> str:

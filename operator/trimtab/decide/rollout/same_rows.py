@@ -33,6 +33,8 @@ TELLING = 8.0
 """Log evidence that pairs must promise by the end of the wait; else nothing is waited for."""
 MOST_RISE = 0.99
 AT_LEAST = timedelta(seconds=1)
+MANY_AWAITED = 1.1
+"""So many times more labels, of which some are still to come, may be of one kind."""
 
 
 def look_again(
@@ -115,8 +117,15 @@ def awaits_pairs(seen: PairsSeen, now: datetime) -> bool:
 
 
 def paired_evidence(seen: PairsSeen, paired: PairedLook) -> float:
-    """Return the evidence that the version is worse, since its promotion or since some time."""
-    return seen.change.evidence if paired.counts_as_they_came else paired.evidence
+    """Return the evidence that the version is worse, since its promotion or since some time.
+
+    While many labels are awaited, since its promotion.
+    """
+    if not paired.counts_as_they_came:
+        return paired.evidence
+    if paired.awaited < MANY_AWAITED:
+        return seen.change.evidence
+    return min(seen.change.evidence, paired.evidence)
 
 
 def _own(seen: PairsSeen, total: BadTotal, elapsed: timedelta) -> BadTotal:

@@ -201,6 +201,7 @@ class _Writing:
         strata = gate.strata
         return {
             "last": [self._counts(counts) for counts in gate.last],
+            "answered": [self._counts(counts) for counts in gate.answered],
             "behind": [self._place(process) for process in sorted(gate.behind)],
             "usual": [_short(gate.usual.bad), _short(gate.usual.total)],
             "strata": [
@@ -362,6 +363,7 @@ class _Reading:
 
     def _gate(self, saved: Mapping[str, Any]) -> GateMemory:
         ours, theirs = saved["last"]
+        our_answers, their_answers = saved.get("answered", ([], []))
         *sums, bad, total, other_bad, other_total = saved["strata"]
         requests, wrong, weighted, squares = map(_value, sums)
         if wrong > requests:
@@ -371,6 +373,7 @@ class _Reading:
         strata.compared()  # raises what a pass would
         return GateMemory(
             last=(self._counts(ours), self._counts(theirs)),
+            answered=(self._counts(our_answers), self._counts(their_answers)),
             behind=frozenset(map(self._name, _list(saved["behind"], MOST_NAMES))),
             usual=_count(*saved["usual"]),
             strata=strata,

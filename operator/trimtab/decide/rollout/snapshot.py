@@ -11,7 +11,14 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, Origin
 from trimtab.api.model_version import Artifact, ModelVersion
 from trimtab.decide.led_time import Instant
-from trimtab.decide.rollout.evidence import Allowed, Counts, GateMemory, Habit, Lives
+from trimtab.decide.rollout.evidence import (
+    MOST_AWAITED,
+    Allowed,
+    Counts,
+    GateMemory,
+    Habit,
+    Lives,
+)
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import NOTHING, BadTotal
 from trimtab.stats.paired import Answers, Cell, CellCounts, PairedChange
@@ -202,6 +209,32 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class LateLabels:
+    """Of one gate under guard: how far labels lag behind answers.
+
+    per_answer: labels that an answer gets sooner or later, by what the version before showed.
+    answers, labels: counted since the promotion. most: labels by which they lagged at most.
+    """
+
+    per_answer: float
+    answers: float = 0.0
+    labels: float = 0.0
+    most: float = 0.0
+
+    @property
+    def lag(self) -> float:
+        """Labels that are still to come; below 0: there were more than of so many answers."""
+        return self.per_answer * self.answers - self.labels
+
+    @property
+    def awaited(self) -> float:
+        """How many times more labels there would be, were none still to come; at least 1."""
+        if self.labels <= 0:
+            return 1.0
+        return min(1.0 + max(0.0, self.lag) / self.labels, MOST_AWAITED)
+
+
+@dataclass(frozen=True)
 class GuardMemory:
     """Of the guard over one revision."""
 
@@ -235,6 +268,10 @@ class GuardMemory:
     """What both versions had answered when the guard began, or was taken up."""
     pairs: Mapping[str, PairsSeen] = field(default_factory=dict)
     """Per gate, what is remembered of pairs; a new process counts from the promotion again."""
+    late: Mapping[str, LateLabels] = field(default_factory=dict)
+    """Per gate of outcomes, how far labels lag; a new process knows nothing of it."""
+    answered: Counts = field(default_factory=dict)
+    """What each process had answered at the last look."""
 
 
 @dataclass(frozen=True)

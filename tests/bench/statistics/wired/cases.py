@@ -35,6 +35,8 @@ SLOW = {
     ]
 }
 Draws = np.random.Generator
+LABELS_SETTLE = 1500.0
+"""Seconds of rest, so that as many labels of stable come as will ever come."""
 SHORT_REST = 300.0
 """Seconds, where requests are independent: the less is known of stable, the harder."""
 
@@ -133,6 +135,17 @@ def _growing() -> Trial:
     )
 
 
+def _labelled(base: float, right: float, wrong: float, **rollout: Any) -> Trial:
+    """Labels come so many seconds after a right answer, and so many after a wrong one."""
+    return trial(
+        lambda d: Independent(d, base),
+        100,
+        users={"measure": "outcomes", "labelled_after": (right, wrong)},
+        rollout=OUTCOMES | rollout,
+        rest_seconds=LABELS_SETTLE,
+    )
+
+
 def _moving(now: float) -> float:
     return 0.01 if now < 750 else 0.1
 
@@ -219,6 +232,15 @@ HEALTHY: dict[str, Callable[[], Trial]] = {
 }
 
 MORE: dict[str, Callable[[], Trial]] = {
+    "labels of wrong answers after 5 s, of right ones after 5 m, 5 % wrong": partial(
+        _labelled, 0.05, 300.0, 5.0
+    ),
+    "labels of wrong answers after 5 s, of right ones after 10 m, 20 % wrong": partial(
+        _labelled, 0.2, 600.0, 5.0
+    ),
+    "labels of right answers at once, of wrong ones after 5 m, 5 % wrong": partial(
+        _labelled, 0.05, 0.0, 300.0
+    ),
     **{
         f"both out for {s} s, 100/s, of a Prometheus": partial(_outage, s, prometheus=Source())
         for s in (3, 10, 30)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -42,6 +43,18 @@ class Pod:
     """In seconds of the loop."""
     requests: int = 0
     bad: int = 0
+    right: int = 0
+    """Labels that have come, of right and of wrong answers."""
+    wrong: int = 0
+    awaited: list[tuple[float, int, int]] = field(default_factory=list)
+    """When labels come, how many of right answers and how many of wrong ones; a heap."""
+
+    def label(self, now: float) -> None:
+        """Take the labels that have come by now."""
+        while self.awaited and self.awaited[0][0] <= now:
+            _, right, wrong = heappop(self.awaited)
+            self.right += right
+            self.wrong += wrong
 
 
 class Answers(Protocol):
@@ -69,6 +82,8 @@ class Users:
     measure: str = "errors"
     fault: float = 0.0
     everywhere: tuple[float, Moment] | None = None
+    labelled_after: tuple[float, float] = (0.0, 0.0)
+    """Seconds until a right answer has its label, and until a wrong one has."""
     arrivals: Callable[[float, float], int] | None = None
     """Requests of one pod in a moment, given the expected number; Poisson by default."""
     pods: dict[str, Pod] = field(default_factory=dict)
@@ -109,6 +124,10 @@ class Users:
                 bad += int(self.draws.binomial(n - bad, self.fault))
             pod.requests += n
             pod.bad += bad
+            right_after, wrong_after = self.labelled_after
+            heappush(pod.awaited, (now + right_after, n - bad, 0))
+            heappush(pod.awaited, (now + wrong_after, 0, bad))
+            pod.label(now)
             self.answered[pod.version] += n
 
     def _pod(self, found: Json, now: float) -> Pod:
@@ -127,7 +146,7 @@ class Users:
         values = [n, n - errors, errors, n]
         values += [n * is_fast - slow * (is_fast - is_slow) for is_fast, is_slow in _WITHIN]
         if self.measure == "outcomes":
-            values += [n - bad, bad]
+            values += [pod.right, pod.wrong]
         series = self._series_of(found)
         return Exposition(
             dict(zip(series, map(float, values), strict=False)), START.timestamp() + pod.born

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -308,3 +309,95 @@ def test_that_stables_pods_differ_is_known_in_the_round_in_which_they_do() -> No
         now += timedelta(seconds=5)
         habit = habit.learn(counts, now, timedelta(seconds=5))
         assert (1 in habit.spreads) == is_out
+
+
+# --- labels that are still to come ----------------------------------------------------------------
+
+
+def labelled(
+    ours: BadTotal, theirs: BadTotal, our_answers: float, their_answers: float
+) -> GateMemory:
+    """One look: labels of both sides, and the requests that both answered."""
+    return GateMemory().look(
+        Counted({"c": ours}, answered={"c": BadTotal(0.0, our_answers)}),
+        Counted({"s": theirs}, answered={"s": BadTotal(0.0, their_answers)}),
+        AT,
+    )
+
+
+def test_wrong_answers_that_get_their_labels_first_are_no_evidence() -> None:
+    """5 % of both are wrong, and right answers get their labels five minutes later."""
+    ours, theirs = BadTotal(21, 21), BadTotal(79, 1585)
+    assert evidence_of(look(ours, theirs), {}, 0.01, None) > 1000
+    seen = labelled(ours, theirs, 400, 1600)
+    assert seen.awaited == pytest.approx(400 * 1585 / 1600 / 21)
+    assert evidence_of(seen, {}, 0.01, None) == 1.0
+    assert evidence_of(look(ours, theirs), {}, None, 0.1) > 1000
+    assert evidence_of(seen, {}, None, 0.1) == 1.0  # nor against a limit
+    spreads = {1: Spread(1.5, 0.01)}
+    assert evidence_of(look(ours, theirs), spreads, 0.01, 0.1) > 10
+    assert evidence_of(seen, spreads, 0.01, 0.1) == 1.0
+
+
+@pytest.mark.parametrize("our_labels", [100, 130])
+def test_labels_that_are_all_there_tell_what_they_told(our_labels: float) -> None:
+    """Also of a version of which more answers get a label."""
+    ours, theirs = BadTotal(30, our_labels), BadTotal(9, 300)
+    seen = labelled(ours, theirs, 1000, 3000)
+    assert seen.awaited == 1.0
+    assert evidence_of(seen, {}, 0.01, 0.1) == evidence_of(look(ours, theirs), {}, 0.01, 0.1)
+
+
+@pytest.mark.parametrize("answers", [(0, 100), (100, 0)])
+def test_without_answers_there_is_nothing_to_await(answers: tuple[float, float]) -> None:
+    assert labelled(BadTotal(3, 10), BadTotal(1, 100), *answers).awaited == 1.0
+    assert labelled(BadTotal(0, 0), BadTotal(1, 100), 10, 100).awaited == 1.0
+    assert labelled(BadTotal(1, 1), BadTotal(1, 1e300), 1e300, 1e-300).awaited == 1e6
+
+
+def test_answers_of_a_process_that_is_gone_are_not_forgotten() -> None:
+    seen = labelled(BadTotal(10, 10), BadTotal(30, 600), 200, 600)
+    gone = seen.look(
+        Counted({"d": BadTotal(5, 5)}, answered={"d": BadTotal(0.0, 100)}),
+        Counted({"s": BadTotal(45, 900)}, answered={"s": BadTotal(0.0, 900)}),
+        replace(AT, now=NOW + INTERVAL),
+    )
+    assert gone.awaited == pytest.approx(300 / 15)
+
+
+def test_labels_that_lag_behind_a_bad_time_of_both_are_no_evidence() -> None:
+    """It is over when right answers of that time get their labels: they weigh the time after it."""
+    seen, ours, theirs = GateMemory(), BadTotal(0, 0), BadTotal(0, 0)
+    moments = [
+        (BadTotal(100, 100), BadTotal(300, 3000)),
+        (BadTotal(10, 10), BadTotal(30, 3000)),
+        (BadTotal(10, 910), BadTotal(30, 3000)),
+    ]
+    for number, (our_moment, their_moment) in enumerate(
+        itertools.chain(*([one] * 20 for one in moments)), 1
+    ):
+        ours, theirs = ours + our_moment, theirs + their_moment
+        seen = seen.look(
+            Counted({"c": ours}, answered={"c": BadTotal(0.0, 1000.0 * number)}),
+            Counted({"s": theirs}, answered={"s": BadTotal(0.0, 3000.0 * number)}),
+            replace(AT, now=NOW + number * INTERVAL),
+        )
+    our_counts, (in_moments, altogether) = seen.compared()
+    assert our_counts.bad == 2400
+    assert our_counts.total == pytest.approx(60_000)
+    assert gate_evidence(our_counts, in_moments, 0.01) > 100
+    assert altogether.share == pytest.approx(our_counts.share)
+    assert evidence_of(seen, {}, 0.01, None) == 1.0
+
+
+def test_awaited_labels_never_make_evidence() -> None:
+    draws = np.random.default_rng(1)
+    spreads = {1: Spread(1.5, 0.01), 6: Spread(4.0, 0.03)}
+    for _ in range(200):
+        total, other = int(draws.integers(1, 300)), int(draws.integers(50, 900))
+        ours = BadTotal(float(draws.binomial(total, draws.random())), float(total))
+        theirs = BadTotal(float(draws.binomial(other, draws.random() ** 2)), float(other))
+        seen = labelled(ours, theirs, total * draws.uniform(0.5, 3), other)
+        for limits in ((0.01, None), (None, 0.05)):
+            without = evidence_of(look(ours, theirs), spreads, *limits)
+            assert evidence_of(seen, spreads, *limits) <= max(1.0, without) * (1 + 1e-9)

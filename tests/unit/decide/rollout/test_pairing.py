@@ -59,11 +59,12 @@ def told(
     pairs: dict[float, float] | None = None,
     cells: Any = (),
     version: str = "v2",
+    answered: float = 1000.0,
     **fields: Any,
 ) -> ProcessView:
     """A process with labels of a version; `pairs`: requests by difference."""
     counts = {
-        REQUESTS: 1000.0,
+        REQUESTS: answered,
         labelled_measure(digest_of(version)): float(labelled),
         wrong_measure(digest_of(version)): float(wrong),
         **{pair_measure(V2, V1, d): float(count) for d, count in (pairs or {}).items()},
@@ -86,7 +87,7 @@ def stable(wrong: float = 50, labelled: float = 1000) -> ProcessView:
 
 
 def judged(*processes: ProcessView, candidate: Any = None, **spec: Any) -> GateStatus:
-    deployment = a_deployment(status=a_status(a_stepping()), rollout=ROLLOUT, **spec)
+    deployment = a_deployment(status=a_status(a_stepping()), **{"rollout": ROLLOUT} | spec)
     trial = Trial(
         candidate=side_of(candidate or asking()),
         stable=side_of(a_tried("v1")),
@@ -147,13 +148,15 @@ def test_a_container_of_ones_own_is_not_asked() -> None:
 
 def test_a_worse_candidate_fails_by_pairs_long_before_it_would_without() -> None:
     pairs = {1.0: 30.0, -1.0: 5.0, 0.0: 265.0}
-    gate = judged(told(wrong=40, labelled=300, pairs=pairs), stable())
+    gate = judged(told(wrong=40, labelled=300, pairs=pairs, answered=300), stable())
     assert (gate.verdict, gate.reason) == ("Fail", Reason.GATE_FAILED)
     assert "on the same rows +8.3% wrong in 300 labelled requests" in gate.message
     assert gate.paired is not None
     assert gate.paired.counts == {"-1": 5.0, "0": 265.0, "1": 30.0}
     without = judged(
-        told(wrong=40, labelled=300, pairs=pairs), stable(), candidate=asking(other=None)
+        told(wrong=40, labelled=300, pairs=pairs, answered=300),
+        stable(),
+        candidate=asking(other=None),
     )
     assert (without.verdict, without.paired) == ("Pass", None)
 
@@ -243,6 +246,53 @@ def test_what_depends_on_the_answer_is_compared_unpaired_if_asked_for() -> None:
     assert gate.paired is None
 
 
+def test_labels_that_are_still_to_come_are_said_and_count_as_right() -> None:
+    """Of 1000 answers each all of stable's have a label, and 100 of the candidate's."""
+    gate = judged(told(wrong=40, labelled=100), stable(), candidate=asking(other=None))
+    assert gate.verdict == "Pass"
+    assert "900 labels of the candidate's answers are still to come" in gate.message
+    assert gate.evidence == 1.0
+    assert gate.smallest_fault_share is None  # not even if all of the 100 were wrong
+    half = judged(told(wrong=40, labelled=500), stable(), candidate=asking(other=None))
+    assert half.smallest_fault_share is not None
+    assert half.smallest_fault_share == pytest.approx(0.22, abs=0.03)
+    there = judged(told(wrong=400, labelled=950), stable(), candidate=asking(other=None))
+    assert there.verdict == "Fail"
+    assert "still to come" not in there.message
+
+
+def test_pairs_whose_wrong_answers_get_their_labels_first_are_no_evidence() -> None:
+    """The two differ in a tenth of the rows, half of which the one and half the other has wrong."""
+    cells = {
+        ("0", "0"): CellCounts(900, {0: 50}),
+        ("1", "0"): CellCounts(50, {1: 25}),
+        ("0", "1"): CellCounts(50, {1: 25}),
+    }
+    pairs = {1.0: 50.0, 0.0: 50.0}
+    answers = {V2: {"0": (950.0, 75.0), "1": (50.0, 25.0)}}
+    gate = judged(
+        told(wrong=100, labelled=100, pairs=pairs, cells=cells, answers=answers),
+        stable(wrong=100),
+    )
+    assert gate.verdict == "Pass"
+    assert gate.evidence <= 1
+    assert gate.paired is not None
+    assert gate.paired.evidence <= 1
+    # All of a version that is worse have their labels.
+    cells = {("0", "0"): CellCounts(900, {0: 900}), ("0", "1"): CellCounts(100, {1: 90, -1: 10})}
+    worse = told(wrong=180, labelled=1000, pairs={1.0: 90, -1.0: 10, 0.0: 900}, cells=cells)
+    assert judged(worse, stable(wrong=100)).verdict == "Fail"
+
+
+def test_a_limit_takes_awaited_labels_for_right_too() -> None:
+    rollout = {"gates": [{"name": "wrong", "bad": "outcomes", "limit": "10%"}]}
+    gate = judged(
+        told(wrong=40, labelled=100), stable(), candidate=asking(other=None), rollout=rollout
+    )
+    assert (gate.verdict, gate.evidence) == ("Pass", 1.0)
+    assert "900 labels of the candidate's" in gate.message
+
+
 def test_that_no_pod_compares_is_said() -> None:
     gate = judged(told(wrong=10, labelled=200, compares="noMemory"), stable())
     assert "not compared on the same rows: noMemory" in gate.message
@@ -306,10 +356,26 @@ def watched(*processes: ProcessView) -> Breach | None:
     deployment = a_deployment(status=status, rollout=ROLLOUT)
     memory, breach = Memory(), None
     for second in (0, 5, 10):
-        shown = processes if second else [replace(p, counts={REQUESTS: 0.0}) for p in processes]
+        if breach is not None:
+            break
+        shown = [
+            p
+            if second or p.revision == revision("v1")
+            else replace(p, counts={REQUESTS: 0.0}, cells={})
+            for p in processes
+        ]
         snapshot = a_snapshot(deployment, processes=tuple(shown), now=NOW + seconds(second))
         breach, memory = watch(snapshot, guard, side_of(asking()), memory)
     return breach
+
+
+def test_a_guard_awaits_labels_of_pairs_too() -> None:
+    """Where the new version is wrong they came first; of each answer before all had one."""
+    pairs = {1.0: 60.0, 0.0: 200.0}
+    cells = {("0", "0"): CellCounts(900, {0: 200}), ("0", "1"): CellCounts(120, {1: 60})}
+    new = told(wrong=60, labelled=260, pairs=pairs, cells=cells)
+    assert watched(new) is not None
+    assert watched(new, replace(stable(), process="v1-0/1")) is None
 
 
 def test_harder_rows_for_both_are_no_breach_where_pairs_tell() -> None:

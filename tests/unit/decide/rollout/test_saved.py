@@ -53,6 +53,7 @@ strata = st.lists(st.tuples(counts_of, counts_of), max_size=4).map(_strata_of)
 gates = st.builds(
     GateMemory,
     last=st.tuples(counts, counts),
+    answered=st.tuples(counts, counts),
     behind=st.frozensets(names, max_size=4),
     strata=strata,
     candidate=blocks,
@@ -134,6 +135,14 @@ def test_a_successor_knows_that_it_is_one_and_learns_no_habit_from_the_gap() -> 
     assert found.habits == {"errors": Habit(since=NOW)}
 
 
+def test_one_that_counted_no_answers_is_read() -> None:
+    document = written()
+    del document["step"]["gates"]["errors"]["answered"]
+    step = decode(packed(document), UID).memory.step
+    assert step is not None
+    assert step.gates["errors"].awaited == 1.0
+
+
 # --- hostile bytes --------------------------------------------------------------------------------
 
 
@@ -141,6 +150,7 @@ def a_memory() -> Memory:
     many = Blocks(NOW, {"a/1": BadTotal(1.0, 9.0)}, {(1.0, 9.0): 3, (0.0, 8.0): 40})
     gate = GateMemory(
         last=({"a/1": BadTotal(1.0, 90.0)}, {"b/1": BadTotal(0.0, 900.0)}),
+        answered=({"a/1": BadTotal(0.0, 95.0)}, {"b/1": BadTotal(0.0, 950.0)}),
         behind=frozenset({"a/1"}),
         strata=_strata_of([(BadTotal(1.0, 90.0), BadTotal(0.0, 900.0))]),
         candidate={1: many},
