@@ -200,8 +200,8 @@ class KubernetesCluster:
         except AlreadyExists:
             return None
 
-    async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> None:
-        """Delete the object if it is still this one; success if it is gone already."""
+    async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> bool:
+        """Delete the object if it is still this one; False if it is gone already."""
         preconditions = {"uid": uid}
         if resource_version is not None:
             preconditions["resourceVersion"] = resource_version
@@ -221,7 +221,8 @@ class KubernetesCluster:
                 body=options,
             )
         except NotFound:
-            return
+            return False
+        return True
 
     async def tell_event(self, regarding: Json, decision: Decision) -> None:
         """Tell a decision as an event, once."""

@@ -87,8 +87,8 @@ class Cluster(Protocol):
         """Create an object; None if one of that name exists already, which is success."""
         ...
 
-    async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> None:
-        """Delete the object if it is still this one; success if it is gone already.
+    async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> bool:
+        """Delete the object if it is still this one; False if it is gone already.
 
         Children are deleted in the background by garbage collection.
         """

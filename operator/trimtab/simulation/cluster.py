@@ -257,7 +257,7 @@ class SimulatedCluster:
         self._store(key, target)
         return self._after_write("create", key, True)
 
-    async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> None:
+    async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> bool:
         """Delete with preconditions; Conflict if the object is another or newer one."""
         self._before_write("delete", key)
         obj = self._stored(key)
@@ -268,6 +268,7 @@ class SimulatedCluster:
             _require_version("delete", key, obj, resource_version)
             self._remove(key)
         self._after_write("delete", key, obj is not None)
+        return obj is not None
 
     async def tell_event(self, regarding: Json, decision: Decision) -> None:
         """Add to `events`, unless the number was told for this object and reason."""

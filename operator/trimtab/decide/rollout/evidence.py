@@ -217,14 +217,10 @@ class Habit:
             known = self.blocks.get(length, Blocks())
             known, over = known.add(grown, now, interval * (length - 0.5))
             blocks[length] = replace(known, closed={}) if known.closed else known
-            kept: dict[datetime, BlockSums] = {}
-            for at, sums in self.ended.get(length, {}).items():
-                if now - at <= LEARNT_FROM:
-                    # Whatever lies ahead, since the clock was set back, is of now.
-                    of = min(at, part)
-                    kept[of] = kept.get(of, BlockSums()) + sums
+            kept = _parts_until(self.ended.get(length, {}), part)
             if over is not None:
-                kept[part] = kept.get(part, BlockSums()) + block_sums(tuple(over.values()))
+                shown = block_sums(tuple(over.values()))
+                kept = {**kept, part: kept[part] + shown if part in kept else shown}
             ended[length] = kept
         since = min(self.since or now, now)
         return Habit(counts, blocks, ended, since, self._with_hour(grown, now), most)
@@ -295,6 +291,20 @@ class Habit:
             if spread is not None:
                 found[length] = spread
         return found
+
+
+def _parts_until(
+    parts: Mapping[datetime, BlockSums], now: datetime
+) -> Mapping[datetime, BlockSums]:
+    """Return what is looked back at; what lies ahead, since the clock was set back, is of now."""
+    if all(now - LEARNT_FROM <= at <= now for at in parts):
+        return parts
+    kept: dict[datetime, BlockSums] = {}
+    for at, sums in parts.items():
+        if at >= now - LEARNT_FROM:
+            of = min(at, now)
+            kept[of] = kept[of] + sums if of in kept else sums
+    return kept
 
 
 def with_earlier(habit: Habit, earlier: Mapping[int, Spread], now: datetime) -> dict[int, Spread]:

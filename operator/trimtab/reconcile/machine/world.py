@@ -181,10 +181,13 @@ class World:
     async def delete(self, key: Key, *, uid: str, resource_version: str | None) -> None:
         """Delete the child that has this uid and version; it is gone for us, whoever tells so.
 
-        Where something holds it up, an event of it that is newer brings it back.
+        Where something holds it up, an event of it that is newer brings it back. Where the answer
+        is that there is none, a list has to say so, too.
         """
         self.require_lease()
-        await self.cluster.delete(key, uid=uid, resource_version=resource_version)
+        if not await self.cluster.delete(key, uid=uid, resource_version=resource_version):
+            self.list_soon(key.resource)
+            return
         known = self.cache.get(key)
         if known is not None and uid_of(known) == uid:
             self._lose(key, known)
