@@ -185,13 +185,45 @@ class Allowed:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What blocks of one length showed that ended in the five minutes from a time on."""
+
+    by: Mapping[datetime, BlockSums] = field(default_factory=dict)
+
+    @cached_property
+    def total(self) -> BlockSums:
+        """The sums over all; worked out once, as it is asked for at each look."""
+        return sum_of_blocks(self.by.values())
+
+    @cached_property
+    def spread(self) -> Spread | None:
+        """How much pods differ in all of them."""
+        return spread_of(self.total)
+
+    def until(self, now: datetime) -> Parts:
+        """Return what is looked back at; what lies ahead is of now: the clock was set back."""
+        if all(now - LEARNT_FROM <= at <= now for at in self.by):
+            return self
+        kept: dict[datetime, BlockSums] = {}
+        for at, sums in self.by.items():
+            if at >= now - LEARNT_FROM:
+                of = min(at, now)
+                kept[of] = kept[of] + sums if of in kept else sums
+        return Parts(kept)
+
+    def add(self, at: datetime, sums: BlockSums) -> Parts:
+        """Return the parts with one more block."""
+        return Parts({**self.by, at: self.by[at] + sums if at in self.by else sums})
+
+
+@dataclass(frozen=True)
 class Habit:
     """Of one gate: what stable's pods counted last, and how much they differed, by block length."""
 
     last: Counts = field(default_factory=dict)
     blocks: Mapping[int, Blocks] = field(default_factory=dict)
-    ended: Mapping[int, Mapping[datetime, BlockSums]] = field(default_factory=dict)
-    """By length: what the blocks showed that ended in the five minutes from a time on."""
+    ended: Mapping[int, Parts] = field(default_factory=dict)
+    """By length: what blocks showed."""
     since: datetime | None = None
     """When it began to learn."""
     hours: Mapping[int, BadTotal] = field(default_factory=dict)
@@ -211,16 +243,15 @@ class Habit:
             return self if counts == self.last else replace(self, last=counts)
         blocks, ended, most = {}, {}, self.most
         part = now - (now - EPOCH) % LEARNT_IN_PARTS
-        if self.ended and part not in self.ended.get(LENGTHS[0], {}):
+        if self.ended and part not in self.ended.get(LENGTHS[0], Parts()).by:
             most = self._with_most(now, allowed)
         for length in LENGTHS:
             known = self.blocks.get(length, Blocks())
             known, over = known.add(grown, now, interval * (length - 0.5))
             blocks[length] = replace(known, closed={}) if known.closed else known
-            kept = _parts_until(self.ended.get(length, {}), part)
+            kept = self.ended.get(length, Parts()).until(part)
             if over is not None:
-                shown = block_sums(tuple(over.values()))
-                kept = {**kept, part: kept[part] + shown if part in kept else shown}
+                kept = kept.add(part, block_sums(tuple(over.values())))
             ended[length] = kept
         since = min(self.since or now, now)
         return Habit(counts, blocks, ended, since, self._with_hour(grown, now), most)
@@ -263,7 +294,7 @@ class Habit:
 
     def usual(self) -> BadTotal:
         """Return what the pods showed lately, as so many independent requests."""
-        lately = sum_of_blocks(self.ended.get(LENGTHS[0], {}).values())
+        lately = self.ended.get(LENGTHS[0], Parts()).total
         inflation = largest(self.spreads.values())
         return BadTotal(lately.bad / inflation, lately.total / inflation)
 
@@ -283,28 +314,13 @@ class Habit:
         """
         found = {}
         for length, parts in self.ended.items():
-            shown = list(parts.values())
+            spread = parts.spread
             if length == LENGTHS[0]:
-                shown.append(block_sums(tuple(self.blocks.get(length, Blocks()).open.values())))
-            sums = sum_of_blocks(shown)
-            spread = spread_of(sums)
+                last = self.blocks.get(length, Blocks()).open
+                spread = spread_of(parts.total + block_sums(tuple(last.values())))
             if spread is not None:
                 found[length] = spread
         return found
-
-
-def _parts_until(
-    parts: Mapping[datetime, BlockSums], now: datetime
-) -> Mapping[datetime, BlockSums]:
-    """Return what is looked back at; what lies ahead, since the clock was set back, is of now."""
-    if all(now - LEARNT_FROM <= at <= now for at in parts):
-        return parts
-    kept: dict[datetime, BlockSums] = {}
-    for at, sums in parts.items():
-        if at >= now - LEARNT_FROM:
-            of = min(at, now)
-            kept[of] = kept[of] + sums if of in kept else sums
-    return kept
 
 
 def with_earlier(habit: Habit, earlier: Mapping[int, Spread], now: datetime) -> dict[int, Spread]:

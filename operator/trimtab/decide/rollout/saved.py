@@ -43,6 +43,7 @@ from trimtab.decide.rollout.evidence import (
     GateMemory,
     Habit,
     Lives,
+    Parts,
     Strata,
 )
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, StepMemory
@@ -177,7 +178,8 @@ class _Writing:
             "blocks": self._blocks(habit.blocks),
             "ended": {
                 str(length): [
-                    [_microseconds(at), *map(_short, astuple(sums))] for at, sums in parts.items()
+                    [_microseconds(at), *map(_short, astuple(sums))]
+                    for at, sums in parts.by.items()
                 ]
                 for length, parts in habit.ended.items()
             },
@@ -330,7 +332,7 @@ class _Reading:
         habit = Habit(
             blocks=self._blocks(saved["blocks"]),
             ended={
-                length: {self._time(row[0]): _sums(row) for row in _list(parts, MOST_PARTS)}
+                length: Parts({self._time(row[0]): _sums(row) for row in _list(parts, MOST_PARTS)})
                 for length, parts in _by_length(saved["ended"])
             },
             since=self._maybe(saved["since"]),
@@ -343,7 +345,7 @@ class _Reading:
                 for hour, most in _list(saved.get("most", []), HOURS_OF_DAY)
             },
         )
-        parts = [part for of_one in habit.ended.values() for part in of_one.values()]
+        parts = [part for of_one in habit.ended.values() for part in of_one.by.values()]
         _finite(one for part in parts for one in _figures(spread_of(part)))
         _finite(one for spread in habit.spreads.values() for one in _figures(spread))
         return habit

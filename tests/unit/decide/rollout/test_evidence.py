@@ -19,6 +19,7 @@ from trimtab.decide.rollout.evidence import (
     GateMemory,
     Habit,
     Moment,
+    Parts,
     Strata,
     evidence_of,
     grouped,
@@ -201,7 +202,7 @@ def test_the_habit_is_that_of_the_last_half_hour() -> None:
         habit = habit.learn(dict(counts), now, INTERVAL)
     assert set(habit.spreads) >= {1, 6, 12}
     assert habit.spreads[1].inflation > 5
-    assert all(len(parts) <= 7 for parts in habit.ended.values())
+    assert all(len(parts.by) <= 7 for parts in habit.ended.values())
     quiet = habit
     for step in (1, 2):
         now += LEARNT_FROM
@@ -286,9 +287,9 @@ def test_a_clock_that_is_set_back_makes_a_habit_no_longer_and_loses_nothing_of_i
             now -= timedelta(hours=24)
         counted = counted + BadTotal(1.0, 100)
         habit = habit.learn({"a": counted}, now, INTERVAL)
-        assert all(len(parts) <= 7 for parts in habit.ended.values())
+        assert all(len(parts.by) <= 7 for parts in habit.ended.values())
         assert len(habit.hours) <= 24
-        assert all(at <= now for at in habit.ended.get(1, {}))
+        assert all(at <= now for at in habit.ended.get(1, Parts()).by)
     assert habit.since is not None
     assert habit.since <= now - timedelta(minutes=100)
     assert sum(hour.total for hour in habit.hours.values()) == pytest.approx(17_900)

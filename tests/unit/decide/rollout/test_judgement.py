@@ -26,7 +26,7 @@ from tests.unit.decide.rollout.builders import (
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Origin, PodSpread
 from trimtab.decide.rollout.counting import count_since, gate_count, side_of
-from trimtab.decide.rollout.evidence import GateMemory, Habit, growth
+from trimtab.decide.rollout.evidence import GateMemory, Habit, Parts, growth
 from trimtab.decide.rollout.gates import first_unable, sight_of
 from trimtab.decide.rollout.judgement import (
     Judgement,
@@ -270,7 +270,7 @@ def test_a_look_without_a_new_round_adds_nothing() -> None:
 def test_what_is_usual_was_learnt_before_the_step(minutes: int, is_known: bool) -> None:
     """A process that came in the midst of it has learnt from what it judges."""
     habit = Habit(
-        ended={1: {NOW: BlockSums(bad=5, total=500)}}, since=NOW - timedelta(minutes=minutes)
+        ended={1: Parts({NOW: BlockSums(bad=5, total=500)})}, since=NOW - timedelta(minutes=minutes)
     )
     memory = Memory(habits={"errors": habit})
     _, remembered, _ = judge_gates(

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from tests.unit.decide.rollout.builders import NOW
 
 from trimtab.api.deployment import Origin
-from trimtab.decide.rollout.evidence import LENGTHS, Allowed, Blocks, GateMemory, Habit, Strata
+from trimtab.decide.rollout.evidence import (
+    LENGTHS,
+    Allowed,
+    Blocks,
+    GateMemory,
+    Habit,
+    Parts,
+    Strata,
+)
 from trimtab.decide.rollout.saved import LIMIT_BYTES, MOST_ORIGINS, Saved, decode, encode, resumed
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, StepMemory
 from trimtab.stats.change import LIFTS, DetectorState
@@ -156,7 +164,7 @@ def a_memory() -> Memory:
         candidate={1: many},
         stable={12: many},
     )
-    ended = {1: {NOW: block_sums([BadTotal(1.0, 9.0), BadTotal(5.0, 90.0)])}}
+    ended = {1: Parts({NOW: block_sums([BadTotal(1.0, 9.0), BadTotal(5.0, 90.0)])})}
     habit = Habit(blocks={1: many}, ended=ended, since=NOW, hours={490_000: BadTotal(1.0, 7.0)})
     return Memory(
         step=StepMemory(1, NOW, {"errors": gate}, NOW, {"a/1": NOW, "b/1": None}),
