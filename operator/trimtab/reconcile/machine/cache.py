@@ -55,7 +55,10 @@ def uid_of(obj: Json) -> str:
 
 
 def parent_of(resource: Resource, obj: Json) -> Key | None:
-    """Return the key of ours that an object belongs to: itself, or by label its parent."""
+    """Return the key of ours that an object belongs to: itself, or its parent.
+
+    By label; where somebody took that away, by owner.
+    """
     if resource in OWN_KINDS:
         return key_of(resource, obj)
     labels = obj["metadata"].get("labels") or {}
@@ -64,6 +67,10 @@ def parent_of(resource: Resource, obj: Json) -> Key | None:
         return Key(RETRAIN_JOBS, namespace, labels[RETRAIN_JOB_LABEL])
     if DEPLOYMENT_LABEL in labels:
         return Key(DEPLOYMENTS, namespace, labels[DEPLOYMENT_LABEL])
+    for owner in obj["metadata"].get("ownerReferences") or []:
+        for kind in OWN_KINDS:
+            if (owner.get("apiVersion"), owner.get("kind")) == (kind.api_version, kind.kind):
+                return Key(kind, namespace, str(owner.get("name", "")))
     return None
 
 

@@ -86,7 +86,9 @@ habits = st.builds(
     most=st.dictionaries(st.integers(0, 500_000), correlations, max_size=24),
     last=counts,
     blocks=blocks,
-    ended=st.dictionaries(lengths, st.builds(Parts, st.dictionaries(times, sums, max_size=6)), max_size=4),
+    ended=st.dictionaries(
+        lengths, st.builds(Parts, st.dictionaries(times, sums, max_size=6)), max_size=4
+    ),
     since=maybe_times,
     hours=st.dictionaries(st.integers(0, 500_000), counts_of, max_size=24),
 )

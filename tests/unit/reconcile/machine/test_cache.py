@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from trimtab.cluster.port import DEPLOYMENTS, PODS, RETRAIN_JOBS, WORKLOADS, Json, Key
 from trimtab.reconcile.machine.cache import Cache, Change, parent_of, without_ballast
 
@@ -130,6 +132,19 @@ def test_the_parent_of_a_training_pod_is_the_retrain_job() -> None:
     obj = pod("a")
     obj["metadata"]["labels"]["trimtab.dev/retrain-job"] = "digits-1"
     assert parent_of(PODS, obj) == Key(RETRAIN_JOBS, "shop", "digits-1")
+
+
+@pytest.mark.parametrize(
+    ("api_version", "parent"), [("trimtab.dev/v1alpha1", NAME), ("apps/v1", None)]
+)
+def test_the_owner_says_whose_a_child_is_that_lost_its_label(
+    api_version: str, parent: Key | None
+) -> None:
+    obj = pod("a")
+    del obj["metadata"]["labels"]["trimtab.dev/deployment"]
+    owner = {"apiVersion": api_version, "kind": "Deployment", "name": NAME.name}
+    obj["metadata"]["ownerReferences"] = [owner]
+    assert parent_of(PODS, obj) == parent
 
 
 def test_objects_are_listed_by_namespace_or_all() -> None:
