@@ -15,11 +15,11 @@ SAMPLE = {
     """,
     "commands": """
         crash-after/24 late-25/49 stale/67 down/78 away-long/14 clock+/31 frozen/56 down/52
-        deaf/57 disowned/46
+        deaf/57 disowned/46 unlabelled/76 404/84
     """,
     "deletions": """
         away/37 expired/64 clock-/80 together/21 doubled/95 crash-before/22 404/39
-        unlabelled/50
+        unlabelled/50 deaf/65 dropped/93
     """,
     "way-back": """
         dropped/40 reordered/1 403/13 409/30 500/47 crash-after/15 late-25/32 stale/52 late-25/13

@@ -174,7 +174,9 @@ class SimulatedCluster:
         """The same if there is no such object, else None."""
         key = key_of_manifest(manifest)
         if self._stored(key) is None:
-            return await self._apply("apply_new", manifest)
+            made = await self._apply("apply_new", manifest)
+            self._collect(key)
+            return made
         self._before_write("apply_new", key)
         self._after_write("apply_new", key, False)
         return None
@@ -255,7 +257,9 @@ class SimulatedCluster:
         target = self._new(manifest)
         self._admit(target)
         self._store(key, target)
-        return self._after_write("create", key, True)
+        made = self._after_write("create", key, True)
+        self._collect(key)
+        return made
 
     async def delete(self, key: Key, *, uid: str, resource_version: str | None = None) -> bool:
         """Delete with preconditions; Conflict if the object is another or newer one."""
@@ -431,6 +435,13 @@ class SimulatedCluster:
             is_orphan = bool(owners) and all(owner["uid"] == uid for owner in owners)
             if is_orphan and self._stored(child) is not None:
                 self._remove(child)
+
+    def _collect(self, key: Key) -> None:
+        """Remove what was made for owners that are gone, as the garbage collector does."""
+        owners = (self._stored(key) or {}).get("metadata", {}).get("ownerReferences") or []
+        alive = {obj["metadata"]["uid"] for kind in self._objects.values() for obj in kind.values()}
+        if owners and not any(owner["uid"] in alive for owner in owners):
+            self._remove(key)
 
     def _tell(self, event: EventType, resource: Resource, obj: Json) -> None:
         for listener in list(self._listeners):

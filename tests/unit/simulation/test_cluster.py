@@ -145,6 +145,13 @@ class TestCreateAndDelete:
         assert cluster.find(WORKLOADS) == []
         assert cluster.find(PODS) == []
 
+    async def test_what_is_made_for_an_owner_that_is_gone_goes_too(
+        self, cluster: SimulatedCluster
+    ) -> None:
+        reference = {"apiVersion": "v1", "kind": "Deployment", "name": "digits", "uid": "before"}
+        assert await cluster.apply_new(workload(1, ownerReferences=[reference]))
+        assert cluster.find(WORKLOADS) == []
+
 
 def test_what_the_schema_refuses_is_refused(cluster: SimulatedCluster) -> None:
     with pytest.raises(Refused):

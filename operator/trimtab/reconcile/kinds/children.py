@@ -96,17 +96,22 @@ async def taken_names(world: World, key: Key, owner: Json, made: Children) -> Ta
 
 async def _why_taken(world: World, child: Key, owner: Json, made: Children) -> str | None:
     live = world.cache.get(child)
-    if live is None:
+    if live is None or not is_ours(live, uid_of(owner)):
         seen = made.taken.get(child)
         if seen is not None and world.now() < seen.until:
             return seen.message
-        live = await world.cluster.read(child)
+        live = await _read(world, child)
     if live is None or is_ours(live, uid_of(owner)):
         made.taken.pop(child, None)
         return None
     message = str(name_taken(live, child, owner))
     made.taken[child] = _Seen(message, world.now() + NAMES_AGAIN)
     return message
+
+
+async def _read(world: World, child: Key) -> Json | None:
+    """Return what has that name, read live: the view may be of an object that is gone."""
+    return await (world.cluster.read if world.cache.get(child) is None else world.look)(child)
 
 
 async def carry_out(
@@ -213,8 +218,10 @@ async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -
             made.applied[child] = Applied(manifest, stored.get("spec"))
             return _repaired(manifest, repair_note(manifest, None, known))
         live = await world.cluster.read(child)
-        if live is None:
-            raise Conflict(f"{child} was there a moment ago")
+    elif not is_ours(live, uid_of(owner)):
+        live = await world.look(child)
+    if live is None:
+        raise Conflict(f"{child} was there a moment ago")
     require_ours(live, child, owner)
     return await _apply_ours(world, key, child, manifest, live, made)
 
