@@ -26,7 +26,7 @@ SAMPLE = {
         late-25/49 clock-/40 clock+24h/43 clock+1h/43 deaf-standby/39
     """,
     "outages": """
-        429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47 together/61
+        unlabelled/60 429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47 together/61
         together/35 deaf/30 clock-24h/74
     """,
     "crashes": """

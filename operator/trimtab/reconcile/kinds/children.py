@@ -160,8 +160,25 @@ async def carry_out(
     due = keys_due(world, key, made.keys_made)
     if due is not None and world.now() >= due:
         repairs += await _make_keys(world, deployment, made)
+    await _look_for_lost(world, key, made)
     made.repairs = []
     return repairs
+
+
+async def _look_for_lost(world: World, key: Key, made: Children) -> None:
+    """Look live for workloads that we applied, did not delete, and see no more.
+
+    A watch by label tells of a deletion, too, when somebody takes the label away. One that is
+    still wanted was applied again by now; any other would stay for ever.
+    """
+    for child in [one for one in made.applied if one.resource == WORKLOADS]:
+        if world.cache.get(child) is None:
+            made.applied.pop(child)
+            live = await world.cluster.read(child)
+            owner = world.cache.get(key)
+            if live is not None and owner is not None and is_ours(live, uid_of(owner)):
+                world.remember(live)
+                world.enqueue(key)
 
 
 async def _make_keys(world: World, deployment: Deployment, made: Children) -> list[Note]:
