@@ -32,6 +32,7 @@ REMEMBERED_SECONDS = 300.0
 """So long the API server knows what happened; after that a watch begins with a list."""
 CLOCK_SECONDS = 600.0
 HOUR_SECONDS = 3600.0
+PULSE_SECONDS = 60.0
 DEAF_SECONDS = 25.0
 DEAF_STANDBY_SECONDS = 30.0
 FROZEN_SECONDS = 25.0
@@ -230,6 +231,17 @@ async def clock(
     return await serve()
 
 
+async def clock_pulse(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
+    """The operator's clock is an hour ahead for a minute, and is put right."""
+    stage.clock_is_off = HOUR_SECONDS
+    asyncio.get_running_loop().call_later(PULSE_SECONDS, _put_right, stage)
+    return await serve()
+
+
+def _put_right(stage: Stage) -> None:
+    stage.clock_is_off = 0.0
+
+
 async def frozen(stage: Stage, at: Connection, request: Request, serve: Serve) -> Json:
     """The process stands still with a write on its way; another one takes over meanwhile."""
     stage.start_operator("operator-b")
@@ -377,6 +389,7 @@ AT_WRITES: Mapping[str, Disturbing] = {
     "clock-1h": partial(clock, -HOUR_SECONDS),
     "clock+24h": partial(clock, 24 * HOUR_SECONDS),
     "clock-24h": partial(clock, -24 * HOUR_SECONDS),
+    "clock-pulse": clock_pulse,
     "frozen": frozen,
     "together": together,
     "deaf": deaf,

@@ -43,6 +43,7 @@ SAMPLE = {
     "retraining": """
         late-4/65 stop/26 no-store/51 away/63 expired/24 clock-/49 together/60 dropped/36 dropped/58
         clock-1h/21
+        clock-pulse/28 clock-1h/28 clock-24h/57 clock-1h/60
     """,
     "additions": """
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16

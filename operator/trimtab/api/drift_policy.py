@@ -517,6 +517,11 @@ class DriftPolicyStatus(Status):
     last_action: LastAction | None = Field(
         default=None, description="The last thing that was done, and why."
     )
+    started: list[Annotated[str, Field(max_length=253)]] = Field(
+        default_factory=list,
+        max_length=32,
+        description="RetrainJobs whose start was told, newest last.",
+    )
     skipped: list[Skipped] = Field(
         default_factory=list,
         max_length=100,

@@ -87,6 +87,7 @@ class WindowStore:
         if own is None:
             return
         start = now - now % own.seconds
+        self._drop_ahead(own, start)
         left = MAX_SERIES_IN_ALL - sum(map(len, own.windows.values()))
         if since is not None and since < start:
             return
@@ -147,6 +148,15 @@ class WindowStore:
                 self._own_keys = {}
             known = self._own_keys[series] = (baseline, (name, rest))
         return known
+
+    def _drop_ahead(self, own: _Open, start: float) -> None:
+        """Forget windows of a time that is to come: the clock was ahead, and was put right.
+
+        They would be the newest ones until that time. The next one may have begun already, where
+        samples of two pods come in another order.
+        """
+        for place in [place for place in own.windows if place[1] > start + own.seconds]:
+            del own.windows[place]
 
     def _drop_oldest(self, own: _Open) -> None:
         """Keep few windows of each baseline, and few baselines: those seen last."""

@@ -107,3 +107,12 @@ def test_what_reaches_back_into_an_earlier_window_is_left_out() -> None:
     assert windows.windows(KEY) == ()
     windows.add(KEY, {bin_of(0): 3.0}, 121, since=120)
     assert sum(windows.windows(KEY)[0].counts.values()) == 3
+
+
+def test_windows_of_a_clock_that_was_ahead_are_dropped() -> None:
+    """They would be the newest ones for as long as it was ahead."""
+    windows = store()
+    windows.add(KEY, {bin_of(0): 3.0}, 3721)
+    windows.add(KEY, {bin_of(0): 1.0}, 181)
+    windows.add(KEY, {bin_of(0): 1.0}, 179.9)  # of another pod, a moment late
+    assert [window.start for window in windows.windows(KEY)] == [120, 180]

@@ -48,6 +48,7 @@ from trimtab.decide.drift.summary import set_conditions, summary_of
 from trimtab.decide.outcome import Note, Outcome
 
 REMEMBERED_SKIPS = 100
+REMEMBERED_STARTS = 32
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyOutcome:
     starts, skips = _retrainings(snapshot, entries, baselines)
     fresh = [skip for skip in skips if not _is_told(status, skip)]
     notes += [Note(EventReason.RETRAIN_SKIPPED, skip.message) for skip in fresh]
-    last_action, begun = _last_action(snapshot, starts)
+    begun = newly_begun(status, starts)
     notes += [Note(EventReason.RETRAIN_STARTED, start.message) for start in begun]
     new = status.model_copy(
         update={
@@ -78,7 +79,8 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyOutcome:
             "signals": entries,
             "budget": budget_after(status, entries, snapshot.policy.spec, snapshot.now),
             "baselines": baselines,
-            "last_action": last_action,
+            "last_action": _last_action(snapshot, begun),
+            "started": [*status.started, *(start.name for start in begun)][-REMEMBERED_STARTS:],
             "skipped": _told(status, fresh),
         }
     )
@@ -294,24 +296,28 @@ def _retrainings(
     return starts, skips
 
 
-def _last_action(
-    snapshot: PolicySnapshot, starts: list[StartRetrain]
-) -> tuple[LastAction | None, list[StartRetrain]]:
-    """Write down what is about to be done; the same intent again keeps its time and is not told."""
-    action = snapshot.policy.status.last_action
-    begun = []
-    for start in starts:
-        if action is not None and action.do == f"retrain {start.name}":
-            continue
-        begun.append(start)
-        action = LastAction(
-            do=f"retrain {start.name}",
-            signal=start.signal,
-            deployment=start.deployment,
-            cause=start.message[:1024],
-            at=snapshot.now.replace(microsecond=0),
-        )
-    return action, begun
+def newly_begun(status: DriftPolicyStatus, starts: list[StartRetrain]) -> list[StartRetrain]:
+    """Return those whose start was not told yet, as of a refused creation that is tried again."""
+    last = status.last_action.do if status.last_action is not None else ""
+    return [s for s in starts if s.name not in status.started and last != _retrain(s)]
+
+
+def _retrain(start: StartRetrain) -> str:
+    return f"retrain {start.name}"
+
+
+def _last_action(snapshot: PolicySnapshot, begun: list[StartRetrain]) -> LastAction | None:
+    """Write down what is about to be done; the same intent again keeps its time."""
+    if not begun:
+        return snapshot.policy.status.last_action
+    start = begun[-1]
+    return LastAction(
+        do=_retrain(start),
+        signal=start.signal,
+        deployment=start.deployment,
+        cause=start.message[:1024],
+        at=snapshot.now.replace(microsecond=0),
+    )
 
 
 def _is_told(status: DriftPolicyStatus, skip: SkipRetrain) -> bool:

@@ -22,6 +22,7 @@ from trimtab.api.drift_policy import (
 from trimtab.api.meta import API_VERSION
 from trimtab.api.retrain_job import FINISHED_PHASES, Cause, Data, RetrainJob, RetrainJobSpec
 from trimtab.decide.drift.signals import signal_type
+from trimtab.decide.led_time import is_to_come
 from trimtab.decide.retrain.cause import retrain_job_name
 
 WEEK = timedelta(days=7)
@@ -215,7 +216,7 @@ def _has_given_up(request: RetrainRequest) -> SkipRetrain | None:
 def _is_cooling_down(request: RetrainRequest) -> SkipRetrain | None:
     ends = [end for job in request.jobs if (end := _end_of(job)) is not None]
     until = max(ends) + request.retrain.cooldown if ends else request.now
-    if request.now >= until:
+    if not is_to_come(until, request.now, request.retrain.cooldown):
         return None
     return _skip(request, SkipReason.COOLDOWN, f"cooldown until {until:%Y-%m-%d %H:%M:%S}Z", until)
 

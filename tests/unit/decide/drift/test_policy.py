@@ -9,7 +9,8 @@ from tests.unit.decide.drift.policies import INPUTS, QUALITY, entry, policy
 from tests.unit.loop_objects import BASELINE_1
 
 from trimtab.api.conditions import EventReason
-from trimtab.decide.drift.policy import decide_policy, requested_action
+from trimtab.decide.drift.policy import decide_policy, newly_begun, requested_action
+from trimtab.decide.drift.rules import StartRetrain
 from trimtab.decide.drift.snapshot import PolicySnapshot, WatchedDeployment
 
 
@@ -44,3 +45,11 @@ def test_what_had_fired_for_another_version_is_not_told_as_judged() -> None:
     assert note.message.startswith(
         "digits: quality had fired for a version that serves no more; not judged yet for this one: "
     )
+
+
+def test_of_two_retrainings_that_are_refused_each_start_is_told_once() -> None:
+    starts = [StartRetrain(name, name, "quality", {}, "below its floor") for name in ("a", "b")]
+    status = policy(QUALITY).status
+    assert newly_begun(status, starts) == starts
+    told = status.model_copy(update={"started": ["a", "b"]})
+    assert newly_begun(told, starts) == []

@@ -262,3 +262,8 @@ def test_of_several_guards_the_earlier_speaks(first: int) -> None:
         fields |= {name: value for name, value in more.items() if name != "jobs"}
     jobs = [one for _, more in against for one in more.get("jobs", ())]
     assert reason_of(decide_start(request(*jobs, **fields))) == against[0][0]
+
+
+def test_a_job_that_ended_by_a_clock_that_was_ahead_delays_nothing() -> None:
+    answer = decide_start(request(job("Rejected", ago=timedelta(hours=-9))))
+    assert isinstance(answer, StartRetrain)
