@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.reconcile.worlds import KEY, QUICK_STEPS, Shop, deployment_object, version_object
 
-from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
+from trimtab.cluster.port import PODS, SERVICES, WORKLOADS, Json, Key
 from trimtab.simulation.cluster import Killed
 from trimtab.simulation.kubelet import PodBehaviour, always_good
 from trimtab.simulation.traffic import Behaviour
@@ -95,6 +95,22 @@ async def test_candidate_that_never_becomes_ready_is_rolled_back_at_the_deadline
     await tried(shop)
     await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 400)
     assert shop.status.rejected[0].reason == "NeverReady"
+
+
+async def test_a_candidate_is_not_condemned_for_pods_that_were_not_seen_for_long() -> None:
+    """The event was lost that says that a pod found no node."""
+    shop = Shop()
+    await shop.serve("v1")
+    shop.harness.kubelet.behave = only("v2", PodBehaviour(schedulable=False))
+    shop.harness.loses = lambda resource, obj: resource == PODS and _has_no_node(obj)
+    await tried(shop)
+    await shop.harness.run_until(lambda: "v2 Undecided" in shop.outcomes, 400)
+    assert shop.status.rejected == []
+
+
+def _has_no_node(pod: Json) -> bool:
+    found = pod.get("status", {}).get("conditions") or []
+    return any(one.get("reason") == "Unschedulable" for one in found)
 
 
 async def test_a_candidate_that_passed_every_gate_waits_for_its_last_pod() -> None:
