@@ -6,11 +6,9 @@ Each function returns the phase that it leaves the rollout in, or None where it 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec, Tried
-from trimtab.decide.led_time import Instant, led_between
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
@@ -23,11 +21,12 @@ from trimtab.decide.rollout.health import (
 from trimtab.decide.rollout.judgement import Judgement, Trial, blind_gate, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
     ON_DEADLINE,
-    Phase,
     Progress,
     Promoting,
     Starting,
     Stepping,
+    deadline_of,
+    is_late,
     paused_by_step,
     progress_in,
     promoted_early,
@@ -236,20 +235,6 @@ def _first(version: str) -> str:
 def full_size(spec: DeploymentSpec) -> int:
     """Return how many pods can carry all requests."""
     return max(1, spec.replicas)
-
-
-def deadline_of(spec: DeploymentSpec, phase: Phase, now: Instant) -> datetime:
-    """Return when the rollout must be over if an operator leads until then.
-
-    Neither earlier pauses count, nor time in which nobody could act.
-    """
-    counted = led_between(phase.began, now) - timedelta(seconds=phase.paused_seconds)
-    return now.at + spec.rollout.deadline - counted
-
-
-def is_late(spec: DeploymentSpec, phase: Phase, now: Instant) -> bool:
-    """Return whether the deadline has passed."""
-    return now.at >= deadline_of(spec, phase, now)
 
 
 def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> None:

@@ -12,7 +12,6 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import Tried
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
 from trimtab.api.model_version import ModelVersion
-from trimtab.decide.rollout.advance import is_late
 from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.ends import (
     guard_over,
@@ -26,6 +25,7 @@ from trimtab.decide.rollout.phases import (
     ON_DEADLINE,
     Phase,
     Returning,
+    is_late,
     paused_by_person,
     promoted_early,
     resumed,

@@ -17,7 +17,7 @@ from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
-from trimtab.decide.rollout.advance import advance, full_size, is_late
+from trimtab.decide.rollout.advance import advance, full_size
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
 from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.draft import Draft, earliest
@@ -51,7 +51,7 @@ from trimtab.decide.rollout.health import (
 from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.judgement import learn_spread, with_spread
 from trimtab.decide.rollout.origins import put_away, taken_up
-from trimtab.decide.rollout.phases import Phase, Returning
+from trimtab.decide.rollout.phases import Phase, Returning, is_late
 from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 from trimtab.decide.rollout.waking import next_look

@@ -9,7 +9,6 @@ from datetime import timedelta
 from trimtab.api.conditions import ConditionType, EventReason, Reason, reason_of, set_condition
 from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
-from trimtab.decide.rollout.advance import is_late
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
 from trimtab.decide.rollout.health import failure_of, pod_messages, why_not_ready
@@ -22,6 +21,7 @@ from trimtab.decide.rollout.phases import (
     Returning,
     Starting,
     Stepping,
+    is_late,
     phase_of,
     progress_in,
 )

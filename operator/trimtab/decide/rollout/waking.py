@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from trimtab.api.deployment import DeploymentStatus
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.control import wanted_control
 from trimtab.decide.rollout.draft import earliest
 from trimtab.decide.rollout.ends import flapping_since, guard_ends
 from trimtab.decide.rollout.history import FLAPPING_WINDOW
 from trimtab.decide.rollout.judgement import interval_of
-from trimtab.decide.rollout.phases import Returning, phase_of, progress_in
+from trimtab.decide.rollout.phases import Returning, deadline_of, phase_of, progress_in
 from trimtab.decide.rollout.report import READY_WITHIN
 from trimtab.decide.rollout.snapshot import Snapshot
 

@@ -15,9 +15,8 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus, Tried
 from trimtab.cluster.port import DEPLOYMENTS, PODS, WORKLOADS, Json, Key
 from trimtab.decide.led_time import is_to_come
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.draft import earliest
-from trimtab.decide.rollout.phases import Returning, phase_of
+from trimtab.decide.rollout.phases import Returning, deadline_of, phase_of
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.errors import Conflict, Moved
 from trimtab.reconcile.kinds.pods import revision_of

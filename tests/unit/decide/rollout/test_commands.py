@@ -31,7 +31,6 @@ from trimtab.api.deployment import BackOff, DeploymentStatus, GuardStatus, Tried
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.commands import Command, parse_command
 from trimtab.decide.rollout.ends import is_flapping
@@ -43,6 +42,7 @@ from trimtab.decide.rollout.phases import (
     Returning,
     Starting,
     Stepping,
+    deadline_of,
     paused_by_person,
     phase_of,
 )

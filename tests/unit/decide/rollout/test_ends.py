@@ -32,7 +32,6 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
 from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.ends import is_flapping
 from trimtab.decide.rollout.judgement import counted_from
@@ -44,6 +43,7 @@ from trimtab.decide.rollout.phases import (
     Returning,
     Starting,
     Stepping,
+    deadline_of,
     paused_by_person,
     phase_of,
 )
