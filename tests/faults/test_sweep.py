@@ -27,7 +27,7 @@ SAMPLE = {
     """,
     "outages": """
         unlabelled/60 429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47 together/61
-        together/35 deaf/30 clock-24h/74
+        together/35 deaf/30 clock-24h/74 dropped/28
     """,
     "crashes": """
         stale/39 down/50 away-long/20 clock+/47 frozen/57 dropped/45 reordered/9

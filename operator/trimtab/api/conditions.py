@@ -229,6 +229,13 @@ class Reason(StrEnum):
 
     Publish a good version again and name it in `spec.version`; the bad one serves until then.
     """
+    RETURN_DELAYED = "ReturnDelayed"
+    """Degraded: the last good version finds no place to start, and the bad one serves until then.
+
+    The message says what is missing: room on nodes, a quota, an image, a permission. Mend it, and
+    the way back goes on by itself; or name another version, in `spec.version` or with
+    `trimtab rollback mdep/NAME --to VERSION`.
+    """
     DEADLINE_PASSED = "DeadlinePassed"
     """History, rejected: the steps were not finished by `spec.rollout.deadline`."""
     # missing data

@@ -276,6 +276,7 @@ class GuardStatus(Model):
     breach_reason: ShortText | None = Field(
         default=None,
         description="GuardBreached; NoWayBack if there was nothing to return to; "
+        "ReturnDelayed while something else is tried before the way back goes on; "
         "FirstVersionFailed.",
     )
 

@@ -67,6 +67,8 @@ class Harness:
         self.events_held = False
         """Watch events wait for `deliver`: passes see an old view but for their own writes."""
         self._held: list[tuple[EventType, Resource, Json]] = []
+        self.loses: Callable[[Resource, Json], bool] = lambda resource, obj: False
+        """Which watch events never come."""
         self.restart()
 
     def restart(self) -> None:
@@ -173,7 +175,7 @@ class Harness:
         return seconds_of(self.cluster.time)
 
     def _on_event(self, event: EventType, resource: Resource, obj: Json) -> None:
-        if resource not in watched():
+        if resource not in watched() or self.loses(resource, obj):
             return
         if self.events_held:
             self._held.append((event, resource, obj))

@@ -181,6 +181,17 @@ class Shop:
         selector: dict[str, str] = service["spec"]["selector"]
         return selector.get("trimtab.dev/revision")
 
+    def route_of(self, version: str) -> str:
+        """Return the revision by which the Service selects a version."""
+        versions = (
+            obj["spec"]["template"]["metadata"]["labels"] for obj in self.cluster.find(WORKLOADS)
+        )
+        return next(
+            str(labels["trimtab.dev/revision"])
+            for labels in versions
+            if labels["trimtab.dev/version"] == version
+        )
+
     def sizes(self) -> dict[str, int]:
         """Return the wanted pods by version."""
         return {

@@ -6,23 +6,27 @@ Each function returns the phase that it leaves the rollout in, or None where it 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec, Tried
-from trimtab.decide.led_time import Instant, led_between
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
-from trimtab.decide.rollout.health import infrastructure_fault, is_starting, pod_messages
+from trimtab.decide.rollout.health import (
+    had_time,
+    infrastructure_fault,
+    is_starting,
+    pod_messages,
+)
 from trimtab.decide.rollout.judgement import Judgement, Trial, blind_gate, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
     ON_DEADLINE,
-    Phase,
     Progress,
     Promoting,
     Starting,
     Stepping,
+    deadline_of,
+    is_late,
     paused_by_step,
     progress_in,
     promoted_early,
@@ -233,21 +237,12 @@ def full_size(spec: DeploymentSpec) -> int:
     return max(1, spec.replicas)
 
 
-def deadline_of(spec: DeploymentSpec, phase: Phase, now: Instant) -> datetime:
-    """Return when the rollout must be over if an operator leads until then.
-
-    Neither earlier pauses count, nor time in which nobody could act.
-    """
-    counted = led_between(phase.began, now) - timedelta(seconds=phase.paused_seconds)
-    return now.at + spec.rollout.deadline - counted
-
-
 def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
     """End a rollout that could not be judged, started or promoted in time."""
     if phase.pause is not None:
         return
     candidate = phase.candidate
-    if draft.now < deadline_of(draft.spec, phase, draft.instant):
+    if not is_late(draft.spec, phase, draft.instant):
         return
     ready = draft.snapshot.ready_of(candidate.revision)
     if isinstance(phase, Promoting) and draft.status.stable is None and ready > 0:
@@ -266,21 +261,12 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     elif ready > 0 or progress_in(phase) is not None:
         # What one pod can, the version can: the others are late for reasons of their own.
         end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, _came(draft, candidate))
-    elif not _had_time(draft, candidate):
+    elif not had_time(draft.snapshot, candidate.revision):
         # Whoever was made late, or not at all, has shown nothing of the version.
         message = f"{_came(draft, candidate)}; none of them was there for half of it"
         end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, message)
     else:
         roll_back(draft, candidate, Reason.NEVER_READY, _came(draft, candidate))
-
-
-def _had_time(draft: Draft, candidate: Tried) -> bool:
-    """Return whether a pod of the candidate was there for half of the deadline, or crashed."""
-    half = draft.spec.rollout.deadline.total_seconds() / 2
-    return any(
-        pod.crashed or pod.age_seconds is None or pod.age_seconds >= half
-        for pod in draft.snapshot.pods_of(candidate.revision)
-    )
 
 
 def _came(draft: Draft, candidate: Tried) -> str:

@@ -13,11 +13,19 @@ from trimtab.api.deployment import Tried
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.rollout.draft import OPERATOR, Draft
-from trimtab.decide.rollout.ends import guard_over, is_flapping, return_to, roll_back, try_of
+from trimtab.decide.rollout.ends import (
+    guard_over,
+    is_flapping,
+    return_to,
+    roll_back,
+    supersede,
+    try_of,
+)
 from trimtab.decide.rollout.phases import (
     ON_DEADLINE,
     Phase,
     Returning,
+    is_late,
     paused_by_person,
     promoted_early,
     resumed,
@@ -99,6 +107,12 @@ def _commanded(draft: Draft, command: Command) -> Phase | str:
 def _returning(draft: Draft, phase: Returning) -> str:
     name, stable = draft.snapshot.deployment.metadata.name, draft.status.stable
     left = "" if stable is None else f" {stable.version}"
+    if is_late(draft.spec, phase, draft.instant):
+        return (
+            f"{phase.candidate.version} is returned to once it finds a place to start; to keep "
+            f"what serves: trimtab retry mdep/{name}{left}; to return to another version: "
+            f"trimtab rollback mdep/{name} --to VERSION"
+        )
     return (
         f"the way back to {phase.candidate.version} is under way, and goes on; once it is over, "
         f"trimtab retry mdep/{name}{left} or trimtab rollback mdep/{name} --to VERSION"
@@ -155,6 +169,10 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
         draft.record(stable, "QuarantineLifted", f"{revision}", by=command.by)
     if stable is not None and any(entry.revision == stable.revision for entry in lifted):
         # It failed and serves all the same: from now on it has to be good by itself.
+        phase = draft.phase
+        if isinstance(phase, Returning) and is_late(draft.spec, phase, draft.instant):
+            kept = f"{phase.candidate.version} dropped: {stable.version} is kept by {command.by}"
+            supersede(draft, phase.candidate, kept)
         draft.set(guard=guard_over(draft, stable, {}))
     draft.tell(EventReason.QUARANTINE_LIFTED, f"{revision} may be tried again, by {command.by}")
     return None
@@ -162,15 +180,17 @@ def _retry(draft: Draft, command: Command, wanted: Wanted) -> str | None:
 
 def _rollback(draft: Draft, command: Command) -> str | None:
     phase = draft.phase
-    if isinstance(phase, Returning):
+    if isinstance(phase, Returning) and not is_late(draft.spec, phase, draft.instant):
         return _returning(draft, phase)
-    if phase is not None:
+    if phase is not None and not isinstance(phase, Returning):
         return _return_to_stable(draft, command, phase)
     if draft.status.stable is None:
         return "nothing serves that could be left; name another with spec.version"
     target = _target(draft, command.argument)
     if isinstance(target, str):
         return target
+    if isinstance(phase, Returning) and target.revision == phase.candidate.revision:
+        return _returning(draft, phase)
     message = f"rolled back by {command.by}"
     if return_to(draft, target, Reason.BY_PERSON, message, by=command.by):
         return None

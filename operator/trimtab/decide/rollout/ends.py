@@ -273,6 +273,32 @@ def give_up_return(draft: Draft, phase: Returning, said: str) -> None:
     draft.tell(EventReason.UNDECIDED, message, warning=True)
 
 
+def put_off_return(draft: Draft, phase: Returning, why: str) -> None:
+    """Something else is tried first; the way back goes on once nothing is, unless it serves."""
+    stable, good = draft.status.stable, phase.candidate
+    message = f"{good.version} found no place to start; {why}"
+    supersede(draft, good, message)
+    if stable is not None:
+        guard = guard_over(draft, stable, {})
+        draft.set(guard=breached(guard, Reason.RETURN_DELAYED, message))
+
+
+def take_up_return(draft: Draft) -> None:
+    """Go on with a way back that was put off, if nothing better serves by now."""
+    guard, stable, good = draft.status.guard, draft.status.stable, draft.status.last_good
+    if guard is None or guard.breach_reason != Reason.RETURN_DELAYED:
+        return
+    if stable is None or good is None or good.revision == stable.revision:
+        return
+    if any(entry.revision == good.revision for entry in draft.status.rejected):
+        return
+    back = good.model_copy(update={"since": draft.now})
+    draft.enter(Returning(candidate=back, started=draft.now, started_led=draft.instant.led))
+    draft.set(guard=None, retiring=None)
+    draft.memory = draft.memory.of_new_stable()
+    draft.tell(EventReason.ROLLOUT_STARTED, f"returning to {good.version} again")
+
+
 # --- the guard -----------------------------------------------------------------------------------
 
 

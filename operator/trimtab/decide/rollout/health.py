@@ -128,6 +128,30 @@ def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
     return None
 
 
+def had_time(snapshot: Snapshot, revision: str) -> bool:
+    """Return whether a pod of a version was there for half of the deadline, or crashed."""
+    half = snapshot.deployment.spec.rollout.deadline.total_seconds() / 2
+    return any(
+        pod.crashed or pod.age_seconds is None or pod.age_seconds >= half
+        for pod in snapshot.pods_of(revision)
+    )
+
+
+def failed_by_itself(snapshot: Snapshot, revision: str) -> bool:
+    """Return whether no pod of a version is Ready that had its time and all that it needs."""
+    return (
+        snapshot.ready_of(revision) == 0
+        and infrastructure_fault(snapshot, revision) is None
+        and had_time(snapshot, revision)
+    )
+
+
+def why_not_ready(snapshot: Snapshot, revision: str) -> str:
+    """Return what keeps a version from being Ready, to be put behind a message."""
+    fault = infrastructure_fault(snapshot, revision)
+    return pod_messages(snapshot, revision) if fault is None else f": {fault.message}"
+
+
 def failure_of(snapshot: Snapshot, revision: str) -> str:
     """Return why the cluster makes no pods of a version, and what to do; empty if it does."""
     workload = snapshot.workloads.get(revision)

@@ -17,7 +17,7 @@ from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
-from trimtab.decide.rollout.advance import advance, deadline_of, full_size
+from trimtab.decide.rollout.advance import advance, full_size
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
 from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.draft import Draft, earliest
@@ -35,16 +35,23 @@ from trimtab.decide.rollout.ends import (
     guard_ends,
     has_no_way_back,
     is_flapping,
+    put_off_return,
     return_to_last_good,
     roll_back,
     supersede,
+    take_up_return,
 )
 from trimtab.decide.rollout.guard import heed_control, of_this_guard, watch, with_detectors
-from trimtab.decide.rollout.health import pod_messages, why_all_crashed, why_down
+from trimtab.decide.rollout.health import (
+    failed_by_itself,
+    pod_messages,
+    why_all_crashed,
+    why_down,
+)
 from trimtab.decide.rollout.inputs import inputs_of
 from trimtab.decide.rollout.judgement import learn_spread, with_spread
 from trimtab.decide.rollout.origins import put_away, taken_up
-from trimtab.decide.rollout.phases import Phase, Returning
+from trimtab.decide.rollout.phases import Phase, Returning, is_late
 from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 from trimtab.decide.rollout.waking import next_look
@@ -86,6 +93,9 @@ def _decide(draft: Draft, wanted: Wanted) -> None:
     elif draft.status.rollout is not None:
         draft.set(rollout=None)  # somebody took the candidate out of the status
     else:
+        take_up_return(draft)
+        if draft.phase is not None:
+            return
         _act_on_policy(draft)
         _watch_guard(draft)
         if draft.phase is None:
@@ -163,19 +173,28 @@ def _consider(draft: Draft, wanted: Wanted) -> None:
         if candidate is not None:
             drop(draft)
         return
-    if _is_flapping(draft):
-        return
-    asked = draft.snapshot.requested
-    if asked is not None and asked.do == "pause":
+    if not _may_begin(draft, wanted):
         return
     waiting = draft.status.back_off
-    if waiting is not None and waiting.revision == wanted.revision:
-        if is_to_come(waiting.not_before, draft.now, LONGEST_BACK_OFF):
-            return
-        if candidate is not None and candidate.revision == wanted.revision:
-            begin_again(draft, candidate)
-            return
+    is_again = waiting is not None and waiting.revision == wanted.revision
+    if is_again and candidate is not None and candidate.revision == wanted.revision:
+        begin_again(draft, candidate)
+        return
     begin(draft, wanted.version, wanted.revision)
+
+
+def _may_begin(draft: Draft, wanted: Wanted) -> bool:
+    """Return whether something else than stable is wanted, and may be tried."""
+    stable, asked, waiting = draft.status.stable, draft.snapshot.requested, draft.status.back_off
+    if wanted.version is None or wanted.refusal is not None or _is_flapping(draft):
+        return False
+    if stable is not None and wanted.revision == stable.revision:
+        return False
+    if asked is not None and asked.do == "pause":
+        return False
+    if waiting is None or waiting.revision != wanted.revision:
+        return True
+    return not is_to_come(waiting.not_before, draft.now, LONGEST_BACK_OFF)
 
 
 def _is_flapping(draft: Draft) -> bool:
@@ -187,7 +206,10 @@ def _is_flapping(draft: Draft) -> bool:
 
 def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
     """Go on with the rollout under way."""
-    if isinstance(phase, Returning) or _is_superseded(draft, phase, wanted):
+    if isinstance(phase, Returning):
+        _consider_returning(draft, phase, wanted)
+        return
+    if _is_superseded(draft, phase, wanted):
         return
     _watch_guard(draft)
     if draft.phase != phase:
@@ -197,6 +219,17 @@ def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
         roll_back(draft, phase.candidate, Reason.CANDIDATE_DOWN, down)
         return
     advance(draft, phase)
+
+
+def _consider_returning(draft: Draft, phase: Returning, wanted: Wanted) -> None:
+    """Try what else is wanted while the version returned to finds no place to start."""
+    if _is_there(draft, phase) or not is_late(draft.spec, phase, draft.instant):
+        return
+    if draft.status.stable is None or wanted.version is None:
+        return
+    if wanted.revision != phase.candidate.revision and _may_begin(draft, wanted):
+        put_off_return(draft, phase, f"{wanted.version.spec.version} is wanted now")
+        _consider(draft, wanted)
 
 
 def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
@@ -221,11 +254,21 @@ def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
 
 
 def _end_return(draft: Draft) -> None:
-    """Once the version returned to can carry all requests, it is stable: at once if it was kept."""
+    """Once the version returned to can carry all requests, it is stable: at once if it was kept.
+
+    It is given up if it fails by itself; for a place to start it waits for as long as it takes.
+    """
     phase = draft.phase
     if not isinstance(phase, Returning):
         return
-    if draft.snapshot.carried_by(phase.candidate.revision) >= full_size(draft.spec):
+    snapshot, revision = draft.snapshot, phase.candidate.revision
+    if _is_there(draft, phase):
         complete_return(draft, phase)
-    elif draft.now >= deadline_of(draft.spec, phase, draft.instant):
-        give_up_return(draft, phase, pod_messages(draft.snapshot, phase.candidate.revision))
+    elif not is_late(draft.spec, phase, draft.instant):
+        return
+    elif draft.status.stable is None or failed_by_itself(snapshot, revision):
+        give_up_return(draft, phase, pod_messages(snapshot, revision))
+
+
+def _is_there(draft: Draft, phase: Returning) -> bool:
+    return draft.snapshot.carried_by(phase.candidate.revision) >= full_size(draft.spec)

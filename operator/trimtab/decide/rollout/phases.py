@@ -7,11 +7,17 @@ the flat fields of `status.rollout`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
 from trimtab.api.conditions import Reason, reason_of
-from trimtab.api.deployment import DeploymentStatus, RolloutStatus, StepStatus, Tried
+from trimtab.api.deployment import (
+    DeploymentSpec,
+    DeploymentStatus,
+    RolloutStatus,
+    StepStatus,
+    Tried,
+)
 from trimtab.api.fields import LONGEST
 from trimtab.decide.led_time import Instant, led_between
 
@@ -177,6 +183,20 @@ _NAMES: dict[type[Phase], Literal["Starting", "Stepping", "Promoting", "Returnin
     Promoting: "Promoting",
     Returning: "Returning",
 }
+
+
+def deadline_of(spec: DeploymentSpec, phase: Phase, now: Instant) -> datetime:
+    """Return when the rollout must be over if an operator leads until then.
+
+    Neither earlier pauses count, nor time in which nobody could act.
+    """
+    counted = led_between(phase.began, now) - timedelta(seconds=phase.paused_seconds)
+    return now.at + spec.rollout.deadline - counted
+
+
+def is_late(spec: DeploymentSpec, phase: Phase, now: Instant) -> bool:
+    """Return whether the deadline has passed."""
+    return now.at >= deadline_of(spec, phase, now)
 
 
 def progress_in(phase: Phase | None) -> Progress | None:

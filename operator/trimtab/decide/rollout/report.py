@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from trimtab.api.conditions import ConditionType, EventReason, Reason, reason_of, set_condition
-from trimtab.api.deployment import DeploymentStatus, GateStatus
+from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
-from trimtab.decide.rollout.health import failure_of, pod_messages
+from trimtab.decide.rollout.health import failure_of, pod_messages, why_not_ready
 from trimtab.decide.rollout.judgement import blind_gate, trial_of
 from trimtab.decide.rollout.phases import (
     Pause,
@@ -21,6 +21,7 @@ from trimtab.decide.rollout.phases import (
     Returning,
     Starting,
     Stepping,
+    is_late,
     phase_of,
     progress_in,
 )
@@ -89,6 +90,9 @@ def _flips(status: DeploymentStatus, stands: Mapping[ConditionType, Stand]) -> t
     notes = []
     if quarantined.holds and ConditionType.QUARANTINED not in before:
         notes.append((EventReason.QUARANTINED, quarantined.message))
+    reasons = {c.reason for c in status.conditions if c.type == ConditionType.DEGRADED}
+    if degraded.reason is Reason.RETURN_DELAYED and Reason.RETURN_DELAYED not in reasons:
+        notes.append((EventReason.UNDECIDED, degraded.message))
     is_flapping_now = degraded.holds and degraded.reason is Reason.FLAPPING
     if is_flapping_now and ConditionType.DEGRADED not in before:
         notes.append((EventReason.FLAPPING, degraded.message))
@@ -228,12 +232,14 @@ def _paused(phase: Phase | None) -> Stand:
 
 def _degraded(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
     replicas, stable, guard = snapshot.deployment.spec.replicas, status.stable, status.guard
+    phase = phase_of(status)
+    if isinstance(phase, Returning) and is_late(snapshot.deployment.spec, phase, snapshot.instant):
+        return Stand(True, Reason.RETURN_DELAYED, _return_delayed(snapshot, status, phase))
     if is_flapping(status.history, snapshot.now):
         message = "three rollbacks within an hour: nothing automatic is done until: trimtab retry"
         return Stand(True, Reason.FLAPPING, message)
     if guard is not None and guard.breached is not None:
-        reason = Reason.NO_WAY_BACK if has_no_way_back(guard) else Reason.GUARD_BREACHED
-        return Stand(True, reason, guard.breached)
+        return Stand(True, _breach_reason(guard), guard.breached)
     if stable is not None and replicas > 0:
         ready = snapshot.ready_of(stable.revision)
         if ready < replicas and snapshot.now - stable.since > READY_WITHIN:
@@ -243,6 +249,22 @@ def _degraded(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
                 return Stand(True, Reason.REPLICA_FAILURE, f"{message}: {failure}")
             return Stand(True, Reason.NOT_ENOUGH_READY, message)
     return Stand(False, Reason.AS_WANTED)
+
+
+def _breach_reason(guard: GuardStatus) -> Reason:
+    if guard.breach_reason == Reason.RETURN_DELAYED:
+        return Reason.RETURN_DELAYED
+    return Reason.NO_WAY_BACK if has_no_way_back(guard) else Reason.GUARD_BREACHED
+
+
+def _return_delayed(snapshot: Snapshot, status: DeploymentStatus, phase: Returning) -> str:
+    serving = "nothing" if status.stable is None else status.stable.version
+    return (
+        f"{phase.candidate.version} did not become Ready within "
+        f"{snapshot.deployment.spec.rollout.deadline}"
+        f"{why_not_ready(snapshot, phase.candidate.revision)}; {serving} serves until it does: "
+        "mend what is missing, or name another version: trimtab rollback --to"
+    )
 
 
 def _quarantined(wanted: Wanted) -> Stand:

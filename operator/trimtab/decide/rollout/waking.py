@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from trimtab.api.deployment import DeploymentStatus
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.control import wanted_control
 from trimtab.decide.rollout.draft import earliest
 from trimtab.decide.rollout.ends import flapping_since, guard_ends
 from trimtab.decide.rollout.history import FLAPPING_WINDOW
 from trimtab.decide.rollout.judgement import interval_of
-from trimtab.decide.rollout.phases import phase_of, progress_in
+from trimtab.decide.rollout.phases import Returning, deadline_of, phase_of, progress_in
 from trimtab.decide.rollout.report import READY_WITHIN
 from trimtab.decide.rollout.snapshot import Snapshot
 
@@ -41,7 +40,7 @@ def _moments(snapshot: Snapshot, status: DeploymentStatus) -> Iterator[datetime]
         yield now + max(JUDGED_WITHIN, 2 * interval_of(snapshot))
     if status.retiring is not None:
         yield status.retiring.until
-    if status.back_off is not None and phase is None:
+    if status.back_off is not None and (phase is None or isinstance(phase, Returning)):
         yield status.back_off.not_before
     if guard is not None and guard.breached is None:
         yield guard_ends(guard, snapshot.instant)

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar, assert_never
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
+from trimtab.api.meta import REVISION_LABEL
 from trimtab.build.names import service_names
 from trimtab.build.service import build_metrics_service, build_service
 from trimtab.build.workload import build_workload
@@ -32,8 +33,10 @@ from trimtab.reconcile.kinds.applied import (
     needs_apply,
     repair_note,
 )
+from trimtab.reconcile.kinds.confirmed import ready_replicas
 from trimtab.reconcile.kinds.keys import keys_due, make_keys
 from trimtab.reconcile.kinds.ownership import is_ours, name_taken, require_ours
+from trimtab.reconcile.kinds.typed import typed
 from trimtab.reconcile.machine.cache import key_of, uid_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
 from trimtab.reconcile.machine.watched import resource_of
@@ -127,41 +130,23 @@ async def carry_out(
     left out too, and the next pass, which comes at once, decides with it.
     """
     key = Key(DEPLOYMENTS, deployment.metadata.namespace, deployment.metadata.name)
-    repairs = made.repairs
-    checked = False
+    acting = _Acting(world, key, deployment, taken, made)
     try:
         for action in actions:
-            match action:
-                case Size(tried) if tried.workload in taken.workloads:
-                    continue
-                case Size(tried, replicas):
-                    workload = world.cache.get(Key(WORKLOADS, key.namespace, tried.workload))
-                    if workload is None and made.keys_made is None:
-                        repairs += await _make_keys(world, deployment, made)
-                    if _shrinks(workload, replicas) and not checked:
-                        checked = await _check_live(world, key)
-                    manifest = build_workload(deployment, tried, replicas)
-                    repairs += await _apply_child(world, key, manifest, made)
-                case Route(revision):
-                    for service in _services(deployment, revision, taken):
-                        repairs += await _apply_child(world, key, service, made)
-                case Remove(name, uid):
-                    checked = checked or await _check_live(world, key)
-                    child = Key(WORKLOADS, key.namespace, name)
-                    await _delete_child(world, key, child, uid)
-                    made.applied.pop(child, None)
-                case _:
-                    assert_never(action)
+            if acting.refused is None or await _may_go_without_route(world, key, action):
+                await acting.take(action)
     except NameTaken as error:
         child = _child_of(key, error)
         made.taken[child] = _Seen(str(error), world.now() + NAMES_AGAIN)
         made.applied.pop(child, None)
         world.enqueue(key)
+    if acting.refused is not None:
+        raise acting.refused
     due = keys_due(world, key, made.keys_made)
     if due is not None and world.now() >= due:
-        repairs += await _make_keys(world, deployment, made)
+        made.repairs += await _make_keys(world, deployment, made)
     await _look_for_lost(world, key, made)
-    made.repairs = []
+    repairs, made.repairs = made.repairs, []
     return repairs
 
 
@@ -179,6 +164,61 @@ async def _look_for_lost(world: World, key: Key, made: Children) -> None:
             if live is not None and owner is not None and is_ours(live, uid_of(owner)):
                 world.remember(live)
                 world.enqueue(key)
+
+
+@dataclass
+class _Acting:
+    """Actions of one pass as they are taken."""
+
+    world: World
+    key: Key
+    deployment: Deployment
+    taken: Taken
+    made: Children
+    checked: bool = False
+    """Whether it was looked at live that pods may be taken away."""
+    refused: Refused | None = None
+    """Why the route could not be written."""
+
+    async def take(self, action: ChildAction) -> None:
+        """Take one action, and add what was put back."""
+        world, namespace, made = self.world, self.key.namespace, self.made
+        match action:
+            case Size(tried) if tried.workload in self.taken.workloads:
+                return
+            case Size(tried, replicas):
+                workload = world.cache.get(Key(WORKLOADS, namespace, tried.workload))
+                if workload is None and made.keys_made is None:
+                    made.repairs += await _make_keys(world, self.deployment, made)
+                if _shrinks(workload, replicas):
+                    await self._check()
+                await self._apply(build_workload(self.deployment, tried, replicas))
+            case Route(revision):
+                await self._route(revision)
+            case Remove(name, uid):
+                await self._check()
+                child = Key(WORKLOADS, namespace, name)
+                await _delete_child(world, self.key, child, uid)
+                made.applied.pop(child, None)
+            case _:
+                assert_never(action)
+
+    async def _apply(self, manifest: Json) -> None:
+        self.made.repairs += await _apply_child(self.world, self.key, manifest, self.made)
+
+    async def _route(self, revision: str | None) -> None:
+        try:
+            for service in _services(self.deployment, revision, self.taken):
+                await self._apply(service)
+        except NameTaken:
+            raise
+        except Refused as error:
+            self.refused = error
+
+    async def _check(self) -> None:
+        if not self.checked:
+            await _check_live(self.world, self.key, self.taken)
+            self.checked = True
 
 
 async def _make_keys(world: World, deployment: Deployment, made: Children) -> list[Note]:
@@ -209,8 +249,11 @@ def _child_of(key: Key, error: NameTaken) -> Key:
     return Key(resource, key.namespace, error.name)
 
 
-async def _check_live(world: World, key: Key) -> bool:
-    """Before pods are taken away: is what we decided on still how it is?"""
+async def _check_live(world: World, key: Key, taken: Taken) -> None:
+    """Before pods are taken away: is what we decided on still how it is?
+
+    Does the Service still select what it did? What somebody made of it, unheard, is put back first.
+    """
     live = await world.cluster.read(key)
     known = world.cache.get(key)
     if live is None or known is None or live["metadata"].get("deletionTimestamp"):
@@ -218,7 +261,54 @@ async def _check_live(world: World, key: Key) -> bool:
     if version_of(live) > version_of(known):
         world.remember(live)
         raise Moved(f"{key} changed meanwhile; deciding again before pods are taken away")
-    return True
+    service = _service_of(key)
+    if service.name in taken.services:
+        return
+    seen = world.cache.get(service)
+    found = await world.look(service)
+    if (found or {}).get("spec") != (seen or {}).get("spec"):
+        raise Moved(f"{service} is not as known; it is put back before pods are taken away")
+
+
+def _service_of(key: Key) -> Key:
+    """Return the Service that the requests go to."""
+    return Key(SERVICES, key.namespace, service_names(key.name)[0])
+
+
+async def _may_go_without_route(world: World, key: Key, action: ChildAction) -> bool:
+    """Return whether an action may be taken though the route was refused.
+
+    A quarantined version goes all the same if the Service, as it is, selects stable's pods, too,
+    and all of them are Ready: they get its requests.
+    """
+    match action:
+        case Remove(name, _):
+            pass
+        case Size(tried, replicas):
+            name = tried.workload
+            if not _shrinks(world.cache.get(Key(WORKLOADS, key.namespace, name)), replicas):
+                return False
+        case _:
+            return False
+    owner, workload = world.cache.get(key), world.cache.get(Key(WORKLOADS, key.namespace, name))
+    if owner is None or workload is None:
+        return False
+    deployment = typed(Deployment, owner, world.models)
+    stable = deployment.status.stable
+    leaving = workload["spec"]["template"]["metadata"]["labels"].get(REVISION_LABEL)
+    rejected = {entry.revision for entry in deployment.status.rejected}
+    if stable is None or leaving not in rejected or leaving == stable.revision:
+        return False
+    service = await world.look(_service_of(key))
+    serving = await world.look(Key(WORKLOADS, key.namespace, stable.workload))
+    if service is None or serving is None:
+        return False
+    selector, labels = (
+        service["spec"]["selector"],
+        serving["spec"]["template"]["metadata"]["labels"],
+    )
+    selects = all(labels.get(name) == value for name, value in selector.items())
+    return selects and ready_replicas(serving) >= max(1, deployment.spec.replicas)
 
 
 async def _apply_child(world: World, key: Key, manifest: Json, made: Children) -> list[Note]:

@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus, Tried
-from trimtab.cluster.port import PODS, WORKLOADS, Json, Key
+from trimtab.cluster.port import DEPLOYMENTS, PODS, WORKLOADS, Json, Key
 from trimtab.decide.led_time import is_to_come
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.draft import earliest
-from trimtab.decide.rollout.phases import phase_of
+from trimtab.decide.rollout.phases import Returning, deadline_of, phase_of
 from trimtab.decide.rollout.snapshot import Snapshot
-from trimtab.errors import Conflict
+from trimtab.errors import Conflict, Moved
+from trimtab.reconcile.kinds.pods import revision_of
+from trimtab.reconcile.machine.cache import key_of, parent_of, uid_of, version_of
 from trimtab.reconcile.machine.world import World
 
 
@@ -84,6 +85,63 @@ async def require_late(world: World, snapshot: Snapshot, after: DeploymentStatus
         raise _has_proven_old(
             world, f"{key}: {ready} pods are Ready, and not {known}; the rollout is not over"
         )
+
+
+async def require_seen(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
+    """Where a version is given up for what its pods did not show, look at them live.
+
+    That a pod found no node, or became Ready, may be an event that was lost. Moved if a pod is
+    another than is known: what is found is remembered, and it is decided again.
+    """
+    blamed = _given_up(snapshot, after)
+    if blamed is None:
+        return
+    metadata = snapshot.deployment.metadata
+    own = Key(DEPLOYMENTS, metadata.namespace, metadata.name)
+    live = [
+        pod
+        for pod in await world.cluster.list(PODS)
+        if parent_of(PODS, pod) == own and revision_of(pod) == blamed
+    ]
+    known = {
+        key_of(PODS, pod): pod
+        for pod in world.cache.children(own, PODS)
+        if revision_of(pod) == blamed
+    }
+    news = [pod for pod in live if _is_news(pod, known.pop(key_of(PODS, pod), None))]
+    for pod in news:
+        world.remember(pod)
+    for key, pod in known.items():
+        # No list has it: gone, most likely, or without its labels.
+        await world.look(key)
+        if world.cache.get(key) is not pod:
+            news.append(pod)
+    if news:
+        raise Moved(f"{own}: pods of {blamed} are not as known; it is not given up yet")
+
+
+def _given_up(snapshot: Snapshot, after: DeploymentStatus) -> str | None:
+    """Return the revision that is about to be given up since it did not start in time."""
+    before = snapshot.deployment.status
+    phase = phase_of(before)
+    if phase is None or after.rollout is not None:
+        return None
+    revision = phase.candidate.revision
+    if isinstance(phase, Returning):
+        is_back = after.stable is not None and after.stable.revision == revision
+        return None if is_back else revision
+    known = {(entry.revision, entry.at) for entry in before.rejected}
+    for entry in after.rejected:
+        is_new = (entry.revision, entry.at) not in known
+        if is_new and entry.revision == revision and entry.reason == Reason.NEVER_READY:
+            return revision
+    return None
+
+
+def _is_news(live: Json, known: Json | None) -> bool:
+    if known is None or uid_of(known) != uid_of(live):
+        return True
+    return version_of(live) > version_of(known)
 
 
 async def _ready_live(world: World, workload: Key) -> int:

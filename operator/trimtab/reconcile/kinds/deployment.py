@@ -44,6 +44,7 @@ from trimtab.reconcile.kinds.confirmed import (
     ready_replicas,
     require_late,
     require_live,
+    require_seen,
 )
 from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
@@ -104,6 +105,7 @@ async def _decide(world: World, key: Key, live: Json) -> _Decided:
     outcome, memory = decide_deployment(snapshot)
     await require_live(world, snapshot, outcome.status)
     await require_late(world, snapshot, outcome.status)
+    await require_seen(world, snapshot, outcome.status)
     # Nobody tells when a name that is not ours becomes free, that a store is back, or that a pod
     # lacks what it mounts.
     names = None if taken == Taken() else snapshot.now + NAMES_AGAIN

@@ -80,7 +80,7 @@ def view_of(pod: Json, now: datetime, seen_seconds: float = 0.0) -> PodView:
     return PodView(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
-        revision=(metadata.get("labels") or {}).get(REVISION_LABEL, ""),
+        revision=revision_of(pod),
         ready=is_ready,
         terminating="deletionTimestamp" in metadata or status.get("phase") == "Failed",
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
@@ -97,6 +97,11 @@ def view_of(pod: Json, now: datetime, seen_seconds: float = 0.0) -> PodView:
         image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
         message=_message(conditions, container),
     )
+
+
+def revision_of(pod: Json) -> str:
+    """Return the revision that a pod runs; empty where it does not say."""
+    return str((pod["metadata"].get("labels") or {}).get(REVISION_LABEL, ""))
 
 
 def _age(metadata: Json, now: datetime) -> float | None:
@@ -221,7 +226,7 @@ def target_of(pod: Json, metrics: Metrics) -> Target | None:
     return Target(
         process=f"{pod['metadata']['uid']}/{started}",
         pod=pod["metadata"]["name"],
-        revision=(pod["metadata"].get("labels") or {}).get(REVISION_LABEL, ""),
+        revision=revision_of(pod),
         url=f"http://{host}:{METRICS_PORT}/metrics",
         interval_seconds=metrics.interval.total_seconds(),
         timeout_seconds=metrics.timeout.total_seconds(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.unit.decide.rollout.builders import (
     NOW,
     a_deployment,
     a_guard,
+    a_pod,
     a_rejection,
     a_snapshot,
     a_status,
@@ -29,7 +31,6 @@ from trimtab.api.deployment import BackOff, DeploymentStatus, GuardStatus, Tried
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.commands import Command, parse_command
 from trimtab.decide.rollout.ends import is_flapping
@@ -41,6 +42,7 @@ from trimtab.decide.rollout.phases import (
     Returning,
     Starting,
     Stepping,
+    deadline_of,
     paused_by_person,
     phase_of,
 )
@@ -296,8 +298,9 @@ def test_a_version_that_was_named_is_good_only_once_it_serves() -> None:
     assert outcome.status.last_good.version == "v1"
     late = NOW + timedelta(minutes=15)
     notes = {"trimtab.dev/command": "rollback/v3/7"}
+    dead = a_pod("v3", ready=False, was_ready=False)
     deployment = a_deployment("v2", status=outcome.status, annotations=notes)
-    given_up, _ = decide_deployment(a_snapshot(deployment, now=late, pods=pods("v2", 3)))
+    given_up, _ = decide_deployment(a_snapshot(deployment, now=late, pods=(*pods("v2", 3), dead)))
     assert phase_of(given_up.status) is None
     assert given_up.status.last_good is not None
     assert given_up.status.last_good.version == "v1"
@@ -441,6 +444,32 @@ def test_retry_of_what_serves_though_it_failed_guards_it_anew(guard: GuardStatus
     assert outcome.status.guard is not None
     assert (outcome.status.guard.breached, outcome.status.guard.since) == (None, NOW)
     assert next(c for c in outcome.status.conditions if c.type == "Degraded").status == "False"
+
+
+LATE_RETURN = replace(RETURNING, started=NOW - timedelta(hours=1))
+BACK: dict[str, Any] = {"stable": "v2", "last_good": a_tried("v1"), "rejected": [a_rejection("v2")]}
+
+
+def test_who_waits_for_a_way_back_may_name_another_version() -> None:
+    phase = phase_of(after("rollback/v3", LATE_RETURN, ready=pods("v2", 3), **BACK).status)
+    assert isinstance(phase, Returning)
+    assert (phase.candidate.version, phase.started) == ("v3", NOW)
+    for command in ("rollback/v1", "rollback/-", "abort/-"):
+        outcome = after(command, LATE_RETURN, ready=pods("v2", 3), **BACK)
+        assert answer(outcome)[0] == "CommandRefused"
+        assert "once it finds a place to start" in answer(outcome)[1]
+        phase = phase_of(outcome.status)
+        assert isinstance(phase, Returning)
+        assert (phase.candidate.version, phase.started) == ("v1", LATE_RETURN.started)
+
+
+def test_who_waits_for_a_way_back_may_keep_what_serves() -> None:
+    outcome = after("retry/v2", LATE_RETURN, ready=pods("v2", 3), **BACK)
+    assert phase_of(outcome.status) is None
+    assert outcome.status.stable is not None
+    assert outcome.status.stable.version == "v2"
+    assert outcome.status.guard is not None
+    assert outcome.status.guard.breached is None
 
 
 def test_a_command_is_carried_out_once() -> None:

@@ -21,6 +21,7 @@ from tests.unit.decide.rollout.builders import (
     a_stepping,
     a_tried,
     a_version,
+    a_workload,
     an_end,
     pods,
     revision,
@@ -31,7 +32,6 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
 from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.ends import is_flapping
 from trimtab.decide.rollout.judgement import counted_from
@@ -43,12 +43,14 @@ from trimtab.decide.rollout.phases import (
     Returning,
     Starting,
     Stepping,
+    deadline_of,
     paused_by_person,
     phase_of,
 )
 from trimtab.decide.rollout.snapshot import PodView, Request, Snapshot, WorkloadView
 
 TWO = a_tried("v2")
+GOOD = a_tried("v1")
 STARTING = Starting(candidate=TWO, started=NOW)
 LATE = NOW + timedelta(minutes=15)
 """The default deadline."""
@@ -427,12 +429,77 @@ def test_a_way_back_that_does_not_start_in_time_is_given_up() -> None:
     assert (degraded.status, degraded.reason) == ("True", "NoWayBack")
 
 
+GOOD_WITHOUT_PODS = WorkloadView(GOOD.workload, "u", GOOD.revision, 3, ready=0, failure="quota")
+NO_PLACE: dict[str, dict[str, Any]] = {
+    "no_node": {
+        "pods": (a_pod("v1", ready=False, was_ready=False, unschedulable=True, message="no node"),)
+    },
+    "no_image": {"pods": (a_pod("v1", ready=False, was_ready=False, image_missing=True),)},
+    "no_pods": {"workloads": (GOOD_WITHOUT_PODS,)},
+    "nothing_was_written": {},
+    "made_late": {"pods": (a_pod("v1", ready=False, was_ready=False, age_seconds=60.0),)},
+    "some_are_there": {"pods": (*pods("v1", 1), a_pod("v1", ready=False, crashed=True))},
+}
+
+
+def late_return(**fields: Any) -> Snapshot:
+    """Return what is seen of a way back from v2 to v1 after its deadline; v2 is wanted."""
+    status = {"rejected": [a_rejection("v2")], "last_good": GOOD} | fields.pop("status", {})
+    back = Returning(candidate=GOOD, started=NOW)
+    return in_phase(back, now=LATE + seconds(60), stable="v2", status=status, **fields)
+
+
+@pytest.mark.parametrize("fields", NO_PLACE.values(), ids=NO_PLACE.keys())
+def test_a_way_back_that_finds_no_place_goes_on(fields: dict[str, Any]) -> None:
+    decision = decided(late_return(**fields))
+    assert isinstance(phase_of(decision.status), Returning)
+    degraded = next(c for c in decision.status.conditions if c.type == "Degraded")
+    assert (degraded.status, degraded.reason) == ("True", "ReturnDelayed")
+    assert degraded.message.startswith("v1 did not become Ready within 0:15:00")
+    assert told(decision)[-1] == ("Undecided", degraded.message, True)
+    again = decided(late_return(**fields, status={"conditions": decision.status.conditions}))
+    assert told(again) == []
+
+
+def test_a_way_back_that_was_late_ends_when_its_pods_are_there() -> None:
+    ready = pods("v1", 3)
+    decision = decided(late_return(pods=ready, workloads=(a_workload("v1", 3),)))
+    assert decision.status.stable is not None
+    assert decision.status.stable.version == "v1"
+
+
+def test_what_else_is_wanted_is_tried_while_a_way_back_finds_no_place() -> None:
+    late = late_return(versions=(a_version("v1"), a_version("v2"), a_version("v3")))
+    spec = late.deployment.spec.model_copy(update={"version": "v3"})
+    late = replace(late, deployment=late.deployment.model_copy(update={"spec": spec}))
+    decision = decided(late)
+    assert isinstance(phase_of(decision.status), Starting)
+    assert decision.status.candidate is not None
+    assert decision.status.candidate.version == "v3"
+    degraded = next(c for c in decision.status.conditions if c.type == "Degraded")
+    assert (degraded.status, degraded.reason) == ("True", "ReturnDelayed")
+    # It did not come to anything: the way back goes on.
+    waiting = BackOff(revision=revision("v3"), not_before=LATE + seconds(999))
+    changes = {"rollout": None, "back_off": waiting}
+    status = decision.status.model_copy(update=changes)
+    deployment = late.deployment.model_copy(update={"status": status})
+    again = decided(replace(late, deployment=deployment))
+    phase = phase_of(again.status)
+    assert isinstance(phase, Returning)
+    assert (phase.candidate.version, phase.started) == ("v1", late.now)
+    assert again.status.guard is None
+    assert [entry.outcome for entry in again.status.history] == ["Superseded"]
+
+
 def test_a_policy_does_not_ask_again_for_a_way_back_that_was_given_up() -> None:
     phase = Returning(candidate=GOOD, started=NOW)
     status = a_status(phase, stable="v2", last_good=GOOD, rejected=[a_rejection("v2")])
     asked = Request("rollback", "drift: accuracy fell")
     snapshot = a_snapshot(
-        a_deployment("v2", status=status), now=LATE, pods=pods("v2", 3), requested=asked
+        a_deployment("v2", status=status),
+        now=LATE,
+        pods=(*pods("v2", 3), a_pod("v1", ready=False, was_ready=False)),
+        requested=asked,
     )
     for _ in range(3):
         decision = decided(snapshot)
@@ -582,7 +649,7 @@ def test_a_clock_that_goes_forward_by_a_day_ends_no_rollout() -> None:
 def test_a_way_back_has_the_time_that_an_operator_led() -> None:
     back = Returning(candidate=TWO, started=NOW, started_led=100.0)
     assert at_deadline(back, led=160.0).status.rollout is not None
-    assert at_deadline(back, led=1000.0).status.rollout is None
+    assert at_deadline(back, pods=(SLOW_POD,), led=1000.0).status.rollout is None
 
 
 QUOTA = "a pod is forbidden: exceeded quota: pods"
@@ -847,8 +914,6 @@ def test_the_deadline_stands_still_while_paused_and_moves_by_earlier_pauses() ->
 
 
 # --- back to the last good ------------------------------------------------------------------------
-
-GOOD = a_tried("v1")
 
 
 def guarded(**status: Any) -> DeploymentStatus:

@@ -11,10 +11,9 @@ from tests.unit.decide.rollout.model import Cluster, Observation, Pass, written
 
 from trimtab.api.deployment import Deployment
 from trimtab.decide.led_time import Instant
-from trimtab.decide.rollout.advance import deadline_of
 from trimtab.decide.rollout.children import Remove, Size, plan_children
 from trimtab.decide.rollout.life import decide_deployment
-from trimtab.decide.rollout.phases import Returning, Starting, phase_of
+from trimtab.decide.rollout.phases import Returning, Starting, deadline_of, phase_of
 from trimtab.decide.rollout.traffic.plan import plan_traffic
 from trimtab.decide.rollout.traffic.replicas import Route
 

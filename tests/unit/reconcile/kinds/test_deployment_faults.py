@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from tests.unit.reconcile.worlds import KEY, QUICK_STEPS, Shop, deployment_object, version_object
 
-from trimtab.cluster.port import SERVICES, WORKLOADS, Json, Key
+from trimtab.cluster.port import PODS, SERVICES, WORKLOADS, Json, Key
+from trimtab.errors import Refused
 from trimtab.simulation.cluster import Killed
 from trimtab.simulation.kubelet import PodBehaviour, always_good
 from trimtab.simulation.traffic import Behaviour
@@ -95,6 +96,22 @@ async def test_candidate_that_never_becomes_ready_is_rolled_back_at_the_deadline
     await tried(shop)
     await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 400)
     assert shop.status.rejected[0].reason == "NeverReady"
+
+
+async def test_a_candidate_is_not_condemned_for_pods_that_were_not_seen_for_long() -> None:
+    """The event was lost that says that a pod found no node."""
+    shop = Shop()
+    await shop.serve("v1")
+    shop.harness.kubelet.behave = only("v2", PodBehaviour(schedulable=False))
+    shop.harness.loses = lambda resource, obj: resource == PODS and _has_no_node(obj)
+    await tried(shop)
+    await shop.harness.run_until(lambda: "v2 Undecided" in shop.outcomes, 400)
+    assert shop.status.rejected == []
+
+
+def _has_no_node(pod: Json) -> bool:
+    found = pod.get("status", {}).get("conditions") or []
+    return any(one.get("reason") == "Unschedulable" for one in found)
 
 
 async def test_a_candidate_that_passed_every_gate_waits_for_its_last_pod() -> None:
@@ -503,3 +520,56 @@ async def test_a_child_that_was_written_meanwhile_is_decided_on_again() -> None:
     assert len(workloads) == 1  # that made it
     assert set(shop.sizes().values()) == {4}
     assert shop.harness.errors == []
+
+
+def refuse_services(verb: str, key: Key) -> Refused | None:
+    is_write = verb not in ("list", "read")
+    return Refused("403: not this Service") if is_write and key.resource == SERVICES else None
+
+
+async def test_a_quarantined_candidate_goes_though_the_service_cannot_be_written() -> None:
+    """Both are behind the Service: stable gets what the candidate got."""
+    shop = Shop()
+    await shop.serve("v1")
+    shop.behaviour["v2"] = Behaviour(errors=1.0)
+    await tried(shop)
+    await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    shop.cluster.fault = refuse_services
+    await shop.harness.run_until(lambda: "v2 RolledBack" in shop.outcomes, 60)
+    await shop.harness.advance(5)
+    assert shop.sizes() == {shop.route_of("v1"): 3}
+    assert shop.route is None
+    assert shop.reason("Stalled") == "WriteRefused"
+
+
+async def test_what_serves_alone_stays_though_it_is_quarantined() -> None:
+    """The Service cannot be moved on a way back: what it points to answers until it can."""
+    shop = Shop()
+    await shop.serve("v1", guard={"for": "1h", "rollbackWithin": "1h"})
+    await tried(shop)
+    await shop.harness.run_until(lambda: len(shop.sizes()) == 1 or shop.serving == "v2", 200)
+    await shop.harness.advance(60)
+    shop.cluster.fault = refuse_services
+    shop.behaviour["v2"] = Behaviour(errors=1.0)
+    await shop.harness.run_until(lambda: shop.serving == "v1", 200)
+    await shop.harness.advance(60)
+    assert shop.sizes() == {shop.route_of("v1"): 3, shop.route: 3}
+    assert shop.traffic.lost == 0
+    shop.cluster.fault = lambda verb, key: None
+    await shop.harness.run_until(lambda: shop.route == shop.route_of("v1"), 400)
+    assert shop.traffic.lost == 0
+
+
+async def test_old_pods_stay_while_a_hand_has_the_service_point_to_them() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 200)
+    shop.harness.loses = lambda resource, obj: resource == SERVICES
+    service = Key(SERVICES, "shop", "digits")
+    old = {"trimtab.dev/revision": shop.route_of("v1")}
+    shop.cluster.user_change(service, lambda obj: obj["spec"]["selector"].update(old))
+    await shop.harness.advance(60)
+    assert shop.route == shop.route_of("v2")
+    assert shop.sizes() == {shop.route_of("v1"): 0, shop.route_of("v2"): 3}
+    assert shop.traffic.lost == 0
