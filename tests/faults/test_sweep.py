@@ -12,6 +12,7 @@ SAMPLE = {
     "quick-start": """
         crash-before/1 404/18 429/35 timeout/52 late-4/29 stop/55 no-store/13 expired/56 frozen/51
         late-4/51 403/23 404/43 deaf/43 clock+24h/54
+        404/61
     """,
     "commands": """
         crash-after/24 late-25/49 stale/67 down/78 away-long/14 clock+/31 frozen/56 down/52

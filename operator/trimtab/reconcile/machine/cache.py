@@ -132,9 +132,16 @@ class Cache:
 
     def take_out(self, resource: Resource, obj: Json) -> Change | None:
         """Take a deletion in and return what changed; a newer object of that name stays."""
+        self._remember_deletion(obj)
+        return self.drop(resource, obj)
+
+    def drop(self, resource: Resource, obj: Json) -> Change | None:
+        """Forget an object that was not found, and return what changed.
+
+        Any later word of it brings it back: one answer is less than a deletion that was told.
+        """
         key = key_of(resource, obj)
         known = self.get(key)
-        self._remember_deletion(obj)
         if known is None or uid_of(known) != uid_of(obj):
             return None
         del self._objects[resource][key.namespace][key.name]

@@ -15,7 +15,7 @@ from trimtab.cluster.port import Cluster, Json, Key
 from trimtab.decide.outcome import Note
 from trimtab.errors import RetryLater
 from trimtab.reconcile.announce import SINKS, Announcer
-from trimtab.reconcile.machine.cache import Cache, uid_of
+from trimtab.reconcile.machine.cache import Cache, Change, uid_of
 from trimtab.reconcile.machine.watched import resource_of
 
 if TYPE_CHECKING:
@@ -138,12 +138,13 @@ class World:
         if live is not None:
             self.remember(live)
         elif known is not None:
-            self._lose(key, known)
+            self._lose(self.cache.drop(key.resource, known))
+            self.list_soon(key.resource)  # should it be there all the same, nobody would tell
         return live
 
-    def _lose(self, key: Key, known: Json) -> None:
-        """Forget an object and wake who reads it: its deletion will be no news."""
-        if (gone := self.cache.take_out(key.resource, known)) is not None:
+    def _lose(self, gone: Change | None) -> None:
+        """Wake who reads an object that is gone: its deletion will be no news."""
+        if gone is not None:
             self.cache.on_own_write(gone)
 
     def require_lease(self) -> None:
@@ -190,7 +191,7 @@ class World:
             return
         known = self.cache.get(key)
         if known is not None and uid_of(known) == uid:
-            self._lose(key, known)
+            self._lose(self.cache.take_out(key.resource, known))
 
     async def apply_status(self, key: Key, status: Json, *, resource_version: str | None) -> Json:
         """Write a status that rests on this version of its object, and remember the reply."""

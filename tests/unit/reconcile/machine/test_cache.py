@@ -217,3 +217,12 @@ def test_workloads_keep_what_others_own_in_their_spec() -> None:
         {"manager": "trimtab", "operation": "Apply"},
         {"manager": "kube-controller-manager"},
     ]
+
+
+def test_what_one_answer_did_not_have_comes_back_by_any_later_word() -> None:
+    cache = Cache()
+    cache.take_in(PODS, pod("a"))
+    assert cache.drop(PODS, pod("a")) is not None
+    assert cache.children(NAME, PODS) == []
+    cache.take_in(PODS, pod("a"))
+    assert len(cache.children(NAME, PODS)) == 1
