@@ -144,7 +144,8 @@ class ScrapedTelemetry:
         self, key: str, process: str, sample: Exposition, at: float, *, is_late: bool = False
     ) -> None:
         grown = self._counters.record(key, process, sample, at, is_late=is_late)
-        self._windows.add(key, grown, at, self._counters.since(key, process))
+        since = self._counters.since(key, process)
+        self._windows.add(key, grown, at, since, clock=self._now())
         self._hours.add(key, grown, at)
 
     # --- the book of `PrometheusLooks`

@@ -75,9 +75,16 @@ class WindowStore:
             self._by_key[key] = _Open(seconds)
 
     def add(
-        self, key: str, grown: Mapping[SeriesKey, float], now: float, since: float | None = None
+        self,
+        key: str,
+        grown: Mapping[SeriesKey, float],
+        now: float,
+        since: float | None = None,
+        clock: float | None = None,
     ) -> None:
         """Add increments that were scraped at `now` (Unix seconds).
+
+        clock: what our clock shows, where samples may be old; by default `now`.
 
         since: for increments over a restart of the operator, the time from which on they were
         counted. Those that reach back into an earlier window are left out: nobody knows which
@@ -87,7 +94,7 @@ class WindowStore:
         if own is None:
             return
         start = now - now % own.seconds
-        self._drop_ahead(own, start)
+        self._drop_ahead(own, max(now, clock or now))
         left = MAX_SERIES_IN_ALL - sum(map(len, own.windows.values()))
         if since is not None and since < start:
             return
@@ -149,13 +156,13 @@ class WindowStore:
             known = self._own_keys[series] = (baseline, (name, rest))
         return known
 
-    def _drop_ahead(self, own: _Open, start: float) -> None:
+    def _drop_ahead(self, own: _Open, now: float) -> None:
         """Forget windows of a time that is to come: the clock was ahead, and was put right.
 
         They would be the newest ones until that time. The next one may have begun already, where
         samples of two pods come in another order.
         """
-        for place in [place for place in own.windows if place[1] > start + own.seconds]:
+        for place in [place for place in own.windows if place[1] > now + own.seconds]:
             del own.windows[place]
 
     def _drop_oldest(self, own: _Open) -> None:

@@ -116,3 +116,11 @@ def test_windows_of_a_clock_that_was_ahead_are_dropped() -> None:
     windows.add(KEY, {bin_of(0): 1.0}, 181)
     windows.add(KEY, {bin_of(0): 1.0}, 179.9)  # of another pod, a moment late
     assert [window.start for window in windows.windows(KEY)] == [120, 180]
+
+
+def test_old_samples_of_another_pod_drop_nothing() -> None:
+    """As those that a Prometheus kept while the operator was away."""
+    windows = store()
+    windows.add(KEY, {bin_of(0): 1.0}, 3721, clock=3730)
+    windows.add(KEY, {bin_of(0): 1.0}, 181, clock=3730)
+    assert [window.start for window in windows.windows(KEY)] == [180, 3720]
