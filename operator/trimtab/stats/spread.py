@@ -98,10 +98,7 @@ _values = operator.attrgetter(*(field.name for field in fields(BlockSums)))
 
 def sum_of_blocks(parts: Iterable[BlockSums]) -> BlockSums:
     """Return the sums over the blocks of all."""
-    every = [_values(part) for part in parts]
-    if len(every) == 1:
-        return BlockSums(*every[0])
-    return BlockSums(*map(sum, zip(*every, strict=True)))
+    return BlockSums(*map(sum, zip(*map(_values, parts), strict=True)))
 
 
 def block_sums(pods: Sequence[BadTotal]) -> BlockSums:

@@ -18,7 +18,7 @@ from functools import partial
 
 from scipy.stats import beta
 from tests.bench.statistics.rows import Row, judged
-from tests.bench.statistics.wired.cases import HEALTHY, MORE
+from tests.bench.statistics.wired.cases import CASES, HEALTHY
 from tests.bench.statistics.wired.world import End, play
 
 RUNS = 400
@@ -53,7 +53,7 @@ def upper_bound(count: int, runs: int) -> float:
 
 def run(case: str, seed: int) -> End:
     """Play one run of a row."""
-    return play((HEALTHY | MORE)[case](), seed)
+    return play(CASES[case](), seed)
 
 
 def runs_of(case: str, runs: int, pool: ProcessPoolExecutor) -> Ends:

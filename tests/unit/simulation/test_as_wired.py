@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from tests.bench.statistics.detection import ENTRIES, Fault
-from tests.bench.statistics.wired.cases import BASE, HEALTHY, MORE, trial
+from tests.bench.statistics.wired.cases import BASE, CASES, HEALTHY, MORE, trial
 from tests.bench.statistics.wired.prometheus import Source
 from tests.bench.statistics.wired.users import Independent
 from tests.bench.statistics.wired.world import VirtualLoop, World, play
@@ -26,7 +26,7 @@ PLAYED = (
 @pytest.mark.parametrize("case", PLAYED)
 def test_a_healthy_candidate_is_promoted(case: str) -> None:
     for seed in range(1000, 1003):
-        end = play((HEALTHY | MORE)[case](), seed)
+        end = play(CASES[case](), seed)
         assert end.outcome == "Promoted", (seed, end)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from trimtab.api.deployment import Gate, Origin, Tried
 from trimtab.decide.rollout.measures import (
@@ -17,6 +17,9 @@ from trimtab.decide.rollout.measures import (
 )
 from trimtab.decide.rollout.snapshot import Pair, ProcessView
 from trimtab.stats.counts import BadTotal, sum_of
+
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+"""Before every process: what it counted in all its life."""
 
 
 @dataclass(frozen=True)

@@ -245,16 +245,21 @@ def return_to(draft: Draft, good: Tried, reason: Reason, message: str, *, by: st
         supersede(draft, phase.candidate, f"{phase.candidate.version} dropped: {message}"[:1024])
     quarantine(draft, stable, reason, message, by=by)
     draft.record(stable, Reason.ROLLED_BACK, message, by=by)
-    back = good.model_copy(update={"since": draft.now})
-    draft.enter(Returning(candidate=back, started=draft.now, started_led=draft.instant.led))
-    draft.set(guard=None, retiring=None, back_off=None)
-    draft.memory = draft.memory.of_new_stable()
+    _begin_return(draft, good)
+    draft.set(back_off=None)
     draft.tell(
         EventReason.ROLLED_BACK,
         f"{stable.version} rolled back after promotion, returning to {good.version}: {message}",
         warning=True,
     )
     return True
+
+
+def _begin_return(draft: Draft, good: Tried) -> None:
+    back = good.model_copy(update={"since": draft.now})
+    draft.enter(Returning(candidate=back, started=draft.now, started_led=draft.instant.led))
+    draft.set(guard=None, retiring=None)
+    draft.memory = draft.memory.of_new_stable()
 
 
 def give_up_return(draft: Draft, phase: Returning, said: str) -> None:
@@ -292,10 +297,7 @@ def take_up_return(draft: Draft) -> None:
         return
     if any(entry.revision == good.revision for entry in draft.status.rejected):
         return
-    back = good.model_copy(update={"since": draft.now})
-    draft.enter(Returning(candidate=back, started=draft.now, started_led=draft.instant.led))
-    draft.set(guard=None, retiring=None)
-    draft.memory = draft.memory.of_new_stable()
+    _begin_return(draft, good)
     draft.tell(EventReason.ROLLOUT_STARTED, f"returning to {good.version} again")
 
 

@@ -8,10 +8,12 @@ the size of the Deployment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+import operator
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, reduce
+from typing import TypeVar
 
 from trimtab.stats.counts import NOTHING, SAME_START_SECONDS, BadTotal, sum_of
 from trimtab.stats.sequential import gate_evidence, limit_evidence
@@ -26,6 +28,8 @@ from trimtab.stats.spread import (
     sum_of_blocks,
 )
 
+T = TypeVar("T")
+_At = TypeVar("_At", int, datetime)
 LENGTHS = (1, 6, 12, 60)
 """Of blocks, in rounds."""
 _SHARES = (1.0, 0.5, 0.2, 0.1)
@@ -201,15 +205,11 @@ class Parts:
         return spread_of(self.total)
 
     def until(self, now: datetime) -> Parts:
-        """Return what is looked back at; what lies ahead is of now: the clock was set back."""
+        """Return what is looked back at."""
         if all(now - LEARNT_FROM <= at <= now for at in self.by):
             return self
-        kept: dict[datetime, BlockSums] = {}
-        for at, sums in self.by.items():
-            if at >= now - LEARNT_FROM:
-                of = min(at, now)
-                kept[of] = kept[of] + sums if of in kept else sums
-        return Parts(kept)
+        until_now = _until(self.by, now, operator.add)
+        return Parts({at: one for at, one in until_now.items() if at >= now - LEARNT_FROM})
 
     def add(self, at: datetime, sums: BlockSums) -> Parts:
         """Return the parts with one more block."""
@@ -256,17 +256,12 @@ class Habit:
         since = min(self.since or now, now)
         return Habit(counts, blocks, ended, since, self._with_hour(grown, now), most)
 
-    def _with_most(self, now: datetime, allowed: Allowed | None) -> dict[int, dict[int, float]]:
+    def _with_most(self, now: datetime, allowed: Allowed | None) -> dict[int, Mapping[int, float]]:
         hour = (now - EPOCH) // HOUR
-        found: dict[int, dict[int, float]] = {}
-        for at, most in self.most.items():
-            kept = found.setdefault(min(at, hour), {})
-            for length, correlation in most.items():
-                kept[length] = max(kept.get(length, 0.0), correlation)
+        found = dict(_until(self.most, hour, _largest_of_each))
         shown = self.spreads if allowed is None else allowed.of(self.spreads)
-        this = found.setdefault(hour, {})
-        for length, spread in shown.items():
-            this[length] = max(this.get(length, 0.0), spread.correlation)
+        this = {length: spread.correlation for length, spread in shown.items()}
+        found[hour] = _largest_of_each(found.get(hour, {}), this)
         return {at: found[at] for at in sorted(found)[-HOURS_OF_DAY:]}
 
     def allowed(self, now: datetime) -> Allowed | None:
@@ -277,18 +272,12 @@ class Habit:
         is_young = self.since is None or now - self.since < LEARNT_ENOUGH
         if is_young or sum(one.bad for one in self.hours.values()) < LEAST_BAD:
             return None
-        found: dict[int, float] = {}
-        for one in self.most.values():
-            for length, correlation in one.items():
-                found[length] = max(found.get(length, 0.0), correlation)
-        return Allowed(found)
+        return Allowed(reduce(_largest_of_each, self.most.values(), {}))
 
     def _with_hour(self, grown: Counts, now: datetime) -> dict[int, BadTotal]:
         hour = (now - EPOCH) // HOUR
-        hours: dict[int, BadTotal] = {}
-        for at, sums in self.hours.items():
-            if hour - at < HOURS_OF_DAY:
-                hours[min(at, hour)] = hours.get(min(at, hour), NOTHING) + sums
+        known = _until(self.hours, hour, operator.add)
+        hours = {at: sums for at, sums in known.items() if hour - at < HOURS_OF_DAY}
         hours[hour] = hours.get(hour, NOTHING) + sum_of(grown.values())
         return hours
 
@@ -314,13 +303,29 @@ class Habit:
         """
         found = {}
         for length, parts in self.ended.items():
-            spread = parts.spread
             if length == LENGTHS[0]:
                 last = self.blocks.get(length, Blocks()).open
                 spread = spread_of(parts.total + block_sums(tuple(last.values())))
+            else:
+                spread = parts.spread
             if spread is not None:
                 found[length] = spread
         return found
+
+
+def _until(by: Mapping[_At, T], now: _At, joined: Callable[[T, T], T]) -> Mapping[_At, T]:
+    """Return what was kept by time; what lies ahead is of now: the clock was set back."""
+    if all(at <= now for at in by):
+        return by
+    found: dict[_At, T] = {}
+    for at, one in by.items():
+        of = min(at, now)
+        found[of] = joined(found[of], one) if of in found else one
+    return found
+
+
+def _largest_of_each(one: Mapping[int, float], other: Mapping[int, float]) -> dict[int, float]:
+    return {key: max(one.get(key, 0.0), other.get(key, 0.0)) for key in {**one, **other}}
 
 
 def with_earlier(habit: Habit, earlier: Mapping[int, Spread], now: datetime) -> dict[int, Spread]:
@@ -676,6 +681,19 @@ def _least_inflation(length: int, spread: Spread) -> float:
     shortest nothing does: one with few requests is as clustered as others.
     """
     return spread.inflation if length == LENGTHS[0] else 1.0
+
+
+def of_labelled(shares: Iterable[float | None], awaited: float) -> float | None:
+    """Return the share among answers with a label of a fault that is at least each of `shares`.
+
+    Those without a label, `awaited` times all that have one, count as right. None where one of
+    them is None, or no such fault is possible.
+    """
+    found = list(shares)
+    known = [share for share in found if share is not None]
+    if len(known) < len(found) or max(known) * awaited > 1:
+        return None
+    return max(known) * awaited
 
 
 def largest(spreads: Iterable[Spread]) -> float:

@@ -18,6 +18,7 @@ from trimtab.decide.rollout.evidence import (
     GateMemory,
     evidence_of,
     largest,
+    of_labelled,
     smallest_in_blocks,
 )
 from trimtab.decide.rollout.measures import REQUESTS, slow_bucket
@@ -190,6 +191,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         if look.stable is not None and gate.against == "stable"
         else None
     )
+    has_stable = stable is not None
     seen = look.seen.get(gate.name, GateMemory())
     spreads = look.spreads.get(gate.name, {})
     spread = largest(spreads.values())
@@ -207,11 +209,10 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         paired = replace(paired, awaited=seen.awaited)
     turned = look.turned.get(gate.name)
     evidence = min(
-        _evidence(gate, one, spreads, paired, has_stable=stable is not None)
+        _evidence(gate, one, spreads, paired, has_stable=has_stable)
         for one in (seen, turned)
         if one is not None
     )
-    has_stable = stable is not None
     left_out = [
         left_out_of(gate, side, look.processes, look.left_out) if side is not None else NOTHING
         for side in (look.candidate, look.stable)
@@ -346,7 +347,7 @@ def _smallest_of_all(
         requests = seen.compared()[0].total
         spread = largest(spreads.values())
         share = smallest_share_above(requests, gate.limit, threshold, spread)
-        found.append(_of_labelled(share, seen))
+        found.append(of_labelled([share], seen.awaited))
     return min((one for one in found if one is not None), default=None)
 
 
@@ -383,15 +384,7 @@ def _smallest_in_sums(
         smallest_detectable_share(candidate.total, stable, margin, threshold, spread)
         for stable in stables
     ]
-    shares = [share for share in found if share is not None]
-    return _of_labelled(max(shares), seen) if len(shares) == len(found) else None
-
-
-def _of_labelled(share: float | None, seen: GateMemory) -> float | None:
-    """Return the share of a fault among answers with a label; those without count as right."""
-    if share is None or share * seen.awaited > 1:
-        return None
-    return share * seen.awaited
+    return of_labelled(found, seen.awaited)
 
 
 def _figures(

@@ -124,8 +124,10 @@ def watch(
     Returns the first breach, and what to remember of the look.
     """
     remembered = _with_cells(_restored(memory, guard, snapshot), snapshot, side)
-    watched = _watched(snapshot, guard, side, memory, remembered)
-    answered = answer_counts(side, snapshot.processes, *_since(guard, remembered.restored))
+    answered: Counts = {}
+    if remembered.late:
+        answered = answer_counts(side, snapshot.processes, *_since(guard, remembered.restored))
+    watched = _watched(snapshot, guard, side, memory, remembered, answered)
     changed, remembered = _feed_detectors(snapshot, watched, remembered, answered)
     beside, remembered = _look_beside(snapshot, guard, watched, remembered)
     threshold, awaits = _threshold(snapshot), _awaits_control(snapshot, guard)
@@ -205,6 +207,7 @@ def _watched(
     side: Side,
     memory: Memory,
     remembered: GuardMemory,
+    answered: Counts,
 ) -> list[_Watched]:
     """Return the gates that can be watched."""
     restored, now = remembered.restored, snapshot.now
@@ -217,9 +220,12 @@ def _watched(
         heard = remembered.heard.get(gate.name)
         is_mute = heard is not None and heard.is_mute
         is_beside = guard.control_since is not None and gate.against == "stable" and not is_mute
-        paired = _paired(gate, side, snapshot, guard, remembered, spread)
-        known = remembered.pairs.get(gate.name, PairsSeen())
         counts = _counts(gate, side, snapshot, guard, restored)
+        paired = _paired(gate, side, snapshot, guard, remembered, spread)
+        late = remembered.late.get(gate.name)
+        if paired is not None and late is not None:
+            paired = replace(paired, awaited=late.at(_total(answered), _total(counts)).awaited)
+        known = remembered.pairs.get(gate.name, PairsSeen())
         seen, pairs_tell = None, False
         if paired is not None:
             horizon, total = snapshot.deployment.spec.guard.for_, sum_of(counts.values())
@@ -243,7 +249,7 @@ def _paired(
 ) -> PairedLook | None:
     """Return what the version and the last good one showed on the same rows."""
     origins, began = _since(guard, remembered.restored)
-    paired = look_at_pairs(
+    return look_at_pairs(
         gate,
         _pair(snapshot, side),
         side.revision,
@@ -253,13 +259,10 @@ def _paired(
         spread,
         remembered.cells,
     )
-    late = remembered.late.get(gate.name)
-    if paired is None or late is None:
-        return paired
-    answered = answer_counts(side, snapshot.processes, origins, began)
-    labelled = _counts(gate, side, snapshot, guard, remembered.restored)
-    answers, labels = (sum_of(counts.values()).total for counts in (answered, labelled))
-    return replace(paired, awaited=replace(late, answers=answers, labels=labels).awaited)
+
+
+def _total(counts: Counts) -> float:
+    return sum_of(counts.values()).total
 
 
 def _since(guard: GuardStatus, restored: datetime | None) -> tuple[Sequence[Origin], datetime]:
@@ -412,7 +415,7 @@ def _feed_detectors(
         last=last,
         pairs=pairs,
         late=late,
-        answered=remembered_counts(known, answered) if late else {},
+        answered=remembered_counts(known, answered),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import (
@@ -17,7 +17,13 @@ from trimtab.api.deployment import (
     Tried,
 )
 from trimtab.decide.rollout.asking import is_wanted
-from trimtab.decide.rollout.counting import Side, answer_counts, gate_counts, side_of
+from trimtab.decide.rollout.counting import (
+    EARLIEST,
+    Side,
+    answer_counts,
+    gate_counts,
+    side_of,
+)
 from trimtab.decide.rollout.evidence import (
     Allowed,
     Counted,
@@ -36,9 +42,6 @@ from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.counts import NOTHING, BadTotal
 from trimtab.stats.sequential import failure_threshold
 from trimtab.stats.spread import Spread
-
-EARLIEST = datetime.min.replace(tzinfo=UTC)
-"""Before every process: what it counted in all its life."""
 
 
 @dataclass(frozen=True)
@@ -180,15 +183,15 @@ def _look(snapshot: Snapshot, trial: Trial, gates: Sequence[Gate], memory: Memor
     alive, at = alive_in(snapshot), moment_of(snapshot)
     if before.is_resumed:
         at = replace(at, gap=Gap(before.alive, alive))
-    behind, ahead = snapshot.processes, ahead_of(snapshot.processes)
-    usual = {gate.name: _usual(gate, step, memory) for gate in gates}
+    behind = snapshot.processes
     if snapshot.deployment.spec.metrics.prometheus is None:
-        seen = _seen(trial, gates, before.gates, at, usual, (behind, behind))
+        seen = _seen(trial, gates, before.gates, at, memory, (behind, behind))
         return replace(before, gates=seen, turned={}, alive=alive, is_resumed=False)
     # What goes wrong for both where counting begins or ends shows on the one first that was read
     # later: it is held against the candidate only if it is so whichever of the two is ahead.
+    ahead = ahead_of(behind)
     seen, turned = (
-        _seen(trial, gates, known, at, usual, views, is_apart=True)
+        _seen(trial, gates, known, at, memory, views, is_apart=True)
         for known, views in ((before.gates, (behind, ahead)), (before.turned, (ahead, behind)))
     )
     return replace(before, gates=seen, turned=turned, alive=alive, is_resumed=False)
@@ -207,7 +210,7 @@ def _seen(
     gates: Sequence[Gate],
     before: Mapping[str, GateMemory],
     at: Moment,
-    usual: Mapping[str, BadTotal],
+    memory: Memory,
     views: tuple[Sequence[ProcessView], Sequence[ProcessView]],
     *,
     is_apart: bool = False,
@@ -224,11 +227,9 @@ def _seen(
             for side, view in zip((trial.candidate, trial.stable), views, strict=True)
         )
         known = found.get(gate.name)
-        if known is None and is_apart:
-            found[gate.name] = GateMemory(usual=usual[gate.name]).passed_over(candidate, stable, at)
-        else:
-            known = known or GateMemory(usual=usual[gate.name])
-            found[gate.name] = known.look(candidate, stable, at)
+        new = known or GateMemory(usual=_usual(gate, trial.progress.step, memory))
+        look = new.passed_over if known is None and is_apart else new.look
+        found[gate.name] = look(candidate, stable, at)
     return found
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trimtab.decide.rollout.counting import Side
+from trimtab.decide.rollout.counting import EARLIEST, Side, answer_counts, count_since
 from trimtab.decide.rollout.evidence import MOST_AWAITED
-from trimtab.decide.rollout.measures import ERRORS, REJECTED, REQUESTS, labelled_measure
+from trimtab.decide.rollout.measures import labelled_measure
 from trimtab.decide.rollout.snapshot import LateLabels, ProcessView
+from trimtab.stats.counts import sum_of
 
 
 def labels_per_answer(processes: tuple[ProcessView, ...], side: Side) -> float | None:
@@ -19,12 +20,9 @@ def labels_per_answer(processes: tuple[ProcessView, ...], side: Side) -> float |
 
     None: that is not known. Labels arrive on whichever process received them.
     """
-    own = [process.counts for process in processes if process.revision == side.revision]
-    answers = sum(
-        counts.get(REQUESTS, 0.0) - counts.get(ERRORS, 0.0) - counts.get(REJECTED, 0.0)
-        for counts in own
-    )
-    labels = sum(one.counts.get(labelled_measure(side.digest), 0.0) for one in processes)
+    answers = sum_of(answer_counts(side, processes, (), EARLIEST).values()).total
+    name = labelled_measure(side.digest)
+    labels = count_since(processes, (), name, name, None, EARLIEST).total
     return min(labels / answers, MOST_AWAITED) if answers > 0 and labels > 0 else None
 
 
@@ -35,6 +33,6 @@ def lag_further(late: LateLabels, answers: float, labels: float) -> tuple[LateLa
     counts: by chance labels lag a little more and less at each look, and where all of a day come at
     night they lag each day anew.
     """
-    after = replace(late, answers=late.answers + answers, labels=late.labels + labels)
+    after = late.at(late.answers + answers, late.labels + labels)
     more = max(0.0, after.lag - late.most)
     return replace(after, most=late.most + more), more

@@ -184,13 +184,9 @@ def _consider(draft: Draft, wanted: Wanted) -> None:
 
 
 def _may_begin(draft: Draft, wanted: Wanted) -> bool:
-    """Return whether something else than stable is wanted, and may be tried."""
-    stable, asked, waiting = draft.status.stable, draft.snapshot.requested, draft.status.back_off
-    if wanted.version is None or wanted.refusal is not None or _is_flapping(draft):
-        return False
-    if stable is not None and wanted.revision == stable.revision:
-        return False
-    if asked is not None and asked.do == "pause":
+    """Return whether what is wanted may be tried now."""
+    asked, waiting = draft.snapshot.requested, draft.status.back_off
+    if _is_flapping(draft) or (asked is not None and asked.do == "pause"):
         return False
     if waiting is None or waiting.revision != wanted.revision:
         return True
@@ -225,9 +221,12 @@ def _consider_returning(draft: Draft, phase: Returning, wanted: Wanted) -> None:
     """Try what else is wanted while the version returned to finds no place to start."""
     if _is_there(draft, phase) or not is_late(draft.spec, phase, draft.instant):
         return
-    if draft.status.stable is None or wanted.version is None:
+    stable = draft.status.stable
+    if stable is None or wanted.version is None or wanted.refusal is not None:
         return
-    if wanted.revision != phase.candidate.revision and _may_begin(draft, wanted):
+    if wanted.revision in (stable.revision, phase.candidate.revision):
+        return
+    if _may_begin(draft, wanted):
         put_off_return(draft, phase, f"{wanted.version.spec.version} is wanted now")
         _consider(draft, wanted)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from trimtab.api.deployment import Gate, Origin, PairedCount
 from trimtab.decide.rollout.counting import counts_since
+from trimtab.decide.rollout.evidence import of_labelled
 from trimtab.decide.rollout.measures import REQUESTS, pair_measure
 from trimtab.decide.rollout.snapshot import Pair, ProcessView
 from trimtab.stats.counts import sum_of
@@ -81,10 +82,7 @@ class PairedLook:
             smallest_detectable_difference(counts, self.margin, threshold)
             for counts in self._judged
         ]
-        shares = [share for share in found if share is not None]
-        if len(shares) < len(found) or max(shares) * self.awaited > 1:
-            return None
-        return max(shares) * self.awaited  # of those that have a label
+        return of_labelled(found, self.awaited)
 
     @property
     def blind(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -220,6 +220,10 @@ class LateLabels:
     answers: float = 0.0
     labels: float = 0.0
     most: float = 0.0
+
+    def at(self, answers: float, labels: float) -> LateLabels:
+        """Return the same with what was counted since the promotion."""
+        return replace(self, answers=answers, labels=labels)
 
     @property
     def lag(self) -> float:

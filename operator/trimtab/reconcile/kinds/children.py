@@ -17,7 +17,6 @@ from typing import Protocol, TypeVar, assert_never
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.deployment import Deployment
-from trimtab.api.meta import REVISION_LABEL
 from trimtab.build.names import service_names
 from trimtab.build.service import build_metrics_service, build_service
 from trimtab.build.workload import build_workload
@@ -36,6 +35,7 @@ from trimtab.reconcile.kinds.applied import (
 from trimtab.reconcile.kinds.confirmed import ready_replicas
 from trimtab.reconcile.kinds.keys import keys_due, make_keys
 from trimtab.reconcile.kinds.ownership import is_ours, name_taken, require_ours
+from trimtab.reconcile.kinds.pods import workload_revision
 from trimtab.reconcile.kinds.typed import typed
 from trimtab.reconcile.machine.cache import key_of, uid_of, version_of
 from trimtab.reconcile.machine.observability import CONFIGURATION_REPAIRS
@@ -295,7 +295,7 @@ async def _may_go_without_route(world: World, key: Key, action: ChildAction) -> 
         return False
     deployment = typed(Deployment, owner, world.models)
     stable = deployment.status.stable
-    leaving = workload["spec"]["template"]["metadata"]["labels"].get(REVISION_LABEL)
+    leaving = workload_revision(workload)
     rejected = {entry.revision for entry in deployment.status.rejected}
     if stable is None or leaving not in rejected or leaving == stable.revision:
         return False
@@ -303,11 +303,8 @@ async def _may_go_without_route(world: World, key: Key, action: ChildAction) -> 
     serving = await world.look(Key(WORKLOADS, key.namespace, stable.workload))
     if service is None or serving is None:
         return False
-    selector, labels = (
-        service["spec"]["selector"],
-        serving["spec"]["template"]["metadata"]["labels"],
-    )
-    selects = all(labels.get(name) == value for name, value in selector.items())
+    labels = serving["spec"]["template"]["metadata"]["labels"]
+    selects = service["spec"]["selector"].items() <= labels.items()
     return selects and ready_replicas(serving) >= max(1, deployment.spec.replicas)
 
 

@@ -9,7 +9,6 @@ from functools import partial
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, DeploymentStatus
-from trimtab.api.meta import REVISION_LABEL
 from trimtab.api.model_version import ModelVersion
 from trimtab.build.names import workload_name
 from trimtab.build.workload import CONTAINER, Other, build_pod_template
@@ -50,7 +49,13 @@ from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.ownership import is_ours
-from trimtab.reconcile.kinds.pods import Sights, failure_of, target_of, view_of
+from trimtab.reconcile.kinds.pods import (
+    Sights,
+    failure_of,
+    target_of,
+    view_of,
+    workload_revision,
+)
 from trimtab.reconcile.kinds.small_files import Asking, fit_of, requested
 from trimtab.reconcile.kinds.status_writes import is_deployment_worth_writing
 from trimtab.reconcile.kinds.typed import readable, typed
@@ -240,7 +245,7 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
     for obj in world.cache.children(key, WORKLOADS):
         if not is_ours(obj, uid):
             continue
-        revision = _revision_of(obj)
+        revision = workload_revision(obj)
         views[revision] = WorkloadView(
             name=obj["metadata"]["name"],
             uid=obj["metadata"].get("uid", ""),
@@ -251,13 +256,6 @@ def _workloads(world: World, key: Key, uid: str) -> dict[str, WorkloadView]:
             failure=failure_of(obj),
         )
     return views
-
-
-def _revision_of(workload: Json) -> str:
-    """Return whose pods it runs: by its selector, which nobody can change, as they can a label."""
-    selected = (workload.get("spec", {}).get("selector") or {}).get("matchLabels") or {}
-    labels = workload["metadata"].get("labels") or {}
-    return str(selected.get(REVISION_LABEL) or labels.get(REVISION_LABEL, ""))
 
 
 def _processes(

@@ -104,6 +104,13 @@ def revision_of(pod: Json) -> str:
     return str((pod["metadata"].get("labels") or {}).get(REVISION_LABEL, ""))
 
 
+def workload_revision(workload: Json) -> str:
+    """Return whose pods it runs: by its selector, which nobody can change, as they can a label."""
+    selected = (workload.get("spec", {}).get("selector") or {}).get("matchLabels") or {}
+    labels = workload["metadata"].get("labels") or {}
+    return str(selected.get(REVISION_LABEL) or labels.get(REVISION_LABEL, ""))
+
+
 def _age(metadata: Json, now: datetime) -> float | None:
     """Return how old an object is; None if our clock is behind the one that dated it."""
     made = parse_time(metadata.get("creationTimestamp"))

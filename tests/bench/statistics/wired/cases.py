@@ -256,4 +256,6 @@ MORE: dict[str, Callable[[], Trial]] = {
     ),
 }
 
-__all__ = ["BASE", "HEALTHY", "KEY", "MORE", "Trial", "trial"]
+CASES = HEALTHY | MORE
+
+__all__ = ["BASE", "CASES", "HEALTHY", "KEY", "MORE", "Trial", "trial"]

@@ -206,13 +206,19 @@ async def test_pods_that_are_ready_and_do_not_answer_are_listed() -> None:
     assert await awaited.check(world, waiting(31, ready=3)) is None
 
 
-async def test_what_is_said_to_be_gone_when_we_delete_it_is_listed() -> None:
-    """One answer alone would hide what is there from us, and nobody would tell of it."""
-    world, soon = a_world(waiting(0), live=3)
+async def known_workload(world: World) -> tuple[Key, Json]:
+    """Return the candidate's workload, of which the world knows."""
     key = Key(WORKLOADS, waiting(0).deployment.metadata.namespace, a_tried("v2").workload)
     stored = await world.cluster.read(key)
     assert stored is not None
     world.remember(stored)
+    return key, stored
+
+
+async def test_what_is_said_to_be_gone_when_we_delete_it_is_listed() -> None:
+    """One answer alone would hide what is there from us, and nobody would tell of it."""
+    world, soon = a_world(waiting(0), live=3)
+    key, stored = await known_workload(world)
     other = key._replace(name="another")
     await world.delete(other, uid=stored["metadata"]["uid"], resource_version=None)
     assert (world.cache.get(key), soon) == (stored, ["deployments"])
@@ -220,9 +226,6 @@ async def test_what_is_said_to_be_gone_when_we_delete_it_is_listed() -> None:
 
 async def test_what_we_deleted_is_gone_for_us_before_anybody_tells() -> None:
     world, _ = a_world(waiting(0), live=3)
-    key = Key(WORKLOADS, waiting(0).deployment.metadata.namespace, a_tried("v2").workload)
-    stored = await world.cluster.read(key)
-    assert stored is not None
-    world.remember(stored)
+    key, stored = await known_workload(world)
     await world.delete(key, uid=stored["metadata"]["uid"], resource_version=None)
     assert world.cache.get(key) is None

@@ -12,15 +12,22 @@ BLIND = {
 }
 
 
+async def trying(candidate: Behaviour | None = None) -> Shop:
+    """Return a shop in which v1 serves and v2 is wanted, of which pods may behave otherwise."""
+    shop = Shop()
+    await shop.serve("v1")
+    if candidate is not None:
+        shop.behaviour["v2"] = candidate
+    shop.publish("v2")
+    shop.want("v2")
+    return shop
+
+
 @pytest.mark.parametrize(("behaviour", "reason"), BLIND.values(), ids=BLIND.keys())
 async def test_candidate_holds_while_blind_and_goes_on_when_data_is_back(
     behaviour: Behaviour, reason: str
 ) -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.behaviour["v2"] = behaviour
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying(behaviour)
     await shop.harness.advance(60)
     assert shop.serving == "v1"
     assert shop.status.rejected == []
@@ -32,20 +39,13 @@ async def test_candidate_holds_while_blind_and_goes_on_when_data_is_back(
 
 
 async def test_a_port_that_never_answered_may_be_behind_a_policy() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.behaviour["v2"] = Behaviour(silent=True)
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying(Behaviour(silent=True))
     await shop.harness.run_until(lambda: shop.reason("DataAvailable") == "BackendDown", 60)
     assert "a NetworkPolicy or mTLS may be in the way" in shop.message("DataAvailable")
 
 
 async def test_a_port_that_stopped_answering_is_behind_no_policy() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying()
     await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
     await shop.harness.advance(3)
     at = shop.cluster.time.strftime("%H:%M:%SZ")
@@ -57,11 +57,7 @@ async def test_a_port_that_stopped_answering_is_behind_no_policy() -> None:
 
 
 async def test_scrape_that_failed_before_the_pod_was_ready_is_no_outage() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.behaviour["v2"] = Behaviour(silent=True)
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying(Behaviour(silent=True))
     await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
     await shop.harness.advance(2)
     shop.behaviour["v2"] = Behaviour()
@@ -70,21 +66,14 @@ async def test_scrape_that_failed_before_the_pod_was_ready_is_no_outage() -> Non
 
 
 async def test_a_candidate_whose_answers_come_late_is_waited_for_and_nobody_is_told() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.behaviour["v2"] = Behaviour(late=0.4)
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying(Behaviour(late=0.4))
     await shop.harness.run_until(lambda: shop.serving == "v2", 300)
     assert "DataUnavailable" not in shop.events()
     assert shop.traffic.lost == 0
 
 
 async def test_outage_in_the_middle_of_a_step_holds_without_undoing() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying()
     await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
     await shop.harness.advance(3)
     down = Behaviour(silent=True)
@@ -99,11 +88,7 @@ async def test_outage_in_the_middle_of_a_step_holds_without_undoing() -> None:
 
 
 async def test_a_restart_in_an_outage_is_not_the_end_of_it() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.behaviour["v2"] = Behaviour(silent=True)
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying(Behaviour(silent=True))
     await shop.harness.run_until(lambda: "DataUnavailable" in shop.events(), 60)
     shop.harness.restart()
     await shop.harness.advance(30)
@@ -112,11 +97,7 @@ async def test_a_restart_in_an_outage_is_not_the_end_of_it() -> None:
 
 
 async def test_after_two_blind_minutes_users_go_to_stable_only() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.behaviour["v2"] = Behaviour(silent=True)
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying(Behaviour(silent=True))
     await shop.harness.advance(130)
     assert shop.status.stable is not None
     assert shop.route == shop.status.stable.revision
@@ -127,11 +108,7 @@ async def test_after_two_blind_minutes_users_go_to_stable_only() -> None:
 
 
 async def test_blind_until_the_deadline_ends_undecided_without_quarantine() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    shop.behaviour["v2"] = Behaviour(silent=True)
-    shop.publish("v2")
-    shop.want("v2")
+    shop = await trying(Behaviour(silent=True))
     await shop.harness.run_until(lambda: "v2 Undecided" in shop.outcomes, 400)
     assert shop.status.rejected == []
     assert shop.status.stable is not None
