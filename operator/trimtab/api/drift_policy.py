@@ -519,8 +519,13 @@ class DriftPolicyStatus(Status):
     )
     started: list[Annotated[str, Field(max_length=253)]] = Field(
         default_factory=list,
-        max_length=32,
+        max_length=2 * MOST_WATCHED,
         description="RetrainJobs whose start was told, newest last.",
+    )
+    ended: list[Annotated[str, Field(max_length=253)]] = Field(
+        default_factory=list,
+        max_length=2 * MOST_WATCHED,
+        description="RetrainJobs that came to an end, newest last; no name is used again.",
     )
     skipped: list[Skipped] = Field(
         default_factory=list,

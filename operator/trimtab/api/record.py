@@ -15,6 +15,9 @@ class Decision(Model):
 
     seq: Annotated[int, Field(ge=1)] = Field(description="Number of the decision.")
     at: Time = Field(description="When it was made.")
+    led: float | None = Field(
+        default=None, ge=0, description="Seconds on the clock of the Lease then."
+    )
     reason: ShortText = Field(description="What was decided, in one word.")
     message: Text = Field(default="", description="What was decided, with the figures.")
     warning: bool = Field(default=False, description="Whether a person should look.")

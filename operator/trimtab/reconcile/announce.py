@@ -23,6 +23,7 @@ from typing import Any
 from trimtab.api.conditions import EventReason
 from trimtab.api.record import Decision, Record
 from trimtab.cluster.port import Cluster, Json
+from trimtab.decide.led_time import Instant, led_between
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.errors import Refused, RetryLater
 from trimtab.reconcile.sinks.events import EventSink
@@ -101,18 +102,24 @@ class Announcer:
         seq = record.get("seq", 0)
         return any(self._told.get((uid, sink.name), 0) < seq for sink in self.sinks)
 
-    async def announce(self, regarding: Json, record: Record, now: datetime) -> bool:
-        """Tell each sink what it has not been told; return whether all of it was taken."""
+    async def announce(
+        self, regarding: Json, record: Record, now: datetime, led: float | None = None
+    ) -> bool:
+        """Tell each sink what it has not been told; return whether all of it was taken.
+
+        led: seconds on the clock of the Lease now, if there is one.
+        """
         uid = regarding["metadata"].get("uid", "")
         is_complete = True
         for sink in self.sinks:
             refusal = self._refused.get((uid, sink.name))
             if refusal is None or refusal.is_over(now):
-                self._told[uid, sink.name] = await self._tell(sink, regarding, record, now)
+                told = await self._tell(sink, regarding, record, Instant(now, led))
+                self._told[uid, sink.name] = told
             is_complete = is_complete and self._told_to(sink, uid, record) >= record.seq
         return is_complete
 
-    async def _tell(self, sink: Sink, regarding: Json, record: Record, now: datetime) -> int:
+    async def _tell(self, sink: Sink, regarding: Json, record: Record, now: Instant) -> int:
         """Tell one sink in order; return the number up to which it has been told."""
         of = regarding["metadata"].get("uid", ""), sink.name
         told = self._told_to(sink, of[0], record)
@@ -127,17 +134,18 @@ class Announcer:
                 return (refused or decision).seq - 1
             except Refused as error:
                 logger.warning("%s: decision %d is refused: %s", sink.name, decision.seq, error)
-                if refused is not None or now - decision.at < REFUSED_LONG:
-                    return self._put_off(of, refused or decision, now)
+                if refused is not None or _age(decision, now) < REFUSED_LONG:
+                    return self._put_off(of, refused or decision, now.at)
                 refused = decision  # it alone, or everything: the next one shows
             else:
                 self._refused.pop(of, None)
                 refused = None
-        return max(told, record.seq) if refused is None else self._put_off(of, refused, now)
+        return max(told, record.seq) if refused is None else self._put_off(of, refused, now.at)
 
-    def _as_of(self, uid: str, decision: Decision, now: datetime) -> datetime:
+    def _as_of(self, uid: str, decision: Decision, now: Instant) -> datetime:
         own = self._own.get(uid)
-        return now if own is None or decision.seq < own else decision.at
+        is_own = own is not None and decision.seq >= own
+        return decision.at if is_own else decision.at + _age(decision, now)
 
     def _put_off(self, of: tuple[str, str], refused: Decision, now: datetime) -> int:
         """Ask less and less often; return the number up to which was told."""
@@ -167,6 +175,14 @@ class Announcer:
             self._refused.pop((uid, sink.name), None)
 
 
+def _age(decision: Decision, now: Instant) -> timedelta:
+    """Return how long operators led since; by the wall clock for one of an older release.
+
+    The process that made it may have had a clock hours behind ours.
+    """
+    return led_between(Instant(decision.at, decision.led), now)
+
+
 def has_told(task: asyncio.Task[bool]) -> bool:
     """Return whether everything was told by now."""
     return task.done() and not task.cancelled() and task.exception() is None and task.result()
@@ -179,13 +195,14 @@ def numbered(
     *,
     common: Mapping[str, Any],
     now: datetime,
+    led: float | None = None,
 ) -> Record:
     """Return the record with the notes as its next decisions, and without what nobody needs."""
     decisions = list(record.decisions)
     seq = record.seq
     for note in notes:
         seq += 1
-        decisions.append(_decision(seq, note, common, now))
+        decisions.append(_decision(seq, note, common, Instant(now, led)))
     kept = [d for d in decisions if d.seq > seq - KEPT_DECISIONS or not _is_told(d, told)]
     return _within(MOST_DECISIONS, Record(seq=seq, told=dict(told), decisions=kept), now)
 
@@ -225,14 +242,15 @@ def _within(most: int, record: Record, now: datetime) -> Record:
         warning=True,
     )
     seq = record.seq + 1
-    gap = _decision(seq, note, {"first": first, "last": lost[-1].seq}, now)
+    gap = _decision(seq, note, {"first": first, "last": lost[-1].seq}, Instant(now))
     return Record(seq=seq, told=record.told, decisions=[*record.decisions[cut:], gap])
 
 
-def _decision(seq: int, note: Note, common: Mapping[str, Any], now: datetime) -> Decision:
+def _decision(seq: int, note: Note, common: Mapping[str, Any], now: Instant) -> Decision:
     return Decision(
         seq=seq,
-        at=now,
+        at=now.at,
+        led=now.led,
         reason=note.reason,
         message=note.message[:LONGEST_MESSAGE],
         warning=note.warning,

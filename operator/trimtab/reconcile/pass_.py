@@ -223,7 +223,8 @@ async def _put(
     told = world.announcer.told(passed.uid, record)
     # A number that was told is never given again, whatever became of the record.
     record = record.model_copy(update={"seq": max(record.seq, *told.values())})
-    record = numbered(record, notes, told, common=common or {}, now=world.now())
+    led = world.cluster.led_seconds()
+    record = numbered(record, notes, told, common=common or {}, now=world.now(), led=led)
     if notes:
         world.announcer.made(passed.uid, record.seq - len(notes) + 1)
         record = bounded(status, record, world.now())
@@ -294,7 +295,8 @@ async def _tell(world: World, key: Key) -> bool:
     status = live.get("status") or {}
     if not world.announcer.has_news(world.passed(key).uid, status.get("record") or {}):
         return True
-    return await world.announcer.announce(live, record_of(status), world.now())
+    led = world.cluster.led_seconds()
+    return await world.announcer.announce(live, record_of(status), world.now(), led)
 
 
 def _tell_again(world: World, uid: str) -> datetime:

@@ -174,6 +174,8 @@ class CounterStore:
         deployment = self._deployments.setdefault(key, _Deployment(watched_since=now))
         wanted = {target.process: target for target in targets}
         deployment.is_told = True
+        # Ahead where the clock was set back: processes born until then would be taken for old.
+        deployment.watched_since = min(deployment.watched_since, now)
         if not wanted.keys() <= deployment.processes.keys():
             deployment.changes += 1
         for name, target in wanted.items():

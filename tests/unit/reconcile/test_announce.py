@@ -239,6 +239,31 @@ async def test_an_old_decision_is_no_event_any_more() -> None:
     assert cluster.events == []
 
 
+async def test_a_clock_that_is_ahead_of_the_last_process_makes_no_decision_old() -> None:
+    cluster = SimulatedCluster()
+    record = numbered(Record(), notes(1), {}, common={}, now=NOW, led=7e8)
+    later = NOW + timedelta(days=1)
+    assert await Announcer([EventSink(cluster)]).announce(OBJECT, record, later, 7e8 + 60)
+    assert [event.seq for event in cluster.events] == [1]
+
+
+@pytest.mark.parametrize(
+    ("made", "now", "off"),
+    [
+        pytest.param(7e8, 7e8 + 7200, timedelta(hours=-3), id="led_for_two_hours"),
+        pytest.param(None, 7e8, timedelta(hours=2), id="of_an_older_release"),
+        pytest.param(7e8, 9e8, timedelta(hours=2), id="the_lease_is_another"),
+    ],
+)
+async def test_what_is_old_is_not_told_after_an_upgrade(
+    made: float | None, now: float, off: timedelta
+) -> None:
+    cluster = SimulatedCluster()
+    record = numbered(Record(), notes(1), {}, common={}, now=NOW, led=made)
+    assert await Announcer([EventSink(cluster)]).announce(OBJECT, record, NOW + off, now)
+    assert cluster.events == []
+
+
 async def test_a_lost_record_does_not_lower_what_was_told() -> None:
     announcer = Announcer([List()])
     await announcer.announce(OBJECT, decided(Record(), 3), NOW)

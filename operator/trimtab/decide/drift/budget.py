@@ -49,7 +49,9 @@ def budget_after(
     before = {(entry.deployment, entry.kind): entry for entry in status.signals}
     budget = status.budget
     looks = budget.looks if budget is not None else 0
-    alarms = [at for at in (budget.alarms if budget is not None else []) if now - at < QUARTER]
+    told = budget.alarms if budget is not None else []
+    # What lies ahead is of now: the clock was set back.
+    alarms = [min(at, now.replace(microsecond=0)) for at in told if now - at < QUARTER]
     for entry in entries:
         earlier = before.get((entry.deployment, entry.kind))
         if entry.window_end is not None and (

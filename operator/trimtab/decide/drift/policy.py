@@ -16,6 +16,7 @@ from typing import Any
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.drift_policy import (
+    MOST_WATCHED,
     DriftPolicy,
     DriftPolicyStatus,
     FeatureFinding,
@@ -33,6 +34,7 @@ from trimtab.decide.drift.rules import (
     asks_to_retrain,
     decide_start,
     fired_of,
+    is_finished,
     jobs_of,
     winning_rule,
 )
@@ -46,9 +48,10 @@ from trimtab.decide.drift.snapshot import (
 )
 from trimtab.decide.drift.summary import set_conditions, summary_of
 from trimtab.decide.outcome import Note, Outcome
+from trimtab.decide.retrain.cause import retrain_job_name
 
 REMEMBERED_SKIPS = 100
-REMEMBERED_STARTS = 32
+REMEMBERED_JOBS = 2 * MOST_WATCHED
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyOutcome:
     entries = [entry for own in snapshot.deployments for entry in _entries(snapshot, own)]
     notes = _flips(status, entries, snapshot)
     baselines = _baselines(snapshot)
-    starts, skips = _retrainings(snapshot, entries, baselines)
+    requests = _requests(snapshot, entries, baselines)
+    starts, skips = _retrainings(requests)
     fresh = [skip for skip in skips if not _is_told(status, skip)]
     notes += [Note(EventReason.RETRAIN_SKIPPED, skip.message) for skip in fresh]
     begun = newly_begun(status, starts)
@@ -80,7 +84,8 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyOutcome:
             "budget": budget_after(status, entries, snapshot.policy.spec, snapshot.now),
             "baselines": baselines,
             "last_action": _last_action(snapshot, begun),
-            "started": [*status.started, *(start.name for start in begun)][-REMEMBERED_STARTS:],
+            "started": [*status.started, *(start.name for start in begun)][-REMEMBERED_JOBS:],
+            "ended": _ended(status, requests),
             "skipped": _told(status, fresh),
         }
     )
@@ -258,14 +263,14 @@ def _is_new(snapshot: PolicySnapshot, entry: SignalStatus) -> bool:
     return bool(watched.baseline_digest) and before != watched.baseline_digest
 
 
-def _retrainings(
+def _requests(
     snapshot: PolicySnapshot, entries: list[SignalStatus], baselines: Mapping[str, str]
-) -> tuple[list[StartRetrain], list[SkipRetrain]]:
+) -> list[RetrainRequest]:
+    """Return what rules ask to retrain, one a Deployment at most."""
     retrain = snapshot.policy.spec.retrain
-    starts: list[StartRetrain] = []
-    skips: list[SkipRetrain] = []
+    requests: list[RetrainRequest] = []
     if retrain is None:
-        return starts, skips
+        return requests
     for watched in snapshot.deployments:
         fired = fired_of(entries, watched.name)
         signal = asks_to_retrain(snapshot.policy.spec, fired)
@@ -274,7 +279,7 @@ def _retrainings(
         if not watched.baseline_digest:
             # A verdict may stand that is about a version which serves no more.
             continue
-        answer = decide_start(
+        requests.append(
             RetrainRequest(
                 policy=snapshot.policy,
                 retrain=retrain,
@@ -287,8 +292,27 @@ def _retrainings(
                 waiting_versions=watched.waiting_versions,
                 is_data_broken=any(signal_type(kind).goes_first for kind in fired),
                 now=snapshot.now,
+                made=watched.made,
+                ended=frozenset(snapshot.policy.status.ended),
             )
         )
+    return requests
+
+
+def _ended(status: DriftPolicyStatus, requests: list[RetrainRequest]) -> list[str]:
+    """Remember who came to an end, so that no name is used again when it is deleted."""
+    finished = [[job for job in one.same_key if is_finished(job)] for one in requests]
+    names = [retrain_job_name(jobs[-1].spec.cause) for jobs in finished if jobs]
+    return [*status.ended, *(n for n in names if n not in status.ended)][-REMEMBERED_JOBS:]
+
+
+def _retrainings(
+    requests: list[RetrainRequest],
+) -> tuple[list[StartRetrain], list[SkipRetrain]]:
+    starts: list[StartRetrain] = []
+    skips: list[SkipRetrain] = []
+    for request in requests:
+        answer = decide_start(request)
         if isinstance(answer, StartRetrain):
             starts.append(answer)
         elif answer is not None:

@@ -6,8 +6,8 @@ before a crash is started by the next pass, under the same name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -91,6 +91,10 @@ class RetrainRequest:
     """ModelVersions that the Deployment could still take up."""
     is_data_broken: bool
     now: datetime
+    made: Mapping[str, str] = field(default_factory=dict)
+    """RetrainJob to the ModelVersion that it made, whether the job is still there or not."""
+    ended: frozenset[str] = frozenset()
+    """RetrainJobs that came to an end, whether they are still there or not."""
 
     @property
     def same_key(self) -> list[RetrainJob]:
@@ -110,7 +114,9 @@ class RetrainRequest:
         made = [
             job.status.model_version for job in self.same_key if job.status.phase == "Succeeded"
         ]
-        return (made[-1] or "") if made else ""
+        last = self._last_attempt
+        of_last = self.made.get(retrain_job_name(self._attempt(last))) if last else None
+        return of_last or (made[-1] if made else None) or ""
 
     @property
     def cause(self) -> Cause:
@@ -118,14 +124,25 @@ class RetrainRequest:
 
         Not than there are: who deletes an old job must not have a name used again.
         """
+        return self._attempt(self._last_attempt + 1)
+
+    @property
+    def _last_attempt(self) -> int:
+        """The last finished one, also of jobs that were deleted since; 0 if there was none."""
         last = max((job.spec.cause.attempt for job in self.same_key if is_finished(job)), default=0)
+        used = {*self.ended, *self.made}
+        while retrain_job_name(self._attempt(last + 1)) in used:
+            last += 1
+        return last
+
+    def _attempt(self, number: int) -> Cause:
         return Cause.model_validate(
             {
                 "deployment": self.deployment,
                 "policy": self.policy.metadata.name,
                 "signal": self.fired.kind,
                 "baseline": self.baseline,
-                "attempt": last + 1,
+                "attempt": number,
             }
         )
 
@@ -214,7 +231,7 @@ def _has_given_up(request: RetrainRequest) -> SkipRetrain | None:
 
 
 def _is_cooling_down(request: RetrainRequest) -> SkipRetrain | None:
-    ends = [end for job in request.jobs if (end := _end_of(job)) is not None]
+    ends = [end for job in request.jobs if (end := _end_of(job, request.now)) is not None]
     until = max(ends) + request.retrain.cooldown if ends else request.now
     if not is_to_come(until, request.now, request.retrain.cooldown):
         return None
@@ -225,7 +242,8 @@ def _is_week_used_up(request: RetrainRequest) -> SkipRetrain | None:
     recent = sorted(
         created
         for job in request.jobs
-        if (created := job.metadata.creation_timestamp) is not None and created > request.now - WEEK
+        if (created := _beginning_of(job)) is not None
+        and is_to_come(created + WEEK, request.now, WEEK)
     )
     most = request.retrain.max_per_week
     if len(recent) < most:
@@ -257,8 +275,16 @@ def _skip(
     return SkipRetrain(retrain_job_name(request.cause), reason, text, until)
 
 
-def _end_of(job: RetrainJob) -> datetime | None:
-    return job.status.finished or job.metadata.creation_timestamp
+def _end_of(job: RetrainJob, now: datetime) -> datetime | None:
+    """Return when it ended, or else began; None where both lie ahead: a clock was set back."""
+    moments = (job.status.finished, job.metadata.creation_timestamp)
+    return next((at for at in moments if at is not None and at <= now), None)
+
+
+def _beginning_of(job: RetrainJob) -> datetime | None:
+    """Return when it was made; by our clock where that of the API server was ahead then."""
+    moments = (job.metadata.creation_timestamp, job.status.started)
+    return min((at for at in moments if at is not None), default=None)
 
 
 def _start(request: RetrainRequest) -> StartRetrain:

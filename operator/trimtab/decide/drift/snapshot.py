@@ -57,6 +57,8 @@ class WatchedDeployment:
     """What the metric of a signal was at training: of the best version, of the one serving."""
     candidate: str | None = None
     waiting_versions: frozenset[str] = frozenset()
+    made: Mapping[str, str] = field(default_factory=dict)
+    """RetrainJob to the ModelVersion that it made, whether the job is still there or not."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from trimtab.api.conditions import ConditionType, find_condition
 from trimtab.api.fields import format_duration
 from trimtab.api.model_version import version_object_name
 from trimtab.api.retrain_job import FINISHED_PHASES
+from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.retrain.actions import RetrainOutcome, StartRun
 from trimtab.decide.retrain.ends import (
@@ -151,7 +152,8 @@ def _version_is_refused(seen: RetrainSnapshot) -> RetrainOutcome | None:
     stalled = find_condition(seen.job.status.conditions, ConditionType.STALLED)
     if stalled is None or stalled.status != "True":
         return None
-    if seen.now < stalled.last_transition_time + REFUSED_GRACE or not _is_out_of_time(seen):
+    until = stalled.last_transition_time + REFUSED_GRACE
+    if is_to_come(until, seen.now, REFUSED_GRACE) or not _is_out_of_time(seen):
         return None
     name = version_object_name(seen.job.spec.model, seen.job.status.new_version)
     return failed(seen, "infrastructure", f"ModelVersion {name} was refused: {stalled.message}")
@@ -161,7 +163,8 @@ def _run_ended_without_result(seen: RetrainSnapshot) -> RetrainOutcome | None:
     end = seen.run.end
     if end is None:
         return None
-    if end.at is None or seen.now < end.at + RESULT_GRACE:
+    # The end is told by another clock, which may be a little ahead of ours.
+    if end.at is None or is_to_come(end.at + RESULT_GRACE, seen.now, 2 * RESULT_GRACE):
         # The pod's last state and the end of the run arrive on two streams, in any order.
         return in_progress(
             seen, "Running", "the training ended; waits for its report", timedelta(seconds=2)

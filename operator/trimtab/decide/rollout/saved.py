@@ -86,7 +86,7 @@ def encode(uid: str, saved: Saved) -> bytes:
 
     ValueError for more than `decode` would read.
     """
-    writing, memory = _Writing(), saved.memory
+    writing, memory = _Writing(saved.at), saved.memory
     document = {
         "version": VERSION,
         "uid": uid,
@@ -143,14 +143,17 @@ def resumed(memory: Memory) -> Memory:
 
 
 class _Writing:
-    def __init__(self) -> None:
+    """One document; what lies further ahead of `at` than is read is of then."""
+
+    def __init__(self, at: datetime) -> None:
         self.places: dict[str, int] = {}
+        self._at = at
 
     def step(self, step: StepMemory) -> dict[str, Any]:
         return {
             "index": step.index,
-            "started": _microseconds(step.started),
-            "firstRequest": _maybe(step.first_request),
+            "started": self._time(step.started),
+            "firstRequest": self._maybe(step.first_request),
             "alive": self._lives(step.alive),
             "gates": {name: self._gate(gate) for name, gate in step.gates.items()},
             "turned": {name: self._gate(gate) for name, gate in step.turned.items()},
@@ -159,11 +162,11 @@ class _Writing:
     def guard(self, guard: GuardMemory) -> dict[str, Any]:
         return {
             "revision": guard.revision,
-            "since": _maybe(guard.since),
-            "controlSince": _maybe(guard.control_since),
-            "restored": _maybe(guard.restored),
-            "minute": _maybe(guard.minute),
-            "lookedAt": _maybe(guard.looked_at),
+            "since": self._maybe(guard.since),
+            "controlSince": self._maybe(guard.control_since),
+            "restored": self._maybe(guard.restored),
+            "minute": self._maybe(guard.minute),
+            "lookedAt": self._maybe(guard.looked_at),
             "alive": self._lives(guard.alive),
             "detectors": {name: _of_detector(one) for name, one in guard.detectors.items()},
             "last": {name: self._counts(counts) for name, counts in guard.last.items()},
@@ -174,12 +177,12 @@ class _Writing:
 
     def habit(self, habit: Habit) -> dict[str, Any]:
         return {
-            "since": _maybe(habit.since),
+            "since": self._maybe(habit.since),
             "blocks": self._blocks(habit.blocks),
             "ended": {
                 str(length): [
                     [_microseconds(at), *map(_short, astuple(sums))]
-                    for at, sums in parts.by.items()
+                    for at, sums in parts.until(self._at).by.items()
                 ]
                 for length, parts in habit.ended.items()
             },
@@ -217,7 +220,7 @@ class _Writing:
     def _blocks(self, blocks: Mapping[int, Blocks]) -> dict[str, Any]:
         return {
             str(length): {
-                "began": _maybe(one.began),
+                "began": self._maybe(one.began),
                 "open": self._counts(one.open),
                 "closed": [
                     value
@@ -242,6 +245,12 @@ class _Writing:
             if born is None or 0 <= _microseconds(born) <= LATEST  # what it says, who knows
             for value in (self._place(process), _maybe(born))
         ]
+
+    def _maybe(self, moment: datetime | None) -> int | None:
+        return None if moment is None else self._time(moment)
+
+    def _time(self, moment: datetime) -> int:
+        return _microseconds(moment if moment <= self._at + SET_BACK else self._at)
 
     def _place(self, name: str) -> int:
         return self.places.setdefault(name, len(self.places))

@@ -34,8 +34,9 @@ from trimtab.decide.drift.policy import PolicyOutcome, decide_policy
 from trimtab.decide.drift.rules import StartRetrain
 from trimtab.decide.drift.signals.data import state_from_json, state_to_json
 from trimtab.decide.drift.snapshot import PolicySnapshot
+from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Note
-from trimtab.errors import Conflict
+from trimtab.errors import Conflict, Refused
 from trimtab.reconcile.kinds.drift_targets import TargetMemory, observe_target
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.status_writes import is_policy_worth_writing
@@ -101,12 +102,19 @@ async def _decide(world: World, key: Key, live: Json) -> PolicyOutcome:
 
 async def _act(world: World, key: Key, outcome: PolicyOutcome) -> tuple[Note, ...]:
     """Make the RetrainJobs; one that exists already is this one, since its name is its cause."""
+    refused: Refused | None = None
     for start in outcome.actions:
-        stored = await world.create(start.manifest)
+        try:
+            stored = await world.create(start.manifest)
+        except Refused as error:
+            refused = refused or error  # others may be let in
+            continue
         if stored is None:
             stored = await world.cluster.read(Key(RETRAIN_JOBS, key.namespace, start.name))
         if stored is not None:
             world.remember(stored)
+    if refused is not None:
+        raise refused
     return ()
 
 
@@ -213,7 +221,9 @@ async def _observe(
         overlapped,
         tuple(jobs),
         tuple(left_out),
-        others=frozenset(one for one, at in kept.others.items() if now < at + OTHERS_WORD),
+        others=frozenset(
+            one for one, at in kept.others.items() if is_to_come(at + OTHERS_WORD, now, OTHERS_WORD)
+        ),
     )
     return snapshot, looks
 

@@ -19,6 +19,7 @@ from trimtab.decide.drift.signals import signal_type
 from trimtab.decide.drift.signals.data import DataState, DataWatch, data_finding, data_watch
 from trimtab.decide.drift.snapshot import LabelledWindow, WatchedDeployment, WindowView
 from trimtab.decide.drift.windows import label_hours_kept, label_window, late_label_delay
+from trimtab.decide.led_time import is_to_come
 from trimtab.decide.model_version import score_of
 from trimtab.reconcile.kinds.names import telemetry_key
 from trimtab.reconcile.kinds.typed import all_typed
@@ -63,6 +64,8 @@ async def observe_target(
     seconds = policy.spec.window.total_seconds()
     if memory.watched_since is None or memory.window_seconds != seconds:
         memory.watched_since, memory.window_seconds = now, seconds
+    # Ahead where the clock was set back: all that was watched since is of now.
+    memory.watched_since = min(memory.watched_since, now)
     world.telemetry.watch_windows(key, seconds)
     looks = [_unix(_floor(now, seconds) + seconds)]
     stable = deployment.status.stable
@@ -106,6 +109,7 @@ async def observe_target(
         stable_scores=_scores(world, policy, deployment, stable.version_object),
         candidate=candidate.version if candidate is not None else None,
         waiting_versions=_waiting_versions(world, deployment),
+        made=_made(world, deployment),
     )
     return watched, min(looks)
 
@@ -117,7 +121,9 @@ async def _baseline(world: World, stable: Tried, memory: TargetMemory) -> Baseli
     if memory.digest != stable.digest:
         memory.digest, memory.baseline_missing, memory.ask_store_at = stable.digest, "", None
     documents = world.store.cached(stable.digest)
-    if documents is None and (memory.ask_store_at is None or world.now() >= memory.ask_store_at):
+    again_at = memory.ask_store_at
+    may_ask = again_at is None or not is_to_come(again_at, world.now(), STORE_AGAIN)
+    if documents is None and may_ask:
         try:
             documents = await world.store.documents(str(stable.artifact.uri), stable.digest)
         except (StoreAway, ArtifactBroken) as error:
@@ -250,6 +256,15 @@ def _best_scores(
             # Of errors less is better.
             best[signal.kind] = min(scores) if signal.ceiling is not None else max(scores)
     return best
+
+
+def _made(world: World, deployment: Deployment) -> dict[str, str]:
+    """Return RetrainJob to ModelVersion, also where the job was deleted."""
+    return {
+        version.spec.lineage.retrain_job: version.metadata.name
+        for version in _versions(world, deployment)
+        if version.spec.lineage is not None and version.spec.lineage.retrain_job is not None
+    }
 
 
 def _waiting_versions(world: World, deployment: Deployment) -> frozenset[str]:

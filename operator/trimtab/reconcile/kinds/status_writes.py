@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import ConditionType, Reason
 from trimtab.cluster.port import Json
+from trimtab.decide.led_time import is_to_come
 
 DURING_ROLLOUT = timedelta(seconds=30)
 AT_REST = timedelta(minutes=5)
@@ -88,9 +89,9 @@ def is_deployment_worth_writing(
     if significant(old) != significant(new):
         is_judged = "rollout" in old and "rollout" in new
         is_news = not is_judged or _known_to_all(old) != _known_to_all(new)
-        return is_news or written_at is None or now - written_at >= AS_SEEN
+        return is_news or written_at is None or _is_time(written_at, AS_SEEN, now)
     pause = DURING_ROLLOUT if "rollout" in new else AT_REST
-    return written_at is not None and now - written_at >= pause
+    return written_at is not None and _is_time(written_at, pause, now)
 
 
 POLICY_NUMBERS = ("value", "threshold", "n", "needed", "windowStart", "windowEnd", "top", "message")
@@ -104,7 +105,11 @@ def is_policy_worth_writing(
         return False
     if _without_numbers(old) != _without_numbers(new):
         return True
-    return written_at is not None and now - written_at >= AT_REST
+    return written_at is not None and _is_time(written_at, AT_REST, now)
+
+
+def _is_time(written_at: datetime, pause: timedelta, now: datetime) -> bool:
+    return not is_to_come(written_at + pause, now, pause)
 
 
 def _without_numbers(status: Json) -> Json:

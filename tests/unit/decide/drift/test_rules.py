@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.decide.drift.policies import DATA, INPUTS, QUALITY, entry, policy
 from tests.unit.loop_objects import BASELINE_1, NOW, cause, retrain_job
 
-from trimtab.api.retrain_job import RetrainJob
+from trimtab.api.retrain_job import Cause, RetrainJob
 from trimtab.decide.drift.rules import (
     GUARDS,
     RetrainRequest,
@@ -22,6 +22,7 @@ from trimtab.decide.drift.rules import (
     decide_start,
     winning_rule,
 )
+from trimtab.decide.retrain.cause import retrain_job_name
 
 
 @pytest.mark.parametrize(
@@ -179,6 +180,52 @@ def test_jobs_that_somebody_deleted_block_no_later_ones(left: list[int], attempt
     answer = decide_start(request(*(job("Failed", number) for number in left)))
     assert isinstance(answer, StartRetrain)
     assert answer.manifest["spec"]["cause"]["attempt"] == attempt
+
+
+def _named(attempt: int) -> str:
+    return retrain_job_name(Cause.model_validate(cause(attempt=attempt)))
+
+
+def test_no_name_is_used_again_when_all_jobs_were_deleted() -> None:
+    for asked in (
+        request(ended=frozenset({_named(1)})),
+        request(made={_named(1): "digits-r1"}),
+        request(job("Failed"), made={_named(2): "digits-r2"}, ended=frozenset({_named(1)})),
+    ):
+        answer = decide_start(asked)
+        assert isinstance(answer, StartRetrain)
+        assert answer.name not in {*asked.ended, *asked.made}
+        assert answer.attempt == 1 + len({*asked.ended, *asked.made})
+
+
+def test_a_version_whose_job_was_deleted_is_waited_for() -> None:
+    made = {_named(1): "digits-r1"}
+    waiting = frozenset({"digits-r1"})
+    assert decide_start(request(made=made, waiting_versions=waiting)) is None
+
+
+def _with(job: RetrainJob, *, made: datetime | None = None, **status: Any) -> RetrainJob:
+    metadata = job.metadata
+    if made is not None:
+        metadata = metadata.model_copy(update={"creation_timestamp": made})
+    told = job.status.model_copy(update=status)
+    return job.model_copy(update={"metadata": metadata, "status": told})
+
+
+@pytest.mark.parametrize("ahead", [timedelta(seconds=2), timedelta(days=1)])
+def test_a_job_that_ended_ahead_cools_down_from_its_beginning(ahead: timedelta) -> None:
+    """The clock was ahead when it ended, and was put right."""
+    ended = _with(job("Rejected", ago=timedelta(minutes=9)), finished=NOW + ahead)
+    assert reason_of(decide_start(request(ended))) == "Cooldown"
+    assert reason_of(decide_start(request(_with(ended, made=NOW + ahead)))) == "start"
+
+
+def test_jobs_made_ahead_of_now_use_no_week_up() -> None:
+    ahead = [job("Failed", n, ago=-timedelta(days=30)) for n in range(1, 6)]
+    assert reason_of(decide_start(request(*ahead))) == "start"
+    # The API server's clock was ahead, and ours was right.
+    begun = [_with(one, started=NOW - timedelta(hours=1)) for one in ahead]
+    assert reason_of(decide_start(request(*begun))) == "MaxPerWeek"
 
 
 def test_the_order_of_the_guards() -> None:

@@ -664,6 +664,21 @@ async def test_a_deleted_old_retrain_job_blocks_no_later_ones() -> None:
     assert [job["spec"]["cause"]["attempt"] for job in shop.jobs()] == [2, 3]
 
 
+async def test_the_name_of_a_retrain_job_that_ended_and_was_deleted_is_not_used_again() -> None:
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY, retrain={"cooldown": "1m"}))
+    shop.feed = {"accuracy": 0.81}
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 1, 400)
+    old = shop.jobs()[0]["metadata"]["name"]
+    shop.finish(old, "Rejected")
+    await shop.harness.advance(5)
+    shop.cluster.user_delete(Key(RETRAIN_JOBS, NAMESPACE, old))
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 1, 400)
+    assert shop.jobs()[0]["spec"]["cause"]["attempt"] == 2
+    assert shop.jobs()[0]["metadata"]["name"] != old
+    assert shop.status()["ended"] == [old]
+
+
 ALL_SIGNALS = (QUALITY, INPUTS, PREDICTIONS, OUTCOMES, DATA)
 OF_ONE_TEAM = {"matchLabels": {"team": "vision"}}
 

@@ -17,6 +17,7 @@ from trimtab.reconcile.kinds.status_writes import (
     AS_SEEN,
     DURING_ROLLOUT,
     is_deployment_worth_writing,
+    is_policy_worth_writing,
     significant,
 )
 from trimtab.simulation.kubelet import PodBehaviour
@@ -110,3 +111,10 @@ def test_what_two_operators_see_otherwise_is_not_written_in_turns() -> None:
     assert is_deployment_worth_writing(theirs, ours, None, now)
     decided = seen("NoData", candidate={"version": "v3"})
     assert is_deployment_worth_writing(theirs, decided, written, now)
+
+
+def test_numbers_are_written_soon_after_a_clock_that_was_ahead_is_put_right() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    old, new = ({"budget": {"looks": looks}} for looks in (1, 2))
+    assert is_policy_worth_writing(old, new, now + timedelta(days=1), now)
+    assert not is_policy_worth_writing(old, new, now - timedelta(minutes=1), now)
