@@ -90,6 +90,12 @@ def asked(address: str, body: Any) -> httpx.Response | None:
         return None
 
 
+def answered_by(address: str, body: Any, version: str) -> httpx.Response | None:
+    """Return the answer of this version, or nothing while another one answers."""
+    answer = asked(address, body)
+    return answer if answer is not None and answer.json().get("model_version") == version else None
+
+
 @pytest.fixture
 def gone_afterwards(api: Api) -> Iterator[None]:
     yield
@@ -116,7 +122,8 @@ def test_a_graph_takes_over_from_the_estimator_that_it_was_exported_from(api: Ap
     with Load(address, 20, body=httpx.Request("POST", address, json=one).content) as load:
         want(api, "v2")
         until("v2 serves", lambda: is_stable(api, "v2"), 120)
-    second = httpx.post(address, json=body, timeout=stretched(10))
+    # The Service has moved by now; the node's own table of endpoints follows a moment later.
+    second = until("v2 answers", lambda: answered_by(address, body, "v2"), 30)
     assert load.lost() == []
     assert {answer.status for answer in load.answers} == {200}
     assert [image.rpartition("/")[2] for image in images(api, "v2")] == ["trimtab-serving-onnx:dev"]
@@ -124,6 +131,6 @@ def test_a_graph_takes_over_from_the_estimator_that_it_was_exported_from(api: Ap
         {part["name"]: part["data"] for part in answer.json()["outputs"]}
         for answer in (first, second)
     )
-    assert (first.json()["model_version"], second.json()["model_version"]) == ("v1", "v2")
+    assert first.json()["model_version"] == "v1"
     assert before["class"] == after["class"]
     assert before["probabilities"] == pytest.approx(after["probabilities"], abs=1e-4)
