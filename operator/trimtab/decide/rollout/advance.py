@@ -17,6 +17,7 @@ from trimtab.decide.rollout.health import (
     infrastructure_fault,
     is_starting,
     pod_messages,
+    time_left,
 )
 from trimtab.decide.rollout.judgement import Judgement, Trial, blind_gate, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
@@ -261,12 +262,24 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     elif ready > 0 or progress_in(phase) is not None:
         # What one pod can, the version can: the others are late for reasons of their own.
         end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, _came(draft, candidate))
+    elif _are_given_time(draft, phase):
+        pass  # made late, for a write that was refused: in that time nobody could act
     elif not had_time(draft.snapshot, candidate.revision):
         # Whoever was made late, or not at all, has shown nothing of the version.
         message = f"{_came(draft, candidate)}; none of them was there for half of it"
         end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, message)
     else:
         roll_back(draft, candidate, Reason.NEVER_READY, _came(draft, candidate))
+
+
+def _are_given_time(draft: Draft, phase: Starting | Promoting) -> bool:
+    """Return whether pods that were made late may still start: at most one deadline more."""
+    left = time_left(draft.snapshot, phase.candidate.revision)
+    deadline = draft.spec.rollout.deadline
+    if not left or draft.now >= deadline_of(draft.spec, phase, draft.instant) + deadline:
+        return False
+    draft.wake_by(draft.now + left)
+    return True
 
 
 def _came(draft: Draft, candidate: Tried) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from trimtab.api.conditions import ConditionType, Reason, find_condition
 from trimtab.decide.rollout.phases import Phase, Promoting, Starting
 from trimtab.decide.rollout.snapshot import PodView, Snapshot
@@ -135,6 +137,20 @@ def had_time(snapshot: Snapshot, revision: str) -> bool:
         pod.crashed or pod.age_seconds is None or pod.age_seconds >= half
         for pod in snapshot.pods_of(revision)
     )
+
+
+def time_left(snapshot: Snapshot, revision: str) -> timedelta:
+    """Return how much of a deadline the oldest pod that may still start has not had.
+
+    0 where there is none, or the rest is too short to wait for.
+    """
+    deadline = snapshot.deployment.spec.rollout.deadline
+    starting = [pod for pod in snapshot.pods_of(revision) if is_starting(pod)]
+    ages = [timedelta(seconds=pod.age_seconds) for pod in starting if pod.age_seconds is not None]
+    if not ages or len(ages) < len(starting):
+        return timedelta(0)
+    left = deadline - max(ages)
+    return left if left > deadline / 10 else timedelta(0)
 
 
 def failed_by_itself(snapshot: Snapshot, revision: str) -> bool:

@@ -669,11 +669,6 @@ NOT_ITS_FAULT = {
         "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; none of them was there "
         "for half of it",
     ),
-    "they_were_made_late": (
-        {"pods": (a_pod(ready=False, was_ready=False, age_seconds=20.0),)},
-        "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; none of them was there "
-        "for half of it",
-    ),
 }
 
 
@@ -701,9 +696,29 @@ def test_that_no_pods_are_made_is_said_at_once() -> None:
     assert degraded.message.startswith("2/3 pods of v1 are Ready: the cluster makes no pods for")
 
 
-def test_a_pod_of_half_of_the_deadline_is_the_version_s_fault() -> None:
-    old = a_pod(ready=False, was_ready=False, age_seconds=450.0)
-    assert at_deadline(STARTING, pods=(old,)).status.rejected[0].reason == "NeverReady"
+@pytest.mark.parametrize("stable", ["v1", None])
+@pytest.mark.parametrize("age", [20.0, 450.0])
+def test_pods_that_were_made_late_have_a_deadline_of_their_own(
+    stable: str | None, age: float
+) -> None:
+    made_late = (a_pod(ready=False, was_ready=False, age_seconds=age),)
+    decision = at_deadline(STARTING, stable=stable, pods=made_late)
+    assert isinstance(phase_of(decision.status), Starting | Promoting)
+    assert decision.wake_at is not None
+    assert decision.wake_at <= LATE + seconds(900 - age)
+    old = (a_pod(ready=False, was_ready=False, age_seconds=900.0),)
+    then = decided(in_phase(STARTING, stable=stable, now=LATE + seconds(900 - age), pods=old))
+    assert then.status.rejected[0].reason == "NeverReady"
+
+
+def test_pods_that_are_made_again_and_again_are_given_one_deadline_more() -> None:
+    young = (a_pod(ready=False, was_ready=False, age_seconds=20.0),)
+    decision = decided(in_phase(STARTING, now=LATE + seconds(900), pods=young))
+    assert decision.status.rejected == []
+    assert decision.status.history[-1].message == (
+        "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; none of them was there "
+        "for half of it"
+    )
 
 
 def test_pods_that_never_become_ready_are_the_version_s_fault() -> None:
