@@ -14,13 +14,8 @@ from datetime import datetime, timedelta
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Count, Gate, GateStatus, Origin
 from trimtab.decide.rollout.counting import Side, gate_count, left_out_of
-from trimtab.decide.rollout.evidence import (
-    GateMemory,
-    evidence_of,
-    largest,
-    of_labelled,
-    smallest_in_blocks,
-)
+from trimtab.decide.rollout.evidence import GateMemory, evidence_of, of_labelled, smallest_in_blocks
+from trimtab.decide.rollout.habit import largest
 from trimtab.decide.rollout.measures import REQUESTS, slow_bucket
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.snapshot import Pair, ProcessView

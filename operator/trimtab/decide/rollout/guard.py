@@ -15,20 +15,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trimtab.api.deployment import Count, DeploymentStatus, Gate, GuardStatus, Origin, Tried
+from trimtab.decide.rollout.blocks import Counts, growth
 from trimtab.decide.rollout.control import LATELY_MINUTES, listen, wanted_control, without_mute
 from trimtab.decide.rollout.counting import Side, answer_counts, gate_counts, side_of
-from trimtab.decide.rollout.evidence import (
-    EPOCH,
-    HOUR,
-    Counted,
-    Counts,
-    Gap,
-    GateMemory,
-    evidence_of,
-    growth,
-    largest,
-    remembered_counts,
-)
+from trimtab.decide.rollout.evidence import Counted, Gap, GateMemory, evidence_of, remembered_counts
+from trimtab.decide.rollout.habit import EPOCH, HOUR, largest
 from trimtab.decide.rollout.judgement import (
     alive_in,
     allowed_before,

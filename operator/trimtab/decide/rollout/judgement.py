@@ -24,16 +24,9 @@ from trimtab.decide.rollout.counting import (
     gate_counts,
     side_of,
 )
-from trimtab.decide.rollout.evidence import (
-    Allowed,
-    Counted,
-    Gap,
-    GateMemory,
-    Habit,
-    Moment,
-    with_earlier,
-)
+from trimtab.decide.rollout.evidence import Counted, Gap, GateMemory, Moment
 from trimtab.decide.rollout.gates import Look, first_blind, judge, sight_of
+from trimtab.decide.rollout.habit import Allowed, Habit, with_earlier
 from trimtab.decide.rollout.measures import gate_measures
 from trimtab.decide.rollout.pairing import cells_in
 from trimtab.decide.rollout.phases import Phase, Progress

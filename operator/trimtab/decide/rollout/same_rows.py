@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trimtab.decide.rollout.evidence import growth
+from trimtab.decide.rollout.blocks import growth
 from trimtab.decide.rollout.pairing import PairedLook
 from trimtab.decide.rollout.snapshot import PairsSeen
 from trimtab.stats.change import DetectorState

@@ -28,23 +28,17 @@ from typing import Any, TypeVar
 
 from trimtab.api.deployment import Origin
 from trimtab.contract.json_bounds import LARGEST_NUMBER, JsonBounds, read_json
+from trimtab.decide.rollout.blocks import LENGTHS, MOST_CELLS, MOST_PODS, Blocks, Counts, Strata
 from trimtab.decide.rollout.control import LATELY_MINUTES
-from trimtab.decide.rollout.evidence import (
+from trimtab.decide.rollout.evidence import GateMemory, Lives
+from trimtab.decide.rollout.habit import (
     EPOCH,
     HOURS_OF_DAY,
     LEARNT_FROM,
     LEARNT_IN_PARTS,
-    LENGTHS,
-    MOST_CELLS,
-    MOST_PODS,
     Allowed,
-    Blocks,
-    Counts,
-    GateMemory,
     Habit,
-    Lives,
     Parts,
-    Strata,
 )
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, StepMemory
 from trimtab.stats.change import LIFTS, DetectorState

@@ -11,14 +11,9 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, Origin
 from trimtab.api.model_version import Artifact, ModelVersion
 from trimtab.decide.led_time import Instant
-from trimtab.decide.rollout.evidence import (
-    MOST_AWAITED,
-    Allowed,
-    Counts,
-    GateMemory,
-    Habit,
-    Lives,
-)
+from trimtab.decide.rollout.blocks import Counts
+from trimtab.decide.rollout.evidence import MOST_AWAITED, GateMemory, Lives
+from trimtab.decide.rollout.habit import Allowed, Habit
 from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import NOTHING, BadTotal
 from trimtab.stats.paired import Answers, Cell, CellCounts, PairedChange

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.cluster.port import Key
-from trimtab.decide.rollout.evidence import Habit
+from trimtab.decide.rollout.habit import Habit
 from trimtab.decide.rollout.saved import Saved
 from trimtab.decide.rollout.snapshot import Memory
 from trimtab.reconcile.kinds.deployment import kept_of, take_up

@@ -1,4 +1,4 @@
-"""What gates remember: moments, blocks of pods, and how much stable's pods differ."""
+"""What gates remember of a step, and the evidence in it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from trimtab.decide.rollout.evidence import (
-    LEARNT_FROM,
-    LENGTHS,
-    MOST_CELLS,
-    MOST_PODS,
-    Blocks,
-    Counted,
-    GateMemory,
-    Habit,
-    Moment,
-    Parts,
-    Strata,
-    evidence_of,
-    grouped,
-    largest,
-    with_earlier,
-)
+from trimtab.decide.rollout.blocks import LENGTHS, Strata
+from trimtab.decide.rollout.evidence import Counted, GateMemory, Moment, evidence_of
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.sequential import gate_evidence
 from trimtab.stats.spread import Spread
@@ -33,38 +18,6 @@ from trimtab.stats.spread import Spread
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INTERVAL = timedelta(seconds=5)
 AT = Moment(NOW, INTERVAL)
-
-
-def test_equal_proportions_are_plain_sums() -> None:
-    strata = Strata()
-    for bad in (1.0, 0.0, 3.0):
-        strata = strata.add(BadTotal(bad, 20.0), BadTotal(2 * bad, 60.0))
-    ours, theirs = strata.compared()
-    assert ours == BadTotal(4.0, 60.0)
-    assert theirs.total == pytest.approx(180.0)
-    assert theirs.bad == pytest.approx(8.0)
-
-
-def test_a_bad_moment_while_the_share_grows_is_not_the_candidates() -> None:
-    quiet = (BadTotal(0.0, 20.0), BadTotal(0.0, 180.0))
-    bad = (BadTotal(18.0, 180.0), BadTotal(10.0, 100.0))
-    strata = Strata()
-    for ours, theirs in [quiet] * 10 + [bad] * 3:
-        strata = strata.add(ours, theirs)
-    ours, theirs = strata.compared()
-    assert theirs.share == pytest.approx(ours.share)
-    pooled = BadTotal(54.0, 740.0), BadTotal(30.0, 2100.0)
-    assert gate_evidence(*pooled, 0.005) > 1000
-    assert gate_evidence(ours, theirs, 0.005) == 1.0
-
-
-def test_a_moment_is_open_until_stable_has_enough() -> None:
-    strata = Strata().add(BadTotal(1.0, 10.0), BadTotal(0.0, 30.0))
-    assert strata.squares == 0
-    assert strata.compared() == (BadTotal(1.0, 10.0), BadTotal(0.0, 30.0))
-    closed = strata.add(BadTotal(0.0, 10.0), BadTotal(0.0, 30.0))
-    assert closed.requests == 20
-    assert Strata().compared()[0].total == 0
 
 
 def test_what_a_pod_counted_over_several_rounds_is_of_no_moment() -> None:
@@ -159,82 +112,6 @@ def test_a_new_pod_of_stable_has_not_seen_the_whole_moment() -> None:
     assert both_new.strata.compared()[1] == BadTotal(0, 60)
 
 
-def test_a_block_that_began_ahead_is_over() -> None:
-    """The clock was set back."""
-    blocks, _ = Blocks().add({"a": BadTotal(1, 5)}, NOW + timedelta(minutes=10), 2 * INTERVAL)
-    blocks, over = blocks.add({"a": BadTotal(3, 4)}, NOW, 2 * INTERVAL)
-    assert over == {"a": BadTotal(1, 5)}
-    assert (blocks.began, blocks.open) == (NOW, {"a": BadTotal(3, 4)})
-
-
-def test_blocks_close_in_time_and_their_cells_are_counted() -> None:
-    blocks, over = Blocks().add({"a": BadTotal(1, 5)}, NOW, 2 * INTERVAL)
-    assert over is None
-    blocks, over = blocks.add(
-        {"a": BadTotal(0, 5), "b": BadTotal(0, 4)}, NOW + INTERVAL, 2 * INTERVAL
-    )
-    assert over is None
-    blocks, over = blocks.add({"a": BadTotal(0, 5)}, NOW + 2 * INTERVAL, 2 * INTERVAL)
-    assert over == {"a": BadTotal(1, 10), "b": BadTotal(0, 4)}
-    assert dict(blocks.closed) == {(1, 10): 1, (0, 4): 1}
-    assert blocks.cells().share() == pytest.approx(1 / 19)
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    blocks = Blocks()
-    for number in range(MOST_CELLS + 10):
-        blocks, _ = blocks.add({"a": BadTotal(0, 1 + number)}, NOW + number * INTERVAL, INTERVAL)
-    assert len(blocks.closed) == MOST_CELLS
-    many = {f"p{number}": BadTotal(1, 10) for number in range(1000)}
-    groups = grouped(many)
-    assert len(groups) == MOST_PODS
-    assert sum(one.total for one in groups.values()) == 10_000
-
-
-def test_the_habit_is_that_of_the_last_half_hour() -> None:
-    draws = np.random.default_rng(1)
-    habit, counts, now = Habit(), dict.fromkeys("abc", BadTotal(0, 0)), NOW
-    for _ in range(200):
-        now += INTERVAL
-        for pod in counts:
-            burst = 10.0 * (draws.random() < 0.05)
-            counts[pod] = counts[pod] + BadTotal(burst, 50.0)
-        habit = habit.learn(dict(counts), now, INTERVAL)
-    assert set(habit.spreads) >= {1, 6, 12}
-    assert habit.spreads[1].inflation > 5
-    assert all(len(parts.by) <= 7 for parts in habit.ended.values())
-    quiet = habit
-    for step in (1, 2):
-        now += LEARNT_FROM
-        for pod in counts:
-            counts[pod] = counts[pod] + BadTotal(0, 50.0 * step)
-        quiet = quiet.learn(dict(counts), now, INTERVAL)
-    assert quiet.spreads == {}
-
-
-def test_what_is_usual_is_worth_as_many_independent_requests() -> None:
-    draws = np.random.default_rng(1)
-    habit, counts, now = Habit(), dict.fromkeys("abc", BadTotal(0, 0)), NOW
-    for _ in range(100):
-        now += INTERVAL
-        for pod in counts:
-            burst = 10.0 * (draws.random() < 0.05)
-            counts[pod] = counts[pod] + BadTotal(burst, 50.0)
-        habit = habit.learn(dict(counts), now, INTERVAL)
-    usual = habit.usual()
-    assert usual.share == pytest.approx(0.01, rel=0.5)
-    assert usual.total == pytest.approx(98 * 150 / largest(habit.spreads.values()))
-    assert habit.learn(dict(counts), now + INTERVAL, INTERVAL) is habit
-    assert Habit().usual() == BadTotal(0, 0)
-
-
-def test_a_process_that_is_new_counts_from_its_second_look() -> None:
-    habit = Habit().learn({"a": BadTotal(5, 10)}, NOW, INTERVAL)
-    assert habit.blocks == {}
-    habit = habit.learn({"a": BadTotal(5, 12), "b": BadTotal(9, 9)}, NOW + INTERVAL, INTERVAL)
-    assert habit.blocks[LENGTHS[0]].open == {"a": BadTotal(0, 2)}
-
-
 def look(candidate: BadTotal, stable: BadTotal) -> GateMemory:
     return GateMemory().look(Counted({"c": candidate}), Counted({"s": stable}), AT)
 
@@ -253,66 +130,6 @@ def test_limits_allow_for_spread_too() -> None:
     alone = evidence_of(seen, {}, None, 0.05)
     assert 1 < evidence_of(seen, {6: Spread(5.0, 0.04)}, None, 0.05) < alone
     assert evidence_of(seen, {}, None, None) == 0.0
-
-
-def test_what_the_process_before_had_learnt_holds_while_this_one_is_young() -> None:
-    earlier = {6: Spread(4.0, 0.05)}
-    young = Habit(since=NOW)
-    assert with_earlier(Habit(), earlier, NOW) == earlier
-    assert with_earlier(young, earlier, NOW + timedelta(minutes=9)) == earlier
-    assert with_earlier(young, earlier, NOW + timedelta(minutes=10)) == {}
-
-
-def test_a_habit_remembers_a_day_by_its_hours() -> None:
-    habit, counted = Habit(), BadTotal(0, 0)
-    for hour in range(30):  # ten errors more in each hour
-        for minute in (0, 30):
-            counted = counted + BadTotal(5.0 * hour, 1000)
-            at = NOW + timedelta(hours=hour, minutes=minute)
-            habit = habit.learn({"a": counted}, at, INTERVAL)
-    day = habit.by_hour_of_day()
-    assert len(day) == 24
-    assert day[7] == BadTotal(10 * 7, 2000)  # of today
-    assert day[5] == BadTotal(10 * 29, 2000)
-    assert day[6] == BadTotal(10 * 6, 2000)
-    assert Habit().by_hour_of_day() == [BadTotal(0, 0)] * 24
-
-
-def test_a_clock_that_is_set_back_makes_a_habit_no_longer_and_loses_nothing_of_it() -> None:
-    """What was noted before lies ahead, and would stay for as long as that."""
-    habit, counted, now = Habit(), BadTotal(0, 0), NOW
-    for number in range(3 * 60):
-        now += timedelta(minutes=1)
-        if number == 60:
-            now -= timedelta(hours=24)
-        counted = counted + BadTotal(1.0, 100)
-        habit = habit.learn({"a": counted}, now, INTERVAL)
-        assert all(len(parts.by) <= 7 for parts in habit.ended.values())
-        assert len(habit.hours) <= 24
-        assert all(at <= now for at in habit.ended.get(1, Parts()).by)
-    assert habit.since is not None
-    assert habit.since <= now - timedelta(minutes=100)
-    assert sum(hour.total for hour in habit.hours.values()) == pytest.approx(17_900)
-
-
-def test_that_stables_pods_differ_is_known_in_the_round_in_which_they_do() -> None:
-    """A zone is out: one of stable's pods answers nothing well, the others are as ever."""
-    habit, now = Habit(), NOW
-    counts = {f"v1-{n}": BadTotal(0.0, 0.0) for n in range(4)}
-    for number in range(100):
-        is_out = number == 99
-        counts = {
-            process: BadTotal(
-                count.bad + (30.0 if is_out and process == "v1-0" else 0.0), count.total + 30.0
-            )
-            for process, count in counts.items()
-        }
-        now += timedelta(seconds=5)
-        habit = habit.learn(counts, now, timedelta(seconds=5))
-        assert (1 in habit.spreads) == is_out
-
-
-# --- labels that are still to come ----------------------------------------------------------------
 
 
 def labelled(

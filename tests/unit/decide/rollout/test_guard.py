@@ -32,8 +32,8 @@ from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction
 from trimtab.decide.rollout.counting import side_of
-from trimtab.decide.rollout.evidence import Allowed, Habit
 from trimtab.decide.rollout.guard import watch, with_detectors
+from trimtab.decide.rollout.habit import Allowed, Habit
 from trimtab.decide.rollout.judgement import learn_spread
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Phase, Returning, paused_by_step, phase_of

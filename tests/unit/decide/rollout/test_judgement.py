@@ -25,9 +25,11 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Origin, PodSpread
+from trimtab.decide.rollout.blocks import growth
 from trimtab.decide.rollout.counting import count_since, gate_count, side_of
-from trimtab.decide.rollout.evidence import GateMemory, Habit, Parts, growth
+from trimtab.decide.rollout.evidence import GateMemory
 from trimtab.decide.rollout.gates import first_unable, sight_of
+from trimtab.decide.rollout.habit import Habit, Parts
 from trimtab.decide.rollout.judgement import (
     Judgement,
     Trial,

@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 from tests.unit.decide.rollout.builders import NOW
 
 from trimtab.api.deployment import Origin
-from trimtab.decide.rollout.evidence import (
-    LENGTHS,
-    Allowed,
-    Blocks,
-    GateMemory,
-    Habit,
-    Parts,
-    Strata,
-)
+from trimtab.decide.rollout.blocks import LENGTHS, Blocks, Strata
+from trimtab.decide.rollout.evidence import GateMemory
+from trimtab.decide.rollout.habit import Allowed, Habit, Parts
 from trimtab.decide.rollout.saved import LIMIT_BYTES, MOST_ORIGINS, Saved, decode, encode, resumed
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, StepMemory
 from trimtab.stats.change import LIFTS, DetectorState
