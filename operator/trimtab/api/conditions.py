@@ -304,9 +304,10 @@ class Reason(StrEnum):
     store (`artifacts.*` of the chart).
     """
     STORE_AWAY = "StoreAway"
-    """Verified, Progressing: the store does not answer; the operator asks again.
+    """Verified, Progressing, history: the store does not give what it should; it is asked again.
 
-    The message says which error it gave. Check the endpoint, the Secret and the NetworkPolicies.
+    The message says which error it gave. Check the endpoint, the Secret and the NetworkPolicies,
+    and whether the object is still there. No version is blamed for it.
     A Deployment tries no version of which it cannot tell whether it accepts what stable accepts.
     """
     # DriftPolicy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trimtab.contract.last_words import ARTIFACT_UNAVAILABLE
+
 
 class StartRefused(Exception):
     """The container cannot serve: it writes `reason` and message and exits with `exit_code`."""
@@ -32,7 +34,7 @@ class ArtifactUnavailable(StartRefused):
     exit_code = 4
 
     def __init__(self, message: str) -> None:
-        super().__init__("ArtifactUnavailable", message)
+        super().__init__(ARTIFACT_UNAVAILABLE, message)
 
 
 class WarmUpFailed(StartRefused):

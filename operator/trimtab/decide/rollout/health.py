@@ -20,8 +20,8 @@ LATE = 1.5
 def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
     """Return why the candidate counts as down: crashed, or silent and not Ready for 10 s.
 
-    One crash before a pod serves is forgiven, at every stage: a store may have been away for a
-    moment. Where stable's pods are shaken at the same time, by a node or the network, neither
+    One crash before a pod serves is forgiven, at every stage, and each that the pod puts down to
+    the store. Where stable's pods are shaken at the same time, by a node or the network, neither
     silence nor a first kill by the kubelet condemns it; what the container does by itself does.
     """
     is_first = isinstance(phase, Promoting) and phase.progress is None
@@ -31,8 +31,8 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
             continue
         is_back = pod.ready and pod.restarts < CRASHES_BEFORE_DOWN
         # A pod that lacked memory for a second model does not load it again.
-        is_forgiven = is_back or pod.ended_starting or pod.ended_comparing
-        has_crashed = pod.crashed and not is_forgiven
+        is_excused = pod.ended_starting or pod.ended_comparing or pod.ended_unloaded
+        has_crashed = pod.crashed and not (is_back or is_excused)
         if has_crashed and pod.restarts >= crashes and not _is_excused_kill(snapshot, pod):
             return f"pod {pod.name} crashed (restarts: {pod.restarts}){_behind(pod.message)}"
         if _fell_silent(snapshot, pod) and not _is_stable_shaken(snapshot):
@@ -72,7 +72,7 @@ def _is_dead(pod: PodView) -> bool:
 
     Nor does it count that it lacked memory for a second model, or ended once while it started.
     """
-    if pod.ended_comparing or pod.ended_starting:
+    if pod.ended_comparing or pod.ended_starting or pod.ended_unloaded:
         return False
     return pod.crashed and not pod.ready and not (pod.killed and pod.restarts < CRASHES_BEFORE_DOWN)
 
@@ -127,6 +127,14 @@ def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
             return Refusal(Reason.UNSCHEDULABLE, f"pod {pod.name}: {pod.message}")
         if pod.image_missing:
             return Refusal(Reason.IMAGE_PULL_FAILED, f"pod {pod.name}: {pod.message}")
+    return without_artifact(snapshot, revision)
+
+
+def without_artifact(snapshot: Snapshot, revision: str) -> Refusal | None:
+    """Return what a pod says that cannot start, as the store does not give it its artifact."""
+    for pod in snapshot.pods_of(revision):
+        if pod.ended_unloaded and not pod.ready:
+            return Refusal(Reason.STORE_AWAY, f"a pod cannot load its artifact: {pod.message}")
     return None
 
 

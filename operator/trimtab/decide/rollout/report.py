@@ -11,7 +11,7 @@ from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
-from trimtab.decide.rollout.health import failure_of, pod_messages, why_not_ready
+from trimtab.decide.rollout.health import failure_of, pod_messages, why_not_ready, without_artifact
 from trimtab.decide.rollout.judgement import blind_gate, trial_of
 from trimtab.decide.rollout.phases import (
     Pause,
@@ -160,10 +160,13 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
         return _resting(snapshot, status, wanted)
     version = phase.candidate.version
     failure = failure_of(snapshot, phase.candidate.revision)
+    unloaded = without_artifact(snapshot, phase.candidate.revision)
     if phase.pause is not None:
         return Stand(True, phase.pause.reason, f"{version} waits for: trimtab resume")
     if failure and not isinstance(phase, Stepping):
         return Stand(True, Reason.REPLICA_FAILURE, failure)
+    if unloaded is not None and not isinstance(phase, Stepping):
+        return Stand(True, unloaded.reason, unloaded.message)
     match phase:
         case Starting():
             return _starting(snapshot, status, phase)

@@ -49,6 +49,8 @@ class PodView:
     """It ended once only, and that run was never Ready; or it has been Ready since."""
     unschedulable: bool = False
     image_missing: bool = False
+    ended_unloaded: bool = False
+    """Its last end was for the store, which did not give it its artifact."""
     message: str = ""
 
 

@@ -12,6 +12,7 @@ from trimtab.api.deployment import Metrics
 from trimtab.api.meta import REVISION_LABEL
 from trimtab.build.workload import COMPARE_VARIABLE, CONTAINER
 from trimtab.cluster.port import Json
+from trimtab.contract.last_words import NOT_FROM_STORE, last_words
 from trimtab.contract.metrics import METRICS_PORT
 from trimtab.decide.rollout.snapshot import PodView
 from trimtab.telemetry.port import Target
@@ -95,6 +96,7 @@ def view_of(pod: Json, now: datetime, seen_seconds: float = 0.0) -> PodView:
         ended_starting=restarts == 1 and not is_ready and _ended_starting(container, since),
         unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
         image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
+        ended_unloaded=_lacked_artifact(container),
         message=_message(conditions, container),
     )
 
@@ -130,6 +132,17 @@ def _compares(pod: Json) -> bool:
 def _lacked_memory(container: Json) -> bool:
     ended = (container.get("lastState") or {}).get("terminated") or {}
     return ended.get("reason") == "OOMKilled"
+
+
+def _lacked_artifact(container: Json) -> bool:
+    """Return whether the last end was for the store: the version was verified before."""
+    ended = _last_end(container)
+    return ended is not None and last_words(ended.get("message") or "").reason in NOT_FROM_STORE
+
+
+def _last_end(container: Json) -> Json | None:
+    states = (container.get("state"), container.get("lastState"))
+    return next((ended for s in states if (ended := (s or {}).get("terminated"))), None)
 
 
 def _stopped_being_ready(container: Json, unready_since: datetime | None) -> bool:
@@ -171,11 +184,10 @@ def _was_told_to_end(container: Json) -> bool:
 
     Whoever obeys ends with code 0. Where the kubelet has yet to say how it ended, it may be so.
     """
-    for state in (container.get("state"), container.get("lastState")):
-        ended = (state or {}).get("terminated")
-        if ended:
-            return ended.get("reason") != "OOMKilled" and ended.get("exitCode") in _BY_SIGNAL
-    return True
+    ended = _last_end(container)
+    if ended is None:
+        return True
+    return ended.get("reason") != "OOMKilled" and ended.get("exitCode") in _BY_SIGNAL
 
 
 def _waiting(container: Json) -> dict[str, Any]:
@@ -199,12 +211,10 @@ def waiting_since(pod: Json) -> datetime | None:
 
 def _message(conditions: dict[str, Json], container: Json) -> str:
     """Return what the pod says of itself: its last words, why it waits, or why it is unplaced."""
-    for state in (container.get("state"), container.get("lastState")):
-        ended = (state or {}).get("terminated")
-        if ended:
-            words = (ended.get("message") or "").strip().splitlines()
-            said = words[-1] if words else ended.get("reason", "")
-            return f"{said} (exit code {ended.get('exitCode')})"[:512]
+    ended = _last_end(container)
+    if ended is not None:
+        said = str(last_words(ended.get("message") or "")) or ended.get("reason", "")
+        return f"{said} (exit code {ended.get('exitCode')})"[:512]
     waiting = _waiting(container)
     if waiting.get("reason") not in _BEGINNING:
         return f"{waiting['reason']}: {waiting.get('message', '')}"[:512]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import Future
@@ -30,6 +31,8 @@ from trimtab.contract.transfer import (
 from trimtab.serving.errors import ArtifactRefused, ArtifactUnavailable, SettingsInvalid
 from trimtab.serving.model.agreement import check_baseline, check_signature
 from trimtab.serving.settings import ServingSettings
+
+logger = logging.getLogger(__name__)
 
 _Part = TypeVar("_Part", Signature, Baseline)
 _RETRY_SECONDS: Final = 2.0
@@ -113,7 +116,7 @@ def _in_time(settings: ServingSettings, folder: Path) -> Manifest:
 
 
 def _fetched(settings: ServingSettings, folder: Path, progress: _Fetched) -> Manifest:
-    until = time.monotonic() + settings.fetch_seconds
+    until, has_said = time.monotonic() + settings.fetch_seconds, False
     while True:
         try:
             location = open_location(settings.artifact_uri, settings.artifact_credentials)
@@ -133,6 +136,9 @@ def _fetched(settings: ServingSettings, folder: Path, progress: _Fetched) -> Man
         except StoreUnavailable as error:
             if time.monotonic() + _RETRY_SECONDS > until:
                 raise ArtifactUnavailable(str(error)) from error
+            if not has_said:
+                logger.warning("%s; tried again until it answers", error)
+                has_said = True
             time.sleep(_RETRY_SECONDS)
         except LocationError as error:
             raise ArtifactRefused(type(error).__name__, str(error)) from error

@@ -664,6 +664,14 @@ NOT_ITS_FAULT = {
         {"pods": (a_pod(ready=False, was_ready=False),), "workloads": (REFUSED,)},
         f"ReplicaFailure: {NO_PODS}",
     ),
+    "the_store_does_not_give_the_artifact": (
+        {
+            "pods": (
+                a_pod(ready=False, was_ready=False, ended_unloaded=True, message="NotInStore: m"),
+            )
+        },
+        "StoreAway: a pod cannot load its artifact: NotInStore: m",
+    ),
     "nobody_says_why_there_is_none": (
         {"pods": ()},
         "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; none of them was there "
@@ -681,6 +689,14 @@ def test_a_version_of_which_no_pod_had_time_is_not_blamed(
     assert decision.status.rejected == []
     assert decision.status.history[-1].message == message
     assert decision.status.back_off is not None
+
+
+def test_that_pods_cannot_load_their_artifact_is_said_at_once() -> None:
+    pod = a_pod(ready=False, was_ready=False, ended_unloaded=True, message="NotInStore: m")
+    decision = decided(in_phase(STARTING, pods=(pod,)))
+    (progressing,) = [c for c in decision.status.conditions if c.type == "Progressing"]
+    assert progressing.reason == "StoreAway"
+    assert progressing.message == "a pod cannot load its artifact: NotInStore: m"
 
 
 def test_that_no_pods_are_made_is_said_at_once() -> None:

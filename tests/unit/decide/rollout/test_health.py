@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.unit.decide.rollout.builders import (
+    NOW,
     a_deployment,
     a_pod,
+    a_process,
     a_snapshot,
     a_status,
     a_stepping,
+    a_tried,
     revision,
 )
 
+from trimtab.api.conditions import Reason
 from trimtab.decide.rollout.health import why_all_crashed, why_down
+from trimtab.decide.rollout.phases import Starting
 from trimtab.decide.rollout.snapshot import PodView, Snapshot
 
 ENDED: dict[str, Any] = {"ready": False, "crashed": True, "restarts": 1}
@@ -41,3 +47,23 @@ def test_one_crash_while_its_pods_start_anew_sends_no_good_version_away() -> Non
     assert why_all_crashed(tried(*ended), revision("v2")) is None
     served = [a_pod("v2", n, **ENDED) for n in range(3)]
     assert why_all_crashed(tried(*served), revision("v2")) is not None
+
+
+@pytest.mark.parametrize("restarts", [1, 5])
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_store_that_does_not_give_the_artifact_is_not_held_against_the_version(
+    restarts: int, ready: bool
+) -> None:
+    pod = a_pod(ready=ready, crashed=True, restarts=restarts, ended_unloaded=True)
+    for phase in (a_stepping(), Starting(candidate=a_tried("v2"), started=NOW)):
+        assert why_down(tried(pod), phase) is None
+    assert why_all_crashed(tried(pod), revision("v2")) is None
+
+
+def test_what_a_pod_does_once_it_serves_is_judged_whatever_befell_it_before() -> None:
+    pod = a_pod(ready=False, crashed=True, restarts=3, ended_unloaded=True, unready_seconds=30.0)
+    silent = a_process("v2", process=f"{pod.uid}/1", problem=Reason.BACKEND_DOWN, fell_silent=True)
+    seen = replace(tried(pod), processes=(silent,))
+    found = why_down(seen, a_stepping())
+    assert found is not None
+    assert "silent" in found

@@ -1,5 +1,6 @@
 """What decisions read of a pod."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -109,6 +110,21 @@ def test_a_pod_that_lacked_memory_for_two_models_is_excused_once(
     ended = {"exitCode": 137, "reason": reason}
     container |= {"restartCount": restarts, "lastState": {"terminated": ended}}
     assert view_of(given, NOW).ended_comparing is excused
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("NotInStore", True), ("ArtifactUnavailable", True), ("Malformed", False)],
+)
+@pytest.mark.parametrize("where", ["state", "lastState"])
+def test_a_pod_says_that_the_store_did_not_give_its_artifact(reason, expected, where):
+    given = pod(ready=False, ready_since="2026-11-23T12:00:09Z", started=False)
+    (container,) = given["status"]["containerStatuses"]
+    said = json.dumps({"reason": reason, "message": "read s3://m/v2: no such object"})
+    container |= {"restartCount": 1, where: {"terminated": {"exitCode": 3, "message": said}}}
+    view = view_of(given, NOW)
+    assert view.ended_unloaded is expected
+    assert view.message == f"{reason}: read s3://m/v2: no such object (exit code 3)"
 
 
 AGAIN = {"running": {"startedAt": "2026-11-23T12:00:15Z"}}
