@@ -70,7 +70,8 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
     guard = guard.model_copy(update={"control_since": None, "references": references})
     # Begun, and not none at all: a restart of the operator takes these up.
     anew = dict.fromkeys(remembered.detectors, DetectorState())
-    return guard, replace(memory, guard=replace(remembered, detectors=anew, beside={}, lately={}))
+    remembered = replace(remembered, detectors=anew, beside={}, turned={}, fresh={}, lately={})
+    return guard, replace(memory, guard=remembered)
 
 
 def _with_shown(
@@ -138,7 +139,12 @@ def without_mute(
         return guard, memory
     references = _with_shown(guard, remembered, alone)
     detectors = {**remembered.detectors, **dict.fromkeys(alone, DetectorState())}
-    beside = {gate: seen for gate, seen in remembered.beside.items() if gate not in alone}
-    remembered = replace(remembered, detectors=detectors, beside=beside)
+    remembered = replace(
+        remembered,
+        detectors=detectors,
+        beside={gate: seen for gate, seen in remembered.beside.items() if gate not in alone},
+        turned={gate: seen for gate, seen in remembered.turned.items() if gate not in alone},
+        fresh={gate: seen for gate, seen in remembered.fresh.items() if gate not in alone},
+    )
     guard = guard.model_copy(update={"references": references})
     return guard, replace(memory, guard=remembered)

@@ -21,6 +21,7 @@ from trimtab.decide.rollout.counting import Side, answer_counts, gate_counts, si
 from trimtab.decide.rollout.evidence import Counted, Gap, GateMemory, evidence_of, remembered_counts
 from trimtab.decide.rollout.habit import EPOCH, HOUR, largest
 from trimtab.decide.rollout.judgement import (
+    ahead_of,
     alive_in,
     allowed_before,
     interval_of,
@@ -38,6 +39,7 @@ from trimtab.decide.rollout.same_rows import (
     tells,
 )
 from trimtab.decide.rollout.snapshot import (
+    Fresh,
     GuardMemory,
     LateLabels,
     Memory,
@@ -57,6 +59,8 @@ CONTROL_STARTS = timedelta(seconds=30)
 """After the old pods are no longer kept, the control has been routed to."""
 CONTROL_AWAITED = timedelta(minutes=2)
 """After the promotion at most."""
+LOOKS_BEFORE_A_CHANGE = 3
+"""Of a backend, so that all that shows a change is compared, also what was read ahead of it."""
 LEAST_OF_HOUR = 1000.0
 """Requests of an hour of the day before, so that it is a reference."""
 
@@ -120,7 +124,7 @@ def watch(
         answered = answer_counts(side, snapshot.processes, *_since(guard, remembered.restored))
     watched = _watched(snapshot, guard, side, memory, remembered, answered)
     changed, remembered = _feed_detectors(snapshot, watched, remembered, answered)
-    beside, remembered = _look_beside(snapshot, guard, watched, remembered)
+    beside, remembered = _look_beside(snapshot, guard, side, watched, remembered)
     threshold, awaits = _threshold(snapshot), _awaits_control(snapshot, guard)
     found = (
         (_breach_in_pairs(one, threshold) if one.pairs_tell else None)
@@ -414,36 +418,126 @@ def _feed_detectors(
 
 
 def _look_beside(
-    snapshot: Snapshot, guard: GuardStatus, watched: list[_Watched], remembered: GuardMemory
+    snapshot: Snapshot,
+    guard: GuardStatus,
+    side: Side,
+    watched: list[_Watched],
+    remembered: GuardMemory,
 ) -> tuple[dict[str, Breach], GuardMemory]:
     """Return the gates in which the version is worse than its control, and what to remember.
 
-    Compared is what came since the change that the detector sees, if it sees one.
+    Compared is what came since the change that the detector sees, if it sees one. Readings of a
+    backend are of other moments for each pod: as for gates, the version is worse only if it is so
+    whichever of both is ahead.
     """
     control = snapshot.deployment.status.last_good
     if control is None or guard.control_since is None:
-        return {}, replace(remembered, beside={}, lately={}, minute=None, heard={})
+        return {}, replace(
+            remembered, beside={}, turned={}, fresh={}, lately={}, minute=None, heard={}
+        )
     threshold = _threshold(snapshot)
-    found, beside, grown = {}, {}, {}
+    views = _views(snapshot)
+    found: dict[str, Breach] = {}
+    memories: dict[str, tuple[GateMemory, ...]] = {}
+    fresh: dict[str, Fresh] = {}
+    grown: dict[str, BadTotal] = {}
     for one in watched:
         if not one.is_beside:
             continue
         name = one.gate.name
-        theirs = _counts(one.gate, side_of(control), snapshot, guard, remembered.restored)
-        # What came before the control served is of no moment.
-        before = remembered.beside.get(name) or GateMemory(last=(one.counts, theirs))
-        ours, at = Counted(one.counts), moment_of(snapshot)
-        # Over a restart the control may have been seen before or after the version: no moment.
-        look = before.passed_over if remembered.is_resumed else before.look
-        seen = look(ours, Counted(theirs), at)
-        grown[name] = growth(sum_of(before.last[1].values()), sum_of(seen.last[1].values()))
-        evidence = evidence_of(seen, one.spreads, one.gate.margin, None)
+        counted = [
+            (
+                Counted(_counts(one.gate, side, ours, guard, remembered.restored)),
+                Counted(_counts(one.gate, side_of(control), theirs, guard, remembered.restored)),
+            )
+            for ours, theirs in views
+        ]
+        known = _known_beside(remembered, name, counted)
+        seen = _looked(known, counted, snapshot, is_resumed=remembered.is_resumed)
+        grown[name] = growth(sum_of(known[0].last[1].values()), sum_of(seen[0].last[1].values()))
+        evidence, worse = min(
+            ((evidence_of(memory, one.spreads, one.gate.margin, None), memory) for memory in seen),
+            key=lambda pair: pair[0],
+        )
         if evidence >= threshold:
-            found[name] = _worse(one.gate, seen, control, evidence, threshold)
+            found[name] = _worse(one.gate, worse, control, evidence, threshold)
         state = remembered.detectors.get(name)
         has_changed = state is None or state.changed.total > 0
-        beside[name] = seen if has_changed or not one.needs_both else GateMemory(last=seen.last)
-    return found, _with_minute(replace(remembered, beside=beside), grown, snapshot.now)
+        if has_changed or not one.needs_both:
+            memories[name] = seen
+        elif len(views) == 1:
+            memories[name] = _from_now(seen)
+        else:
+            memories[name], fresh[name] = _renewed(
+                remembered.fresh.get(name), seen, counted, snapshot
+            )
+    remembered = replace(
+        remembered,
+        beside={name: seen[0] for name, seen in memories.items()},
+        turned={name: seen[1] for name, seen in memories.items() if len(seen) > 1},
+        fresh=fresh,
+    )
+    return found, _with_minute(remembered, grown, snapshot.now)
+
+
+_BothCounted = Sequence[tuple[Counted, Counted]]
+"""Version and control, for each way to see them."""
+
+
+def _views(snapshot: Snapshot) -> list[tuple[Snapshot, Snapshot]]:
+    """Return how version and control are seen: once as of one moment, or each ahead in turn."""
+    if snapshot.deployment.spec.metrics.prometheus is None:
+        return [(snapshot, snapshot)]
+    ahead = replace(snapshot, processes=ahead_of(snapshot.processes))
+    return [(snapshot, ahead), (ahead, snapshot)]
+
+
+def _known_beside(
+    remembered: GuardMemory, name: str, counted: _BothCounted
+) -> tuple[GateMemory, ...]:
+    """Return what is remembered of a gate; what came before the control served is of no moment."""
+    known = (remembered.beside.get(name), remembered.turned.get(name))
+    return tuple(
+        before or GateMemory(last=(ours.counts, theirs.counts))
+        for before, (ours, theirs) in zip(known, counted, strict=False)
+    )
+
+
+def _looked(
+    known: Sequence[GateMemory], counted: _BothCounted, snapshot: Snapshot, *, is_resumed: bool
+) -> tuple[GateMemory, ...]:
+    """Return the memories with one more look.
+
+    Over a restart the control may have been seen before or after the version: no moment.
+    """
+    at = moment_of(snapshot)
+    return tuple(
+        (before.passed_over if is_resumed else before.look)(ours, theirs, at)
+        for before, (ours, theirs) in zip(known, counted, strict=True)
+    )
+
+
+def _from_now(seen: Sequence[GateMemory]) -> tuple[GateMemory, ...]:
+    return tuple(GateMemory(last=one.last, behind=one.behind) for one in seen)
+
+
+def _renewed(
+    known: Fresh | None,
+    seen: tuple[GateMemory, ...],
+    counted: _BothCounted,
+    snapshot: Snapshot,
+) -> tuple[tuple[GateMemory, ...], Fresh]:
+    """Return what to compare as long as nothing has changed: the last few looks.
+
+    What is read ahead shows a change before the detector does. Were it forgotten, an outage of both
+    would be the version's alone.
+    """
+    if known is None or len(known.seen) != len(seen):
+        return seen, Fresh(0, _from_now(seen))
+    fresh = Fresh(known.looks + 1, _looked(known.seen, counted, snapshot, is_resumed=False))
+    if fresh.looks < LOOKS_BEFORE_A_CHANGE:
+        return seen, fresh
+    return fresh.seen, Fresh(0, _from_now(seen))
 
 
 def heed_control(

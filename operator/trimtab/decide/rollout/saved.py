@@ -165,6 +165,7 @@ class _Writing:
             "detectors": {name: _of_detector(one) for name, one in guard.detectors.items()},
             "last": {name: self._counts(counts) for name, counts in guard.last.items()},
             "beside": {name: self._gate(gate) for name, gate in guard.beside.items()},
+            "turned": {name: self._gate(gate) for name, gate in guard.turned.items()},
             "lately": {name: _flat(minutes) for name, minutes in guard.lately.items()},
             "allowed": {name: _by_name(one.correlations) for name, one in guard.allowed.items()},
         }
@@ -318,6 +319,7 @@ class _Reading:
             last=_by_gate(saved["last"], self._counts),
             restored=self._maybe(saved["restored"]),
             beside=_by_gate(saved["beside"], self._gate),
+            turned=_by_gate(saved.get("turned", {}), self._gate),
             lately=_by_gate(saved["lately"], _minutes),
             minute=self._maybe(saved["minute"]),
             looked_at=self._maybe(saved["lookedAt"]),

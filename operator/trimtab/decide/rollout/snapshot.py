@@ -206,6 +206,17 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Fresh:
+    """Of one gate beside a control, from a backend's readings: what takes the place of what is old.
+
+    looks: how many there were since it began. seen: as `GuardMemory.beside` and `turned`.
+    """
+
+    looks: int
+    seen: tuple[GateMemory, ...]
+
+
+@dataclass(frozen=True)
 class LateLabels:
     """Of one gate under guard: how far labels lag behind answers.
 
@@ -249,7 +260,14 @@ class GuardMemory:
     restored: datetime | None = None
     """When a new process of the operator took the guard up; older processes count from then on."""
     beside: Mapping[str, GateMemory] = field(default_factory=dict)
-    """Per gate, what the version and its control showed in the same moments, since a change."""
+    """Per gate, what the version and its control showed in the same moments, since a change.
+
+    Of a backend's readings with the control ahead of the version.
+    """
+    turned: Mapping[str, GateMemory] = field(default_factory=dict)
+    """The same with the version ahead of its control; nothing where both are of one moment."""
+    fresh: Mapping[str, Fresh] = field(default_factory=dict)
+    """Per gate, what was seen in the last looks; a new process begins anew."""
     lately: Mapping[str, tuple[BadTotal, ...]] = field(default_factory=dict)
     """Per gate, what the control counted in the last minutes, one by one."""
     minute: datetime | None = None

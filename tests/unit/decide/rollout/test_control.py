@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -293,6 +294,68 @@ def test_what_came_before_the_control_served_is_of_no_moment() -> None:
     breach, remembered = looks(((1000.0, 500.0), (0.0, 0.0)), ((1100.0, 500.0), (30.0, 0.0)))
     assert breach is None
     assert remembered.beside["errors"].strata.requests == 0
+
+
+FROM_PROMETHEUS = {"prometheus": {"url": "http://prometheus:9090", "interval": "15s"}}
+Outages = tuple[tuple[float, float], ...]
+
+
+def read_at(version: str, seconds: float, phase: float, outages: Outages) -> Any:
+    """Return a process that a backend read at a phase of 15 s before a look, and again after it."""
+    rate = 80.0 if version == "v2" else 20.0
+    behind, ahead = (
+        {
+            "requests": rate * at,
+            "errors": rate * sum(min(max(0.0, at - start), lasts) for start, lasts in outages),
+        }
+        for at in (seconds - 15 + phase, seconds + phase)
+    )
+    counts, later = (
+        a_process(version, one["requests"], one["errors"]).counts for one in (behind, ahead)
+    )
+    return a_process(version, counts=counts, ahead=later, born=NOW)
+
+
+def looks_apart(phases: tuple[float, float], ours: Outages, theirs: Outages) -> Any:
+    """Watch v2 beside its control for ten minutes by a backend; return the breach, if any."""
+    memory = Memory()
+    for seconds in range(60, 660, 15):
+        processes = (
+            read_at("v2", seconds, phases[0], ours),
+            read_at("v1", seconds, phases[1], theirs),
+        )
+        snapshot = guarded(minutes=seconds / 60, guard=SERVES, processes=processes)
+        spec = snapshot.deployment.spec
+        metrics = type(spec.metrics).model_validate(FROM_PROMETHEUS)
+        spec = spec.model_copy(update={"metrics": metrics})
+        snapshot = replace(
+            snapshot, deployment=snapshot.deployment.model_copy(update={"spec": spec})
+        )
+        breach, memory = watch(snapshot, SERVES, side_of(a_tried("v2")), memory)
+        if breach is not None:
+            return breach
+    return None
+
+
+@pytest.mark.parametrize("phases", [(2.0, 12.0), (12.0, 2.0)])
+@pytest.mark.parametrize("moment", range(300, 330, 5))
+@pytest.mark.parametrize(("lasts", "again"), [(3.0, 34.0), (10.0, 0.0), (20.0, 95.0)])
+def test_an_outage_of_both_that_a_backend_shows_of_one_first(
+    phases: tuple[float, float], moment: float, lasts: float, again: float
+) -> None:
+    outages: Outages = ((moment, lasts),)
+    if again:
+        outages = (*outages, (moment + again, lasts))
+    assert looks_apart(phases, outages, outages) is None
+
+
+@pytest.mark.parametrize("phases", [(2.0, 12.0), (12.0, 2.0)])
+def test_a_fault_of_the_version_is_found_whichever_a_backend_reads_first(
+    phases: tuple[float, float],
+) -> None:
+    breach = looks_apart(phases, ((300.0, 10.0),), ())
+    assert breach is not None
+    assert "0.00% of v1 beside it" in breach.figures
 
 
 def test_it_is_left_at_once_while_it_serves() -> None:
