@@ -170,7 +170,8 @@ def test_promotion_of_a_canary() -> None:
     )
     decision = decided(snapshot)
     message = (
-        "v2 promoted after 120 requests: would have caught a fault of 9.1% or more in this step"
+        "v2 promoted after 120 requests: would have caught a fault of 9.1% or more in this step "
+        "by gate errors (errors of stable: 0.2%)"
     )
     status = decision.status
     assert told(decision) == [("Promoted", message, False)]

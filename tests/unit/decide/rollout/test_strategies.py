@@ -64,7 +64,7 @@ SEEN = {
     ),
     "the_worst_gate_counts": (
         [0.095, 0.1],
-        "would have caught a fault of 10.0% or more in this step",
+        "would have caught a fault of 10.0% or more in this step by gate errors",
     ),
 }
 
@@ -109,6 +109,20 @@ def test_canary_names_every_gate_that_could_not_judge() -> None:
     )
     message = Canary().promotion("v2", 120, UNABLE)
     assert message == f"v2 promoted after 120 requests: could not have caught a fault; {said}"
+
+
+def test_canary_says_what_stable_showed_in_the_gate_that_tells_least() -> None:
+    wrong = a_gate(
+        "wrong",
+        stable=Count(bad=13, total=45),
+        smallest_fault="43.6%",
+        smallest_fault_share=0.436,
+    )
+    message = Canary().promotion("v2", 120, [gate_with(0.045), wrong])
+    assert message == (
+        "v2 promoted after 120 requests: would have caught a fault of 43.6% or more in this step "
+        "by gate wrong (wrong of stable: 28.9%)"
+    )
 
 
 # --- a further strategy ---------------------------------------------------------------------------

@@ -40,16 +40,25 @@ class Canary:
     def promotion(self, version: str, requests: float, gates: Sequence[GateStatus]) -> str:
         """Say on how many requests it rests, and how small a fault they would have shown."""
         telling = [gate for gate in gates if _tells(gate)]
+        blind = [_unable(gate) for gate in gates if not _tells(gate) and _is_compared(gate)]
         seen = "could not have caught a fault"
         if telling:
-            least_telling = max(telling, key=lambda gate: gate.smallest_fault_share or 0.0)
-            seen = f"would have caught a fault of {least_telling.smallest_fault} or more"
-            seen += " in this step"
-        blind = [_unable(gate) for gate in gates if not _tells(gate) and _is_compared(gate)]
-        if blind and telling:
-            seen += f" by gate {', '.join(gate.name for gate in telling)}"
+            least = max(telling, key=lambda gate: gate.smallest_fault_share or 0.0)
+            by = ", ".join(gate.name for gate in (telling if blind else [least]))
+            seen = (
+                f"would have caught a fault of {least.smallest_fault} or more in this step "
+                f"by gate {by}{_of_stable(least)}"
+            )
         named = f"; could not judge: {', '.join(blind)}" if blind else ""
         return f"{version} promoted after {requests:.0f} requests: {seen}{named}"
+
+
+def _of_stable(gate: GateStatus) -> str:
+    """Return what stable showed: a fault is a share of all, not what it is above that."""
+    stable = gate.stable
+    if stable is None or stable.total <= 0:
+        return ""
+    return f" ({gate.name} of stable: {stable.bad / stable.total * 100:.1f}%)"
 
 
 def _tells(gate: GateStatus) -> bool:
