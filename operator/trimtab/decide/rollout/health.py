@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from trimtab.api.conditions import ConditionType, Reason, find_condition
-from trimtab.decide.rollout.phases import Phase, Promoting, Starting
+from trimtab.decide.led_time import led_between
+from trimtab.decide.rollout.phases import Phase, Promoting, Starting, phase_of
 from trimtab.decide.rollout.snapshot import PodView, Snapshot
 from trimtab.decide.rollout.wanted import Refusal
 
@@ -13,6 +14,8 @@ DOWN_AFTER_SECONDS = 10.0
 CRASHES_BEFORE_DOWN = 2
 SHAKEN_SECONDS = 60.0
 """What befell stable so long ago may be the same fault: probes fail one after another."""
+SHORT = 0.1
+"""Of a deadline: so much later than it pods are made anyway."""
 LATE = 1.5
 """Intervals after which a sample is overdue."""
 
@@ -110,8 +113,8 @@ def _is_stable_shaken(snapshot: Snapshot) -> bool:
 
 def is_starting(pod: PodView) -> bool:
     """Return whether a pod may become Ready for the first time."""
-    has_place = not (pod.unschedulable or pod.image_missing)
-    return has_place and not (pod.ready or pod.was_ready or pod.crashed or pod.disrupted)
+    has_place = not (pod.unschedulable or pod.image_missing or pod.ended_unloaded)
+    return has_place and not (pod.ready or pod.was_ready or _has_crashed(pod) or pod.disrupted)
 
 
 def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
@@ -139,12 +142,29 @@ def without_artifact(snapshot: Snapshot, revision: str) -> Refusal | None:
 
 
 def had_time(snapshot: Snapshot, revision: str) -> bool:
-    """Return whether a pod of a version was there for half of the deadline, or crashed."""
-    half = snapshot.deployment.spec.rollout.deadline.total_seconds() / 2
+    """Return whether a pod of a version could start for half of the deadline, or crashed."""
+    half = snapshot.deployment.spec.rollout.deadline / 2
     return any(
-        pod.crashed or pod.age_seconds is None or pod.age_seconds >= half
+        _has_crashed(pod) or started_for(snapshot, pod) >= half
         for pod in snapshot.pods_of(revision)
     )
+
+
+def started_for(snapshot: Snapshot, pod: PodView) -> timedelta:
+    """Return how long a pod had all that it needs to start: at most since its rollout began.
+
+    What a new process reads of its age may be of a clock that is ahead.
+    """
+    startable = timedelta(seconds=pod.startable_seconds)
+    phase = phase_of(snapshot.deployment.status)
+    if phase is None or phase.candidate.revision != pod.revision:
+        return startable
+    return min(startable, led_between(phase.began, snapshot.instant))
+
+
+def _has_crashed(pod: PodView) -> bool:
+    """Return whether a pod crashed, and not only once while it started."""
+    return pod.crashed and not (pod.ended_starting or pod.ended_unloaded)
 
 
 def time_left(snapshot: Snapshot, revision: str) -> timedelta:
@@ -154,11 +174,10 @@ def time_left(snapshot: Snapshot, revision: str) -> timedelta:
     """
     deadline = snapshot.deployment.spec.rollout.deadline
     starting = [pod for pod in snapshot.pods_of(revision) if is_starting(pod)]
-    ages = [timedelta(seconds=pod.age_seconds) for pod in starting if pod.age_seconds is not None]
-    if not ages or len(ages) < len(starting):
+    if not starting:
         return timedelta(0)
-    left = deadline - max(ages)
-    return left if left > deadline / 10 else timedelta(0)
+    left = deadline - max(started_for(snapshot, pod) for pod in starting)
+    return left if left > deadline * SHORT else timedelta(0)
 
 
 def failed_by_itself(snapshot: Snapshot, revision: str) -> bool:
@@ -167,6 +186,7 @@ def failed_by_itself(snapshot: Snapshot, revision: str) -> bool:
         snapshot.ready_of(revision) == 0
         and infrastructure_fault(snapshot, revision) is None
         and had_time(snapshot, revision)
+        and not time_left(snapshot, revision)
     )
 
 

@@ -45,6 +45,7 @@ from trimtab.decide.rollout.guard import heed_control, of_this_guard, watch, wit
 from trimtab.decide.rollout.health import (
     failed_by_itself,
     pod_messages,
+    time_left,
     why_all_crashed,
     why_down,
 )
@@ -267,6 +268,8 @@ def _end_return(draft: Draft) -> None:
         return
     elif draft.status.stable is None or failed_by_itself(snapshot, revision):
         give_up_return(draft, phase, pod_messages(snapshot, revision))
+    elif left := time_left(snapshot, revision):
+        draft.wake_by(draft.now + left)
 
 
 def _is_there(draft: Draft, phase: Returning) -> bool:

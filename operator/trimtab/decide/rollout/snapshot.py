@@ -39,8 +39,8 @@ class PodView:
     killed: bool = False
     """The kubelet may have ended it, for a probe that failed, and not for its memory."""
     was_ready: bool = False
-    age_seconds: float | None = None
-    """Since it was made; None where nobody can tell."""
+    startable_seconds: float = 0.0
+    """How long it has had all that it needs to start: a node, its image, its artifact."""
     unready_seconds: float = 0.0
     ready_seconds: float = 0.0
     ended_comparing: bool = False

@@ -185,8 +185,12 @@ def _observe(world: World, key: Key, live: Json, kept: Kept, taken: Taken) -> Sn
     world.telemetry.set_targets(telemetry_key(key), targets, _backend(deployment))
     versions, unreadable = _versions(world, key.namespace, deployment.spec.model)
     led = world.cluster.led_seconds()
-    kept.sights.look(pods, led)
-    views = tuple(view_of(pod, now, kept.sights.seconds(pod, led)) for pod in pods)
+    sights = kept.sights
+    sights.look(pods, led, now)
+    views = tuple(
+        view_of(pod, now, sights.seconds(pod, led), sights.startable_seconds(pod, led))
+        for pod in pods
+    )
     fit = fit_of(world, deployment, versions)
     return Snapshot(
         now=now,

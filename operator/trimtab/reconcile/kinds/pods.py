@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from trimtab.api.deployment import Metrics
@@ -14,6 +14,7 @@ from trimtab.build.workload import COMPARE_VARIABLE, CONTAINER
 from trimtab.cluster.port import Json
 from trimtab.contract.last_words import NOT_FROM_STORE, last_words
 from trimtab.contract.metrics import METRICS_PORT
+from trimtab.decide.led_time import ANOTHER_CLOCK, LOST_WITH_A_PROCESS
 from trimtab.decide.rollout.snapshot import PodView
 from trimtab.telemetry.port import Target
 
@@ -52,9 +53,25 @@ class Sights:
 
     since: dict[str, tuple[str, float]] = field(default_factory=dict)
     """By uid: when its readiness changed last, as it says, and when we saw that first."""
+    startable: dict[str, float] = field(default_factory=dict)
+    """By uid: since when it has all that it needs to start."""
+    looked: float | None = None
+    """The last reading at which pods were looked at."""
 
-    def look(self, pods: Iterable[Json], led: float) -> None:
-        """Take the pods in as they are now; others are forgotten."""
+    def look(self, pods: Sequence[Json], led: float, now: datetime) -> None:
+        """Take the pods in as they are now; others are forgotten.
+
+        How old those are that are there at the first look, only they can tell.
+        """
+        self._go_on_at(led)
+        startable: dict[str, float] = {}
+        for pod in filter(_lacks_nothing, pods):
+            uid, before = pod["metadata"].get("uid", ""), led
+            if self.looked is None:
+                before -= _placed_seconds(pod, now)
+            startable[uid] = self.startable.get(uid, before)
+        self.startable = startable
+        self.looked = led
         seen: dict[str, tuple[str, float]] = {}
         for pod in pods:
             uid = pod["metadata"].get("uid", "")
@@ -63,13 +80,30 @@ class Sights:
             seen[uid] = known if known is not None and known[0] == changed else (changed, led)
         self.since = seen
 
+    def _go_on_at(self, led: float) -> None:
+        """Go on by the clock of another Lease, if this one was made anew."""
+        if self.looked is None:
+            return
+        passed = timedelta(seconds=led - self.looked)
+        if -LOST_WITH_A_PROCESS <= passed <= ANOTHER_CLOCK:
+            return
+        off = led - self.looked
+        self.startable = {uid: began + off for uid, began in self.startable.items()}
+        self.since = {uid: (as_of, began + off) for uid, (as_of, began) in self.since.items()}
+
     def seconds(self, pod: Json, led: float) -> float:
         """Return how long a pod has been seen as it is."""
         known = self.since.get(pod["metadata"].get("uid", ""))
         return 0.0 if known is None else led - known[1]
 
+    def startable_seconds(self, pod: Json, led: float) -> float:
+        """Return how long a pod has had all that it needs to start."""
+        return max(0.0, led - self.startable.get(pod["metadata"].get("uid", ""), led))
 
-def view_of(pod: Json, now: datetime, seen_seconds: float = 0.0) -> PodView:
+
+def view_of(
+    pod: Json, now: datetime, seen_seconds: float = 0.0, startable_seconds: float = 0.0
+) -> PodView:
     """Return the view of one pod at `now`, which has been seen as it is for `seen_seconds`."""
     metadata, status = pod["metadata"], pod.get("status", {})
     conditions, container = _conditions(pod), _container(pod)
@@ -89,13 +123,13 @@ def view_of(pod: Json, now: datetime, seen_seconds: float = 0.0) -> PodView:
         crashed=restarts > 0 or _failed(container.get("state")),
         killed=restarts > 0 and _was_told_to_end(container),
         was_ready=is_ready or _stopped_being_ready(container, since),
-        age_seconds=_age(metadata, now),
+        startable_seconds=startable_seconds,
         unready_seconds=0.0 if is_ready else lasted,
         ready_seconds=lasted if is_ready else 0.0,
         ended_comparing=restarts == 1 and _compares(pod) and _lacked_memory(container),
         ended_starting=restarts == 1 and not is_ready and _ended_starting(container, since),
-        unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
-        image_missing=_waiting(container).get("reason") in _IMAGE_REASONS,
+        unschedulable=_is_unschedulable(conditions),
+        image_missing=_is_image_missing(container),
         ended_unloaded=_lacked_artifact(container),
         message=_message(conditions, container),
     )
@@ -113,11 +147,29 @@ def workload_revision(workload: Json) -> str:
     return str(selected.get(REVISION_LABEL) or labels.get(REVISION_LABEL, ""))
 
 
-def _age(metadata: Json, now: datetime) -> float | None:
-    """Return how old an object is; None if our clock is behind the one that dated it."""
-    made = parse_time(metadata.get("creationTimestamp"))
-    age = None if made is None else (now - made).total_seconds()
-    return None if age is None or age < 0 else age
+def _is_unschedulable(conditions: dict[str, Json]) -> bool:
+    return conditions.get("PodScheduled", {}).get("reason") == "Unschedulable"
+
+
+def _is_image_missing(container: Json) -> bool:
+    return _waiting(container).get("reason") in _IMAGE_REASONS
+
+
+def _lacks_nothing(pod: Json) -> bool:
+    """Return whether a pod has a node, its image and its artifact, as far as anybody says."""
+    container = _container(pod)
+    return not (
+        _is_unschedulable(_conditions(pod))
+        or _is_image_missing(container)
+        or _lacked_artifact(container)
+    )
+
+
+def _placed_seconds(pod: Json, now: datetime) -> float:
+    """Return how long a pod has had its node, by the wall clock; 0 where nobody can tell."""
+    scheduled = _conditions(pod).get("PodScheduled", {}).get("lastTransitionTime")
+    placed = parse_time(scheduled or pod["metadata"].get("creationTimestamp"))
+    return 0.0 if placed is None else max(0.0, (now - placed).total_seconds())
 
 
 def _compares(pod: Json) -> bool:

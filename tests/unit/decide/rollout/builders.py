@@ -194,6 +194,7 @@ def a_pod(version: str = "v2", number: int = 0, **fields: Any) -> PodView:
             "revision": revision(version),
             "ready": True,
             "was_ready": True,
+            "startable_seconds": 3600.0,
             "ready_seconds": 60.0 if fields.get("ready", True) else 0.0,
             **fields,
         }

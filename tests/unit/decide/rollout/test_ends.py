@@ -438,7 +438,7 @@ NO_PLACE: dict[str, dict[str, Any]] = {
     "no_image": {"pods": (a_pod("v1", ready=False, was_ready=False, image_missing=True),)},
     "no_pods": {"workloads": (GOOD_WITHOUT_PODS,)},
     "nothing_was_written": {},
-    "made_late": {"pods": (a_pod("v1", ready=False, was_ready=False, age_seconds=60.0),)},
+    "made_late": {"pods": (a_pod("v1", ready=False, was_ready=False, startable_seconds=60.0),)},
     "some_are_there": {"pods": (*pods("v1", 1), a_pod("v1", ready=False, crashed=True))},
 }
 
@@ -718,18 +718,61 @@ def test_that_no_pods_are_made_is_said_at_once() -> None:
 def test_pods_that_were_made_late_have_a_deadline_of_their_own(
     stable: str | None, age: float
 ) -> None:
-    made_late = (a_pod(ready=False, was_ready=False, age_seconds=age),)
+    made_late = (a_pod(ready=False, was_ready=False, startable_seconds=age),)
     decision = at_deadline(STARTING, stable=stable, pods=made_late)
     assert isinstance(phase_of(decision.status), Starting | Promoting)
     assert decision.wake_at is not None
     assert decision.wake_at <= LATE + seconds(900 - age)
-    old = (a_pod(ready=False, was_ready=False, age_seconds=900.0),)
+    old = (a_pod(ready=False, was_ready=False, startable_seconds=900.0),)
     then = decided(in_phase(STARTING, stable=stable, now=LATE + seconds(900 - age), pods=old))
     assert then.status.rejected[0].reason == "NeverReady"
 
 
+def test_a_crash_that_was_forgiven_takes_no_time_of_a_pod_that_was_made_late() -> None:
+    again = a_pod(
+        ready=False,
+        was_ready=False,
+        startable_seconds=20.0,
+        crashed=True,
+        restarts=1,
+        ended_starting=True,
+    )
+    assert isinstance(phase_of(at_deadline(STARTING, pods=(again,)).status), Starting)
+
+
+def test_a_rollout_whose_pods_were_made_late_begins_with_them() -> None:
+    came = pods("v2", 3, startable_seconds=30.0)
+    steps = {"steps": [{"weight": "50%", "for": "1m"}], "onDeadline": "rollback"}
+    late = LATE + seconds(20)
+    decision = decided(in_phase(STARTING, now=late, pods=came, rollout=steps))
+    assert decision.status.rejected == []
+    rollout = decision.status.rollout
+    assert rollout is not None
+    assert (rollout.phase, rollout.started) == ("Stepping", late - seconds(30))
+
+
+def test_no_pod_is_older_than_its_rollout() -> None:
+    """What a new process reads of its age is of a clock that is ahead."""
+    began = Starting(candidate=TWO, started=NOW, started_led=0.0)
+    old = a_pod(ready=False, was_ready=False, startable_seconds=90_000.0)
+    decision = decided(in_phase(began, now=NOW + timedelta(days=1), pods=(old,), led=30.0))
+    assert decision.status.rejected == []
+
+
+@pytest.mark.parametrize(("startable", "is_given_up"), [(20.0, False), (899.0, True)])
+def test_a_way_back_is_not_given_up_while_its_pods_have_time(
+    startable: float, is_given_up: bool
+) -> None:
+    pod = a_pod("v1", ready=False, was_ready=False, startable_seconds=startable)
+    decision = decided(late_return(pods=(pod,)))
+    assert (phase_of(decision.status) is None) is is_given_up
+    if not is_given_up:
+        assert decision.wake_at is not None
+        assert decision.wake_at <= LATE + seconds(60 + 900 - startable)
+
+
 def test_pods_that_are_made_again_and_again_are_given_one_deadline_more() -> None:
-    young = (a_pod(ready=False, was_ready=False, age_seconds=20.0),)
+    young = (a_pod(ready=False, was_ready=False, startable_seconds=20.0),)
     decision = decided(in_phase(STARTING, now=LATE + seconds(900), pods=young))
     assert decision.status.rejected == []
     assert decision.status.history[-1].message == (

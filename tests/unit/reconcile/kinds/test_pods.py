@@ -1,7 +1,7 @@
 """What decisions read of a pod."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -58,15 +58,14 @@ def test_a_clock_behind_the_kubelets_does_not_make_all_of_it_new(ready):
     given = pod(ready=ready, ready_since="2026-11-23T12:10:00Z")
     given["metadata"]["creationTimestamp"] = "2026-11-23T12:09:00Z"
     sights = Sights()
-    sights.look([given], 100.0)
-    sights.look([given], 130.0)
+    sights.look([given], 100.0, NOW)
+    sights.look([given], 130.0, NOW)
     view = view_of(given, NOW, sights.seconds(given, 130.0))
     assert (view.ready_seconds, view.unready_seconds) == ((30.0, 0.0) if ready else (0.0, 30.0))
-    assert view.age_seconds is None
     changed = pod(ready=ready, ready_since="2026-11-23T12:10:05Z")
-    sights.look([changed], 140.0)
+    sights.look([changed], 140.0, NOW)
     assert sights.seconds(changed, 142.0) == 2.0
-    sights.look([], 150.0)
+    sights.look([], 150.0, NOW)
     assert sights.since == {}
 
 
@@ -90,6 +89,55 @@ def test_tells_whether_the_kubelet_may_have_ended_it(ended, killed):
     assert (view.crashed, view.killed) == (True, killed)
     container["restartCount"] = 0
     assert not view_of(given, NOW).killed
+
+
+PLACED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-23T12:00:00Z"}
+NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+NO_IMAGE = {"name": "model", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+
+
+def starting(scheduled=PLACED, container=None):
+    given = pod(ready=False, ready_since="2026-11-23T12:00:00Z", started=False)
+    given["metadata"]["creationTimestamp"] = "2026-11-23T11:50:00Z"
+    given["status"]["conditions"].append(scheduled)
+    if container is not None:
+        given["status"]["containerStatuses"] = [container]
+    return given
+
+
+@pytest.mark.parametrize("clock", [-600.0, 0.0, 86400.0])
+@pytest.mark.parametrize(
+    "lacking",
+    [starting(NO_NODE), starting(container=NO_IMAGE)],
+    ids=["no_node", "no_image"],
+)
+def test_the_time_of_a_pod_begins_once_it_lacks_nothing_whatever_the_clock_says(lacking, clock):
+    sights, now = Sights(), NOW + timedelta(seconds=clock)
+    sights.look([lacking], 100.0, now)
+    sights.look([lacking], 500.0, now)
+    assert sights.startable_seconds(lacking, 500.0) == 0.0
+    sights.look([starting()], 510.0, now)
+    sights.look([starting()], 530.0, now)
+    assert sights.startable_seconds(starting(), 530.0) == 20.0
+
+
+@pytest.mark.parametrize("off", [-1e6, 1e9])
+def test_a_lease_that_was_made_anew_makes_no_pod_older(off):
+    sights = Sights()
+    sights.look([], 90.0, NOW)
+    sights.look([starting()], 100.0, NOW)
+    sights.look([starting()], off, NOW)
+    assert sights.startable_seconds(starting(), off + 20.0) == 20.0
+    assert sights.seconds(starting(), off + 20.0) == 20.0
+
+
+def test_a_new_process_goes_by_what_pods_say_of_their_age():
+    sights = Sights()
+    sights.look([starting()], 100.0, NOW)
+    assert sights.startable_seconds(starting(), 110.0) == 40.0
+    behind = Sights()
+    behind.look([starting()], 100.0, NOW - timedelta(minutes=5))
+    assert behind.startable_seconds(starting(), 110.0) == 10.0
 
 
 @pytest.mark.parametrize(
