@@ -95,6 +95,20 @@ def test_what_cannot_be_played_is_said_in_one_line(
     assert said.startswith("error: ")
 
 
+@pytest.mark.parametrize(("wrong", "more"), [(5, ""), (10, "and 5 more")])
+def test_errors_that_are_not_shown_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: int, more: str
+) -> None:
+    bad = SERVE.replace("replicas: 2", "replicas: -1")
+    text = "---\n".join(bad.replace("name: scans", f"name: scans{n}") for n in range(wrong))
+    (tmp_path / "a.yaml").write_text(text)
+    assert main(["simulate", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("spec.replicas") == 5
+    assert ("more" in said) == bool(more)
+    assert more in said
+
+
 @pytest.mark.parametrize(
     ("scenario", "says"),
     [
