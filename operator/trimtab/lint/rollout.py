@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from trimtab.api.deployment import Deployment, Gate
+from trimtab.api.deployment import Deployment, Gate, WarmUp
 from trimtab.api.fields import format_duration, format_share
 from trimtab.decide.rollout.measures import slow_bucket
 from trimtab.decide.rollout.steps import step_share
@@ -54,7 +54,7 @@ def deployment_remarks(deployment: Deployment, per_second: float | None) -> list
     is_cold = _is_always_cold(deployment, steps, per_second)
     for index, gate in enumerate(strategy.gates(rollout)):
         if gate.bad == "slow" and is_cold:
-            remarks.append(_cold_remark(gate))
+            remarks.append(_cold_remark(rollout.warm_up, gate))
         elif per_second is not None:
             remarks.append(_gate_remark(deployment, gate, f"{ROLLOUT}.gates[{index}]", steps))
     return remarks
@@ -99,10 +99,11 @@ def _is_always_cold(
     return 0 < sum(step.seconds for step in steps) <= rollout.warm_up.for_.total_seconds()
 
 
-def _cold_remark(gate: Gate) -> Remark:
+def _cold_remark(warm_up: WarmUp, gate: Gate) -> Remark:
     text = (
-        f"warmUp is longer than every step: gate {gate.name} never judges, since no request of "
-        "the candidate counts for it; a shorter warmUp, or longer steps"
+        f"warmUp is longer than every step: gate {gate.name} never judges, since the first "
+        f"{warm_up.requests} requests of each pod, and those of its first "
+        f"{format_duration(warm_up.for_)}, do not count for it"
     )
     return Remark("warning", "warmUp", f"{ROLLOUT}.warmUp", text)
 

@@ -137,16 +137,26 @@ def shape(line: str) -> str:
     return " ".join(_VARIES.sub("0", line).split())
 
 
+def as_it_is(line: str) -> str:
+    """Return a line with its numbers."""
+    return " ".join(line.split())
+
+
+REPEATED = ("trimtab simulate ", "trimtab lint ")
+"""Print the same each time: what a page shows of them, it shows to the digit."""
+
+
 @pytest.mark.parametrize("block", of_language("console"), ids=lambda block: block.place)
 def test_a_console_prints_what_the_page_shows(block, folder: Path) -> None:
     (command,) = block.commands()
     done = run(folder, command)
     assert done.returncode == 0, done.stderr
-    printed = iter([shape(line) for line in done.stdout.splitlines()])
+    read = as_it_is if command.startswith(REPEATED) else shape
+    printed = iter([read(line) for line in done.stdout.splitlines()])
     for line in block.printed():
         if line == "..." or not line:
             continue
-        wanted = shape(line.removesuffix("..."))
+        wanted = read(line.removesuffix("..."))
         is_cut = line.endswith("...")
         assert any(one.startswith(wanted) if is_cut else one == wanted for one in printed), (
             f"{block.place}: {line}"
