@@ -21,7 +21,7 @@ spec: {model: scans, version: v7, replicas: 2}
 def test_the_quick_start_ends_as_its_scenario_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", str(QUICK_START)]) == 0
     told = capsys.readouterr().out
-    order = ["RolledBack", "(Quarantined)", "Promoted", "HarmDetected", "RetrainStarted",
+    order = ["RolledBack", "is Quarantined", "Promoted", "HarmDetected", "RetrainStarted",
              "VersionCreated", "Promoted", "DriftCleared"]  # fmt: skip
     place = 0
     for word in order:
