@@ -13,11 +13,13 @@ help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/.installed: pyproject.toml operator/requirements.lock
+	@echo "installing the operator and the commands into $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c operator/requirements.lock -e .
 	touch $@
 
 $(VENV)/.develop: $(VENV)/.installed
+	@echo "installing the packages for tests and training (once, some minutes)"
 	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[serving,onnx,training,plot,dev]'
 	touch $@
 

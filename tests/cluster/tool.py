@@ -68,7 +68,9 @@ def _carry_out(wanted: argparse.Namespace, settings: Settings, context: str) -> 
                 node.bring_up(settings)
         case "down":
             with _alone(settings, settings.name):
+                say(f"removing the cluster {settings.name}")
                 node.take_down(settings)
+                say("removed")
     return 0
 
 

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--clean", action="store_true", help="remove what the demo made")
     given = parser.parse_args(arguments)
     if given.clean:
+        print("removing what the demo made, which takes up to a minute", flush=True)
         print(clean())
         return 0
     began, allowed = time.monotonic(), Limit(LIMIT_SECONDS)
@@ -35,7 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     stage = Stage(TRAINING_IMAGE, lambda line: print(line, flush=True))
     seen = play(stage)
     took = time.monotonic() - began
-    print(f"\n{table(seen)}\n\n{took:.0f} s in all, {LIMIT_SECONDS:.0f} are allowed if it is free")
+    print(
+        f"\n{table(seen)}\n\n{took:.0f} s in all; at most {LIMIT_SECONDS:.0f} on a machine that "
+        "does nothing else"
+    )
     for one in seen:
         if one.missing:
             print(f"not seen in {one.title}: {one.missing}", file=sys.stderr)

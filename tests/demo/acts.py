@@ -58,7 +58,12 @@ def worse_is_rolled_back(stage: Stage, midway: Midway = nothing) -> str:
     if not tally:
         raise NotSeen("v2 answered users before it was rolled back")
     after = tally["last"] - moment(end["at"]).timestamp()
-    return f"v2 gave {tally['answered']} answers, the last {after:+.1f} s from the decision"
+    return f"v2 gave {tally['answered']} answers, the last {beside(after)} it was rolled back"
+
+
+def beside(seconds: float) -> str:
+    """Return in words how far a moment lies before or after another."""
+    return f"{abs(seconds):.1f} s {'after' if seconds > 0 else 'before'}"
 
 
 def _applied_again(stage: Stage) -> None:
@@ -69,7 +74,7 @@ def _applied_again(stage: Stage) -> None:
     stage.apply("03-try-worse.yaml")
     view = stage.until("v2 refused", lambda v: v.is_current and _quarantined(v), 30)
     why = View.condition(view.deployment, "Quarantined")
-    stage.tell_own("digits", f"({why['reason']})", why["message"])
+    stage.tell_own("digits", f"is {why['reason']}", why["message"])
     stage.holds_for(
         "v2 is not tried again",
         lambda v: len(v.status["history"]) == tried and v.serves("v1"),
@@ -92,7 +97,7 @@ def drift_is_cured(stage: Stage, midway: Midway = nothing) -> str:
     stage.apply("05-follow.yaml")
     stage.apply("06-watch.yaml")
     view = stage.until("estimated accuracy is fine", lambda v: _verdict(v) == "Stable", 90)
-    stage.tell_own("digits", "(Stable)", view.signal("quality")["message"])
+    stage.tell_own("digits", "is Stable", view.signal("quality")["message"])
     before = stage.accuracy(15)
     _shift(stage)
     stage.until("one RetrainJob", lambda v: v.retrainings, 120)

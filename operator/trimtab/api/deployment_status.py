@@ -205,7 +205,7 @@ class RolloutStatus(Model):
 
 
 class Rejected(Model):
-    """A quarantined revision; only `trimtab retry` lifts it."""
+    """A quarantined revision; only `trimtab retry mdep/NAME` lifts it."""
 
     revision: ShortText = Field(description="Revision that is not tried again.")
     version: VersionName = Field(description="Version of the line.")

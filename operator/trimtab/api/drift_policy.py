@@ -387,7 +387,7 @@ class DriftPolicySpec(Model):
     selector: Selector = Field(description="Which Deployments of the namespace are watched.")
     window: Duration = Field(
         default=timedelta(hours=24),
-        description="Time that is judged at once: one season or several.",
+        description="Time that is judged at once: one season or several. Days are written 24h.",
     )
     season: Duration = Field(
         default=timedelta(hours=24),

@@ -132,7 +132,7 @@ def parse_duration(value: object) -> timedelta:
         or len(value) > _DURATION_LENGTH
         or not re.fullmatch(_DURATION_PATTERN, value, re.ASCII)
     ):
-        raise ValueError(f"{value!r} is not a duration such as 30s, 5m or 24h")
+        raise ValueError(f"{value!r} is not a duration such as 30s, 5m or 24h; days are hours")
     seconds = sum(float(n) * _UNIT_SECONDS[unit] for n, unit in _DURATION_PART.findall(value))
     duration = timedelta(seconds=seconds)
     if duration < SHORTEST:

@@ -109,7 +109,11 @@ class Data(Model):
     """Which rows to learn from."""
 
     uri: DataUri = Field(description="Folder or file of the rows: s3, gs, az, https or pvc.")
-    since: Time | None = Field(default=None, description="Only rows from this time on.")
+    since: Time | None = Field(
+        default=None,
+        description="Only rows from this time on, such as 2026-11-01T00:00:00Z. Leave it out for "
+        "all rows.",
+    )
     secret_name: ObjectName = Field(
         default="trimtab-artifacts",
         description="Secret with the store's credentials, in this namespace.",

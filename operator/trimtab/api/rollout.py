@@ -253,7 +253,7 @@ class Rollout(Model):
     warm_up: WarmUp = Field(
         default_factory=WarmUp,
         description="Which requests of a new pod are no evidence for slow: the first 20, and those "
-        "of the first 10s.",
+        "of the first 10s. To be shorter than the steps.",
     )
     allow_coarse: bool = Field(
         default=False,
@@ -282,12 +282,14 @@ class Guard(Model):
     """The watch that goes on after promotion."""
 
     for_: Duration = Field(
-        default=timedelta(hours=24), alias="for", description="How long the watch lasts."
+        default=timedelta(hours=24),
+        alias="for",
+        description="How long the watch lasts. Days are written 24h, a week 168h.",
     )
     rollback_within: Duration = Field(
         default=timedelta(hours=1),
         description="A breach in this time after promotion goes back to the last good version; "
-        "later breaches of errors and slow only notify.",
+        "later breaches of errors and slow only notify. Nothing is watched after guard.for.",
     )
     action: Literal["notify", "rollback"] = Field(
         default="notify", description="What a breach after rollbackWithin does."

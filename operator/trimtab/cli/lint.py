@@ -98,7 +98,7 @@ async def run_lint(options: argparse.Namespace) -> int:
             per_second=options.requests_per_second,
             reads_artifacts=options.artifacts,
         )
-        around = await _of_cluster(options) if options.cluster else []
+        around = await _of_cluster(options) if options.cluster else None
         found, objects = lint(options.paths, stated, around)
     except TrimtabError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -123,11 +123,12 @@ async def _of_cluster(options: argparse.Namespace) -> list[Kind]:
 
 
 def lint(
-    paths: Sequence[Path], stated: Stated, around: Sequence[Kind] = ()
+    paths: Sequence[Path], stated: Stated, around: Sequence[Kind] | None = None
 ) -> tuple[list[Told], int]:
     """Return all remarks and the number of objects; SpecError where there is nothing to read.
 
-    around: objects that are looked at but not judged, unless the files have their own.
+    around: objects of a cluster that are looked at but not judged, unless the files have their own;
+    None where no cluster was asked.
     """
     found: list[Told] = []
     objects: list[tuple[str, str, Kind]] = []
@@ -234,13 +235,19 @@ def _selector_remarks(policy: DriftPolicy, beside: Beside) -> list[Remark]:
 
 
 def _pin_remarks(deployment: Deployment, beside: Beside) -> list[Remark]:
-    """A pin of a line whose versions are in the files should name one of them."""
-    line = [v for v in beside.versions if v.spec.model == deployment.spec.model]
+    """A pin should name a version that is in the files; in a cluster, the model should have one."""
+    model = deployment.spec.model
+    line = [v for v in beside.versions if v.spec.model == model]
+    if not line and beside.has_all:
+        others = ", ".join(sorted({v.spec.model for v in beside.versions}))
+        text = f"there is no version of a model {model} here"
+        text += f", only of {others}" if others else ""
+        return [Remark("warning", "version", "spec.model", text)]
     pinned = deployment.spec.version
     if pinned is None or not line or any(v.spec.version == pinned for v in line):
         return []
     there = ", ".join(sorted({v.spec.version for v in line}))
-    text = f"there is no version {pinned} of {deployment.spec.model} here, only {there}"
+    text = f"there is no version {pinned} of {model} here, only {there}"
     return [Remark("warning", "version", "spec.version", text)]
 
 

@@ -64,22 +64,27 @@ class Stated:
 
 @dataclass(frozen=True)
 class Beside:
-    """The objects of the files, as far as they can be read."""
+    """The objects of the files, as far as they can be read.
+
+    has_all: with those of a cluster, so that what is not among them is not there.
+    """
 
     deployments: tuple[Deployment, ...]
     policies: tuple[DriftPolicy, ...]
     versions: tuple[ModelVersion, ...]
+    has_all: bool = False
 
     @classmethod
-    def of(cls, objects: Iterable[Kind], around: Iterable[Kind] = ()) -> Beside:
+    def of(cls, objects: Iterable[Kind], around: Iterable[Kind] | None = None) -> Beside:
         """Sort objects by kind; those `around` count where there is none of their name."""
         found = list(objects)
         named = {_name(one) for one in found}
-        found += [one for one in around if _name(one) not in named]
+        found += [one for one in around or () if _name(one) not in named]
         return cls(
             tuple(one for one in found if isinstance(one, Deployment)),
             tuple(one for one in found if isinstance(one, DriftPolicy)),
             tuple(one for one in found if isinstance(one, ModelVersion)),
+            has_all=around is not None,
         )
 
 

@@ -58,7 +58,9 @@ def _refuse_errors(folder: Folder) -> None:
         if one.severity == "error"
     ]
     if wrong:
-        raise SpecError("; ".join(wrong[:MOST_ERRORS]))
+        more = len(wrong) - MOST_ERRORS
+        told = [*wrong[:MOST_ERRORS], *([f"and {more} more, see trimtab lint"] if more > 0 else [])]
+        raise SpecError("; ".join(told))
 
 
 def clock(seconds: float) -> str:

@@ -146,8 +146,12 @@ def _headline(deployment: Deployment) -> str:
 
 
 def _tried(what: str, tried: Tried) -> str:
-    text = f"{what}  {tried.version}  {tried.revision}  {tried.ready}/{tried.desired} ready"
-    return "  ".join(part for part in (text, tried.weight, tried.share) if part)
+    text = f"{what}  {tried.version}  {tried.revision}"
+    if not tried.desired:
+        # What is told of pods on their way out is as old as the last change of the status.
+        return f"{text}  0 pods"
+    parts = text, f"{tried.ready}/{tried.desired} ready", tried.weight, tried.share
+    return "  ".join(part for part in parts if part)
 
 
 def _word(policy: DriftPolicy) -> str:

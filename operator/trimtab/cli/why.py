@@ -65,7 +65,10 @@ def about_deployment(deployment: Deployment) -> tuple[str, list[Section]]:
         for r in reversed(status.rejected)
     ]
     if rejected:
-        rejected.append(f"lift with: trimtab retry mdep/{name} REVISION")
+        rejected.append(
+            f"lift with: trimtab retry mdep/{name}; of a version that is not wanted now, put its "
+            "name behind"
+        )
     history = [
         f"{at(h.at)}  {h.version}  {h.outcome} by {h.by}  {h.message}".rstrip()
         for h in reversed(status.history)

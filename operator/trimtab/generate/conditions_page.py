@@ -33,7 +33,9 @@ def conditions_page() -> str:
         "(`status.history`), `rejected` (`status.rejected`).",
         _table("reason", "said by", "meaning", reasons),
         "## Events",
-        "An event repeats a decision after it has been written to the status.",
+        "An event repeats a decision after it has been written to the status. There is one for "
+        "each object and reason: when the same happens again its count grows, and its message is "
+        "the new one. `trimtab why mdep/NAME` has the decisions one by one.",
         _table("event", "on", "meaning", events),
     )
 

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from trimtab.api.deployment import Deployment, Gate
+from trimtab.api.deployment import Deployment, Gate, WarmUp
 from trimtab.api.fields import format_duration, format_share
 from trimtab.decide.rollout.measures import slow_bucket
 from trimtab.decide.rollout.steps import step_share
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.decide.rollout.traffic import way_of
 from trimtab.lint.remarks import Remark
+from trimtab.lint.warm_up import Warming
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.sequential import (
     failure_threshold,
@@ -28,28 +29,34 @@ ROLLOUT = "spec.rollout"
 
 @dataclass(frozen=True)
 class _Expected:
-    """Requests that one step brings, before it may end. weight: as pods can give it."""
+    """Requests that one step brings, before it may end. weight: as pods can give it.
+
+    timed: those of the candidate whose time is evidence, without the warm-up of its pods.
+    """
 
     weight: float
     seconds: float
     candidate: float
     stable: float
+    timed: float
 
 
 def deployment_remarks(deployment: Deployment, per_second: float | None) -> list[Remark]:
     """Return what is to be said of a Deployment. per_second: requests; None if nobody said."""
     rollout = deployment.spec.rollout
     strategy = strategy_of(rollout)
-    remarks = _idle_remarks(deployment)
+    remarks = [*_idle_remarks(deployment), *_guard_remarks(deployment)]
     if not strategy.steps(rollout):
         return remarks
     remarks += [*_share_remarks(deployment), *_bucket_remarks(deployment)]
-    if per_second is None:
-        return remarks + _time_remarks(deployment, _steps(deployment, 0.0), None)
-    steps = _steps(deployment, per_second)
+    steps = _steps(deployment, per_second or 0.0)
     remarks += _time_remarks(deployment, steps, per_second)
+    is_cold = _is_always_cold(deployment, steps, per_second)
     for index, gate in enumerate(strategy.gates(rollout)):
-        remarks.append(_gate_remark(deployment, gate, f"{ROLLOUT}.gates[{index}]", steps))
+        if gate.bad == "slow" and is_cold:
+            remarks.append(_cold_remark(rollout.warm_up, gate))
+        elif per_second is not None:
+            remarks.append(_gate_remark(deployment, gate, f"{ROLLOUT}.gates[{index}]", steps))
     return remarks
 
 
@@ -58,16 +65,59 @@ def _steps(deployment: Deployment, per_second: float) -> list[_Expected]:
     spec = deployment.spec
     expected: list[_Expected] = []
     steps = strategy_of(spec.rollout).steps(spec.rollout)
-    weighted = [(step.weight, step.for_) for step in steps if step.weight is not None]
-    for number, (wanted, lasts) in enumerate(weighted, 1):
-        weight = way_of(spec).share(wanted, max(1, spec.replicas), spec.replicas).value
-        seconds = lasts.total_seconds() if lasts is not None else 0.0
+    weighted = sum(step.weight is not None for step in steps)
+    warming = Warming(spec.rollout.warm_up)
+    for step in steps:
+        if step.weight is None:
+            warming.rest()
+            continue
+        share = way_of(spec).share(step.weight, max(1, spec.replicas), spec.replicas)
+        weight = share.value
+        seconds = step.for_.total_seconds() if step.for_ is not None else 0.0
         rate = per_second * weight
         missing = spec.rollout.min_samples - sum(s.candidate for s in expected)
-        if number == len(weighted) and rate > 0:
+        if len(expected) + 1 == weighted and rate > 0:
             seconds = max(seconds, missing / rate)
-        expected.append(_Expected(weight, seconds, rate * seconds, (per_second - rate) * seconds))
+        timed = warming.timed(share.candidate, per_second / share.total, seconds)
+        others = (per_second - rate) * seconds
+        expected.append(_Expected(weight, seconds, rate * seconds, others, timed))
     return expected
+
+
+def _is_always_cold(
+    deployment: Deployment, steps: list[_Expected], per_second: float | None
+) -> bool:
+    """Return whether all that the candidate is asked falls into the warm-up of its pods.
+
+    A pause lasts as long as a person likes, and gates judge in it, too.
+    """
+    rollout = deployment.spec.rollout
+    if any(step.weight is None for step in strategy_of(rollout).steps(rollout)[1:]):
+        return False
+    if per_second is not None:
+        return not any(step.timed for step in steps)
+    return 0 < sum(step.seconds for step in steps) <= rollout.warm_up.for_.total_seconds()
+
+
+def _cold_remark(warm_up: WarmUp, gate: Gate) -> Remark:
+    text = (
+        f"warmUp is longer than every step: gate {gate.name} never judges, since the first "
+        f"{warm_up.requests} requests of each pod, and those of its first "
+        f"{format_duration(warm_up.for_)}, do not count for it"
+    )
+    return Remark("warning", "warmUp", f"{ROLLOUT}.warmUp", text)
+
+
+def _guard_remarks(deployment: Deployment) -> list[Remark]:
+    """Name a time for the way back that somebody wrote, and that the watch does not last."""
+    guard = deployment.spec.guard
+    if "rollback_within" not in guard.model_fields_set or guard.rollback_within <= guard.for_:
+        return []
+    text = (
+        f"is longer than guard.for ({format_duration(guard.for_)}): nothing is watched after that, "
+        "so nothing goes back either"
+    )
+    return [Remark("warning", "guard", "spec.guard.rollbackWithin", text)]
 
 
 def _idle_remarks(deployment: Deployment) -> list[Remark]:
@@ -128,15 +178,17 @@ def _time_remarks(
     deployment: Deployment, steps: list[_Expected], per_second: float | None
 ) -> list[Remark]:
     rollout = deployment.spec.rollout
+    own = (step.for_ for step in strategy_of(rollout).steps(rollout))
+    alone = sum((lasts for lasts in own if lasts is not None), timedelta(0))
     seconds = sum(step.seconds for step in steps)
-    if seconds <= rollout.deadline.total_seconds():
-        return []
-    lasts = format_duration(timedelta(seconds=round(seconds)))
     end = f"the deadline of {format_duration(rollout.deadline)}, as onDeadline says"
     field = f"{ROLLOUT}.deadline"
-    if per_second is None:
-        text = f"the steps alone last {lasts}, so every rollout ends at {end}"
+    if alone > rollout.deadline:
+        text = f"the steps alone last {format_duration(alone)}, so every rollout ends at {end}"
         return [Remark("error", "deadline", field, text)]
+    if per_second is None or seconds <= rollout.deadline.total_seconds():
+        return []
+    lasts = format_duration(timedelta(seconds=round(seconds)))
     text = (
         f"at {per_second:g} requests a second, steps and minSamples last {lasts}, so a rollout "
         f"ends at {end}"
@@ -153,7 +205,7 @@ def _gate_remark(deployment: Deployment, gate: Gate, field: str, steps: list[_Ex
     faults = [fault for step in steps if (fault := _smallest(gate, step, threshold)) is not None]
     unit = "labelled rows" if gate.bad == "outcomes" else "requests"
     if not faults:
-        most = max((step.candidate for step in steps), default=0.0)
+        most = max((_counted(gate, step) for step in steps), default=0.0)
         text = (
             f"gate {gate.name} cannot fail: a step brings the candidate {most:.0f} {unit} at most, "
             "and even if all were bad that proves nothing; longer steps, larger weights, fewer "
@@ -167,13 +219,19 @@ def _gate_remark(deployment: Deployment, gate: Gate, field: str, steps: list[_Ex
     return Remark("note", "gate", field, text)
 
 
+def _counted(gate: Gate, step: _Expected) -> float:
+    """Return how many requests of the candidate are evidence for a gate."""
+    return step.timed if gate.bad == "slow" else step.candidate
+
+
 def _smallest(gate: Gate, step: _Expected, threshold: float) -> float | None:
+    candidate = _counted(gate, step)
     faults = []
     if gate.against == "stable":
         stable = BadTotal(0.0, step.stable)
-        faults.append(smallest_detectable_share(step.candidate, stable, gate.margin, threshold))
+        faults.append(smallest_detectable_share(candidate, stable, gate.margin, threshold))
     if gate.limit is not None:
-        faults.append(_smallest_above(gate.limit, step.candidate, threshold))
+        faults.append(_smallest_above(gate.limit, candidate, threshold))
     return min((fault for fault in faults if fault is not None), default=None)
 
 

@@ -337,7 +337,7 @@ class Play:
             held = conditions.get("Quarantined")
             shown = held if held and held["status"] == "True" else conditions.get("Progressing")
             if shown is not None:
-                self._say(key.name, f"({shown['reason']})", f"nothing to do: {shown['message']}")
+                self._say(key.name, f"is {shown['reason']}", f"nothing to do: {shown['message']}")
 
     def _status(self, key: Key) -> Json:
         status: Json = (self.cluster.get(key) or {}).get("status") or {}

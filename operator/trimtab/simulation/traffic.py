@@ -55,6 +55,43 @@ def environment(pod: Json) -> dict[str, str]:
     return {e["name"]: e.get("value", "") for e in containers[0].get("env") or []}
 
 
+@dataclass
+class WarmUp:
+    """How much of its warm-up a pod has behind it, as `serving/counting/requests.py` counts it.
+
+    The first `requests`, and those of the first `seconds` from the first one on, are no evidence
+    about slowness; the warm-up ends with the later of both.
+    """
+
+    requests: int
+    seconds: float
+    answered: int = 0
+    until: float | None = None
+
+    def takes(self, count: int, began: float, seconds: float) -> int:
+        """Return how many of the next `count` it takes; they come evenly in `seconds`.
+
+        began: Unix seconds at their beginning.
+        """
+        if count == 0:
+            return 0
+        if self.until is None:
+            self.until = began + self.seconds
+        by_number = max(0, self.requests - self.answered)
+        by_time = round(count * (self.until - began) / seconds) if seconds > 0 else 0
+        self.answered += count
+        return min(count, max(by_number, by_time))
+
+    @classmethod
+    def of(cls, pod: Json) -> WarmUp:
+        """Return that of a new pod, as its environment says."""
+        env = environment(pod)
+        return cls(
+            int(env.get("TRIMTAB_WARM_UP_REQUESTS", "20")),
+            float(env.get("TRIMTAB_WARM_UP_SECONDS", "10")),
+        )
+
+
 class Traffic:
     """A steady stream of requests to one Deployment's Service."""
 
@@ -80,6 +117,10 @@ class Traffic:
         self.lost = 0.0
         """Requests that no ready pod was there for."""
         self._random = np.random.default_rng(seed)
+        self._cold_random = np.random.default_rng([seed, 1])
+        """Its own, so that a warm-up does not change what users meet."""
+        self._warm_ups: dict[str, WarmUp] = {}
+        """By pod uid."""
 
     def send(self, seconds: float) -> None:
         """Send the requests of that much time."""
@@ -91,9 +132,9 @@ class Traffic:
             return
         spread = self._random.multinomial(requests, [1 / len(pods)] * len(pods))
         for pod, count in zip(pods, spread, strict=True):
-            self._answer(pod, int(count))
+            self._answer(pod, int(count), seconds)
 
-    def _answer(self, pod: Json, count: int) -> None:
+    def _answer(self, pod: Json, count: int, seconds: float) -> None:
         labels = pod["metadata"]["labels"]
         version = labels[VERSION_LABEL]
         how = self.behave(version)
@@ -102,7 +143,11 @@ class Traffic:
         slow = int(self._random.binomial(count, how.slow))
         self.answered[version] += count
         self.answered[f"{version}!"] += errors + rejected
-        own = self.counters[pod["metadata"]["uid"]]
+        uid = pod["metadata"]["uid"]
+        warm_up = self._warm_ups.setdefault(uid, WarmUp.of(pod))
+        cold = warm_up.takes(count, self.cluster.time.timestamp() - seconds, seconds)
+        cold_slow = int(self._cold_random.hypergeometric(slow, count - slow, cold))
+        own = self.counters[uid]
         identity = self._identity(pod)
 
         def add(name: str, value: float, **more: str) -> None:
@@ -112,10 +157,14 @@ class Traffic:
         add(names.REQUESTS, count - errors - rejected, code="200")
         add(names.REQUESTS, errors, code="500")
         add(names.REQUESTS, rejected, code="422")
-        for bound in names.REQUEST_SECONDS_BUCKETS:
-            within = (count - slow) * (bound >= FAST_SECONDS) + slow * (bound >= SLOW_SECONDS)
-            add(names.REQUEST_SECONDS + "_bucket", within, le=f"{bound:g}")
-        add(names.REQUEST_SECONDS + "_count", count)
+        for name, timed, late in (
+            (names.REQUEST_SECONDS, count, slow),
+            (names.ASIDE_SECONDS, cold, cold_slow),
+        ):
+            for bound in names.REQUEST_SECONDS_BUCKETS:
+                within = (timed - late) * (bound >= FAST_SECONDS) + late * (bound >= SLOW_SECONDS)
+                add(name + "_bucket", within, le=f"{bound:g}")
+            add(name + "_count", timed)
         good = count - errors - rejected
         self._predict(add, version, good, how)
 
@@ -150,7 +199,7 @@ class Traffic:
     def series_of(self, pod: Json) -> dict[SeriesKey, float]:
         """Return what the pod's metrics port shows now; all names, also before any request."""
         if pod["metadata"]["uid"] not in self.counters:
-            self._answer(pod, 0)
+            self._answer(pod, 0, 0.0)
         return dict(self.counters[pod["metadata"]["uid"]])
 
     def revisions(self) -> set[str]:

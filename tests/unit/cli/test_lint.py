@@ -13,6 +13,7 @@ from tests.unit.cli.fakes import FakeApi
 from tests.unit.reconcile.worlds import Shop
 from tests.unit.replay.recorded import baseline
 
+from trimtab.api.fields import Kind
 from trimtab.cli.lint import lint as lint_files
 from trimtab.cli.lint_facts import Stated, objects_of
 from trimtab.cli.main import main
@@ -384,6 +385,25 @@ async def test_a_cluster_counts_beside_the_files(tmp_path: Path) -> None:
     found, count = lint_files([path], stated, around)
     assert count == 1
     assert [one.remark.message for one in found] == ["there is no Deployment other here"]
+
+
+@pytest.mark.parametrize("wanted", ["version: v1", "follow: {}"])
+async def test_a_model_that_a_cluster_has_no_version_of(tmp_path: Path, wanted: str) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    around = await objects_of(FakeApi(shop.cluster), "shop")
+    text = DEPLOYMENT.replace("version: v1", wanted)
+    path = written(tmp_path, text.replace("model: digits", "model: digitz"))
+
+    def told(around: list[Kind] | None) -> list[tuple[str, str, str]]:
+        found, _ = lint_files([path], Stated(), around)
+        return [(t.remark.severity, t.remark.field, t.remark.message) for t in found]
+
+    assert told(around) == [
+        ("warning", "spec.model", "there is no version of a model digitz here, only of digits")
+    ]
+    assert told([]) == [("warning", "spec.model", "there is no version of a model digitz here")]
+    assert told(None) == [], "the files need not have all versions"
 
 
 def test_without_a_cluster_it_says_so(

@@ -10,8 +10,10 @@ from tests.unit.loop_objects import retrain_job
 from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.worlds import KEY, Shop
 
+from trimtab.api.deployment import Deployment, DeploymentSpec
+from trimtab.api.meta import Metadata
 from trimtab.cli.api import NoSuchObject
-from trimtab.cli.tree import get
+from trimtab.cli.tree import get, lines_of, tree_of
 from trimtab.cli.why import why
 from trimtab.cluster.port import DRIFT_POLICIES, MODEL_VERSIONS, RETRAIN_JOBS
 from trimtab.simulation.traffic import Behaviour
@@ -87,7 +89,25 @@ async def test_the_pod_of_the_last_good_version_is_shown_as_what_it_is() -> None
     desk.said.clear()
     await get(desk.session, KEY, watch=False, clear=False)
     assert "control" not in desk.text
-    assert "last good  v1" in desk.text
+    (line,) = (line for line in desk.text.splitlines() if "v1" in line)
+    assert line.startswith("└─ last good  v1  ")
+    assert line.endswith("  0 pods")
+
+
+async def test_pods_that_went_since_the_status_was_written_are_not_shown_as_ready() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    status = shop.status
+    assert status.stable is not None
+    old = {"version": "v0", "revision": "a0", "ready": 3, "desired": 0}
+    good = status.stable.model_copy(update=old)
+    spec = DeploymentSpec.model_validate({"model": "digits", "version": "v1"})
+    one = Deployment(
+        metadata=Metadata(name="digits", namespace="shop"),
+        spec=spec,
+        status=status.model_copy(update={"last_good": good}),
+    )
+    assert lines_of(tree_of(one, [], []))[-1] == "└─ last good  v0  a0  0 pods"
 
 
 async def test_a_watch_shows_again_only_what_changed() -> None:

@@ -21,7 +21,7 @@ spec: {model: scans, version: v7, replicas: 2}
 def test_the_quick_start_ends_as_its_scenario_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", str(QUICK_START)]) == 0
     told = capsys.readouterr().out
-    order = ["RolledBack", "(Quarantined)", "Promoted", "HarmDetected", "RetrainStarted",
+    order = ["RolledBack", "is Quarantined", "Promoted", "HarmDetected", "RetrainStarted",
              "VersionCreated", "Promoted", "DriftCleared"]  # fmt: skip
     place = 0
     for word in order:
@@ -93,6 +93,20 @@ def test_what_cannot_be_played_is_said_in_one_line(
     said = capsys.readouterr().err
     assert says in said
     assert said.startswith("error: ")
+
+
+@pytest.mark.parametrize(("wrong", "more"), [(5, ""), (10, "and 5 more")])
+def test_errors_that_are_not_shown_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: int, more: str
+) -> None:
+    bad = SERVE.replace("replicas: 2", "replicas: -1")
+    text = "---\n".join(bad.replace("name: scans", f"name: scans{n}") for n in range(wrong))
+    (tmp_path / "a.yaml").write_text(text)
+    assert main(["simulate", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("spec.replicas") == 5
+    assert ("more" in said) == bool(more)
+    assert more in said
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,12 @@ def test_steps_longer_than_the_deadline() -> None:
     assert remarks(deployment(steps=steps, deadline="20m"), None) == []
 
 
+def test_lint_is_not_milder_when_it_knows_the_traffic() -> None:
+    one = deployment(steps=[{"weight": "50%", "for": "3m"}], deadline="2m")
+    assert remarks(one, None) == [("error", "deadline")]
+    assert remarks(one, 5.0) == [("error", "deadline")]
+
+
 def test_samples_that_do_not_come_before_the_deadline() -> None:
     one = deployment(minSamples=1000, deadline="15m")
     assert remarks(one, 1.0) == [("warning", "deadline")]
@@ -153,3 +159,77 @@ def test_a_bucket_far_from_what_is_asked_for() -> None:
     assert remarks(slow("5m"), None) == [("warning", "bucket")]
     assert [r.severity for r in deployment_remarks(slow("450ms"), None)] == ["note"]
     assert deployment_remarks(slow("500ms"), None) == []
+
+
+SLOW = {"name": "slow", "bad": "slow", "slowerThan": "250ms", "against": "stable", "margin": "2%"}
+STEPS = [{"weight": "25%", "for": "1m"}, {"weight": "50%", "for": "2m"}]
+
+
+def warming(requests: int, lasts: str, **rollout: Any) -> Deployment:
+    warm_up = {"requests": requests, "for": lasts}
+    more: dict[str, Any] = {"steps": STEPS, "gates": [SLOW], "deadline": "2h", **rollout}
+    return deployment(warmUp=warm_up, **more)
+
+
+def seen(one: Deployment, per_second: float) -> float:
+    """Return the smallest fault that gate slow sees, in percent."""
+    return float(gate(one, per_second).message.partition("with ")[2].partition("%")[0])
+
+
+def test_requests_of_the_warm_up_are_no_evidence_for_slow() -> None:
+    none = seen(warming(0, "1ms"), 5.0)
+    assert none < seen(warming(100, "1m30s"), 5.0) < seen(warming(100, "2m30s"), 5.0)
+    # 1.25 requests a second come to each of the candidate's pods.
+    assert none < seen(warming(100, "1ms"), 5.0)
+    # They are evidence for the others.
+    errors = warming(100, "2m", gates=[ERRORS])
+    assert gate(errors, 5.0) == gate(warming(0, "1ms", gates=[ERRORS]), 5.0)
+
+
+@pytest.mark.parametrize(
+    ("requests", "lasts", "per_second"),
+    [(0, "1h", None), (0, "3m", None), (0, "1h", 5.0), (100_000, "1s", 5.0), (100_000, "1h", 5.0)],
+)
+def test_a_warm_up_longer_than_the_steps_leaves_slow_nothing_to_judge(
+    requests: int, lasts: str, per_second: float | None
+) -> None:
+    (found,) = deployment_remarks(warming(requests, lasts), per_second)
+    assert (found.severity, found.rule) == ("warning", "warmUp")
+    assert found.field == "spec.rollout.warmUp"
+    assert "warmUp is longer than every step: gate slow never judges" in found.message
+
+
+@pytest.mark.parametrize(
+    ("one", "per_second"),
+    [
+        (warming(100_000, "1s"), None),  # nobody said how many come
+        (warming(100_000, "1s"), 5000.0),
+        (warming(0, "1h", gates=[ERRORS]), None),
+        (warming(0, "1h", steps=[*STEPS[:1], {"pause": {}}, *STEPS[1:]]), 5.0),
+        (warming(0, "1h", steps=[*STEPS, {"pause": {}}]), None),
+        (warming(0, "10s", steps=[{"weight": "50%"}]), None),  # lasts until minSamples are there
+    ],
+    ids=["unknown", "many_requests", "no_gate_of_slow", "pause", "pause_at_the_end", "no_time"],
+)
+def test_a_warm_up_that_ends_is_not_named(one: Deployment, per_second: float | None) -> None:
+    assert [r for r in deployment_remarks(one, per_second) if r.rule == "warmUp"] == []
+
+
+@pytest.mark.parametrize(
+    ("guard", "says"),
+    [
+        ({"for": "2m", "rollbackWithin": "4m"}, ["guard.for (2m)"]),
+        ({"rollbackWithin": "48h"}, ["guard.for (24h)"]),
+        ({"for": "2m"}, []),  # the default of rollbackWithin is longer, and nobody asked for it
+        ({"for": "4m", "rollbackWithin": "4m"}, []),
+        ({}, []),
+    ],
+)
+def test_a_way_back_that_is_longer_than_the_watch(guard: dict[str, str], says: list[str]) -> None:
+    raw = {"model": "digits", "version": "v1", "replicas": 4, "guard": guard}
+    one = Deployment.model_validate(
+        {"metadata": {"name": "digits", "namespace": "shop"}, "spec": raw}
+    )
+    found = [r for r in deployment_remarks(one, None) if r.rule == "guard"]
+    assert [r.field for r in found] == ["spec.guard.rollbackWithin"] * len(says)
+    assert all(word in r.message for word, r in zip(says, found, strict=True))
