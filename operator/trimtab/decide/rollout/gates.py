@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Count, Gate, GateStatus, Origin
-from trimtab.decide.rollout.counting import Side, gate_count, left_out_of
+from trimtab.decide.rollout.counting import Side, count_since, gate_count, left_out_of
 from trimtab.decide.rollout.evidence import GateMemory, evidence_of, of_labelled, smallest_in_blocks
 from trimtab.decide.rollout.habit import largest
 from trimtab.decide.rollout.measures import REQUESTS, slow_bucket
@@ -40,7 +40,7 @@ _HINTS = {
     Reason.STALE: "no new sample has come",
     Reason.NOT_A_NUMBER: "a counter is NaN, infinite or fell without a restart",
     Reason.WAITING: "not scraped yet",
-    Reason.NO_TRAFFIC: "no request since the step began",
+    Reason.NO_TRAFFIC: "nothing to judge since the step began",
 }
 
 
@@ -48,6 +48,8 @@ MOST_UNSEEN = 0.1
 """Of the candidate's requests: where more are no evidence, sums over the step must not be bad."""
 
 
+TOLD_ASIDE = 0.1
+"""Of the candidate's requests: where more tell nothing of its speed, it is said."""
 TOLD_AWAITED = 0.1
 """Of the candidate's labels: where more are still to come, it is said."""
 
@@ -238,6 +240,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         last_sample_age=_age(look.candidate_sight.age),
     )
     figures = _figures(gate, candidate, stable, paired, seen.awaited)[:900]
+    figures += _set_aside(gate, look, candidate)
     if status.verdict == "Fail":
         message = f"{figures}; evidence {evidence:.0f} >= {look.threshold:.0f}"
         return status.model_copy(update={"reason": Reason.GATE_FAILED, "message": message})
@@ -310,10 +313,27 @@ def _no_data(
         if sight is not None and sight.problem is not None:
             return sight.problem, sight.detail
     if candidate.total <= 0:
-        return Reason.NO_TRAFFIC, f"{_unit(gate)} of the candidate: 0"
+        aside = _set_aside(gate, look, candidate)
+        return Reason.NO_TRAFFIC, f"{_unit(gate)} of the candidate: 0{aside}"
     if stable is not None and stable.total <= 0:
         return Reason.NO_TRAFFIC, f"{_unit(gate)} of stable: 0"
     return None, ""
+
+
+def _set_aside(gate: Gate, look: Look, candidate: BadTotal) -> str:
+    """Say how many requests of the candidate are no evidence of its speed, and why."""
+    if gate.bad != "slow":
+        return ""
+    every = count_since(
+        look.processes, look.origins, REQUESTS, REQUESTS, look.candidate.revision, look.began
+    )
+    aside = every.total - candidate.total
+    if aside < TOLD_ASIDE * every.total or aside < 1:
+        return ""
+    return (
+        f"; {aside:.0f} more are set aside: the first ones of each pod (rollout.warmUp), and those "
+        "that were asked of two versions (spec.compare)"
+    )
 
 
 def _unit(gate: Gate) -> str:

@@ -166,7 +166,7 @@ def _check_compatible(snapshot: Snapshot, version: ModelVersion, revision: str) 
         return Refusal(
             Reason.STORE_AWAY,
             f"whether {name} accepts what stable accepts is not known until their files are read "
-            "again; waiting for the store to give them.",
+            "again; waiting for the store. Set rollout.allowIncompatible to insist.",
         )
     why = snapshot.incompatible.get(name)
     if why is None:

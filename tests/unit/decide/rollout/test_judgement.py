@@ -232,6 +232,29 @@ def test_evidence_comes_before_want_of_data() -> None:
 # --- what is remembered ---------------------------------------------------------------------------
 
 
+SLOW = {**ERRORS_GATE, "name": "slow", "bad": "slow", "slowerThan": "250ms"}
+
+
+@pytest.mark.parametrize(
+    ("timed", "said"),
+    [
+        (0.0, "requests of the candidate: 0; 100 more are set aside: the first ones of each pod"),
+        (20.0, "of the candidate's, 0/900 (0.0%) of stable's, allowed +1%; 80 more are set aside"),
+        (100.0, ""),
+    ],
+)
+def test_requests_that_tell_nothing_of_speed_are_named(timed: float, said: str) -> None:
+    ours = {REQUESTS: 100.0, TIMED: timed, "slow@0.25": 0.0}
+    theirs = {REQUESTS: 900.0, TIMED: 900.0, "slow@0.25": 0.0}
+    processes = (
+        a_process("v2", counts=ours, warm={}, born=NOW),
+        a_process("v1", counts=theirs, warm={}, born=NOW),
+    )
+    (gate,) = judged(seen(SLOW, processes=processes)).gates
+    assert said in gate.message
+    assert ("set aside" in gate.message) is bool(said)
+
+
 def test_judging_returns_what_to_remember_and_changes_nothing() -> None:
     snapshot = seen(ERRORS_GATE, processes=both((10.0,), (30.0, 3.0)))
     before = Memory()

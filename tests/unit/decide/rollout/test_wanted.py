@@ -94,7 +94,7 @@ REFUSED = {
         a_snapshot(a_deployment(status=a_status()), unread=frozenset({"digits-v2"})),
         Reason.STORE_AWAY,
         "whether digits-v2 accepts what stable accepts is not known until their files are read "
-        "again; waiting for the store to give them.",
+        "again; waiting for the store. Set rollout.allowIncompatible to insist.",
     ),
     "not_verified_yet": (
         a_snapshot(versions=(a_version("v2", phase="Pending"),)),
