@@ -264,7 +264,9 @@ class Reason(StrEnum):
     NO_TRAFFIC = "NoTraffic"
     """DataAvailable, gate: no request, or no label, has come since the step began.
 
-    Wait or send requests. For a gate on `outcomes`, post labels or set `onNoData: ignore`.
+    Wait or send requests. Gate `slow` sets the first requests of each pod aside
+    (`rollout.warmUp`), and those that were asked of two versions. For a gate on `outcomes`, post
+    labels or set `onNoData: ignore`.
     """
     WAITING = "Waiting"
     """DataAvailable, gate, Verified: nothing has been read yet.
