@@ -85,7 +85,8 @@ def sight_of(revision: str, processes: Sequence[ProcessView], now: datetime) -> 
     own = [p for p in processes if p.revision == revision and p.pod_ready]
     if not own:
         return Sight(Reason.WAITING, "no Ready pod has been scraped yet", None)
-    ages = [now - p.sampled_at for p in own if p.sampled_at is not None]
+    # A Prometheus whose clock is ahead of ours stamps samples of a time to come.
+    ages = [max(timedelta(), now - p.sampled_at) for p in own if p.sampled_at is not None]
     age = max(ages) if len(ages) == len(own) else None
     for process in own:
         if process.problem is not None:
