@@ -257,7 +257,7 @@ class Reason(StrEnum):
     Look at the operator's log and load, or at what scrapes the pods.
     """
     NOT_A_NUMBER = "NotANumber"
-    """DataAvailable, gate: a counter is NaN or infinite, or fell without a restart.
+    """DataAvailable, gate: a counter is NaN, infinite or too large, or fell without a restart.
 
     It is a fault of what exports it: run `trimtab conform` against the image.
     """

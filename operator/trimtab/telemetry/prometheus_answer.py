@@ -160,7 +160,7 @@ def readings_of_process(
     points: dict[float, dict[SeriesKey, float]] = {}
     for key, series in zip(keys, ours, strict=True):
         for at, value in series.values:
-            if not is_countable(value):
+            if not is_countable(key[0], value):
                 return NoData(NoDataReason.NOT_A_NUMBER, f"{key[0]} is {value}")
             points.setdefault(at, {})[key] = value
     starts = {

@@ -104,6 +104,9 @@ def test_classes_that_a_pod_does_not_tell_by_hour_are_not_empty_ones() -> None:
             answer(series(STARTED, (1, "+Inf"))), NoDataReason.NOT_A_NUMBER, "inf", id="infinite"
         ),
         pytest.param(
+            answer(series(STARTED, (1, "1e50"))), NoDataReason.NOT_A_NUMBER, "1e+50", id="too_large"
+        ),
+        pytest.param(
             answer(series(STARTED, (1, "1")), series(STARTED, (2, "1"), job="other")),
             NoDataReason.NOT_A_NUMBER,
             "narrow it by metrics.prometheus.labels",
