@@ -272,7 +272,7 @@ class Reason(StrEnum):
     Wait. If it lasts, see the operator's log.
     """
     NO_STABLE = "NoStable"
-    """Gate: skipped, since there is no stable version to compare with."""
+    """DataAvailable, gate: not judged, since there is no stable version to compare with."""
     DATA_COMPLETE = "DataComplete"
     """DataAvailable: every gate has what it needs."""
     NO_ROLLOUT = "NoRollout"
