@@ -32,12 +32,18 @@ class NoDataReason(StrEnum):
 class NoData:
     """Why the last attempt gave nothing, and what was seen in its place.
 
-    is_silent: not even the beginning of an answer came from the pod's port.
+    is_silent: not even the beginning of an answer came from the pod's port. is_of_all: it is the
+    backend that gave nothing, of whichever pod.
     """
 
     reason: NoDataReason
     detail: str = ""
     is_silent: bool = False
+    is_of_all: bool = False
+
+    def told_of(self, pod: str) -> str:
+        """Return the detail, and which pod it is about if it is about one."""
+        return self.detail if self.is_of_all else f"{pod}: {self.detail}"
 
 
 def stale_after(interval_seconds: float, timeout_seconds: float) -> float:
