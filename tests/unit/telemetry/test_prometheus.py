@@ -104,6 +104,15 @@ def test_classes_that_a_pod_does_not_tell_by_hour_are_not_empty_ones() -> None:
         pytest.param(
             answer(series(STARTED, (1, "+Inf"))), NoDataReason.NOT_A_NUMBER, "inf", id="infinite"
         ),
+        *(
+            pytest.param(
+                answer(series(STARTED, (1, "1")), series(START, (1, start))),
+                NoDataReason.NOT_A_NUMBER,
+                "process_start_time_seconds is",
+                id=f"started_at_{start}",
+            )
+            for start in ("NaN", "-Inf", "-1", "1e18")
+        ),
         pytest.param(
             answer(series(STARTED, (1, "1e50"))), NoDataReason.NOT_A_NUMBER, "1e+50", id="too_large"
         ),
