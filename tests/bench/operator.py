@@ -29,6 +29,7 @@ RUNS = 3
 RATE = 50.0
 INTERVALS = (1, 5)
 FAULTS = ("fail100", "fail20")
+SEEING = ("DataComplete", "Waiting")
 BLIND_SECONDS = 60.0
 BLIND_TRIALS = 10
 REST_SECONDS = 30.0
@@ -326,7 +327,7 @@ def blind_trial(api: Api, kind: str, number: int) -> BlindEnd:
             shop.tell("good", "refuse")
             shop.tell(version, "refuse")
         gone = time.monotonic()
-        shop.wait_for("blind", lambda: shop.reason("DataAvailable") != "DataComplete")
+        shop.wait_for("blind", lambda: shop.reason("DataAvailable") not in SEEING)
         with contextlib.suppress(AssertionError):
             until("ended", lambda: len(shop.outcomes()) > 1, BLIND_SECONDS, every=2.0)
         assert time.monotonic() - gone >= BLIND_SECONDS or len(shop.outcomes()) > 1

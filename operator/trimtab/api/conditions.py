@@ -257,7 +257,7 @@ class Reason(StrEnum):
     Look at the operator's log and load, or at what scrapes the pods.
     """
     NOT_A_NUMBER = "NotANumber"
-    """DataAvailable, gate: a counter is NaN or infinite, or fell without a restart.
+    """DataAvailable, gate: a counter is NaN, infinite or too large, or fell without a restart.
 
     It is a fault of what exports it: run `trimtab conform` against the image.
     """
@@ -274,7 +274,7 @@ class Reason(StrEnum):
     Wait. If it lasts, see the operator's log.
     """
     NO_STABLE = "NoStable"
-    """Gate: skipped, since there is no stable version to compare with."""
+    """DataAvailable, gate: not judged, since there is no stable version to compare with."""
     DATA_COMPLETE = "DataComplete"
     """DataAvailable: every gate has what it needs."""
     NO_ROLLOUT = "NoRollout"

@@ -136,6 +136,19 @@ BATCH_ROWS_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 REJECTED_CODES: Final = frozenset({"400", "413", "415", "422"})
 """Answers that say the request did not fit the model."""
 
+SUMS: Final = frozenset(
+    {
+        SCORE_BIN_SUM,
+        PROBABILITY_SUM,
+        OUTCOME_ERRORS_SQUARES,
+        OUTCOME_ERRORS_ABSOLUTE,
+        OUTCOME_ERRORS_BY_HOUR_SQUARES,
+        OUTCOME_ERRORS_BY_HOUR_ABSOLUTE,
+        COMPARE_SECONDS,
+    }
+)
+"""Beside the series named `*_sum`, those that add up what need not be a whole number."""
+
 JUDGED: Final = frozenset(
     {
         REQUESTS_STARTED,

@@ -30,7 +30,7 @@ class SimulatedTelemetry:
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self.cluster = cluster
-        self.counters = CounterStore()
+        self.counters = CounterStore(clock=lambda: cluster.now().timestamp())
         self.window_store = WindowStore()
         self.hour_store = HourStore()
         self._targets: dict[str, tuple[Target, ...]] = {}

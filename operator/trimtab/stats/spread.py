@@ -150,11 +150,13 @@ def spread_of(sums: BlockSums) -> Spread | None:
     # One block in which bad requests came together says so; that they did by chance is unlikely.
     if sums.freedom < 1 or float(chdtrc(sums.freedom, sums.chi)) > SIGNIFICANT:
         return None
+    if sums.expected <= 0:
+        return None  # one pod has so much that all others are lost in rounding
     requests = sums.total / sums.pods
     # The first is too small where bad requests are few, since a cluster raises its own block's
     # share; the second where a few blocks have most of them, which need not be clustered.
     inflation = max(sums.chi / sums.freedom, sums.around / sums.expected)
-    if requests <= 1 or inflation <= 1:
+    if requests <= 1 or not 1 < inflation < math.inf:
         return None
     return Spread(inflation, min(MOST_CORRELATED, (inflation - 1) / (requests - 1)))
 

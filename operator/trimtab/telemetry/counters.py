@@ -5,7 +5,8 @@ vanished stay, with what they counted. Memory is bounded, since only the last sa
 only so many vanished processes.
 """
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from trimtab.contract.metrics import JUDGED, REQUEST_SECONDS, Series, SeriesKey
@@ -50,6 +51,8 @@ class _Process:
     alive_at: float | None = None
     """When we saw this life of it first, by our clock."""
     sampled_at: float | None = None
+    came_at: float = 0.0
+    """When the last good sample came, by the clock that does not jump."""
     answered_at: float | None = None
     problem: NoData | None = None
     failures: int = 0
@@ -93,14 +96,14 @@ class _Process:
         """Whether it ended before this operator saw it."""
         return self.gone_at is not None and self.saved is not None
 
-    def believe(self, new: Reading[SeriesKey], now: float) -> None:
+    def believe(self, new: Reading[SeriesKey], now: float, came_at: float) -> None:
         """Take a sample for the last good one."""
         is_known = self.reading is not None and not restarted(self.reading, new)
         if self.alive_at is None or not is_known:
             self.alive_at = now
         self.alive_at = min(self.alive_at, now)  # our clock may be set back
         self.reading, self.sampled_at, self.problem, self.failures = new, now, None, 0
-        self.answered_at = now
+        self.answered_at, self.came_at = now, came_at
         self.saved = None
 
     def to_save(self, name: str) -> SavedProcess | None:
@@ -124,7 +127,9 @@ class _Process:
             return self.saved.sampled_at
         return self.answered_at
 
-    def counters(self, answered_at: float | None, rounds: Rounds, name: str) -> ProcessCounters:
+    def counters(
+        self, answered_at: float | None, rounds: Rounds, name: str, clock: float
+    ) -> ProcessCounters:
         return ProcessCounters(
             process=self.target.process,
             pod=self.target.pod,
@@ -146,6 +151,7 @@ class _Process:
             failures=self.failures,
             missed=self.missed,
             is_gone=self.gone_at is not None,
+            quiet_seconds=max(0.0, clock - self.came_at),
         )
 
 
@@ -163,10 +169,18 @@ class _Deployment:
 
 
 class CounterStore:
-    """Counters by Deployment key and process. All times are Unix seconds, given by the caller."""
+    """Counters by Deployment key and process. All times are Unix seconds, given by the caller.
 
-    def __init__(self, max_gone: int = MAX_GONE_PROCESSES) -> None:
+    clock: seconds that never jump, for how long nothing has come.
+    """
+
+    def __init__(
+        self,
+        max_gone: int = MAX_GONE_PROCESSES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_gone = max_gone
+        self._clock = clock
         self._deployments: dict[str, _Deployment] = {}
 
     def set_targets(self, key: str, targets: Iterable[Target], now: float) -> None:
@@ -217,7 +231,7 @@ class CounterStore:
         if own.reading is None and own.saved is None:
             _take_over_life(deployment, own, new)
         if own.saved is not None:
-            grown = _go_on(own, own.saved, new, now)
+            grown = _go_on(own, own.saved, new, now, self._clock())
         else:
             old = own.reading
             found_grown = increments(old, new, may_fall=_may_fall)
@@ -226,7 +240,7 @@ class CounterStore:
                 problem = NoData(NoDataReason.NOT_A_NUMBER, detail)
                 self.record_failure(key, process, problem, now)
                 return {}
-            own.believe(new, now)
+            own.believe(new, now, self._clock())
             own.since = None
             grown = found_grown.by_counter
             if old is not None:
@@ -319,9 +333,9 @@ class CounterStore:
             if at is not None:
                 answered[own.target.pod] = max(at, answered.get(own.target.pod, at))
         known = sorted(deployment.processes.items())
-        rounds = deployment.rounds
+        rounds, clock = deployment.rounds, self._clock()
         return tuple(
-            own.counters(answered.get(own.target.pod), rounds, name)
+            own.counters(answered.get(own.target.pod), rounds, name, clock)
             for name, own in known
             if not own.is_only_saved
         )
@@ -434,14 +448,14 @@ def _take_over_life(deployment: _Deployment, own: _Process, new: Reading[SeriesK
         if saved is not None:
             own.saved, other.saved = replace(saved, carried={}), None
             continue
-        own.reading, own.sampled_at = reading, other.sampled_at
+        own.reading, own.sampled_at, own.came_at = reading, other.sampled_at, other.came_at
         own.first = {} if other.carried else other.first
         other.reading = None
         deployment.rounds.restate(other.target.process, other.cumulated())
 
 
 def _go_on(
-    own: _Process, saved: SavedProcess, new: Reading[SeriesKey], now: float
+    own: _Process, saved: SavedProcess, new: Reading[SeriesKey], now: float, came_at: float
 ) -> dict[SeriesKey, float]:
     """Return what was counted since the checkpoint, at the first sample after it.
 
@@ -450,7 +464,7 @@ def _go_on(
     """
     old = Reading(saved.values, saved.process_start)
     grown = increments(old, new, may_fall=_may_fall)
-    own.believe(new, now)
+    own.believe(new, now, came_at)
     own.since = saved.sampled_at
     if grown.fell:
         own.first = own.cumulated()

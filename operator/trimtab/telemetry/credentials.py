@@ -105,4 +105,4 @@ class Readers:
 
 
 def _refused(detail: str) -> NoData:
-    return NoData(NoDataReason.BACKEND_DOWN, detail)
+    return NoData(NoDataReason.BACKEND_DOWN, detail, is_of_all=True)

@@ -11,7 +11,7 @@ Source: Prometheus exposition formats, text 0.0.4.
 import re
 from dataclasses import dataclass
 
-from trimtab.contract.metrics import PROCESS_START, Labels, SeriesKey
+from trimtab.contract.metrics import PROCESS_START, SUMS, Labels, SeriesKey
 from trimtab.errors import TrimtabError
 
 PREFIX = "trimtab_"
@@ -30,7 +30,9 @@ LINE_BYTES = 200
 LATEST = 1e11
 """Unix seconds, some three thousand years on: later ones are no times of a process."""
 LARGEST = 1e100
-"""A counter beyond this would make sums infinite, and what is computed of them."""
+"""A sum of values beyond this would make what is computed of it infinite."""
+LARGEST_COUNT = 2.0**53
+"""Beyond, a float cannot count by one, and differences of counts are not exact."""
 _MAX_REMEMBERED_BYTES = 48 * 1024 * 1024
 """What is beyond is parsed anew at each scrape, ten times slower."""
 
@@ -102,7 +104,7 @@ class Parser:
                     remembered = self._remembered
             if key is None:
                 continue
-            if not is_countable(value):
+            if not is_countable(key[0], value):
                 raise NotFiniteError(f"{_written(key)} is {value}")
             values[key] = value
             kept += 1
@@ -152,9 +154,11 @@ class Parser:
         self._remembered, self._pairs, self._spent = {}, {}, 0
 
 
-def is_countable(value: float) -> bool:
-    """Whether a value is finite, and small enough that sums of many are."""
-    return -LARGEST <= value <= LARGEST
+def is_countable(name: str, value: float) -> bool:
+    """Whether a value of a metric is finite, and small enough to count with, or to sum up."""
+    if -LARGEST_COUNT <= value <= LARGEST_COUNT:
+        return True
+    return (name.endswith("_sum") or name in SUMS) and -LARGEST <= value <= LARGEST
 
 
 def read_labels(line: str, start: int, number: int) -> tuple[Labels, int]:

@@ -32,12 +32,18 @@ class NoDataReason(StrEnum):
 class NoData:
     """Why the last attempt gave nothing, and what was seen in its place.
 
-    is_silent: not even the beginning of an answer came from the pod's port.
+    is_silent: not even the beginning of an answer came from the pod's port. is_of_all: it is the
+    backend that gave nothing, of whichever pod.
     """
 
     reason: NoDataReason
     detail: str = ""
     is_silent: bool = False
+    is_of_all: bool = False
+
+    def told_of(self, pod: str) -> str:
+        """Return the detail, and which pod it is about if it is about one."""
+        return self.detail if self.is_of_all else f"{pod}: {self.detail}"
 
 
 def stale_after(interval_seconds: float, timeout_seconds: float) -> float:
@@ -105,7 +111,8 @@ class ProcessCounters:
     aside, which is `left_out`. lags: it was not seen in that round, and what it counts meanwhile
     will show later. warm: series when it was warm first.
     missed: scrapes left out because the one before was still under way. is_gone: no longer a
-    target; what it counted after sampled_at is lost.
+    target; what it counted after sampled_at is lost. quiet_seconds: how long ago, by a clock that
+    does not jump, the last good sample came.
     """
 
     process: str
@@ -128,10 +135,15 @@ class ProcessCounters:
     is_gone: bool = False
     ahead: Series | None = None
     settled_at: float | None = None
+    quiet_seconds: float = 0.0
 
     def age_seconds(self, now: float) -> float | None:
-        """Age of the last good sample; None before the first."""
-        return None if self.sampled_at is None else max(0.0, now - self.sampled_at)
+        """Age of the last good sample; None before the first.
+
+        It is at least as old as it has been here: its time may be ahead, by a clock that was wrong
+        when it was taken, or by one that was put right since.
+        """
+        return None if self.sampled_at is None else max(self.quiet_seconds, now - self.sampled_at)
 
     def no_data(self, now: float) -> NoData | None:
         """Why this process cannot be judged at `now` (Unix seconds); None if it can.

@@ -7,6 +7,7 @@ failure becomes a `NoData` that says what was seen.
 import asyncio
 import json
 import re
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
 
@@ -67,7 +68,8 @@ class PrometheusReader:
 
         parsing: shared by readers whose answers are to be parsed one after another.
         """
-        self._url = f"{url.rstrip('/')}/api/v1/query"
+        self._server = url.rstrip("/")
+        self._url = f"{self._server}/api/v1/query"
         self._size_limit = size_limit
         self._longest_seconds = longest_seconds
         self._parsing = parsing or asyncio.Lock()
@@ -120,19 +122,33 @@ class PrometheusReader:
             async with asyncio.timeout(limit):
                 return await self._fetch(form)
         except TimeoutError:
-            return _down(f"no answer within {limit:g} s")
+            return self._down(f"does not answer within {limit:g} s")
+        except httpx.ConnectError as error:
+            return self._down(f"cannot be reached: {_why_not_reached(error)}")
         except UNREADABLE as error:
-            return _down(f"{type(error).__name__}: {error}")
+            return self._down(f"cannot be read: {type(error).__name__}: {error}")
 
     async def _fetch(self, form: Mapping[str, str]) -> bytes | NoData:
         async with self._client.stream("POST", self._url, data=form) as response:
             if response.status_code != httpx.codes.OK:
-                return _down(f"HTTP {response.status_code} from the metrics backend")
+                return self._down(f"answers HTTP {response.status_code}")
             return await read_body(response, self._size_limit)
 
+    def _down(self, what: str) -> NoData:
+        detail = f"{self._server[:200]} {what[:200]}"
+        return NoData(NoDataReason.BACKEND_DOWN, detail, is_of_all=True)
 
-def _down(detail: str) -> NoData:
-    return NoData(NoDataReason.BACKEND_DOWN, detail[:200])
+
+def _why_not_reached(error: httpx.ConnectError) -> str:
+    """Return what the system said, which lies below what the libraries made of it."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, socket.gaierror):
+            return "its name does not resolve"
+        if isinstance(below, ConnectionRefusedError):
+            return "connection refused"
+        below = below.__cause__ or below.__context__
+    return str(error)
 
 
 def _quoted(text: str) -> str:

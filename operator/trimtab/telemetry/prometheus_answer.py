@@ -160,7 +160,7 @@ def readings_of_process(
     points: dict[float, dict[SeriesKey, float]] = {}
     for key, series in zip(keys, ours, strict=True):
         for at, value in series.values:
-            if not is_countable(value):
+            if not is_countable(key[0], value):
                 return NoData(NoDataReason.NOT_A_NUMBER, f"{key[0]} is {value}")
             points.setdefault(at, {})[key] = value
     starts = {
@@ -169,6 +169,9 @@ def readings_of_process(
         if series.metric.get("__name__") == metrics.PROCESS_START and source_of(series) in sources
         for at, value in series.values
     }
+    no_time = next((value for value in starts.values() if not 0 <= value <= LATEST), None)
+    if no_time is not None:
+        return NoData(NoDataReason.NOT_A_NUMBER, f"{metrics.PROCESS_START} is {no_time}")
     return _in_order(points, starts, last)
 
 

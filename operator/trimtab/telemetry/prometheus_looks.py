@@ -4,6 +4,9 @@ A look asks for every sample since the last one of each pod. Samples are recorde
 which Prometheus took them, as if the pods had been scraped then. Pods that are gone are asked for
 a while longer, since Prometheus may have seen more of them than the last look. After an outage a
 look reaches back to what was recorded last, as far as `LONGEST_REACH_SECONDS`.
+
+A sample of a time that is to come is not taken, or nothing would be newer until then. Where samples
+go on being as far ahead of our clock, the two clocks differ: then they are taken.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -18,6 +21,8 @@ from trimtab.telemetry.scrape import DEFAULT_CONCURRENCY, Schedule
 PODS_A_QUERY = 20
 LONGEST_REACH_SECONDS = 3600.0
 LEAST_LINGER_SECONDS = 30.0
+STEADY_SECONDS = 60.0
+"""For so long samples must move on, as far ahead of our clock, before they are believed."""
 MOST_HALVINGS = 5
 """Of a query whose answer is too large: enough to come from 20 pods to one."""
 ReaderOf = Callable[[str, str], Awaitable[PrometheusReader | NoData]]
@@ -46,6 +51,26 @@ class Book(Protocol):
 
 
 @dataclass
+class _Lead:
+    """How far samples are ahead of our clock, in seconds, and the newest one since it is so far."""
+
+    seconds: float = 0.0
+    first: float | None = None
+
+    def allowed(self, newest: float, now: float, backend: Backend) -> float:
+        """Return up to when samples are taken, in Unix seconds; newest: the newest of a look."""
+        lead = newest - now
+        usual = now + backend.interval_seconds
+        if newest <= usual:
+            self.first = None
+            return usual
+        if self.first is None or abs(lead - self.seconds) > backend.stale_after_seconds:
+            self.seconds, self.first = lead, newest
+        steady = max(STEADY_SECONDS, backend.stale_after_seconds)
+        return newest if newest - self.first >= steady else usual
+
+
+@dataclass
 class _Watched:
     backend: Backend
     namespace: str
@@ -54,6 +79,7 @@ class _Watched:
     ended: dict[str, tuple[Target, float]] = field(default_factory=dict)
     """By pod: until when, in Unix seconds, it is asked for."""
     last: dict[str, Sampled] = field(default_factory=dict)
+    lead: _Lead = field(default_factory=_Lead)
 
 
 class PrometheusLooks:
@@ -147,8 +173,9 @@ class PrometheusLooks:
             found = await self._ask(watched, pods, last, reader)
         if self._watched.get(key) is not watched:
             return
-        for pod in pods:
-            answer = found if isinstance(found, NoData) else found.get(pod, ())
+        answers = {pod: found if isinstance(found, NoData) else found.get(pod, ()) for pod in pods}
+        self._leave_ahead(watched, answers)
+        for pod, answer in answers.items():
             self._record(key, watched, pod, answer)
 
     async def _ask(
@@ -200,6 +227,27 @@ class PrometheusLooks:
         for sampled in answer:
             self._book.take(key, target.process, sampled)
             watched.last[pod] = sampled
+
+    def _leave_ahead(
+        self, watched: _Watched, answers: dict[str, tuple[Sampled, ...] | NoData]
+    ) -> None:
+        """Leave out what is of a time to come; a pod of which nothing else is new says so."""
+        new = {pod: found for pod, found in answers.items() if not isinstance(found, NoData)}
+        newest = max((found[-1].at for found in new.values() if found), default=None)
+        if newest is None:
+            return
+        now = self._now()
+        until = watched.lead.allowed(newest, now, watched.backend)
+        for pod, found in new.items():
+            in_time = tuple(sampled for sampled in found if sampled.at <= until)
+            if found and not in_time:
+                detail = (
+                    f"Prometheus stamps its samples {found[-1].at - now:.0f} s ahead of the "
+                    "operator's clock: set the clocks right"
+                )
+                answers[pod] = NoData(NoDataReason.STALE, detail)
+            else:
+                answers[pod] = in_time
 
     def _last(self, key: str, watched: _Watched, pod: str) -> Sampled | None:
         known = watched.last.get(pod)

@@ -31,8 +31,9 @@ from trimtab.telemetry.windows import WindowStore
 class ScrapedTelemetry:
     """The port `Telemetry` over scrapes. To be made and used on one running event loop.
 
-    now: Unix seconds, for samples and windows; the schedule has a clock of its own, which does not
-    jump. on_sample is called after each round: all pods of a Deployment have answered or failed.
+    now: Unix seconds, for samples and windows; the schedule, and how long nothing has come, have a
+    clock of their own, which does not jump. on_sample is called after each round: all pods of a
+    Deployment have answered or failed.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class ScrapedTelemetry:
         now: Callable[[], float] = time.time,
         concurrency: int = DEFAULT_CONCURRENCY,
         readers: Readers | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """clock: seconds that never jump; those of the event loop by default."""
         self._on_sample = on_sample
         self._scraper = scraper or Scraper(concurrency=concurrency, now=now)
         self._now = now
-        self._counters = CounterStore()
+        self._counters = CounterStore(clock=clock or asyncio.get_running_loop().time)
         self._windows = WindowStore()
         self._hours = HourStore()
         self._readers = readers or Readers()

@@ -85,6 +85,23 @@ def cells(*counts: tuple[float, float]) -> Cells:
     return Cells.of({count: counts.count(count) for count in counts})
 
 
+@pytest.mark.parametrize("expected", [0.0, 1e-300])
+def test_sums_of_a_checkpoint_that_no_blocks_have_raise_nothing(expected: float) -> None:
+    sums = BlockSums(9e9, 9, 1e100, expected, 50, 900, 10, 1)
+    assert spread_of(sums) is None
+
+
+@pytest.mark.parametrize("huge", [2.0**53, 1e50, 1e100])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_one_pod_with_far_more_than_all_others_raises_nothing(huge: float, share: float) -> None:
+    block = block_sums([BadTotal(huge * share, huge), BadTotal(3, 300), BadTotal(40, 300)])
+    of_time = [block_sums([BadTotal(huge * share, huge)])]
+    of_time += [block_sums([BadTotal(bad, 50)]) for bad in (0, 20, 0, 30, 0, 9)]
+    for sums in (block, sum(of_time, start=BlockSums())):
+        found = spread_of(sums)
+        assert found is None or 1 < found.inflation < np.inf
+
+
 def test_what_is_good_goes_where_there_is_the_least() -> None:
     some = cells((3, 10), (0, 4), (0, 4), (5, 40))
     more = some.with_good(1 + 15 / 58)  # of 58: all three are raised to 11

@@ -178,6 +178,21 @@ def test_no_series_keeps_the_last_sample() -> None:
     assert process.no_data(1030) == process.problem
 
 
+def test_a_clock_that_was_set_back_hides_no_silence() -> None:
+    steady = [0.0]
+    counters = CounterStore(clock=lambda: steady[0])
+    counters.set_targets(KEY, [target("a")], 1000)
+    counters.record(KEY, "a", sample(5), 5000)
+    down = NoData(NoDataReason.BACKEND_DOWN, "connection refused")
+    counters.record_failure(KEY, "a", down, 1405)
+    steady[0] = 15.0
+    assert counters.processes(KEY)[0].no_data(1415) is None
+    steady[0] = 15.5
+    assert counters.processes(KEY)[0].no_data(1415) == down
+    counters.record(KEY, "a", sample(6), 1416)
+    assert counters.processes(KEY)[0].no_data(1416) is None
+
+
 def test_no_data_of_a_silent_process() -> None:
     counters = store(target("a"))
     (process,) = counters.processes(KEY)

@@ -105,6 +105,33 @@ def test_not_a_number_is_told_from_garbage(value: str) -> None:
         parser.parse(f"trimtab_a {value}")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trimtab_score_bin_sum_total -1e30",
+        "trimtab_outcome_errors_sum 1e60",
+        "trimtab_outcome_errors_squares_total 1e99",
+        "trimtab_requests_total 9007199254740992",
+    ],
+)
+def test_sums_may_be_larger_than_what_is_counted(line: str) -> None:
+    (value,) = Parser().parse(line).values.values()
+    assert value == float(line.rpartition(" ")[2])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trimtab_requests_total 9007199254740994",
+        "trimtab_request_seconds_count 1e50",
+        "trimtab_outcome_errors_sum 1e101",
+    ],
+)
+def test_what_is_too_large_to_count_with_is_not_a_number(line: str) -> None:
+    with pytest.raises(NotFiniteError, match=r"trimtab_.* is [19]"):
+        Parser().parse(line)
+
+
 def test_foreign_numbers_are_nobodys_business() -> None:
     assert Parser().parse("go_gc NaN\nprocess_start_time_seconds 5").process_start == 5
 

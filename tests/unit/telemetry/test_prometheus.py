@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -103,6 +104,18 @@ def test_classes_that_a_pod_does_not_tell_by_hour_are_not_empty_ones() -> None:
         pytest.param(
             answer(series(STARTED, (1, "+Inf"))), NoDataReason.NOT_A_NUMBER, "inf", id="infinite"
         ),
+        *(
+            pytest.param(
+                answer(series(STARTED, (1, "1")), series(START, (1, start))),
+                NoDataReason.NOT_A_NUMBER,
+                "process_start_time_seconds is",
+                id=f"started_at_{start}",
+            )
+            for start in ("NaN", "-Inf", "-1", "1e18")
+        ),
+        pytest.param(
+            answer(series(STARTED, (1, "1e50"))), NoDataReason.NOT_A_NUMBER, "1e+50", id="too_large"
+        ),
         pytest.param(
             answer(series(STARTED, (1, "1")), series(STARTED, (2, "1"), job="other")),
             NoDataReason.NOT_A_NUMBER,
@@ -165,18 +178,32 @@ async def test_asks_without_partial_answers() -> None:
 @pytest.mark.parametrize("status", [302, 401, 422, 503])
 async def test_a_status_is_told(status: int) -> None:
     found = await read(lambda _: httpx.Response(status, headers={"location": "http://other/"}))
-    expected = NoData(NoDataReason.BACKEND_DOWN, f"HTTP {status} from the metrics backend")
+    detail = f"http://prom/base answers HTTP {status}"
+    expected = NoData(NoDataReason.BACKEND_DOWN, detail, is_of_all=True)
     assert found == expected
 
 
-async def test_too_large_and_refused() -> None:
+async def test_too_large_is_told() -> None:
     found = await read(lambda _: httpx.Response(200, content=b"x" * 20_000))
     assert found == NoData(NoDataReason.BACKEND_DOWN, "more than 10000 bytes")
 
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
 
-    assert await read(refuse) == NoData(NoDataReason.BACKEND_DOWN, "ConnectError: refused")
+@pytest.mark.parametrize(
+    ("cause", "why"),
+    [
+        (socket.gaierror(-3, "Temporary failure in name resolution"), "its name does not resolve"),
+        (ConnectionRefusedError(111, "Connection refused"), "connection refused"),
+        (None, "the certificate has expired"),
+    ],
+    ids=["name", "port", "tls"],
+)
+async def test_who_cannot_be_reached_is_told_by_url(cause: Exception | None, why: str) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("the certificate has expired", request=request) from cause
+
+    found = await read(refuse)
+    assert isinstance(found, NoData)
+    assert found.told_of("digits-1") == f"http://prom/base cannot be reached: {why}"
 
 
 async def test_a_server_that_hangs_is_left() -> None:
@@ -187,4 +214,5 @@ async def test_a_server_that_hangs_is_left() -> None:
     reader = PrometheusReader("http://p", None, 10, 0.05, Wire(hang))
     found = await reader.read("up[1ms]", ["a"])
     await reader.close()
-    assert found == NoData(NoDataReason.BACKEND_DOWN, "no answer within 0.05 s")
+    detail = "http://p does not answer within 0.05 s"
+    assert found == NoData(NoDataReason.BACKEND_DOWN, detail, is_of_all=True)

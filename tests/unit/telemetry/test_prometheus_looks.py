@@ -32,6 +32,8 @@ LABELS = {"model": "m", "version": "v", "digest": "d", "baseline": "b", "class":
 class Clock:
     def __init__(self) -> None:
         self.now = T0
+        self.steady = 0.0
+        """What no setting of the clock moves."""
 
     def __call__(self) -> float:
         return self.now
@@ -42,6 +44,8 @@ class Server:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.ahead = 0.0
+        """Of the operator's clock."""
         self.samples: dict[str, list[tuple[float, float, float]]] = {}
         self.status = 200
         self.warnings: list[str] = []
@@ -58,7 +62,8 @@ class Server:
         for pod, samples in self.samples.items():
             if pod not in query.replace("\\", ""):
                 continue
-            seen = [s for s in samples if self.clock.now - reach < s[0] <= self.clock.now]
+            now = self.clock.now + self.ahead
+            seen = [s for s in samples if now - reach < s[0] <= now]
             if not seen:
                 continue
             source = {"namespace": "shop", "pod": pod, "instance": "10.0.0.1:9090"}
@@ -94,7 +99,9 @@ class Setting:
 
     def make(self) -> ScrapedTelemetry:
         readers = Readers(self.folder, Wire(self.server.answer))
-        made = ScrapedTelemetry(lambda _key: None, now=self.clock, readers=readers)
+        made = ScrapedTelemetry(
+            lambda _key: None, now=self.clock, readers=readers, clock=lambda: self.clock.steady
+        )
         made.watch_windows(KEY, 600.0)
         return made
 
@@ -104,6 +111,7 @@ class Setting:
 
     async def look(self, after: float = 15.0) -> None:
         self.clock.now += after
+        self.clock.steady += after
         looks = self.telemetry._looks
         await looks._look(KEY, Target(KEY, "", "", "", 15.0))
 
@@ -250,6 +258,69 @@ async def test_samples_that_do_not_come_any_more_are_stale() -> None:
     for _ in range(3):
         await setting.look(15)
     assert setting.problem("a") is NoDataReason.STALE
+
+
+async def test_samples_of_a_time_to_come_are_not_taken_and_poison_nothing() -> None:
+    setting = Setting()
+    setting.targets("a")
+    setting.server.put("a", T0 + 10, T0 + 1, 5)
+    await setting.look()
+    setting.server.ahead = 900.0
+    for at in (25, 40):  # its clock is wrong for two scrapes
+        setting.server.put("a", T0 + 900 + at, T0 + 1, 100)
+        await setting.look()
+    assert setting.rows() == 5
+    setting.server.ahead = 0.0
+    await setting.look(30)
+    assert setting.problem("a") is NoDataReason.STALE
+    (process,) = setting.telemetry.processes(KEY)
+    found = process.no_data(setting.clock.now)
+    assert found is not None
+    assert "ahead of the operator's clock" in found.detail
+    setting.server.put("a", T0 + 85, T0 + 1, 9)
+    await setting.look()
+    assert setting.rows() == 9
+    assert setting.problem("a") is None
+
+
+@pytest.mark.parametrize("ahead", [20.0, 300.0, 86_400.0])
+async def test_a_clock_that_is_always_ahead_is_borne_as_long_as_samples_move_on(
+    ahead: float,
+) -> None:
+    setting = Setting()
+    setting.server.ahead = ahead
+    setting.targets("a")
+    for step in range(1, 10):
+        setting.server.put("a", T0 + ahead + 15 * step, T0 + 1, step)
+        await setting.look()
+    assert setting.rows() == 9
+    assert setting.problem("a") is None
+    setting.server.ahead = 0.0  # put right: a database takes no older samples
+    for _ in range(4):
+        await setting.look()
+    assert setting.problem("a") is not None
+
+
+async def test_one_sample_ahead_that_is_seen_again_and_again_is_never_taken() -> None:
+    setting = Setting()
+    setting.server.ahead = 900.0
+    setting.targets("a")
+    setting.server.put("a", T0 + 900, T0 + 1, 5)
+    for _ in range(20):
+        await setting.look(5)
+        assert setting.rows() == 0
+
+
+async def test_a_clock_of_the_operator_that_was_set_back_hides_no_silence() -> None:
+    setting = Setting()
+    setting.targets("a")
+    setting.server.put("a", T0 + 10, T0 + 1, 5)
+    await setting.look()
+    setting.clock.now -= 3600
+    setting.server.status = 503
+    for _ in range(4):
+        await setting.look()
+    assert setting.problem("a") is NoDataReason.BACKEND_DOWN
 
 
 async def test_many_pods_are_asked_for_in_several_queries() -> None:

@@ -323,6 +323,23 @@ async def test_scrapes_count_notify_and_outlive_the_pod(pod: Pod) -> None:
         assert telemetry.processes(KEY) == ()
 
 
+async def test_times_that_a_pod_writes_into_its_page_are_not_believed(pod: Pod) -> None:
+    async with running(lambda: 2005.0) as telemetry:
+        telemetry.set_targets(KEY, [])
+        telemetry.set_targets(KEY, [target_of(pod, interval=0.05)])
+        for count, time in ((5, "9999999999999"), (8, "-5"), (9, "")):
+            line = f'trimtab_requests_total{{code="200"}} {count} {time}'.rstrip()
+            pod.body = f"{line}\nprocess_start_time_seconds 2000 {time}\n".encode()
+
+            def is_counted(wanted: int = count) -> bool:
+                return total(telemetry.processes(KEY), REQUESTS[0]) == wanted
+
+            await until(is_counted)
+            (process,) = telemetry.processes(KEY)
+            assert process.sampled_at == 2005.0
+            assert process.no_data(2005.0) is None
+
+
 async def test_windows_gather_what_is_scraped_and_are_restored(pod: Pod) -> None:
     async with running(lambda: 1990.0) as telemetry:
         telemetry.watch_windows(KEY, 60)

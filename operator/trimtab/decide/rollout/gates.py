@@ -16,7 +16,7 @@ from trimtab.api.deployment import Count, Gate, GateStatus, Origin
 from trimtab.decide.rollout.counting import Side, count_since, gate_count, left_out_of
 from trimtab.decide.rollout.evidence import GateMemory, evidence_of, of_labelled, smallest_in_blocks
 from trimtab.decide.rollout.habit import largest
-from trimtab.decide.rollout.measures import REQUESTS, slow_bucket
+from trimtab.decide.rollout.measures import REQUESTS, slow_bucket, written
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.snapshot import Pair, ProcessView
 from trimtab.stats.counts import NOTHING, BadTotal
@@ -38,7 +38,7 @@ _HINTS = {
     Reason.BACKEND_DOWN: "the metrics cannot be read",
     Reason.NO_SERIES: "the pods answer but export no trimtab_requests_total",
     Reason.STALE: "no new sample has come",
-    Reason.NOT_A_NUMBER: "a counter is NaN, infinite or fell without a restart",
+    Reason.NOT_A_NUMBER: "a counter is NaN, infinite, too large or fell without a restart",
     Reason.WAITING: "not scraped yet",
     Reason.NO_TRAFFIC: "nothing to judge since the step began",
 }
@@ -87,7 +87,8 @@ def sight_of(revision: str, processes: Sequence[ProcessView], now: datetime) -> 
     own = [p for p in processes if p.revision == revision and p.pod_ready]
     if not own:
         return Sight(Reason.WAITING, "no Ready pod has been scraped yet", None)
-    ages = [now - p.sampled_at for p in own if p.sampled_at is not None]
+    # A Prometheus whose clock is ahead of ours stamps samples of a time to come.
+    ages = [max(timedelta(), now - p.sampled_at) for p in own if p.sampled_at is not None]
     age = max(ages) if len(ages) == len(own) else None
     for process in own:
         if process.problem is not None:
@@ -242,7 +243,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     figures = _figures(gate, candidate, stable, paired, seen.awaited)[:900]
     figures += _set_aside(gate, look, candidate)
     if status.verdict == "Fail":
-        message = f"{figures}; evidence {evidence:.0f} >= {look.threshold:.0f}"
+        message = f"{figures}; evidence {written(evidence)} >= {written(look.threshold)}"
         return status.model_copy(update={"reason": Reason.GATE_FAILED, "message": message})
     if paired is not None and paired.blind:
         message = (
@@ -266,8 +267,8 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     if whole.is_worse(gate, look.threshold, spread):
         reason = Reason.PARTLY_SEEN
         figures = (
-            f"{whole.unseen:.0f} of {whole.candidate.total:.0f} {_unit(gate)} of the candidate "
-            "came while metrics were not seen in time, and are no evidence; of all, "
+            f"{written(whole.unseen)} of {written(whole.candidate.total)} {_unit(gate)} of the "
+            "candidate came while metrics were not seen in time, and are no evidence; of all, "
             f"{_share(whole.candidate)} were bad; {figures}"
         )
     elif smallest is None and alike is not None:
@@ -279,7 +280,8 @@ def judge(gate: Gate, look: Look) -> GateStatus:
     elif evidence >= math.sqrt(look.threshold):
         # Of versions as bad as is allowed one in so many shows that much; all others go on.
         reason = Reason.WORSE_SO_FAR
-        figures = f"{figures}; evidence {evidence:.0f} of {look.threshold:.0f}, it may be chance"
+        so_far = f"{written(evidence)} of {written(look.threshold)}"
+        figures = f"{figures}; evidence {so_far}, it may be chance"
     else:
         reason = Reason.STABLE
     return status.model_copy(update={"reason": reason, "message": figures[:1024]})
@@ -419,8 +421,8 @@ def _figures(
         text += f", limit {gate.limit * 100:g}%"
     if awaited >= 1 + TOLD_AWAITED:
         text += (
-            f"; {(awaited - 1) * candidate.total:.0f} labels of the candidate's answers are still "
-            "to come, as stable has them, and count as right until then"
+            f"; {written((awaited - 1) * candidate.total)} labels of the candidate's answers are "
+            "still to come, as stable has them, and count as right until then"
         )
     if paired is not None:
         text += f"; {_on_the_same_rows(paired)}"
@@ -435,18 +437,19 @@ def _on_the_same_rows(paired: PairedLook) -> str:
         return f"no labelled request was compared on the same rows yet ({doing or 'not seen yet'})"
     if paired.labelling.is_hidden:
         return (
-            f"{paired.pairs.total:.0f} labelled requests compared on the same rows are not judged "
-            "until it shows whether labels depend on the answer"
+            f"{written(paired.pairs.total)} labelled requests compared on the same rows are not "
+            "judged until it shows whether labels depend on the answer"
         )
     mean, requests = paired.shown
     how = ""
     if paired.labelling.differs:
-        how = f", evened out by answer from {paired.pairs.total:.0f}"
-    return f"on the same rows {mean * 100:+.1f}% wrong in {requests:.0f} labelled requests{how}"
+        how = f", evened out by answer from {written(paired.pairs.total)}"
+    among = f"{written(requests)} labelled requests{how}"
+    return f"on the same rows {mean * 100:+.1f}% wrong in {among}"
 
 
 def _share(count: BadTotal) -> str:
-    return f"{count.bad:.0f}/{count.total:.0f} ({count.share * 100:.1f}%)"
+    return f"{written(count.bad)}/{written(count.total)} ({count.share * 100:.1f}%)"
 
 
 def _age(age: timedelta | None) -> str:

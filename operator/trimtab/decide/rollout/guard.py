@@ -30,6 +30,7 @@ from trimtab.decide.rollout.judgement import (
     spreads_of,
 )
 from trimtab.decide.rollout.late_labels import labels_per_answer, lag_further
+from trimtab.decide.rollout.measures import written
 from trimtab.decide.rollout.pairing import PairedLook, cells_in, look_at_pairs
 from trimtab.decide.rollout.same_rows import (
     awaits_pairs,
@@ -287,8 +288,9 @@ def _breach_in_pairs(one: _Watched, threshold: float) -> Breach | None:
         difference, requests = mean_of(seen.risen), sum(seen.risen.values())
     figures = (
         f"{gate.name}: {difference * 100:+.2f}% wrong on the same rows as the version before "
-        f"in {requests:.0f} labelled requests since it changed, allowed +{gate.margin * 100:g}%; "
-        f"evidence {evidence:.0f} >= {threshold:.0f}"
+        f"in {written(requests)} labelled requests since it changed, "
+        f"allowed +{gate.margin * 100:g}%; "
+        f"evidence {written(evidence)} >= {written(threshold)}"
     )
     inputs = {
         "gate": gate.name,
@@ -390,7 +392,7 @@ def _feed_detectors(
         if detectors[name].is_alarm and not (one.pairs_tell and seen and awaits_pairs(seen, now)):
             changed = detectors[name].changed
             figures = (
-                f"{name}: {changed.bad:.0f} of {changed.total:.0f} since it changed "
+                f"{name}: {written(changed.bad)} of {written(changed.total)} since it changed "
                 f"({changed.share * 100:.2f}%), more than {one.share * 100:.2f}% allowed"
             )
             inputs = {
@@ -606,9 +608,9 @@ def _worse(
 ) -> Breach:
     ours, theirs = seen.strata.compared()
     figures = (
-        f"{gate.name}: {ours.bad:.0f} of {ours.total:.0f} ({ours.share * 100:.2f}%), "
+        f"{gate.name}: {written(ours.bad)} of {written(ours.total)} ({ours.share * 100:.2f}%), "
         f"{theirs.share * 100:.2f}% of {control.version} beside it, "
-        f"allowed +{gate.margin * 100:g}%; evidence {evidence:.0f} >= {threshold:.0f}"
+        f"allowed +{gate.margin * 100:g}%; evidence {written(evidence)} >= {written(threshold)}"
     )
     inputs = {
         "gate": gate.name,

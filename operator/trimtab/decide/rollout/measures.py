@@ -15,6 +15,8 @@ from trimtab.contract.metrics import Labels, Series
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.paired import GRID, Answers, Cell, CellCounts
 
+WRITTEN_IN_FULL = 1e9
+"""Numbers below, that is; of larger ones two digits."""
 LEAST_PART = 0.001
 """Of a request: a row of one that is larger than any is no more than noise."""
 MOST_CELLS = 121
@@ -220,3 +222,8 @@ def gate_measures(gate: Gate, digest: str) -> tuple[str, str]:
 def bad_total(bad: float, total: float) -> BadTotal:
     """Return the pair; a bad count ahead of its total by a scrape is cut to it."""
     return BadTotal(min(bad, max(total, 0.0)), max(total, 0.0))
+
+
+def written(number: float) -> str:
+    """Return a count, or evidence, as a person reads it: `4528`, or `2.2e+40` for a large one."""
+    return f"{number:.0f}" if abs(number) < WRITTEN_IN_FULL else f"{number:.1e}"

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from trimtab.api.conditions import ConditionType, EventReason, Reason, reason_of, set_condition
+from trimtab.api.conditions import (
+    ConditionType,
+    EventReason,
+    Reason,
+    find_condition,
+    reason_of,
+    set_condition,
+)
 from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
 from trimtab.decide.rollout.columns import count_pods, summarise
@@ -281,11 +288,23 @@ def _data_available(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
     if progress is None:
         return Stand(None, Reason.NO_ROLLOUT, "judged while a rollout runs")
     blind = _gate_without_data(snapshot, status, progress)
-    if blind is None:
-        return Stand(True, Reason.DATA_COMPLETE)
-    return Stand(
-        False, reason_of(blind.reason, Reason.NO_DATA), f"gate {blind.name}: {blind.message}"
-    )
+    if blind is not None:
+        reason = reason_of(blind.reason, Reason.NO_DATA)
+        return Stand(False, reason, f"gate {blind.name}: {blind.message}")
+    if status.gates and all(gate.verdict == "Skipped" for gate in status.gates):
+        return Stand(None, Reason.NO_STABLE, "no stable version to compare with")
+    before = find_condition(status.conditions, ConditionType.DATA_AVAILABLE)
+    is_known = before is not None and before.status == "True"
+    if not is_known and _is_unread(snapshot, status):
+        return Stand(None, Reason.WAITING, "nothing has been read yet in this step")
+    return Stand(True, Reason.DATA_COMPLETE)
+
+
+def _is_unread(snapshot: Snapshot, status: DeploymentStatus) -> bool:
+    """Return whether a gate has not seen anything yet; every step of a rollout begins so."""
+    if not status.gates:
+        return bool(snapshot.deployment.spec.rollout.gates)
+    return any(gate.reason == Reason.WAITING for gate in status.gates)
 
 
 def _gate_without_data(

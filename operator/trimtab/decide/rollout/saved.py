@@ -43,7 +43,7 @@ from trimtab.decide.rollout.habit import (
 from trimtab.decide.rollout.snapshot import GuardMemory, Memory, StepMemory
 from trimtab.stats.change import LIFTS, DetectorState
 from trimtab.stats.counts import BadTotal
-from trimtab.stats.spread import BlockSums, Spread, spread_of
+from trimtab.stats.spread import BlockSums
 
 VERSION = 1
 LIMIT_BYTES = 32 * 1024 * 1024
@@ -334,7 +334,7 @@ class _Reading:
         )
 
     def _habit(self, saved: Mapping[str, Any]) -> Habit:
-        habit = Habit(
+        return Habit(
             blocks=self._blocks(saved["blocks"]),
             ended={
                 length: Parts({self._time(row[0]): _sums(row) for row in _list(parts, MOST_PARTS)})
@@ -350,10 +350,6 @@ class _Reading:
                 for hour, most in _list(saved.get("most", []), HOURS_OF_DAY)
             },
         )
-        parts = [part for of_one in habit.ended.values() for part in of_one.by.values()]
-        _finite(one for part in parts for one in _figures(spread_of(part)))
-        _finite(one for spread in habit.spreads.values() for one in _figures(spread))
-        return habit
 
     def _origins(self, saved: Mapping[str, Any]) -> tuple[Origin, ...]:
         measures = [_text(name) for name in _list(saved["measures"], MOST_MEASURES)]
@@ -476,15 +472,6 @@ def _sums(row: Any) -> BlockSums:
         _whole(blocks, LATEST),
         *map(_value, squares),
     )
-
-
-def _figures(spread: Spread | None) -> tuple[float, ...]:
-    return () if spread is None else (spread.inflation, spread.correlation)
-
-
-def _finite(values: Iterable[float]) -> None:
-    if not all(map(math.isfinite, values)):
-        raise ValueError("sums of blocks that show no finite spread")
 
 
 def _by_gate(saved: Any, read: Callable[[Any], _Value]) -> dict[str, _Value]:

@@ -23,6 +23,7 @@ from trimtab.decide.outcome import Note
 from trimtab.decide.rollout.counting import origins_of, request_count
 from trimtab.decide.rollout.gates import first_unable
 from trimtab.decide.rollout.judgement import Trial
+from trimtab.decide.rollout.measures import written
 from trimtab.decide.rollout.phases import Phase, Progress, Starting
 from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
@@ -138,7 +139,7 @@ def why_step_goes_on(
         return Reason.SHARE_NOT_REACHED, missed
     requests = requests_of_candidate(trial, snapshot.processes)
     if is_last(rollout, trial.progress.step) and requests < rollout.min_samples:
-        message = f"{requests:.0f} of {rollout.min_samples} requests (rollout.minSamples)"
+        message = f"{written(requests)} of {rollout.min_samples} requests (rollout.minSamples)"
         return Reason.WAITING_FOR_SAMPLES, message
     unable = first_unable(gates, strategy_of(rollout).gates(rollout))
     if unable is not None:
@@ -157,7 +158,7 @@ def _missed_share(snapshot: Snapshot, trial: Trial) -> str | None:
     if both < SHARE_CHECK_REQUESTS or own / both >= share.value / 3:
         return None
     return (
-        f"the candidate got {own / both * 100:.1f}% of {both:.0f} requests, "
+        f"the candidate got {own / both * 100:.1f}% of {written(both)} requests, "
         f"and {share.value * 100:.0f}% are wanted"
     )
 

@@ -299,7 +299,7 @@ def _processes(
                 counts=counts,
                 sampled_at=_moment(process.sampled_at),
                 problem=None if problem is None else Reason(problem.reason.value),
-                detail="" if problem is None else f"{process.pod}: {problem.detail}",
+                detail="" if problem is None else problem.told_of(process.pod),
                 fell_silent=process.fell_silent(found),
                 pod_ready=process.pod in ready and not process.is_gone,
                 ready_seconds=ready.get(process.pod, 0.0),

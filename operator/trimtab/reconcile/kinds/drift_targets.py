@@ -172,7 +172,7 @@ def _silence(counted: _Counted) -> str:
     for process in counted.processes:
         problem = process.no_data(counted.now.timestamp())
         if problem is not None and not process.is_gone:
-            return f"{problem.reason}: {process.pod}: {problem.detail}"
+            return f"{problem.reason}: {problem.told_of(process.pod)}"
     return "NoTraffic: no row was counted in the window"
 
 

@@ -29,6 +29,7 @@ _COUNTING = (
     Reason.REPLICA_FAILURE,
 )
 """Reasons whose messages have figures."""
+_EXPECTED_DATA = (("Unknown", Reason.WAITING), ("True", Reason.DATA_COMPLETE))
 _SEEN = (ConditionType.PROGRESSING, ConditionType.DATA_AVAILABLE)
 _NUMBERS = {
     "stable": ("share",),
@@ -59,7 +60,12 @@ def _without(part: Json, *names: str) -> Json:
 
 
 def _told(condition: Json) -> Json:
-    """Return a condition without a message that has figures."""
+    """Return a condition without a message that has figures.
+
+    That data has come, as was to be expected in each step, waits for another reason to write.
+    """
+    if (condition.get("status"), condition.get("reason")) in _EXPECTED_DATA:
+        return {"type": condition["type"]}
     is_counting = condition.get("reason") in _COUNTING
     if condition["type"] == ConditionType.DATA_AVAILABLE or is_counting:
         return _without(condition, "message")

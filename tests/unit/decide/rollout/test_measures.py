@@ -14,6 +14,7 @@ from trimtab.decide.rollout.measures import (
     comparing_of,
     measures_of,
     pair_measure,
+    written,
 )
 from trimtab.stats.paired import GRID, CellCounts
 
@@ -122,3 +123,17 @@ def test_the_state_of_a_comparison_is_the_one_that_is_so_now() -> None:
         key(names.COMPARE_STATE, against=V1, state="noMemory"): 1.0,
     }
     assert comparing_of(series) == (1, "noMemory")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.4, "0"),
+        (4528.0, "4528"),
+        (999_999_999.0, "999999999"),
+        (1e9, "1.0e+09"),
+        (1e100, "1.0e+100"),
+    ],
+)
+def test_large_numbers_are_written_short(number: float, text: str) -> None:
+    assert written(number) == text

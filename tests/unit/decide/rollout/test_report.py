@@ -22,7 +22,7 @@ from tests.unit.decide.rollout.builders import (
     seconds,
 )
 
-from trimtab.api.conditions import Reason
+from trimtab.api.conditions import Condition, Reason
 from trimtab.api.deployment import BackOff, DeploymentStatus, GateStatus
 from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Note
@@ -41,6 +41,9 @@ TWO = a_tried("v2")
 STARTING = Starting(candidate=TWO, started=NOW)
 NO_DATA = GateStatus(name="errors", verdict="NoData", reason=Reason.STALE, message="too old")
 NO_TRAFFIC = GateStatus(name="errors", verdict="NoData", reason=Reason.NO_TRAFFIC, message="none")
+
+UNREAD = GateStatus(name="errors", verdict="NoData", reason=Reason.WAITING, message="not yet")
+SKIPPED = GateStatus(name="errors", verdict="Skipped", reason=Reason.NO_STABLE, message="")
 
 
 def reported(
@@ -192,11 +195,25 @@ def test_ready(phase: Phase | None, fields: dict[str, Any], expected: tuple[str,
 def test_data_is_available_or_not_only_in_a_step() -> None:
     cases = {
         ("Unknown", "NoRollout", "judged while a rollout runs"): reported(STARTING),
-        ("True", "DataComplete", ""): reported(a_stepping()),
+        ("Unknown", "Waiting", "nothing has been read yet in this step"): reported(a_stepping()),
+        ("Unknown", "NoStable", "no stable version to compare with"): reported(
+            a_stepping(), gates=[SKIPPED]
+        ),
+        ("True", "DataComplete", ""): reported(a_stepping(), gates=[NO_TRAFFIC]),
         ("False", "Stale", "gate errors: too old"): reported(a_stepping(), gates=[NO_DATA]),
     }
     for expected, (status, _) in cases.items():
         assert condition(status, "DataAvailable") == expected
+
+
+@pytest.mark.parametrize("before", ["True", "False", "Unknown"])
+def test_until_a_step_is_seen_nothing_is_said_that_was_not_known(before: str) -> None:
+    known = Condition(type="DataAvailable", status=before, reason="x", last_transition_time=NOW)
+    status, _ = reported(a_stepping(), gates=[UNREAD], conditions=[known])
+    if before == "True":
+        assert condition(status, "DataAvailable") == ("True", "DataComplete", "")
+    else:
+        assert condition(status, "DataAvailable")[:2] == ("Unknown", "Waiting")
 
 
 def test_too_few_pods_for_more_than_a_minute_are_told() -> None:

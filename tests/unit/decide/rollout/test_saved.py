@@ -273,9 +273,6 @@ BROKEN: dict[str, Callable[[], bytes]] = {
     "a_run_of_nothing": put("guard", "detectors", "errors", "runs", value=[[]] * 5),
     "minutes_without_end": put("guard", "lately", "errors", value=[1, 2] * 9),
     "sums_too_few": put("habits", "errors", "ended", "1", value=[[1, 2]]),
-    "sums_that_divide_by_nothing": put(
-        "habits", "errors", "ended", "1", value=[[0, 9e9, 9, 9, 0, 50, 900, 10, 1, 1, 1, 1, 1]]
-    ),
     "parts_without_end": put("habits", "errors", "ended", "1", value=[[]] * 99),
     "hours_without_end": put("habits", "errors", "hours", value=[[n, 0, 1] for n in range(99)]),
     "a_measure_that_is_not_there": put("origins", "step 1", "rows", value=[[0, 7, 1]]),

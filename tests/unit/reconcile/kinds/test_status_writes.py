@@ -89,7 +89,7 @@ async def test_a_new_pod_that_stays_unscraped_is_told_after_some_rounds() -> Non
     await shop.harness.advance(12)
     shop.harness.queue.add(KEY)
     await shop.harness.settle()
-    assert shop.condition("DataAvailable") == "True"
+    assert shop.condition("DataAvailable") == "Unknown"
     await shop.harness.advance(2)
     shop.harness.queue.add(KEY)
     await shop.harness.settle()

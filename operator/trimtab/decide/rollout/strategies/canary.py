@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Gate, GateStatus, Rollout, Step, StepStatus
+from trimtab.decide.rollout.measures import written
 
 
 def first_weight(steps: Sequence[Step]) -> float:
@@ -50,7 +51,7 @@ class Canary:
                 f"by gate {by}{_of_stable(least)}"
             )
         named = f"; could not judge: {', '.join(blind)}" if blind else ""
-        return f"{version} promoted after {requests:.0f} requests: {seen}{named}"
+        return f"{version} promoted after {written(requests)} requests: {seen}{named}"
 
 
 def _of_stable(gate: GateStatus) -> str:
