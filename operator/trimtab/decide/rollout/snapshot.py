@@ -20,6 +20,8 @@ from trimtab.stats.paired import Answers, Cell, CellCounts, PairedChange
 
 Pair = tuple[str, str]
 """Digests: of the version that answers, and of the one that is asked, too."""
+Span = tuple[float, float, float]
+"""Answers, labels and wrong ones among them that came in a span of time."""
 
 
 @dataclass(frozen=True)
@@ -207,16 +209,25 @@ class Heard:
 
 @dataclass(frozen=True)
 class LateLabels:
-    """Of one gate under guard: how far labels lag behind answers.
+    """Of one gate under guard: how labels lag behind answers.
 
-    per_answer: labels that an answer gets sooner or later, by what the version before showed.
-    answers, labels: counted since the promotion. most: labels by which they lagged at most.
+    per_answer: labels that an answer gets sooner or later, and usual: wrong among labels, by all
+    that the pods of the version before showed. before_answers, before_labels: until the promotion.
     """
 
     per_answer: float
+    usual: BadTotal = NOTHING
+    before_answers: float = 0.0
+    before_labels: BadTotal = NOTHING
     answers: float = 0.0
+    """Since the promotion, as are `labels`."""
     labels: float = 0.0
-    most: float = 0.0
+    spans: tuple[Span, ...] = ()
+    """What came in the last day or more, oldest first."""
+    width: float = 0.0
+    """Of a span, seconds."""
+    seconds: float = 0.0
+    """From the begin of the first one until now."""
 
     def at(self, answers: float, labels: float) -> LateLabels:
         """Return the same with what was counted since the promotion."""
