@@ -281,7 +281,7 @@ class GuardMemory:
     pairs: Mapping[str, PairsSeen] = field(default_factory=dict)
     """Per gate, what is remembered of pairs; a new process counts from the promotion again."""
     late: Mapping[str, LateLabels] = field(default_factory=dict)
-    """Per gate of outcomes, how far labels lag; a new process knows nothing of it."""
+    """Per gate of outcomes, how labels lag; without a checkpoint a new process knows nothing."""
     answered: Counts = field(default_factory=dict)
     """What each process had answered at the last look."""
 
