@@ -3,7 +3,7 @@
     {"version": 1, "uid": ..., "at": ..., "names": [...],
      "step": {"index", "started", "firstRequest", "alive", "gates": {gate: {...}},
               "turned": {gate: {...}}} or null,
-     "guard": {"revision", "since", "controlSince", "detectors", "last", "beside", "late", ...} or null,
+     "guard": {"revision", "since", "controlSince", "detectors", "last", "late", ...} or null,
      "habits": {gate: {"since", "blocks", "ended", "hours", "most"}},
      "origins": {step or guard: {"measures": [...], "rows": [[name, [values]]]}}}
 
