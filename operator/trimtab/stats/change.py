@@ -121,6 +121,11 @@ def update(
     return DetectorState(tuple(evidences), state.looks + 1, NOTHING, 0.0, arl, tuple(runs))
 
 
+def at_most(state: DetectorState, evidence: float) -> DetectorState:
+    """The state with no more than so much evidence for each lift: it has been explained."""
+    return replace(state, evidences=tuple(min(one, evidence) for one in state.evidences))
+
+
 def reference_upper_bound(reference: BadTotal, margin: float, confidence: float = 0.95) -> float:
     """p0: upper bound of the reference share (Clopper-Pearson, one-sided) plus `margin`, <= 1.
 
@@ -146,12 +151,17 @@ def guard_run_length(
     return max(2.0, max(1, gates) * watched / look_seconds)
 
 
+def lifted(reference_share: float, lift: float) -> float | None:
+    """The share that is so many times more; None: nothing can be worse, or nothing may be bad."""
+    p1 = min(_HIGHEST_SHARE, reference_share * lift)
+    return p1 if 0 < reference_share < p1 else None
+
+
 def _log_ratio(look: BadTotal, p0: float, lift: float) -> float | None:
     """Return the log likelihood ratio of one look; None where it says nothing; inf: conclusive."""
-    p1 = min(_HIGHEST_SHARE, p0 * lift)
-    if not 0 < p0 < p1:
-        # Nothing can be worse than p0 = .99; at p0 = 0 one bad request is conclusive.
-        return math.inf if p0 <= 0 < look.bad else None
+    p1 = lifted(p0, lift)
+    if p1 is None:
+        return math.inf if p0 <= 0 < look.bad else None  # at p0 = 0 one is conclusive
     return look.bad * math.log(p1 / p0) + look.good * math.log((1 - p1) / (1 - p0))
 
 

@@ -9,6 +9,7 @@ decided in `ends`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,7 +30,7 @@ from trimtab.decide.rollout.judgement import (
     pair_in,
     spreads_of,
 )
-from trimtab.decide.rollout.late_labels import labels_per_answer, lag_further
+from trimtab.decide.rollout.late_labels import late_labels, log_evidence, with_look
 from trimtab.decide.rollout.measures import written
 from trimtab.decide.rollout.pairing import PairedLook, cells_in, look_at_pairs
 from trimtab.decide.rollout.same_rows import (
@@ -49,7 +50,13 @@ from trimtab.decide.rollout.snapshot import (
     Snapshot,
 )
 from trimtab.decide.rollout.strategies import strategy_of
-from trimtab.stats.change import DetectorState, guard_run_length, reference_upper_bound, update
+from trimtab.stats.change import (
+    DetectorState,
+    at_most,
+    guard_run_length,
+    reference_upper_bound,
+    update,
+)
 from trimtab.stats.counts import NOTHING, BadTotal, sum_of
 from trimtab.stats.paired import mean_of
 from trimtab.stats.sequential import failure_threshold
@@ -146,12 +153,15 @@ def watch(
 
 def _late_from_now(snapshot: Snapshot) -> dict[str, LateLabels]:
     """Return per gate how labels lag: not yet. The pods of the version before are still there."""
-    good, rollout = snapshot.deployment.status.last_good, snapshot.deployment.spec.rollout
-    each = None if good is None else labels_per_answer(snapshot.processes, side_of(good))
-    if each is None:
+    status, rollout = snapshot.deployment.status, snapshot.deployment.spec.rollout
+    if status.last_good is None or status.stable is None:
+        return {}
+    good, side = side_of(status.last_good), side_of(status.stable)
+    late = late_labels(snapshot.processes, good, side, interval_of(snapshot).total_seconds())
+    if late is None:
         return {}
     gates = strategy_of(rollout).gates(rollout)
-    return {gate.name: LateLabels(each) for gate in gates if gate.bad == "outcomes"}
+    return {gate.name: late for gate in gates if gate.bad == "outcomes"}
 
 
 def _with_cells(remembered: GuardMemory, snapshot: Snapshot, side: Side) -> GuardMemory:
@@ -356,8 +366,13 @@ def _feed_detectors(
     elapsed = (now - (remembered.looked_at or now)).total_seconds()
     detectors, last = dict(remembered.detectors), dict(remembered.last)
     late, known = dict(remembered.late), remembered.answered
-    answers = sum(growth(known.get(p, NOTHING), count).total for p, count in answered.items())
     gap = Gap(remembered.alive, alive_in(snapshot)) if remembered.is_resumed else None
+    apart = gap.unsteady(known.keys()) if gap is not None else set()
+    answers = sum(
+        growth(known.get(p, NOTHING), count).total
+        for p, count in answered.items()
+        if p not in apart
+    )
     pairs = {one.gate.name: one.seen for one in watched if one.seen is not None}
     found: dict[str, Breach] = {}
     for one in watched:
@@ -371,8 +386,7 @@ def _feed_detectors(
         )
         last[name] = remembered_counts(before, one.counts)
         if name in late:
-            late[name], more = lag_further(late[name], answers, batch.total)
-            batch += BadTotal(0.0, more)
+            late[name] = with_look(late[name], elapsed, answers, batch)
         state = detectors.get(name, DetectorState())
         if one.is_decided_by_pairs:
             detectors.pop(name, None)  # it begins anew if they stop
@@ -389,7 +403,10 @@ def _feed_detectors(
             seen = beside_detector(seen, one.paired, detectors[name], one.share, now)
         if seen is not None:
             pairs[name] = seen
-        if detectors[name].is_alarm and not (one.pairs_tell and seen and awaits_pairs(seen, now)):
+        is_alarm = detectors[name].is_alarm
+        if is_alarm and name in late and _may_be_late(late[name], one, run_length, spread):
+            detectors[name], is_alarm = at_most(detectors[name], run_length), False
+        if is_alarm and not (one.pairs_tell and seen and awaits_pairs(seen, now)):
             changed = detectors[name].changed
             figures = (
                 f"{name}: {written(changed.bad)} of {written(changed.total)} since it changed "
@@ -414,6 +431,16 @@ def _feed_detectors(
         late=late,
         answered=remembered_counts(known, answered),
     )
+
+
+def _may_be_late(late: LateLabels, one: _Watched, run_length: float, spread: float) -> bool:
+    """Return whether wrong labels may be so many because others are of another time."""
+    gate = one.gate
+    if one.share is None:
+        return False
+    is_compared = gate.limit is None and gate.against == "stable"
+    margin = gate.margin if is_compared else None
+    return log_evidence(late, one.share, margin, spread) < math.log(run_length)
 
 
 # --- beside a control -----------------------------------------------------------------------------
@@ -653,7 +680,9 @@ def _restored(memory: Memory, guard: GuardStatus, snapshot: Snapshot) -> GuardMe
     if guard.detectors:
         return GuardMemory(guard.revision, _read_detectors(guard), restored=snapshot.now)
     return GuardMemory(
-        guard.revision, allowed=allowed_before(snapshot, memory), late=_late_from_now(snapshot)
+        guard.revision,
+        allowed=allowed_before(snapshot, memory),
+        late=_late_from_now(snapshot),
     )
 
 

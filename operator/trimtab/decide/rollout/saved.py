@@ -3,7 +3,7 @@
     {"version": 1, "uid": ..., "at": ..., "names": [...],
      "step": {"index", "started", "firstRequest", "alive", "gates": {gate: {...}},
               "turned": {gate: {...}}} or null,
-     "guard": {"revision", "since", "controlSince", "detectors", "last", "beside", ...} or null,
+     "guard": {"revision", "since", "controlSince", "detectors", "last", "late", ...} or null,
      "habits": {gate: {"since", "blocks", "ended", "hours", "most"}},
      "origins": {step or guard: {"measures": [...], "rows": [[name, [values]]]}}}
 
@@ -40,7 +40,8 @@ from trimtab.decide.rollout.habit import (
     Habit,
     Parts,
 )
-from trimtab.decide.rollout.snapshot import GuardMemory, Memory, StepMemory
+from trimtab.decide.rollout.late_labels import MOST_SPANS, SHORTEST_SPAN
+from trimtab.decide.rollout.snapshot import GuardMemory, LateLabels, Memory, StepMemory
 from trimtab.stats.change import LIFTS, DetectorState
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.spread import BlockSums
@@ -168,6 +169,8 @@ class _Writing:
             "turned": {name: self._gate(gate) for name, gate in guard.turned.items()},
             "lately": {name: _flat(minutes) for name, minutes in guard.lately.items()},
             "allowed": {name: _by_name(one.correlations) for name, one in guard.allowed.items()},
+            "late": {name: _of_late(one) for name, one in guard.late.items()},
+            "answered": self._counts(guard.answered),
         }
 
     def habit(self, habit: Habit) -> dict[str, Any]:
@@ -277,6 +280,18 @@ def _of_detector(state: DetectorState) -> dict[str, Any]:
     return state.to_dict() | {"evidences": [repr(float(value)) for value in state.evidences]}
 
 
+def _of_late(late: LateLabels) -> dict[str, Any]:
+    return {
+        "perAnswer": late.per_answer,
+        "usual": _flat([late.usual]),
+        "before": [_short(late.before_answers), *_flat([late.before_labels])],
+        "since": [_short(late.answers), _short(late.labels)],
+        "spans": [_short(value) for span in late.spans for value in span],
+        "width": late.width,
+        "seconds": late.seconds,
+    }
+
+
 # --- reading -------------------------------------------------------------------------------------
 
 
@@ -331,6 +346,8 @@ class _Reading:
                 name: Allowed(one)
                 for name, one in _by_gate(saved.get("allowed", {}), _correlations).items()
             },
+            late=_by_gate(saved.get("late", {}), _late),
+            answered=self._counts(saved.get("answered", [])),
         )
 
     def _habit(self, saved: Mapping[str, Any]) -> Habit:
@@ -435,6 +452,29 @@ def _detector(saved: Mapping[str, Any]) -> DetectorState:
     known = {**saved, "evidences": evidences, "looks": _whole(saved["looks"], LATEST)}
     known["pendingSeconds"] = _value(saved["pendingSeconds"])
     return DetectorState.from_dict(known)
+
+
+def _late(saved: Mapping[str, Any]) -> LateLabels:
+    width, seconds = _value(saved["width"]), _value(saved["seconds"])
+    spans = [
+        (_value(answers), _value(labels), _value(wrong))
+        for answers, labels, wrong in _groups(saved["spans"], 3, MOST_SPANS)
+    ]
+    if width < SHORTEST_SPAN or seconds > len(spans) * width * (1 + 1e-9):
+        raise ValueError("spans that do not last as long as they say")
+    before, wrong, labels = saved["before"]
+    since_answers, since_labels = map(_value, saved["since"])
+    return LateLabels(
+        _value(saved["perAnswer"]),
+        _count(*saved["usual"]),
+        _value(before),
+        _count(wrong, labels),
+        since_answers,
+        since_labels,
+        tuple(spans),
+        width,
+        seconds,
+    )
 
 
 def _correlations(saved: Any) -> dict[int, float]:

@@ -20,6 +20,8 @@ from trimtab.stats.paired import Answers, Cell, CellCounts, PairedChange
 
 Pair = tuple[str, str]
 """Digests: of the version that answers, and of the one that is asked, too."""
+Span = tuple[float, float, float]
+"""Answers, labels and wrong ones among them that came in a span of time."""
 
 
 @dataclass(frozen=True)
@@ -218,16 +220,25 @@ class Fresh:
 
 @dataclass(frozen=True)
 class LateLabels:
-    """Of one gate under guard: how far labels lag behind answers.
+    """Of one gate under guard: how labels lag behind answers.
 
-    per_answer: labels that an answer gets sooner or later, by what the version before showed.
-    answers, labels: counted since the promotion. most: labels by which they lagged at most.
+    per_answer: labels that an answer gets sooner or later, and usual: wrong among labels, by all
+    that the pods of the version before showed. before_answers, before_labels: until the promotion.
     """
 
     per_answer: float
+    usual: BadTotal = NOTHING
+    before_answers: float = 0.0
+    before_labels: BadTotal = NOTHING
     answers: float = 0.0
+    """Since the promotion, as are `labels`."""
     labels: float = 0.0
-    most: float = 0.0
+    spans: tuple[Span, ...] = ()
+    """What came in the last day or more, oldest first."""
+    width: float = 0.0
+    """Of a span, seconds."""
+    seconds: float = 0.0
+    """From the begin of the first one until now."""
 
     def at(self, answers: float, labels: float) -> LateLabels:
         """Return the same with what was counted since the promotion."""
@@ -288,7 +299,7 @@ class GuardMemory:
     pairs: Mapping[str, PairsSeen] = field(default_factory=dict)
     """Per gate, what is remembered of pairs; a new process counts from the promotion again."""
     late: Mapping[str, LateLabels] = field(default_factory=dict)
-    """Per gate of outcomes, how far labels lag; a new process knows nothing of it."""
+    """Per gate of outcomes, how labels lag; without a checkpoint a new process knows nothing."""
     answered: Counts = field(default_factory=dict)
     """What each process had answered at the last look."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.unit.decide.rollout.builders import (
@@ -17,10 +20,15 @@ from tests.unit.decide.rollout.builders import (
     seconds,
 )
 
-from trimtab.api.deployment import Count
+from trimtab.api.deployment import Count, Origin
 from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.guard import Breach, watch
-from trimtab.decide.rollout.late_labels import labels_per_answer, lag_further
+from trimtab.decide.rollout.late_labels import (
+    MOST_SPANS,
+    labels_per_answer,
+    log_evidence,
+    with_look,
+)
 from trimtab.decide.rollout.measures import (
     ERRORS,
     REJECTED,
@@ -29,6 +37,7 @@ from trimtab.decide.rollout.measures import (
     wrong_measure,
 )
 from trimtab.decide.rollout.snapshot import LateLabels, Memory, ProcessView
+from trimtab.stats.counts import NOTHING, BadTotal
 
 OUTCOMES = {"name": "wrong", "bad": "outcomes", "against": "stable", "margin": "1%"}
 V1, V2 = digest_of("v1"), digest_of("v2")
@@ -49,38 +58,75 @@ def test_labels_arrive_on_any_pod_and_what_failed_gets_none() -> None:
     assert labels_per_answer((old(**{REQUESTS: 200.0 + 1e-9}),), side) == 1e6
 
 
-def test_only_what_lags_more_than_ever_is_new() -> None:
-    late, more = lag_further(LateLabels(0.5), 100, 20)
-    assert (late.lag, more) == (30, 30)
-    assert late.awaited == pytest.approx(2.5)
-    late, more = lag_further(late, 100, 50)
-    assert (late.lag, more) == (30, 0)
-    late, more = lag_further(late, 0, 60)  # all at once
-    assert (late.lag, more, late.awaited) == (-30, 0, 1)
-    late, more = lag_further(late, 140, 5)
-    assert (late.lag, more) == (35, 5)
-    assert LateLabels(0.5, answers=10).awaited == 1.0
+def test_what_came_between_two_looks_came_evenly() -> None:
+    late = with_look(LateLabels(0.5, width=10.0), 0.0, 6, BadTotal(1, 2))
+    assert late.spans == ((6, 2, 1),)
+    late = with_look(late, 5.0, 10, BadTotal(0, 4))
+    assert (late.spans, late.seconds) == (((16, 6, 1),), 5)
+    late = with_look(late, 20.0, 40, BadTotal(4, 20))
+    assert late.spans == ((26, 11, 2), (20, 10, 2), (10, 5, 1))
+    assert (late.answers, late.labels, late.lag) == (56, 26, 2)
+    assert late.awaited == pytest.approx(1 + 2 / 26)
+    assert with_look(late, -5.0, 1, NOTHING).spans[-1] == (11, 5, 1)  # the clock was set back
 
 
-def guarded(labels: Callable[[int], tuple[float, float]], minutes: int = 20) -> int | None:
+def test_a_day_of_spans_is_remembered() -> None:
+    late, looks = LateLabels(1.0, width=15.0), 2 * 24 * 240
+    for _ in range(looks):
+        late = with_look(late, 15.0, 15, BadTotal(1, 10))
+    assert (len(late.spans), late.width) == (MOST_SPANS, 240)
+    assert late.seconds == pytest.approx(MOST_SPANS * 240)
+    assert set(late.spans) == {(240, 160, 16)}
+    assert late.answers == 15 * looks
+    late = with_look(late, 1e9, 0, NOTHING)
+    assert 480 - 361 <= sum(span[0] > 0 for span in late.spans) <= 480 - 359
+
+
+def test_what_lags_is_asked_about_and_labels_that_come_at_once_are_not() -> None:
+    late = LateLabels(1.0, BadTotal(50, 1000), 900.0, BadTotal(45, 900), width=15.0)
+    for _ in range(40):
+        late = with_look(late, 15.0, 100, BadTotal(12, 100))
+    assert log_evidence(late, 0.065, 0.01, 1.0) == math.inf
+    waiting = replace(late, before_answers=1000.0)  # 100 of them may all be wrong
+    assert 5 < log_evidence(waiting, 0.065, 0.01, 1.0) < math.inf
+    unknown = replace(waiting, usual=NOTHING)
+    assert log_evidence(unknown, 0.065, None, 1.0) > log_evidence(waiting, 0.065, 0.01, 1.0)
+
+
+Rate = Callable[[int], float]
+
+
+def guarded(
+    labels: Callable[[int], tuple[float, float]],
+    minutes: int = 20,
+    rate: Rate = lambda _: 100.0,
+    before: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    every: int = 5,
+) -> int | None:
     """Return after how many minutes a version is breached; labels: (right, wrong) by second.
 
-    It has answered 50 requests a second, and answers 100 from its promotion on.
+    rate: answers by second. before: answers, right and wrong labels until its promotion.
     """
-    guard = a_guard("v2", references={"wrong": Count(bad=500, total=10_000)})
+    answers, right, wrong = before
+
+    def counted() -> dict[str, float]:
+        labelled = {labelled_measure(V2): right + wrong, wrong_measure(V2): wrong}
+        return {REQUESTS: answers} | labelled
+
+    guard = a_guard(
+        "v2",
+        references={"wrong": Count(bad=500, total=10_000)},
+        origins=[Origin(process=a_process("v2").process, values=counted())],
+    )
     status = a_status(stable="v2", guard=guard, last_good=a_tried("v1"))
     deployment = a_deployment(status=status, rollout={"gates": [OUTCOMES]})
-    memory, breach, right, wrong = Memory(), None, 0.0, 0.0
-    all_labelled = old(**{labelled_measure(V1): 1000.0})
-    for at in range(0, minutes * 60, 5):
+    memory, breach = Memory(), None
+    all_labelled = old(**{labelled_measure(V1): 1000.0, wrong_measure(V1): 50.0})
+    for at in range(0, minutes * 60, every):
         more = labels(at)
-        right, wrong = right + 5 * more[0], wrong + 5 * more[1]
-        counts = {
-            REQUESTS: 100.0 * at,
-            labelled_measure(V2): right + wrong,
-            wrong_measure(V2): wrong,
-        }
-        new = a_process("v2", counts=counts, born=NOW)
+        right, wrong = right + every * more[0], wrong + every * more[1]
+        new = a_process("v2", counts=counted(), born=NOW)
+        answers += every * rate(at)
         processes = (new, all_labelled) if at < 60 else (new,)
         snapshot = a_snapshot(deployment, processes=processes, now=NOW + seconds(at))
         breach, memory = watch(snapshot, guard, side_of(a_tried("v2")), memory)
@@ -88,6 +134,42 @@ def guarded(labels: Callable[[int], tuple[float, float]], minutes: int = 20) -> 
             assert isinstance(breach, Breach)
             return at // 60
     return None
+
+
+def surges(at: int) -> float:
+    """Three times more in five of forty minutes."""
+    return 300.0 if at % 2400 < 300 else 100.0
+
+
+def after(right: int, wrong: int, share: Callable[[int], float]) -> Callable[..., Any]:
+    """Return the labels by second that surges get after so many seconds; share: of the wrong."""
+
+    def labels(at: int) -> tuple[float, float]:
+        then, before = at - right, at - wrong
+        return surges(then) * (1 - share(then)), surges(before) * share(before)
+
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(600, 15), (120, 15), (15, 600), (600, 300), (600, 600), (1800, 300)]
+)
+def test_surges_whose_wrong_labels_come_at_another_time_breach_nothing(
+    right: int, wrong: int
+) -> None:
+    """It served an hour before its promotion, with surges, too."""
+    hour = range(-3600, 0)
+    before = (
+        sum(surges(at) for at in hour),
+        sum(0.95 * surges(at) for at in hour if at < -right),
+        sum(0.05 * surges(at) for at in hour if at < -wrong),
+    )
+    healthy = after(right, wrong, lambda _: 0.05)
+    assert guarded(healthy, 120, surges, before, every=15) is None
+    worse = after(right, wrong, lambda at: 0.05 if at < 3000 else 0.1)
+    found = guarded(worse, 150, surges, before, every=15)
+    assert found is not None
+    assert 50 + wrong / 60 <= found <= 50 + wrong / 60 + 75
 
 
 def test_wrong_answers_that_get_their_labels_first_breach_nothing() -> None:

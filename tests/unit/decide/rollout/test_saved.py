@@ -19,7 +19,7 @@ from trimtab.decide.rollout.blocks import LENGTHS, Blocks, Strata
 from trimtab.decide.rollout.evidence import GateMemory
 from trimtab.decide.rollout.habit import Allowed, Habit, Parts
 from trimtab.decide.rollout.saved import LIMIT_BYTES, MOST_ORIGINS, Saved, decode, encode, resumed
-from trimtab.decide.rollout.snapshot import GuardMemory, Memory, StepMemory
+from trimtab.decide.rollout.snapshot import GuardMemory, LateLabels, Memory, StepMemory
 from trimtab.stats.change import LIFTS, DetectorState
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.spread import BlockSums, block_sums
@@ -98,6 +98,19 @@ steps = st.builds(
     is_resumed=st.booleans(),
     turned=st.dictionaries(gate_names, gates, max_size=3),
 )
+spans = st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=4).map(tuple)
+lates = st.builds(
+    LateLabels,
+    per_answer=numbers,
+    usual=counts_of,
+    before_answers=numbers,
+    before_labels=counts_of,
+    answers=numbers,
+    labels=numbers,
+    spans=spans,
+    width=st.floats(1.0, 240.0),
+    seconds=st.floats(0.0, 1.0),
+)
 guards = st.builds(
     GuardMemory,
     revision=names,
@@ -113,6 +126,8 @@ guards = st.builds(
     alive=lives,
     is_resumed=st.booleans(),
     allowed=st.dictionaries(gate_names, st.builds(Allowed, correlations), max_size=2),
+    late=st.dictionaries(gate_names, lates, max_size=2),
+    answered=counts,
 )
 memories = st.builds(
     Memory,
@@ -166,6 +181,14 @@ def test_one_that_counted_no_answers_is_read() -> None:
     assert step.gates["errors"].awaited == 1.0
 
 
+def test_a_guard_of_which_no_labels_are_known_is_read() -> None:
+    document = written()
+    del document["guard"]["late"], document["guard"]["answered"]
+    guard = decode(packed(document), UID).memory.guard
+    assert guard is not None
+    assert (guard.late, guard.answered) == ({}, {})
+
+
 # --- hostile bytes --------------------------------------------------------------------------------
 
 
@@ -189,6 +212,7 @@ def a_memory() -> Memory:
             {"errors": {"a/1": BadTotal(1.0, 2.0)}},
             beside={"errors": gate},
             lately={"errors": (BadTotal(1.0, 2.0),)},
+            late={"errors": LateLabels(0.5, spans=((9.0, 4.0, 1.0),), width=15.0, seconds=15.0)},
         ),
         habits={"errors": habit},
         origins={"step 1": (Origin(process="a/1", values={"requests": 7.0}),)},
@@ -272,6 +296,10 @@ BROKEN: dict[str, Callable[[], bytes]] = {
     "looks_by_half": put("guard", "detectors", "errors", "looks", value=0.5),
     "a_run_of_nothing": put("guard", "detectors", "errors", "runs", value=[[]] * 5),
     "minutes_without_end": put("guard", "lately", "errors", value=[1, 2] * 9),
+    "spans_without_end": put("guard", "late", "errors", "spans", value=[1, 1, 1] * 481),
+    "spans_of_no_time": put("guard", "late", "errors", "width", value=0),
+    "less_spans_than_time": put("guard", "late", "errors", "seconds", value=99),
+    "more_wrong_than_labels": put("guard", "late", "errors", "before", value=[1, 2, 1]),
     "sums_too_few": put("habits", "errors", "ended", "1", value=[[1, 2]]),
     "parts_without_end": put("habits", "errors", "ended", "1", value=[[]] * 99),
     "hours_without_end": put("habits", "errors", "hours", value=[[n, 0, 1] for n in range(99)]),
