@@ -12,6 +12,8 @@ candidate has its own; every change of phase is in status before its effects are
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.led_time import is_to_come
@@ -44,6 +46,7 @@ from trimtab.decide.rollout.ends import (
 from trimtab.decide.rollout.guard import heed_control, of_this_guard, watch, with_detectors
 from trimtab.decide.rollout.health import (
     failed_by_itself,
+    is_starting,
     pod_messages,
     why_all_crashed,
     why_down,
@@ -56,6 +59,9 @@ from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 from trimtab.decide.rollout.waking import next_look
 from trimtab.decide.rollout.wanted import Wanted, decide_wanted
+
+WAITS_FOR_OTHERS = timedelta(seconds=30)
+"""For so long the first Ready pod of a late way back: one alone may be too few for all requests."""
 
 
 def decide_deployment(
@@ -219,7 +225,9 @@ def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
 
 def _consider_returning(draft: Draft, phase: Returning, wanted: Wanted) -> None:
     """Try what else is wanted while the version returned to finds no place to start."""
-    if _is_there(draft, phase) or not is_late(draft.spec, phase, draft.instant):
+    if not is_late(draft.spec, phase, draft.instant):
+        return
+    if draft.snapshot.carried_by(phase.candidate.revision) > 0:
         return
     stable = draft.status.stable
     if stable is None or wanted.version is None or wanted.refusal is not None:
@@ -255,7 +263,8 @@ def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
 def _end_return(draft: Draft) -> None:
     """Once the version returned to can carry all requests, it is stable: at once if it was kept.
 
-    It is given up if it fails by itself; for a place to start it waits for as long as it takes.
+    From the deadline on it is stable with what is Ready, and given up if it fails by itself; for a
+    place to start it waits for as long as it takes.
     """
     phase = draft.phase
     if not isinstance(phase, Returning):
@@ -270,4 +279,20 @@ def _end_return(draft: Draft) -> None:
 
 
 def _is_there(draft: Draft, phase: Returning) -> bool:
-    return draft.snapshot.carried_by(phase.candidate.revision) >= full_size(draft.spec)
+    """Return whether the requests may go to the version returned to.
+
+    In time to all its pods; later to any: the others may find their place only where the pods of
+    the bad version go. Those that start beside the first one are waited for a little.
+    """
+    revision = phase.candidate.revision
+    ready = draft.snapshot.carried_by(revision)
+    if ready >= full_size(draft.spec):
+        return True
+    if ready == 0 or not is_late(draft.spec, phase, draft.instant):
+        return False
+    own = draft.snapshot.pods_of(revision)
+    left = WAITS_FOR_OTHERS - timedelta(seconds=max(pod.ready_seconds for pod in own if pod.ready))
+    if left <= timedelta(0) or not any(is_starting(pod) for pod in own):
+        return True
+    draft.wake_by(draft.now + left)
+    return False

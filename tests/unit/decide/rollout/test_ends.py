@@ -32,7 +32,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
 from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
-from trimtab.decide.rollout.children import ChildAction
+from trimtab.decide.rollout.children import ChildAction, Remove, Size
 from trimtab.decide.rollout.ends import is_flapping
 from trimtab.decide.rollout.judgement import counted_from
 from trimtab.decide.rollout.life import decide_deployment
@@ -48,6 +48,7 @@ from trimtab.decide.rollout.phases import (
     phase_of,
 )
 from trimtab.decide.rollout.snapshot import PodView, Request, Snapshot, WorkloadView
+from trimtab.decide.rollout.traffic.replicas import Route
 
 TWO = a_tried("v2")
 GOOD = a_tried("v1")
@@ -439,7 +440,6 @@ NO_PLACE: dict[str, dict[str, Any]] = {
     "no_pods": {"workloads": (GOOD_WITHOUT_PODS,)},
     "nothing_was_written": {},
     "made_late": {"pods": (a_pod("v1", ready=False, was_ready=False, age_seconds=60.0),)},
-    "some_are_there": {"pods": (*pods("v1", 1), a_pod("v1", ready=False, crashed=True))},
 }
 
 
@@ -467,6 +467,45 @@ def test_a_way_back_that_was_late_ends_when_its_pods_are_there() -> None:
     decision = decided(late_return(pods=ready, workloads=(a_workload("v1", 3),)))
     assert decision.status.stable is not None
     assert decision.status.stable.version == "v1"
+
+
+NO_ROOM = a_pod("v1", 2, ready=False, was_ready=False, unschedulable=True, message="no node")
+
+
+@pytest.mark.parametrize("wanted", ["v2", "v3"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_way_back_that_is_late_goes_to_the_pods_that_are_ready(count: int, wanted: str) -> None:
+    """What is left of it may find its place only where the bad version's pods go."""
+    late = late_return(
+        pods=(*pods("v1", count), NO_ROOM),
+        workloads=(replace(a_workload("v1", 3), ready=count), a_workload("v2", 3)),
+        versions=(a_version("v1"), a_version("v2"), a_version("v3")),
+    )
+    spec = late.deployment.spec.model_copy(update={"version": wanted})
+    decision = decided(replace(late, deployment=late.deployment.model_copy(update={"spec": spec})))
+    assert decision.status.stable is not None
+    assert decision.status.stable.version == "v1"
+    assert (decision.status.rollout, decision.status.candidate) == (None, None)
+    assert [entry.outcome for entry in decision.status.history] == []
+    # The route first, then the pods that are in the way.
+    assert [type(action) for action in decision.actions] == [Route, Remove, Size]
+    assert decision.actions[0] == Route(GOOD.revision)
+    before = decided(replace(late, now=LATE - seconds(1)))
+    assert isinstance(phase_of(before.status), Returning)
+
+
+@pytest.mark.parametrize(("ready_for", "waits"), [(10.0, 20.0), (30.0, None)])
+def test_a_late_way_back_waits_a_little_for_pods_that_start(
+    ready_for: float, waits: float | None
+) -> None:
+    first = a_pod("v1", 0, ready_seconds=ready_for)
+    starting = a_pod("v1", 1, ready=False, was_ready=False, age_seconds=400.0)
+    size = replace(a_workload("v1", 3), ready=1)
+    late = late_return(pods=(first, starting), workloads=(size, a_workload("v2", 3)))
+    decision = decided(late)
+    assert isinstance(phase_of(decision.status), Returning) is (waits is not None)
+    if waits is not None:
+        assert decision.wake_at == late.now + seconds(waits)
 
 
 def test_what_else_is_wanted_is_tried_while_a_way_back_finds_no_place() -> None:
