@@ -77,7 +77,7 @@ def decide_deployment(
     _end_return(draft)
     status, flips = report(draft.seen, decide_wanted(draft.seen))
     notes = (*draft.notes, *flips)
-    told = with_spread(with_detectors(status, draft.memory), snapshot, draft.memory)
+    told = with_spread(with_detectors(status, draft.memory), draft.seen, draft.memory)
     told, memory = put_away(told, draft.memory)
     outcome = Outcome(
         status=told,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,11 +29,19 @@ from tests.unit.decide.rollout.builders import (
 )
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
+from trimtab.api.deployment import (
+    BackOff,
+    Count,
+    Deployment,
+    DeploymentStatus,
+    GateStatus,
+    PodSpread,
+)
 from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction, Remove, Size
 from trimtab.decide.rollout.ends import is_flapping
+from trimtab.decide.rollout.habit import EPOCH, HOUR, Habit
 from trimtab.decide.rollout.judgement import counted_from
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import (
@@ -47,8 +55,9 @@ from trimtab.decide.rollout.phases import (
     paused_by_person,
     phase_of,
 )
-from trimtab.decide.rollout.snapshot import PodView, Request, Snapshot, WorkloadView
+from trimtab.decide.rollout.snapshot import Memory, PodView, Request, Snapshot, WorkloadView
 from trimtab.decide.rollout.traffic.replicas import Route
+from trimtab.stats.counts import BadTotal
 
 TWO = a_tried("v2")
 GOOD = a_tried("v1")
@@ -72,6 +81,10 @@ Decision = Outcome[DeploymentStatus, ChildAction]
 def decided(snapshot: Snapshot) -> Decision:
     outcome, _ = decide_deployment(snapshot)
     return outcome
+
+
+def hour_of(at: datetime) -> int:
+    return (at - EPOCH) // HOUR
 
 
 def told(decision: Decision) -> list[tuple[str, str, bool]]:
@@ -186,6 +199,62 @@ def test_promotion_of_a_canary() -> None:
     assert status.guard is not None
     assert status.guard.until == NOW + timedelta(hours=24)
     assert status.guard.references["errors"].total == 400.0
+
+
+CONDEMNED: dict[str, dict[str, Any]] = {
+    "quarantined": {"rejected": [a_rejection("v1")]},
+    "its_guard_only_told": {"guard": a_guard("v1", breached="errors")},
+}
+
+
+@pytest.mark.parametrize("good", [None, "v0"])
+@pytest.mark.parametrize("status", CONDEMNED.values(), ids=CONDEMNED.keys())
+def test_a_stable_that_went_bad_is_no_last_good(status: dict[str, Any], good: str | None) -> None:
+    own = Count(bad=2.0, total=300.0)
+    shown = GateStatus(
+        name="errors", verdict="Pass", candidate=own, stable={"bad": 400.0, "total": 400.0}
+    )
+    learnt = Habit(
+        since=NOW - timedelta(days=1),
+        hours={hour_of(NOW) - 1: BadTotal(1, 100), hour_of(NOW): BadTotal(99, 100)},
+    )
+    before = {"gates": [shown], "last_good": good and a_tried(good), **status}
+    snapshot = in_phase(
+        Promoting(candidate=TWO, started=NOW),
+        status=before,
+        pods=pods("v2", 3),
+        memory=Memory(habits={"errors": learnt}),
+    )
+    outcome, memory = decide_deployment(snapshot)
+    after = outcome.status
+    assert after.stable is not None
+    assert after.stable.version == "v2"
+    assert (after.last_good and after.last_good.version) == good
+    assert after.retiring is None
+    assert after.guard is not None
+    assert after.guard.references == {"errors": own}
+    assert sum(count.total for count in after.guard.hours["errors"]) == 100
+    assert list(memory.habits["errors"].hours) == [hour_of(NOW) - 1]
+
+
+def test_what_a_version_that_went_bad_showed_is_no_habit_of_another() -> None:
+    """Its pods differ while one after another fails: that would hide what the next one does."""
+    back = Returning(candidate=GOOD, started=NOW)
+    spread = [PodSpread(gate="errors", rounds=1, inflation=700.0, correlation=0.9)]
+    status = {"rejected": [a_rejection("v2")], "last_good": GOOD, "spread": spread}
+    learnt = Habit(since=NOW, hours={hour_of(NOW): BadTotal(99, 100)})
+    seen = in_phase(
+        back,
+        stable="v2",
+        status=status,
+        pods=pods("v1", 3),
+        memory=Memory(habits={"errors": learnt}),
+    )
+    outcome, memory = decide_deployment(seen)
+    assert outcome.status.stable is not None
+    assert outcome.status.stable.version == "v1"
+    assert outcome.status.spread == []
+    assert memory.habits["errors"] == Habit()
 
 
 PROMOTED = {
