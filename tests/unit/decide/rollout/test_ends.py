@@ -531,6 +531,21 @@ def test_a_way_back_that_finds_no_place_goes_on(fields: dict[str, Any]) -> None:
     assert told(again) == []
 
 
+def test_who_counts_less_time_does_not_take_back_that_a_way_back_is_late() -> None:
+    """The clocks of two Leases differ by an outage: their operators would write in turns."""
+    said = decided(late_return()).status.conditions
+    ahead = decided(replace(late_return(status={"conditions": said}), now=LATE - seconds(30)))
+    (degraded,) = [c for c in ahead.status.conditions if c.type == "Degraded"]
+    assert (degraded.status, degraded.reason) == ("True", "ReturnDelayed")
+    assert told(ahead) == []
+    # Another return begins anew: nobody has waited for it yet.
+    back = Returning(candidate=a_tried("v0"), started=LATE + seconds(90))
+    status = {"rejected": [a_rejection("v2")], "conditions": said}
+    other = decided(in_phase(back, now=LATE + seconds(91), stable="v2", status=status))
+    (degraded,) = [c for c in other.status.conditions if c.type == "Degraded"]
+    assert degraded.status == "False"
+
+
 def test_a_way_back_that_was_late_ends_when_its_pods_are_there() -> None:
     ready = pods("v1", 3)
     decision = decided(late_return(pods=ready, workloads=(a_workload("v1", 3),)))
