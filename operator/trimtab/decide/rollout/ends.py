@@ -31,6 +31,8 @@ from trimtab.decide.rollout.snapshot import Snapshot
 
 FIRST_BACK_OFF = timedelta(minutes=1)
 LONGEST_BACK_OFF = timedelta(hours=1)
+MOST_DOUBLED = 10
+"""Attempts after which the delay is the longest anyway."""
 FLAPPING_ROLLBACKS = 3
 
 
@@ -216,11 +218,16 @@ def supersede(draft: Draft, candidate: Tried, message: str) -> None:
     draft.tell(EventReason.SUPERSEDED, message)
 
 
+def back_off_delay(attempts: int) -> timedelta:
+    """Return how long an undecided revision waits after so many attempts."""
+    return min(FIRST_BACK_OFF * 2 ** (min(attempts, MOST_DOUBLED) - 1), LONGEST_BACK_OFF)
+
+
 def end_undecided(draft: Draft, candidate: Tried, reason: Reason, message: str) -> None:
     """Nobody could judge: weight 0, no quarantine, tried again with back-off."""
     before = draft.status.back_off
     attempts = before.attempts + 1 if before and before.revision == candidate.revision else 1
-    delay = min(FIRST_BACK_OFF * 2 ** (attempts - 1), LONGEST_BACK_OFF)
+    delay = back_off_delay(attempts)
     draft.set(
         rollout=None,
         back_off=BackOff(

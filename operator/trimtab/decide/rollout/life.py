@@ -24,9 +24,9 @@ from trimtab.decide.rollout.children import ChildAction, order_actions, plan_chi
 from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.draft import Draft, earliest
 from trimtab.decide.rollout.ends import (
-    LONGEST_BACK_OFF,
     act_on_breach,
     act_on_crash,
+    back_off_delay,
     begin,
     begin_again,
     complete_return,
@@ -196,7 +196,8 @@ def _may_begin(draft: Draft, wanted: Wanted) -> bool:
         return False
     if waiting is None or waiting.revision != wanted.revision:
         return True
-    return not is_to_come(waiting.not_before, draft.now, LONGEST_BACK_OFF)
+    # Twice, since the clocks of two nodes may differ a little.
+    return not is_to_come(waiting.not_before, draft.now, 2 * back_off_delay(waiting.attempts))
 
 
 def _is_flapping(draft: Draft) -> bool:

@@ -149,6 +149,14 @@ def test_a_back_off_is_no_longer_for_a_clock_that_was_set_back() -> None:
     assert isinstance(phase_of(decision.status), Starting)
 
 
+@pytest.mark.parametrize(("ahead", "begins"), [(90, False), (121, True)])
+def test_a_back_off_is_about_as_long_as_was_told(ahead: float, begins: bool) -> None:
+    """The clock was ahead when it was written; a little, as that of another node, is no matter."""
+    waiting = BackOff(revision=TWO.revision, attempts=1, not_before=NOW + seconds(ahead))
+    decision = decided(in_phase(None, status={"candidate": TWO, "back_off": waiting}))
+    assert isinstance(phase_of(decision.status), Starting) is begins
+
+
 def test_an_undecided_revision_is_tried_again_as_it_was_frozen() -> None:
     waiting = BackOff(revision=TWO.revision, attempts=2, not_before=NOW)
     decision = decided(in_phase(None, status={"candidate": TWO, "back_off": waiting}))
