@@ -220,7 +220,8 @@ def supersede(draft: Draft, candidate: Tried, message: str) -> None:
 
 def back_off_delay(attempts: int) -> timedelta:
     """Return how long an undecided revision waits after so many attempts."""
-    return min(FIRST_BACK_OFF * 2 ** (min(attempts, MOST_DOUBLED) - 1), LONGEST_BACK_OFF)
+    delay: timedelta = FIRST_BACK_OFF * 2 ** (min(attempts, MOST_DOUBLED) - 1)
+    return min(delay, LONGEST_BACK_OFF)
 
 
 def end_undecided(draft: Draft, candidate: Tried, reason: Reason, message: str) -> None:

@@ -379,20 +379,20 @@ async def test_a_workload_that_is_gone_is_looked_for_once() -> None:
     await shop.harness.run_until(lambda: shop.serving == "v2", 300)
     await shop.harness.advance(120)
     assert shop.status.last_good is not None
-    key = Key(WORKLOADS, "shop", shop.status.last_good.workload)
-    shop.cluster.user_delete(key)
+    gone = Key(WORKLOADS, "shop", shop.status.last_good.workload)
+    shop.cluster.user_delete(gone)
     await shop.harness.advance(10)
     asked: list[Key] = []
     read = shop.cluster.read
 
-    async def counted(child: Key) -> Json | None:
-        asked.append(child)
-        return await read(child)
+    async def counted(key: Key) -> Json | None:
+        asked.append(key)
+        return await read(key)
 
     shop.cluster.read = counted  # type: ignore[method-assign]
     shop.harness.restart()
     await shop.harness.advance(60)
-    assert asked.count(key) == 1
+    assert asked.count(gone) == 1
 
 
 @pytest.mark.parametrize("label", [None, "another"])
