@@ -75,19 +75,27 @@ def version_wanted(seen: RetrainSnapshot, accepted: Accepted) -> RetrainOutcome:
 def succeeded(
     seen: RetrainSnapshot, made: MadeVersion, report: TrainingReport | None
 ) -> RetrainOutcome:
-    """The ModelVersion is there."""
-    figures = comparison_text(report) if report is not None else "made by an earlier pass"
-    message = f"ModelVersion {made.name}: {figures}"
+    """The ModelVersion is there; it may be from before this RetrainJob, of one that is gone."""
+    if report is None and _is_older(made, seen):
+        message = (
+            f"ModelVersion {made.name} was made by an earlier RetrainJob of this name, and nothing "
+            "was trained; to train again, give it another name"
+        )
+        reasons = [EventReason.RETRAIN_SUCCEEDED]
+    else:
+        figures = comparison_text(report) if report is not None else "made by an earlier pass"
+        message = f"ModelVersion {made.name}: {figures}"
+        reasons = [EventReason.VERSION_CREATED, EventReason.RETRAIN_SUCCEEDED]
     status = _finished(
         seen, "Succeeded", Reason.SUCCEEDED, message, report, model_version=made.name
     )
-    return Outcome(
-        status,
-        notes=(
-            Note(EventReason.VERSION_CREATED, message),
-            Note(EventReason.RETRAIN_SUCCEEDED, message),
-        ),
-    )
+    return Outcome(status, notes=tuple(Note(reason, message) for reason in reasons))
+
+
+def _is_older(made: MadeVersion, seen: RetrainSnapshot) -> bool:
+    """Return whether a version was there before the RetrainJob, both by the API server's clock."""
+    created = seen.job.metadata.creation_timestamp
+    return created is not None and made.made_at is not None and made.made_at < created
 
 
 def turned_down(

@@ -21,6 +21,7 @@ class MadeVersion:
     name: str
     digest: str
     retrain_job: str | None
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True)

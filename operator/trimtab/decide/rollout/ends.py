@@ -9,6 +9,7 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import (
     BackOff,
     Count,
+    DeploymentStatus,
     GuardStatus,
     HistoryEntry,
     Rejected,
@@ -30,6 +31,8 @@ from trimtab.decide.rollout.snapshot import Snapshot
 
 FIRST_BACK_OFF = timedelta(minutes=1)
 LONGEST_BACK_OFF = timedelta(hours=1)
+MOST_DOUBLED = 10
+"""Attempts after which the delay is the longest anyway."""
 FLAPPING_ROLLBACKS = 3
 
 
@@ -88,20 +91,27 @@ def try_of(snapshot: Snapshot, version: ModelVersion, revision: str) -> Tried:
 
 
 def promote(draft: Draft, phase: Promoting, message: str) -> None:
-    """The candidate becomes stable; the old stable stays ready for a while, as last good."""
-    status, candidate = draft.status, phase.candidate
-    old = status.stable
+    """The candidate becomes stable; the old stable stays ready for a while, as last good.
+
+    One that went bad is neither returned to nor a measure: then what was good before it stays the
+    last good one, and what the candidate showed by itself is what it is held to.
+    """
+    status, candidate, is_bad = draft.status, phase.candidate, went_bad(draft.status)
+    old = None if is_bad else status.stable
     references = {
-        gate.name: gate.stable
+        gate.name: gate.candidate if is_bad else gate.stable
         for gate in status.gates
         if gate.stable is not None and gate.stable.total > 0
     }
+    references = {name: shown for name, shown in references.items() if shown.total > 0}
+    _forget_if_bad(draft)
     changes: dict[str, object] = {
         "stable": candidate.model_copy(update={"since": draft.now}),
         "candidate": None,
         "rollout": None,
         "back_off": None,
         "guard": guard_over(draft, candidate, references),
+        "retiring": None,
     }
     if old is not None:
         until = draft.now + draft.spec.rollout.scale_down_delay
@@ -111,6 +121,25 @@ def promote(draft: Draft, phase: Promoting, message: str) -> None:
     draft.memory = draft.memory.of_new_stable()
     draft.record(candidate, Reason.PROMOTED, message, by=phase.person or OPERATOR)
     draft.tell(EventReason.PROMOTED, message)
+
+
+def went_bad(status: DeploymentStatus) -> bool:
+    """Return whether stable is known to be bad: quarantined, or its guard was breached."""
+    stable, guard = status.stable, status.guard
+    if stable is None:
+        return False
+    is_breached = (
+        guard is not None and guard.breached is not None and guard.revision == stable.revision
+    )
+    return is_breached or any(entry.revision == stable.revision for entry in status.rejected)
+
+
+def _forget_if_bad(draft: Draft) -> None:
+    """What a stable that went bad showed is not what its successor is measured by."""
+    stable = draft.status.stable
+    if stable is not None and went_bad(draft.status):
+        draft.memory = draft.memory.learnt_before(stable.since)
+        draft.set(spread=[])
 
 
 def guard_over(draft: Draft, tried: Tried, references: dict[str, Count]) -> GuardStatus:
@@ -132,6 +161,7 @@ def guard_over(draft: Draft, tried: Tried, references: dict[str, Count]) -> Guar
 
 def complete_return(draft: Draft, phase: Returning) -> None:
     """Traffic goes to the version returned to; the bad one goes at once."""
+    _forget_if_bad(draft)
     draft.set(
         stable=phase.candidate.model_copy(update={"since": draft.now}),
         last_good=phase.candidate,
@@ -188,11 +218,17 @@ def supersede(draft: Draft, candidate: Tried, message: str) -> None:
     draft.tell(EventReason.SUPERSEDED, message)
 
 
+def back_off_delay(attempts: int) -> timedelta:
+    """Return how long an undecided revision waits after so many attempts."""
+    delay: timedelta = FIRST_BACK_OFF * 2 ** (min(attempts, MOST_DOUBLED) - 1)
+    return min(delay, LONGEST_BACK_OFF)
+
+
 def end_undecided(draft: Draft, candidate: Tried, reason: Reason, message: str) -> None:
     """Nobody could judge: weight 0, no quarantine, tried again with back-off."""
     before = draft.status.back_off
     attempts = before.attempts + 1 if before and before.revision == candidate.revision else 1
-    delay = min(FIRST_BACK_OFF * 2 ** (attempts - 1), LONGEST_BACK_OFF)
+    delay = back_off_delay(attempts)
     draft.set(
         rollout=None,
         back_off=BackOff(
@@ -256,6 +292,7 @@ def return_to(draft: Draft, good: Tried, reason: Reason, message: str, *, by: st
 
 
 def _begin_return(draft: Draft, good: Tried) -> None:
+    _forget_if_bad(draft)
     back = good.model_copy(update={"since": draft.now})
     draft.enter(Returning(candidate=back, started=draft.now, started_led=draft.instant.led))
     draft.set(guard=None, retiring=None)

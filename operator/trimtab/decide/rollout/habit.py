@@ -122,6 +122,20 @@ class Habit:
         since = min(self.since or now, now)
         return Habit(counts, blocks, ended, since, self._with_hour(grown, now), most)
 
+    def before(self, moment: datetime) -> Habit:
+        """Return what was learnt until then; whole hours only, and whole parts of half an hour."""
+        hour, part = (moment - EPOCH) // HOUR, moment - LEARNT_IN_PARTS
+        ended = {
+            length: Parts({at: one for at, one in parts.by.items() if at <= part})
+            for length, parts in self.ended.items()
+        }
+        return Habit(
+            ended={length: parts for length, parts in ended.items() if parts.by},
+            since=self.since if self.since is not None and self.since < moment else None,
+            hours={at: sums for at, sums in self.hours.items() if at < hour},
+            most={at: found for at, found in self.most.items() if at < hour},
+        )
+
     def _with_most(self, now: datetime, allowed: Allowed | None) -> dict[int, Mapping[int, float]]:
         hour = (now - EPOCH) // HOUR
         found = dict(_until(self.most, hour, _largest_of_each))

@@ -12,6 +12,8 @@ candidate has its own; every change of phase is in status before its effects are
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.led_time import is_to_come
@@ -22,9 +24,9 @@ from trimtab.decide.rollout.children import ChildAction, order_actions, plan_chi
 from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.draft import Draft, earliest
 from trimtab.decide.rollout.ends import (
-    LONGEST_BACK_OFF,
     act_on_breach,
     act_on_crash,
+    back_off_delay,
     begin,
     begin_again,
     complete_return,
@@ -44,6 +46,7 @@ from trimtab.decide.rollout.ends import (
 from trimtab.decide.rollout.guard import heed_control, of_this_guard, watch, with_detectors
 from trimtab.decide.rollout.health import (
     failed_by_itself,
+    is_starting,
     pod_messages,
     time_left,
     why_all_crashed,
@@ -57,6 +60,9 @@ from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
 from trimtab.decide.rollout.waking import next_look
 from trimtab.decide.rollout.wanted import Wanted, decide_wanted
+
+WAITS_FOR_OTHERS = timedelta(seconds=30)
+"""For so long the first Ready pod of a late way back: one alone may be too few for all requests."""
 
 
 def decide_deployment(
@@ -72,7 +78,7 @@ def decide_deployment(
     _end_return(draft)
     status, flips = report(draft.seen, decide_wanted(draft.seen))
     notes = (*draft.notes, *flips)
-    told = with_spread(with_detectors(status, draft.memory), snapshot, draft.memory)
+    told = with_spread(with_detectors(status, draft.memory), draft.seen, draft.memory)
     told, memory = put_away(told, draft.memory)
     outcome = Outcome(
         status=told,
@@ -191,7 +197,8 @@ def _may_begin(draft: Draft, wanted: Wanted) -> bool:
         return False
     if waiting is None or waiting.revision != wanted.revision:
         return True
-    return not is_to_come(waiting.not_before, draft.now, LONGEST_BACK_OFF)
+    # Twice, since the clocks of two nodes may differ a little.
+    return not is_to_come(waiting.not_before, draft.now, 2 * back_off_delay(waiting.attempts))
 
 
 def _is_flapping(draft: Draft) -> bool:
@@ -220,7 +227,9 @@ def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
 
 def _consider_returning(draft: Draft, phase: Returning, wanted: Wanted) -> None:
     """Try what else is wanted while the version returned to finds no place to start."""
-    if _is_there(draft, phase) or not is_late(draft.spec, phase, draft.instant):
+    if not is_late(draft.spec, phase, draft.instant):
+        return
+    if draft.snapshot.carried_by(phase.candidate.revision) > 0:
         return
     stable = draft.status.stable
     if stable is None or wanted.version is None or wanted.refusal is not None:
@@ -256,7 +265,8 @@ def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
 def _end_return(draft: Draft) -> None:
     """Once the version returned to can carry all requests, it is stable: at once if it was kept.
 
-    It is given up if it fails by itself; for a place to start it waits for as long as it takes.
+    From the deadline on it is stable with what is Ready, and given up if it fails by itself; for a
+    place to start it waits for as long as it takes.
     """
     phase = draft.phase
     if not isinstance(phase, Returning):
@@ -273,4 +283,20 @@ def _end_return(draft: Draft) -> None:
 
 
 def _is_there(draft: Draft, phase: Returning) -> bool:
-    return draft.snapshot.carried_by(phase.candidate.revision) >= full_size(draft.spec)
+    """Return whether the requests may go to the version returned to.
+
+    In time to all its pods; later to any: the others may find their place only where the pods of
+    the bad version go. Those that start beside the first one are waited for a little.
+    """
+    revision = phase.candidate.revision
+    ready = draft.snapshot.carried_by(revision)
+    if ready >= full_size(draft.spec):
+        return True
+    if ready == 0 or not is_late(draft.spec, phase, draft.instant):
+        return False
+    own = draft.snapshot.pods_of(revision)
+    left = WAITS_FOR_OTHERS - timedelta(seconds=max(pod.ready_seconds for pod in own if pod.ready))
+    if left <= timedelta(0) or not any(is_starting(pod) for pod in own):
+        return True
+    draft.wake_by(draft.now + left)
+    return False

@@ -250,4 +250,6 @@ def promoted_early(phase: Phase, now: Instant, *, by: str) -> Promoting:
         since = progress.step.counted_since or phase.started
         step = progress.step.model_copy(update={"counted_since": since})
         progress = replace(progress, step=step)
-    return replace(after, started=now.at, started_led=now.led, progress=progress)
+    return replace(
+        after, started=now.at, started_led=now.led, paused_seconds=0.0, progress=progress
+    )

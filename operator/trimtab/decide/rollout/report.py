@@ -243,7 +243,7 @@ def _paused(phase: Phase | None) -> Stand:
 def _degraded(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
     replicas, stable, guard = snapshot.deployment.spec.replicas, status.stable, status.guard
     phase = phase_of(status)
-    if isinstance(phase, Returning) and is_late(snapshot.deployment.spec, phase, snapshot.instant):
+    if isinstance(phase, Returning) and _is_delayed(snapshot, status, phase):
         return Stand(True, Reason.RETURN_DELAYED, _return_delayed(snapshot, status, phase))
     if is_flapping(status.history, snapshot.now):
         message = "three rollbacks within an hour: nothing automatic is done until: trimtab retry"
@@ -265,6 +265,20 @@ def _breach_reason(guard: GuardStatus) -> Reason:
     if guard.breach_reason == Reason.RETURN_DELAYED:
         return Reason.RETURN_DELAYED
     return Reason.NO_WAY_BACK if has_no_way_back(guard) else Reason.GUARD_BREACHED
+
+
+def _is_delayed(snapshot: Snapshot, status: DeploymentStatus, phase: Returning) -> bool:
+    """Return whether a way back is late, or was said to be.
+
+    That stands until it ends: of two operators, each with a Lease, one may count less time.
+    """
+    said = find_condition(status.conditions, ConditionType.DEGRADED)
+    was_said = (
+        said is not None
+        and said.reason == Reason.RETURN_DELAYED
+        and said.last_transition_time >= phase.started
+    )
+    return was_said or is_late(snapshot.deployment.spec, phase, snapshot.instant)
 
 
 def _return_delayed(snapshot: Snapshot, status: DeploymentStatus, phase: Returning) -> str:

@@ -323,6 +323,11 @@ class Memory:
         """Return what outlives a change of stable."""
         return Memory(habits=self.habits)
 
+    def learnt_before(self, moment: datetime) -> Memory:
+        """Return the same with what was learnt of pods until then only."""
+        habits = {gate: habit.before(moment) for gate, habit in self.habits.items()}
+        return replace(self, habits=habits)
+
     def of_step(self, index: int, started: datetime) -> StepMemory:
         """Return what is remembered of this step; nothing of an earlier one."""
         step = self.step

@@ -76,6 +76,8 @@ class Children:
     keys_made: datetime | None = None
     """When the Secrets with the keys were made, or found, last."""
     taken: dict[Key, _Seen] = field(default_factory=dict)
+    looked_for: set[Key] = field(default_factory=set)
+    """Workloads that status names and no view has: they were looked for once."""
     repairs: list[Note] = field(default_factory=list)
     """What was put back and is not told yet: a pass that breaks off tells it when it goes on."""
 
@@ -145,25 +147,36 @@ async def carry_out(
     due = keys_due(world, key, made.keys_made)
     if due is not None and world.now() >= due:
         made.repairs += await _make_keys(world, deployment, made)
-    await _look_for_lost(world, key, made)
+    await _look_for_lost(world, key, deployment, made)
     repairs, made.repairs = made.repairs, []
     return repairs
 
 
-async def _look_for_lost(world: World, key: Key, made: Children) -> None:
-    """Look live for workloads that we applied, did not delete, and see no more.
+async def _look_for_lost(world: World, key: Key, deployment: Deployment, made: Children) -> None:
+    """Look live for workloads that are known by name, were not deleted by us, and are not seen.
 
-    A watch by label tells of a deletion, too, when somebody takes the label away. One that is
-    still wanted was applied again by now; any other would stay for ever.
+    A watch by label tells of a deletion, too, when somebody takes the label away, and a list leaves
+    it out. One that is still wanted was applied again by now; any other would stay for ever.
     """
-    for child in [one for one in made.applied if one.resource == WORKLOADS]:
-        if world.cache.get(child) is None:
-            made.applied.pop(child)
-            live = await world.cluster.read(child)
-            owner = world.cache.get(key)
-            if live is not None and owner is not None and is_ours(live, uid_of(owner)):
-                world.remember(live)
-                world.enqueue(key)
+    status = deployment.status
+    named = {
+        Key(WORKLOADS, key.namespace, tried.workload)
+        for tried in (status.last_good, status.candidate, status.stable)
+        if tried is not None
+    }
+    applied = {one for one in made.applied if one.resource == WORKLOADS}
+    for child in sorted(applied | (named - made.looked_for), key=str):
+        if world.cache.get(child) is not None:
+            continue
+        made.applied.pop(child, None)
+        live = await world.cluster.read(child)
+        made.looked_for.add(child)
+        owner = world.cache.get(key)
+        if live is not None and owner is not None and is_ours(live, uid_of(owner)):
+            world.cache.revive(live)
+            world.remember(live)
+            world.enqueue(key)
+    made.looked_for &= named
 
 
 @dataclass

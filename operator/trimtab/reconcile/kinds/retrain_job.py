@@ -123,12 +123,13 @@ def _made_view(version: Json | None) -> MadeVersion | None:
     found, _ = readable(ModelVersion, [version])
     if not found:
         return MadeVersion(name, digest="one that this release cannot read", retrain_job=None)
-    (spec,) = (made.spec for made in found)
-    lineage = spec.lineage
+    (made,) = found
+    spec, lineage = made.spec, made.spec.lineage
     return MadeVersion(
         name=name,
         digest=spec.artifact.digest,
         retrain_job=lineage.retrain_job if lineage is not None else None,
+        made_at=made.metadata.creation_timestamp,
     )
 
 

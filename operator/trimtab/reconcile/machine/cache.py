@@ -135,6 +135,13 @@ class Cache:
         self._remember_deletion(obj)
         return self.drop(resource, obj)
 
+    def revive(self, obj: Json) -> None:
+        """Forget that an object was told as deleted: it was read live since.
+
+        A watch by label tells that, too, when only the label is gone, and in the same version.
+        """
+        self._gone.pop(uid_of(obj), None)
+
     def drop(self, resource: Resource, obj: Json) -> Change | None:
         """Forget an object that was not found, and return what changed.
 

@@ -157,6 +157,30 @@ def test_a_version_of_the_name_that_exists(made: MadeVersion, phase: str) -> Non
     assert decide_retrain(replace(seen, run=running(pod))).status.phase == phase
 
 
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (
+            timedelta(days=-1),
+            "was made by an earlier RetrainJob of this name, and nothing was trained; to train "
+            "again, give it another name",
+        ),
+        (timedelta(0), "made by an earlier pass"),
+        (timedelta(hours=1), "made by an earlier pass"),
+    ],
+)
+def test_who_made_a_version_that_was_there(after: timedelta, told: str) -> None:
+    seen = started()
+    created = seen.job.metadata.creation_timestamp
+    assert created is not None
+    made = MadeVersion("digits-r1", DIGEST_1, "digits-7f3a", made_at=created + after)
+    decision = decide_retrain(replace(seen, made=made))
+    assert decision.status.phase == "Succeeded"
+    assert decision.status.message.endswith(told)
+    is_new = after >= timedelta(0)
+    assert ("VersionCreated" in {note.reason for note in decision.notes}) is is_new
+
+
 def test_without_anything_that_serves_it_fails_after_its_deadline() -> None:
     seen = RetrainSnapshot(job_object(activeDeadline="1h"), NOW + timedelta(minutes=59))
     assert decide_retrain(seen).status.phase == "Queued"

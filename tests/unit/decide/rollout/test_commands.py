@@ -161,7 +161,7 @@ def test_promote_skips_the_rest_and_ends_a_pause() -> None:
         assert answer(outcome) == ("CommandCarriedOut", "promote by ann")
         phase = phase_of(outcome.status)
         assert isinstance(phase, Promoting)
-        assert (phase.promoted_by, phase.pause, phase.paused_seconds) == ("ann", None, 30.0)
+        assert (phase.promoted_by, phase.pause, phase.paused_seconds) == ("ann", None, 0.0)
         assert phase.progress is not None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,11 +29,19 @@ from tests.unit.decide.rollout.builders import (
 )
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import BackOff, Deployment, DeploymentStatus, GateStatus
+from trimtab.api.deployment import (
+    BackOff,
+    Count,
+    Deployment,
+    DeploymentStatus,
+    GateStatus,
+    PodSpread,
+)
 from trimtab.decide.led_time import Instant
 from trimtab.decide.outcome import Outcome
-from trimtab.decide.rollout.children import ChildAction
+from trimtab.decide.rollout.children import ChildAction, Remove, Size
 from trimtab.decide.rollout.ends import is_flapping
+from trimtab.decide.rollout.habit import EPOCH, HOUR, Habit
 from trimtab.decide.rollout.judgement import counted_from
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import (
@@ -47,7 +55,9 @@ from trimtab.decide.rollout.phases import (
     paused_by_person,
     phase_of,
 )
-from trimtab.decide.rollout.snapshot import PodView, Request, Snapshot, WorkloadView
+from trimtab.decide.rollout.snapshot import Memory, PodView, Request, Snapshot, WorkloadView
+from trimtab.decide.rollout.traffic.replicas import Route
+from trimtab.stats.counts import BadTotal
 
 TWO = a_tried("v2")
 GOOD = a_tried("v1")
@@ -71,6 +81,10 @@ Decision = Outcome[DeploymentStatus, ChildAction]
 def decided(snapshot: Snapshot) -> Decision:
     outcome, _ = decide_deployment(snapshot)
     return outcome
+
+
+def hour_of(at: datetime) -> int:
+    return (at - EPOCH) // HOUR
 
 
 def told(decision: Decision) -> list[tuple[str, str, bool]]:
@@ -135,6 +149,14 @@ def test_a_back_off_is_no_longer_for_a_clock_that_was_set_back() -> None:
     assert isinstance(phase_of(decision.status), Starting)
 
 
+@pytest.mark.parametrize(("ahead", "begins"), [(90, False), (121, True)])
+def test_a_back_off_is_about_as_long_as_was_told(ahead: float, begins: bool) -> None:
+    """The clock was ahead when it was written; a little, as that of another node, is no matter."""
+    waiting = BackOff(revision=TWO.revision, attempts=1, not_before=NOW + seconds(ahead))
+    decision = decided(in_phase(None, status={"candidate": TWO, "back_off": waiting}))
+    assert isinstance(phase_of(decision.status), Starting) is begins
+
+
 def test_an_undecided_revision_is_tried_again_as_it_was_frozen() -> None:
     waiting = BackOff(revision=TWO.revision, attempts=2, not_before=NOW)
     decision = decided(in_phase(None, status={"candidate": TWO, "back_off": waiting}))
@@ -185,6 +207,62 @@ def test_promotion_of_a_canary() -> None:
     assert status.guard is not None
     assert status.guard.until == NOW + timedelta(hours=24)
     assert status.guard.references["errors"].total == 400.0
+
+
+CONDEMNED: dict[str, dict[str, Any]] = {
+    "quarantined": {"rejected": [a_rejection("v1")]},
+    "its_guard_only_told": {"guard": a_guard("v1", breached="errors")},
+}
+
+
+@pytest.mark.parametrize("good", [None, "v0"])
+@pytest.mark.parametrize("status", CONDEMNED.values(), ids=CONDEMNED.keys())
+def test_a_stable_that_went_bad_is_no_last_good(status: dict[str, Any], good: str | None) -> None:
+    own = Count(bad=2.0, total=300.0)
+    shown = GateStatus(
+        name="errors", verdict="Pass", candidate=own, stable={"bad": 400.0, "total": 400.0}
+    )
+    learnt = Habit(
+        since=NOW - timedelta(days=1),
+        hours={hour_of(NOW) - 1: BadTotal(1, 100), hour_of(NOW): BadTotal(99, 100)},
+    )
+    before = {"gates": [shown], "last_good": good and a_tried(good), **status}
+    snapshot = in_phase(
+        Promoting(candidate=TWO, started=NOW),
+        status=before,
+        pods=pods("v2", 3),
+        memory=Memory(habits={"errors": learnt}),
+    )
+    outcome, memory = decide_deployment(snapshot)
+    after = outcome.status
+    assert after.stable is not None
+    assert after.stable.version == "v2"
+    assert (after.last_good and after.last_good.version) == good
+    assert after.retiring is None
+    assert after.guard is not None
+    assert after.guard.references == {"errors": own}
+    assert sum(count.total for count in after.guard.hours["errors"]) == 100
+    assert list(memory.habits["errors"].hours) == [hour_of(NOW) - 1]
+
+
+def test_what_a_version_that_went_bad_showed_is_no_habit_of_another() -> None:
+    """Its pods differ while one after another fails: that would hide what the next one does."""
+    back = Returning(candidate=GOOD, started=NOW)
+    spread = [PodSpread(gate="errors", rounds=1, inflation=700.0, correlation=0.9)]
+    status = {"rejected": [a_rejection("v2")], "last_good": GOOD, "spread": spread}
+    learnt = Habit(since=NOW, hours={hour_of(NOW): BadTotal(99, 100)})
+    seen = in_phase(
+        back,
+        stable="v2",
+        status=status,
+        pods=pods("v1", 3),
+        memory=Memory(habits={"errors": learnt}),
+    )
+    outcome, memory = decide_deployment(seen)
+    assert outcome.status.stable is not None
+    assert outcome.status.stable.version == "v1"
+    assert outcome.status.spread == []
+    assert memory.habits["errors"] == Habit()
 
 
 PROMOTED = {
@@ -439,7 +517,6 @@ NO_PLACE: dict[str, dict[str, Any]] = {
     "no_pods": {"workloads": (GOOD_WITHOUT_PODS,)},
     "nothing_was_written": {},
     "made_late": {"pods": (a_pod("v1", ready=False, was_ready=False, startable_seconds=60.0),)},
-    "some_are_there": {"pods": (*pods("v1", 1), a_pod("v1", ready=False, crashed=True))},
 }
 
 
@@ -462,11 +539,65 @@ def test_a_way_back_that_finds_no_place_goes_on(fields: dict[str, Any]) -> None:
     assert told(again) == []
 
 
+def test_who_counts_less_time_does_not_take_back_that_a_way_back_is_late() -> None:
+    """The clocks of two Leases differ by an outage: their operators would write in turns."""
+    said = decided(late_return()).status.conditions
+    ahead = decided(replace(late_return(status={"conditions": said}), now=LATE - seconds(30)))
+    (degraded,) = [c for c in ahead.status.conditions if c.type == "Degraded"]
+    assert (degraded.status, degraded.reason) == ("True", "ReturnDelayed")
+    assert told(ahead) == []
+    # Another return begins anew: nobody has waited for it yet.
+    back = Returning(candidate=a_tried("v0"), started=LATE + seconds(90))
+    status = {"rejected": [a_rejection("v2")], "conditions": said}
+    other = decided(in_phase(back, now=LATE + seconds(91), stable="v2", status=status))
+    (degraded,) = [c for c in other.status.conditions if c.type == "Degraded"]
+    assert degraded.status == "False"
+
+
 def test_a_way_back_that_was_late_ends_when_its_pods_are_there() -> None:
     ready = pods("v1", 3)
     decision = decided(late_return(pods=ready, workloads=(a_workload("v1", 3),)))
     assert decision.status.stable is not None
     assert decision.status.stable.version == "v1"
+
+
+NO_ROOM = a_pod("v1", 2, ready=False, was_ready=False, unschedulable=True, message="no node")
+
+
+@pytest.mark.parametrize("wanted", ["v2", "v3"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_way_back_that_is_late_goes_to_the_pods_that_are_ready(count: int, wanted: str) -> None:
+    """What is left of it may find its place only where the bad version's pods go."""
+    late = late_return(
+        pods=(*pods("v1", count), NO_ROOM),
+        workloads=(replace(a_workload("v1", 3), ready=count), a_workload("v2", 3)),
+        versions=(a_version("v1"), a_version("v2"), a_version("v3")),
+    )
+    spec = late.deployment.spec.model_copy(update={"version": wanted})
+    decision = decided(replace(late, deployment=late.deployment.model_copy(update={"spec": spec})))
+    assert decision.status.stable is not None
+    assert decision.status.stable.version == "v1"
+    assert (decision.status.rollout, decision.status.candidate) == (None, None)
+    assert [entry.outcome for entry in decision.status.history] == []
+    # The route first, then the pods that are in the way.
+    assert [type(action) for action in decision.actions] == [Route, Remove, Size]
+    assert decision.actions[0] == Route(GOOD.revision)
+    before = decided(replace(late, now=LATE - seconds(1)))
+    assert isinstance(phase_of(before.status), Returning)
+
+
+@pytest.mark.parametrize(("ready_for", "waits"), [(10.0, 20.0), (30.0, None)])
+def test_a_late_way_back_waits_a_little_for_pods_that_start(
+    ready_for: float, waits: float | None
+) -> None:
+    first = a_pod("v1", 0, ready_seconds=ready_for)
+    starting = a_pod("v1", 1, ready=False, was_ready=False, startable_seconds=400.0)
+    size = replace(a_workload("v1", 3), ready=1)
+    late = late_return(pods=(first, starting), workloads=(size, a_workload("v2", 3)))
+    decision = decided(late)
+    assert isinstance(phase_of(decision.status), Returning) is (waits is not None)
+    if waits is not None:
+        assert decision.wake_at == late.now + seconds(waits)
 
 
 def test_what_else_is_wanted_is_tried_while_a_way_back_finds_no_place() -> None:

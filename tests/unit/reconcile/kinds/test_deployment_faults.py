@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.unit.reconcile.worlds import KEY, QUICK_STEPS, Shop, deployment_object, version_object
 
+from trimtab.api.meta import MANAGED_BY_LABEL
 from trimtab.cluster.port import PODS, SERVICES, WORKLOADS, Json, Key
 from trimtab.errors import Refused
 from trimtab.simulation.cluster import Killed
@@ -339,6 +341,58 @@ async def test_labels_and_owner_of_a_child_are_put_back(part: str, is_restarted:
     written = shop.cluster.version
     await shop.harness.advance(20)
     assert shop.cluster.version == written
+
+
+@pytest.mark.parametrize("replicas", [3, 0])
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_pods_of_a_workload_that_is_in_no_list_go_all_the_same(
+    is_told: bool, replicas: int
+) -> None:
+    """Its label was taken away, which a watch tells as a deletion, or while no operator ran."""
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 300)
+    assert shop.status.last_good is not None
+    assert shop.status.stable is not None
+    own = shop.status.last_good if replicas else shop.status.stable
+    shop.change(lambda spec: spec.update(replicas=replicas))
+    key = Key(WORKLOADS, "shop", own.workload)
+    shop.cluster.user_change(key, lambda obj: obj["metadata"]["labels"].pop(MANAGED_BY_LABEL))
+    shop.cluster.time += timedelta(minutes=5)
+    shop.harness.restart()
+    unlisted = shop.cluster.get(key)
+    assert unlisted is not None
+    cache = shop.harness.world.cache
+    (cache.take_out if is_told else cache.drop)(WORKLOADS, unlisted)
+    await shop.harness.advance(40)
+    live = shop.cluster.get(key)
+    assert live is not None
+    assert live["spec"]["replicas"] == 0
+    assert live["metadata"]["labels"][MANAGED_BY_LABEL] == "trimtab"
+
+
+async def test_a_workload_that_is_gone_is_looked_for_once() -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: shop.serving == "v2", 300)
+    await shop.harness.advance(120)
+    assert shop.status.last_good is not None
+    gone = Key(WORKLOADS, "shop", shop.status.last_good.workload)
+    shop.cluster.user_delete(gone)
+    await shop.harness.advance(10)
+    asked: list[Key] = []
+    read = shop.cluster.read
+
+    async def counted(key: Key) -> Json | None:
+        asked.append(key)
+        return await read(key)
+
+    shop.cluster.read = counted  # type: ignore[method-assign]
+    shop.harness.restart()
+    await shop.harness.advance(60)
+    assert asked.count(gone) == 1
 
 
 @pytest.mark.parametrize("label", [None, "another"])
