@@ -246,7 +246,8 @@ class GuardStatus(Model):
     references: dict[str, Count] = Field(
         default_factory=dict,
         max_length=16,
-        description="Per gate: what stable showed during the rollout.",
+        description="Per gate: what stable showed during the rollout, or the version itself if "
+        "stable was bad.",
     )
     hours: dict[str, Annotated[list[Count], Field(max_length=24)]] = Field(
         default_factory=dict,

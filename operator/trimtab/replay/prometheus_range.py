@@ -83,6 +83,10 @@ class Span:
     end: datetime
 
 
+TOO_LARGE = ("answers HTTP 422", "answers HTTP 5", "more than", "does not answer within")
+"""In what a reader says of an answer that did not come."""
+
+
 async def read_range(
     reader: PrometheusReader,
     matchers: Matchers,
@@ -121,7 +125,7 @@ async def read_range(
 
 def _may_be_too_large(detail: str) -> bool:
     """Whether less at once may help: too many samples or bytes, too slow, or a proxy gave up."""
-    return detail.startswith(("HTTP 422", "HTTP 5", "more than", "no answer within"))
+    return any(sign in detail for sign in TOO_LARGE)
 
 
 def _names_matcher() -> str:

@@ -158,7 +158,8 @@ def is_countable(name: str, value: float) -> bool:
     """Whether a value of a metric is finite, and small enough to count with, or to sum up."""
     if -LARGEST_COUNT <= value <= LARGEST_COUNT:
         return True
-    return (name.endswith("_sum") or name in SUMS) and -LARGEST <= value <= LARGEST
+    is_count = not (name.endswith("_sum") or name in SUMS or name == PROCESS_START)
+    return not is_count and -LARGEST <= value <= LARGEST
 
 
 def read_labels(line: str, start: int, number: int) -> tuple[Labels, int]:

@@ -203,7 +203,8 @@ def test_a_server_that_is_not_there_is_told(
     usual = ["--baseline", str(files / "baseline.json"), "--from", "2026-01-01"]
     url = "http://127.0.0.1:9"
     assert main(["replay", str(files / "policy.yaml"), "--prometheus", url, *usual]) == 1
-    assert capsys.readouterr().err.startswith("error: Prometheus: ConnectError")
+    said = f"error: Prometheus: {url} cannot be reached: connection refused"
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_scrapes_come_from_the_standard_input_too(

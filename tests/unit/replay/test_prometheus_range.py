@@ -104,7 +104,7 @@ async def test_a_server_that_gives_nothing_says_why(status: int, tries: int) -> 
         asked.append(request)
         return httpx.Response(status)
 
-    with pytest.raises(Unavailable, match=f"Prometheus: HTTP {status}"):
+    with pytest.raises(Unavailable, match=f"Prometheus: http://prom answers HTTP {status}"):
         await counted(refuse)
     assert len(asked) == tries
 
