@@ -181,14 +181,24 @@ class Said:
 numbers = st.floats() | st.sampled_from([0.0, 0.5, 1.0, math.inf, -math.inf, math.nan])
 words = st.text(max_size=1500)
 rows = st.integers(0, MOST_ROWS)
-intervals = st.builds(
-    Interval,
-    metric=st.sampled_from(["accuracy", "f1", "auc", "rmse", "precision"]),
-    value=numbers,
-    interval=st.tuples(numbers, numbers),
-    n=rows,
-    slice=st.just("all") | words,
+
+
+def intervals_of(metrics: st.SearchStrategy[str], slices: st.SearchStrategy[str]) -> Any:
+    return st.builds(
+        Interval,
+        metric=metrics,
+        value=numbers,
+        interval=st.tuples(numbers, numbers),
+        n=rows,
+        slice=slices,
+    )
+
+
+intervals = intervals_of(
+    st.sampled_from(["accuracy", "f1", "auc", "rmse", "precision"]), st.just("all") | words
 )
+of_all = intervals_of(st.just("accuracy"), st.just("all"))
+"""What is always measured: the metric that the decision rests on, over all rows."""
 comparisons = st.builds(
     Comparison,
     verdict=st.sampled_from(Compared),
@@ -216,6 +226,7 @@ def runs(draw: st.DrawFn) -> Said:
     report.reason, report.message = "NotWorse", draw(words)
     report.uri, report.digest, report.baseline = f"{OUTPUT}{'2' * 16}/", DIGEST_2, DIGEST_1
     measured, served = (draw(st.lists(intervals, max_size=20)) for _ in range(2))
+    measured = [draw(of_all), *measured]
     report.metrics = gate_first(reported_metrics(measured, "held-out"), "accuracy")
     if draw(st.booleans()):
         report.comparison = reported_comparison(draw(comparisons), "accuracy")
