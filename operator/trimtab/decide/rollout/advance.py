@@ -6,11 +6,9 @@ Each function returns the phase that it leaves the rollout in, or None where it 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec, Tried
-from trimtab.decide.led_time import led_between
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
@@ -19,8 +17,8 @@ from trimtab.decide.rollout.health import (
     had_time,
     infrastructure_fault,
     is_starting,
+    longest_start,
     pod_messages,
-    started_for,
     time_left,
 )
 from trimtab.decide.rollout.judgement import Judgement, Trial, blind_gate, judge_gates, trial_of
@@ -30,6 +28,7 @@ from trimtab.decide.rollout.phases import (
     Promoting,
     Starting,
     Stepping,
+    counted_until,
     deadline_of,
     is_late,
     paused_by_step,
@@ -81,15 +80,10 @@ def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoti
 
 def _since_its_pods(draft: Draft, phase: Starting) -> Starting:
     """Return the phase as begun when its pods could start, if that was late: nobody could act."""
-    revision, deadline = phase.candidate.revision, draft.spec.rollout.deadline
-    had = max(
-        (started_for(draft.snapshot, pod) for pod in draft.snapshot.pods_of(revision)),
-        default=timedelta(0),
-    )
-    counted = led_between(phase.began, draft.instant) - timedelta(seconds=phase.paused_seconds)
-    if counted - had <= deadline * SHORT:
-        return phase
     now = draft.instant
+    had = longest_start(draft.snapshot, draft.snapshot.pods_of(phase.candidate.revision))
+    if counted_until(phase, now) - had <= draft.spec.rollout.deadline * SHORT:
+        return phase
     led = None if now.led is None else now.led - had.total_seconds()
     return replace(phase, started=now.at - had, started_led=led, paused_seconds=0.0)
 

@@ -21,6 +21,7 @@ from trimtab.decide.rollout.ends import (
     supersede,
     try_of,
 )
+from trimtab.decide.rollout.history import is_rejected
 from trimtab.decide.rollout.phases import (
     ON_DEADLINE,
     Phase,
@@ -250,7 +251,7 @@ def _why_unfit(draft: Draft, version: ModelVersion, revision: str) -> str | None
 
 
 def _why_quarantined(draft: Draft, revision: str, version: str) -> str | None:
-    if any(entry.revision == revision for entry in draft.status.rejected):
+    if is_rejected(draft.status.rejected, revision):
         name = draft.snapshot.deployment.metadata.name
         return f"{version} is quarantined; trimtab retry mdep/{name} {version} lifts that"
     return None

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from trimtab.api.deployment import Count, DeploymentSpec, DeploymentStatus, GuardStatus, Tried
+from trimtab.decide.rollout.history import is_rejected
 from trimtab.decide.rollout.snapshot import GuardMemory, Heard, Memory
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import DetectorState
@@ -42,7 +43,7 @@ def wanted_control(spec: DeploymentSpec, status: DeploymentStatus, now: datetime
         return None
     if now >= guard.since + spec.guard.rollback_within:
         return None
-    if any(entry.revision == good.revision for entry in status.rejected):
+    if is_rejected(status.rejected, good.revision):
         return None
     return good
 
@@ -70,7 +71,7 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
     guard = guard.model_copy(update={"control_since": None, "references": references})
     # Begun, and not none at all: a restart of the operator takes these up.
     anew = dict.fromkeys(remembered.detectors, DetectorState())
-    remembered = replace(remembered, detectors=anew, beside={}, turned={}, fresh={}, lately={})
+    remembered = replace(remembered.alone(), detectors=anew, lately={})
     return guard, replace(memory, guard=remembered)
 
 
@@ -139,12 +140,6 @@ def without_mute(
         return guard, memory
     references = _with_shown(guard, remembered, alone)
     detectors = {**remembered.detectors, **dict.fromkeys(alone, DetectorState())}
-    remembered = replace(
-        remembered,
-        detectors=detectors,
-        beside={gate: seen for gate, seen in remembered.beside.items() if gate not in alone},
-        turned={gate: seen for gate, seen in remembered.turned.items() if gate not in alone},
-        fresh={gate: seen for gate, seen in remembered.fresh.items() if gate not in alone},
-    )
+    remembered = replace(remembered.alone(alone), detectors=detectors)
     guard = guard.model_copy(update={"references": references})
     return guard, replace(memory, guard=remembered)

@@ -24,7 +24,7 @@ from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.guard import Breach
-from trimtab.decide.rollout.history import rollbacks_in_a_row
+from trimtab.decide.rollout.history import is_rejected, rollbacks_in_a_row
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
 from trimtab.decide.rollout.quarantine import with_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
@@ -131,7 +131,7 @@ def went_bad(status: DeploymentStatus) -> bool:
     is_breached = (
         guard is not None and guard.breached is not None and guard.revision == stable.revision
     )
-    return is_breached or any(entry.revision == stable.revision for entry in status.rejected)
+    return is_breached or is_rejected(status.rejected, stable.revision)
 
 
 def _forget_if_bad(draft: Draft) -> None:
@@ -274,7 +274,7 @@ def return_to(draft: Draft, good: Tried, reason: Reason, message: str, *, by: st
     stable = status.stable
     if stable is None or good.revision == stable.revision:
         return False
-    if any(entry.revision == good.revision for entry in status.rejected):
+    if is_rejected(status.rejected, good.revision):
         return False
     phase = draft.phase
     if phase is not None:
@@ -332,7 +332,7 @@ def take_up_return(draft: Draft) -> None:
         return
     if stable is None or good is None or good.revision == stable.revision:
         return
-    if any(entry.revision == good.revision for entry in draft.status.rejected):
+    if is_rejected(draft.status.rejected, good.revision):
         return
     _begin_return(draft, good)
     draft.tell(EventReason.ROLLOUT_STARTED, f"returning to {good.version} again")

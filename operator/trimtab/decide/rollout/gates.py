@@ -240,8 +240,8 @@ def judge(gate: Gate, look: Look) -> GateStatus:
         smallest_fault_share=among_all,
         last_sample_age=_age(look.candidate_sight.age),
     )
-    figures = _figures(gate, candidate, stable, paired, seen.awaited)[:900]
-    figures += _set_aside(gate, look, candidate)
+    aside = _set_aside(gate, look, candidate)
+    figures = _figures(gate, candidate, stable, paired, seen.awaited)[:900] + aside
     if status.verdict == "Fail":
         message = f"{figures}; evidence {written(evidence)} >= {written(look.threshold)}"
         return status.model_copy(update={"reason": Reason.GATE_FAILED, "message": message})
@@ -257,7 +257,7 @@ def judge(gate: Gate, look: Look) -> GateStatus:
                 "message": message[:1024],
             }
         )
-    problem, detail = _no_data(gate, look, candidate, stable)
+    problem, detail = _no_data(gate, look, candidate, stable, aside)
     if problem is not None:
         hint = _HINTS.get(problem, "")
         message = f"{hint}{': ' + detail if detail else ''}"
@@ -309,13 +309,12 @@ def _evidence(
 
 
 def _no_data(
-    gate: Gate, look: Look, candidate: BadTotal, stable: BadTotal | None
+    gate: Gate, look: Look, candidate: BadTotal, stable: BadTotal | None, aside: str
 ) -> tuple[Reason | None, str]:
     for sight in (look.candidate_sight, look.stable_sight if stable is not None else None):
         if sight is not None and sight.problem is not None:
             return sight.problem, sight.detail
     if candidate.total <= 0:
-        aside = _set_aside(gate, look, candidate)
         return Reason.NO_TRAFFIC, f"{_unit(gate)} of the candidate: 0{aside}"
     if stable is not None and stable.total <= 0:
         return Reason.NO_TRAFFIC, f"{_unit(gate)} of stable: 0"

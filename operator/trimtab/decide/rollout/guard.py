@@ -461,9 +461,7 @@ def _look_beside(
     """
     control = snapshot.deployment.status.last_good
     if control is None or guard.control_since is None:
-        return {}, replace(
-            remembered, beside={}, turned={}, fresh={}, lately={}, minute=None, heard={}
-        )
+        return {}, replace(remembered.alone(), lately={}, minute=None, heard={})
     threshold = _threshold(snapshot)
     views = _views(snapshot)
     found: dict[str, Breach] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from trimtab.api.conditions import ConditionType, Reason, find_condition
@@ -33,9 +34,7 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
         if pod.disrupted:
             continue
         is_back = pod.ready and pod.restarts < CRASHES_BEFORE_DOWN
-        # A pod that lacked memory for a second model does not load it again.
-        is_excused = pod.ended_starting or pod.ended_comparing or pod.ended_unloaded
-        has_crashed = pod.crashed and not (is_back or is_excused)
+        has_crashed = pod.crashed and not (is_back or _is_excused(pod))
         if has_crashed and pod.restarts >= crashes and not _is_excused_kill(snapshot, pod):
             return f"pod {pod.name} crashed (restarts: {pod.restarts}){_behind(pod.message)}"
         if _fell_silent(snapshot, pod) and not _is_stable_shaken(snapshot):
@@ -70,12 +69,20 @@ def why_all_crashed(snapshot: Snapshot, revision: str) -> str | None:
     )
 
 
+def _is_excused(pod: PodView) -> bool:
+    """Return whether the last end of a pod is held against no version.
+
+    One that lacked memory for a second model does not load it again.
+    """
+    return pod.ended_starting or pod.ended_comparing or pod.ended_unloaded
+
+
 def _is_dead(pod: PodView) -> bool:
     """Return whether a pod ended; a first end by the kubelet may be the node's fault.
 
     Nor does it count that it lacked memory for a second model, or ended once while it started.
     """
-    if pod.ended_comparing or pod.ended_starting or pod.ended_unloaded:
+    if _is_excused(pod):
         return False
     return pod.crashed and not pod.ready and not (pod.killed and pod.restarts < CRASHES_BEFORE_DOWN)
 
@@ -144,22 +151,24 @@ def without_artifact(snapshot: Snapshot, revision: str) -> Refusal | None:
 def had_time(snapshot: Snapshot, revision: str) -> bool:
     """Return whether a pod of a version could start for half of the deadline, or crashed."""
     half = snapshot.deployment.spec.rollout.deadline / 2
-    return any(
-        _has_crashed(pod) or started_for(snapshot, pod) >= half
-        for pod in snapshot.pods_of(revision)
-    )
+    own = snapshot.pods_of(revision)
+    return any(_has_crashed(pod) for pod in own) or longest_start(snapshot, own) >= half
 
 
-def started_for(snapshot: Snapshot, pod: PodView) -> timedelta:
-    """Return how long a pod had all that it needs to start: at most since its rollout began.
+def longest_start(snapshot: Snapshot, pods: Sequence[PodView]) -> timedelta:
+    """Return how long any of these pods had all that it needs to start, 0 if there is none.
 
-    What a new process reads of its age may be of a clock that is ahead.
+    At most since the rollout of the version began: what a new process reads of their age may be of
+    a clock that is ahead.
     """
-    startable = timedelta(seconds=pod.startable_seconds)
+    longest = timedelta(0)
     phase = phase_of(snapshot.deployment.status)
-    if phase is None or phase.candidate.revision != pod.revision:
-        return startable
-    return min(startable, led_between(phase.began, snapshot.instant))
+    for pod in pods:
+        startable = timedelta(seconds=pod.startable_seconds)
+        if phase is not None and phase.candidate.revision == pod.revision:
+            startable = min(startable, led_between(phase.began, snapshot.instant))
+        longest = max(longest, startable)
+    return longest
 
 
 def _has_crashed(pod: PodView) -> bool:
@@ -176,7 +185,7 @@ def time_left(snapshot: Snapshot, revision: str) -> timedelta:
     starting = [pod for pod in snapshot.pods_of(revision) if is_starting(pod)]
     if not starting:
         return timedelta(0)
-    left = deadline - max(started_for(snapshot, pod) for pod in starting)
+    left = deadline - longest_start(snapshot, starting)
     return left if left > deadline * SHORT else timedelta(0)
 
 

@@ -1,4 +1,4 @@
-"""The history in status: which ends are kept, and which of them count towards flapping."""
+"""What status keeps of ends: the history, what counts towards flapping, what is quarantined."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import HistoryEntry
+from trimtab.api.deployment import HistoryEntry, Rejected
 
 KEPT = 10
 FLAPPING_WINDOW = timedelta(hours=1)
@@ -20,6 +20,11 @@ def rollbacks_in_a_row(history: Sequence[HistoryEntry], now: datetime) -> list[H
         for entry in history[since:]
         if entry.outcome == Reason.ROLLED_BACK and now - entry.at <= FLAPPING_WINDOW
     ]
+
+
+def is_rejected(rejected: Sequence[Rejected], revision: str) -> bool:
+    """Return whether a revision is quarantined."""
+    return any(entry.revision == revision for entry in rejected)
 
 
 def with_end(

@@ -190,8 +190,12 @@ def deadline_of(spec: DeploymentSpec, phase: Phase, now: Instant) -> datetime:
 
     Neither earlier pauses count, nor time in which nobody could act.
     """
-    counted = led_between(phase.began, now) - timedelta(seconds=phase.paused_seconds)
-    return now.at + spec.rollout.deadline - counted
+    return now.at + spec.rollout.deadline - counted_until(phase, now)
+
+
+def counted_until(phase: Phase, now: Instant) -> timedelta:
+    """Return how much of the deadline a rollout has had."""
+    return led_between(phase.began, now) - timedelta(seconds=phase.paused_seconds)
 
 
 def is_late(spec: DeploymentSpec, phase: Phase, now: Instant) -> bool:

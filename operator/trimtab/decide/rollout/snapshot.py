@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Deployment, Origin
@@ -18,6 +18,7 @@ from trimtab.stats.change import DetectorState
 from trimtab.stats.counts import NOTHING, BadTotal
 from trimtab.stats.paired import Answers, Cell, CellCounts, PairedChange
 
+T = TypeVar("T")
 Pair = tuple[str, str]
 """Digests: of the version that answers, and of the one that is asked, too."""
 Span = tuple[float, float, float]
@@ -302,6 +303,18 @@ class GuardMemory:
     """Per gate of outcomes, how labels lag; without a checkpoint a new process knows nothing."""
     answered: Counts = field(default_factory=dict)
     """What each process had answered at the last look."""
+
+    def alone(self, gates: Container[str] | None = None) -> GuardMemory:
+        """Return the memory without what these gates saw beside a control; None: all of them."""
+
+        def others(seen: Mapping[str, T]) -> dict[str, T]:
+            return {
+                gate: one for gate, one in seen.items() if gates is not None and gate not in gates
+            }
+
+        return replace(
+            self, beside=others(self.beside), turned=others(self.turned), fresh=others(self.fresh)
+        )
 
 
 @dataclass(frozen=True)
