@@ -23,11 +23,11 @@ from trimtab.decide.rollout.children import is_kept
 from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import OPERATOR, Draft
-from trimtab.decide.rollout.guard import Breach
 from trimtab.decide.rollout.history import is_rejected, rollbacks_in_a_row
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
 from trimtab.decide.rollout.quarantine import with_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.decide.rollout.watched import Breach
 
 FIRST_BACK_OFF = timedelta(minutes=1)
 LONGEST_BACK_OFF = timedelta(hours=1)

@@ -20,6 +20,7 @@ from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, full_size
+from trimtab.decide.rollout.beside_control import heed_control
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
 from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.draft import Draft, earliest
@@ -43,7 +44,7 @@ from trimtab.decide.rollout.ends import (
     supersede,
     take_up_return,
 )
-from trimtab.decide.rollout.guard import heed_control, of_this_guard, watch, with_detectors
+from trimtab.decide.rollout.guard import of_this_guard, watch, with_detectors
 from trimtab.decide.rollout.health import (
     failed_by_itself,
     is_starting,

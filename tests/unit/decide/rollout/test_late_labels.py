@@ -22,7 +22,7 @@ from tests.unit.decide.rollout.builders import (
 
 from trimtab.api.deployment import Count, Origin
 from trimtab.decide.rollout.counting import side_of
-from trimtab.decide.rollout.guard import Breach, watch
+from trimtab.decide.rollout.guard import watch
 from trimtab.decide.rollout.late_labels import (
     MOST_SPANS,
     labels_per_answer,
@@ -37,6 +37,7 @@ from trimtab.decide.rollout.measures import (
     wrong_measure,
 )
 from trimtab.decide.rollout.snapshot import LateLabels, Memory, ProcessView
+from trimtab.decide.rollout.watched import Breach
 from trimtab.stats.counts import NOTHING, BadTotal
 
 OUTCOMES = {"name": "wrong", "bad": "outcomes", "against": "stable", "margin": "1%"}

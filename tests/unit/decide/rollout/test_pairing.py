@@ -27,7 +27,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import Count, GateStatus
 from trimtab.decide.rollout.asking import asked_by
 from trimtab.decide.rollout.counting import side_of
-from trimtab.decide.rollout.guard import Breach, watch
+from trimtab.decide.rollout.guard import watch
 from trimtab.decide.rollout.judgement import Trial, judge_gates
 from trimtab.decide.rollout.measures import (
     REQUESTS,
@@ -39,6 +39,7 @@ from trimtab.decide.rollout.pairing import PairedLook
 from trimtab.decide.rollout.phases import Progress
 from trimtab.decide.rollout.same_rows import look_again
 from trimtab.decide.rollout.snapshot import Memory, PairsSeen, ProcessView, Snapshot
+from trimtab.decide.rollout.watched import Breach
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.paired import CellCounts, Labelling, Pairs
 
