@@ -13,6 +13,7 @@ from trimtab.stats.sequential import (
     _most_likely_boundary,
     failure_threshold,
     gate_evidence,
+    informed_evidence,
     limit_evidence,
     overdispersion,
     smallest_detectable_share,
@@ -231,3 +232,46 @@ def test_the_boundary_is_the_most_likely_one_of_extreme_counts_too(
 
     best = shares[int(np.argmax(log_likelihood(shares)))]
     assert found == pytest.approx(best, abs=2e-6)
+
+
+SHOWN = BadTotal(36.0, 3600.0)
+SHARES = (0.02, 0.0225, 0.027, 0.036, 0.054)
+
+
+def looks_until(informed: bool, p_candidate: float, p_stable: float, seed: int) -> int | None:
+    """Return the look at which a version beside a pod with a quarter of its requests fails."""
+    draws = np.random.default_rng(seed)
+    ours = theirs = BadTotal(0.0, 0.0)
+    for look in range(60):
+        ours += BadTotal(float(draws.binomial(240, p_candidate)), 240.0)
+        theirs += BadTotal(float(draws.binomial(60, p_stable)), 60.0)
+        evidence = (
+            informed_evidence(ours, theirs, 0.005, SHOWN, SHARES)
+            if informed
+            else gate_evidence(ours, theirs, 0.005)
+        )
+        if evidence >= 1 / ALPHA:
+            return look
+    return None
+
+
+def test_what_is_expected_is_found_sooner() -> None:
+    informed, any_of_both = (
+        sorted(looks_until(how, 0.035, 0.01, seed) or 60 for seed in range(60))
+        for how in (True, False)
+    )
+    assert informed[30] <= 17
+    assert any_of_both[30] >= 1.5 * informed[30]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.03, 0.1])
+def test_what_is_expected_condemns_nobody_that_is_no_worse(share: float) -> None:
+    """Whatever both show."""
+    found = [looks_until(True, share + 0.005, share, seed) for seed in range(300)]
+    assert sum(look is not None for look in found) <= 6
+
+
+def test_evidence_of_what_is_expected_is_one_below_the_margin_and_finite() -> None:
+    assert informed_evidence(BadTotal(1, 100), BadTotal(1, 100), 0.0, SHOWN, SHARES) == 1.0
+    huge = BadTotal(1e12, 2e12)
+    assert math.isfinite(informed_evidence(huge, BadTotal(0, 1e12), 0.01, SHOWN, SHARES))

@@ -14,18 +14,23 @@ from trimtab.decide.rollout.blocks import growth
 from trimtab.decide.rollout.control import LATELY_MINUTES, listen, wanted_control, without_mute
 from trimtab.decide.rollout.counting import Side, side_of
 from trimtab.decide.rollout.evidence import Counted, GateMemory, evidence_of
+from trimtab.decide.rollout.habit import largest
 from trimtab.decide.rollout.judgement import ahead_of, interval_of, moment_of
 from trimtab.decide.rollout.measures import written
 from trimtab.decide.rollout.snapshot import Fresh, GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.decide.rollout.watched import Breach, Watched, counts_of, threshold_of
+from trimtab.stats.change import LIFTS, lifted
 from trimtab.stats.counts import BadTotal, sum_of
+from trimtab.stats.sequential import informed_evidence
 
 MINUTE = timedelta(minutes=1)
 CONTROL_STARTS = timedelta(seconds=30)
 """After the old pods are no longer kept, the control has been routed to."""
 CONTROL_AWAITED = timedelta(minutes=2)
 """After the promotion at most."""
+EXPECTED = 0.75
+"""Weight of what is expected of a version that is worse; the rest is of anything else."""
 LOOKS_BEFORE_A_CHANGE = 3
 """Of a backend, so that all that shows a change is compared, also what was read ahead of it."""
 
@@ -81,7 +86,7 @@ def look_beside(
         seen = _looked(known, counted, snapshot, is_resumed=remembered.is_resumed)
         grown[name] = growth(sum_of(known[0].last[1].values()), sum_of(seen[0].last[1].values()))
         evidence, worse = min(
-            ((evidence_of(memory, one.spreads, one.gate.margin, None), memory) for memory in seen),
+            ((_evidence_beside(memory, one, guard), memory) for memory in seen),
             key=lambda pair: pair[0],
         )
         if evidence >= threshold:
@@ -103,6 +108,26 @@ def look_beside(
         fresh=fresh,
     )
     return found, _with_minute(remembered, grown, snapshot.now)
+
+
+def _evidence_beside(seen: GateMemory, one: Watched, guard: GuardStatus) -> float:
+    """Return the evidence that the version is worse than its control.
+
+    Mostly of what is expected: the control is as it was, and the version shows what the detector
+    looks for. The rest is of anything that both may show, as where it gets harder for everybody.
+    """
+    gate, shown = one.gate, guard.references.get(one.gate.name)
+    any_of_both = evidence_of(seen, one.spreads, gate.margin, None)
+    if shown is None or one.share is None:
+        return any_of_both
+    shares = [share for lift in LIFTS if (share := lifted(one.share, lift)) is not None]
+    if not shares:
+        return any_of_both
+    spread = largest(one.spreads.values())
+    ours, theirs = (count.divided(spread) for count in (seen.compared()[0], seen.compared()[1][0]))
+    usual = BadTotal(shown.bad, shown.total).divided(spread)
+    expected = informed_evidence(ours, theirs, gate.margin, usual, shares)
+    return (1 - EXPECTED) * any_of_both + EXPECTED * expected
 
 
 _BothCounted = Sequence[tuple[Counted, Counted]]
