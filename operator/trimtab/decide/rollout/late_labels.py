@@ -26,6 +26,10 @@ MOST_SPANS = 480
 """They get twice as long until so many are a day, and the oldest is forgotten then."""
 SHORTEST_SPAN = 1.0
 _NONE: Span = (0.0, 0.0, 0.0)
+_CHUNK = 10.0
+"""Wrong labels that are expected of as many spans as tell whether wrong ones come."""
+_STEADY_CHUNKS = 4
+"""In which wrong ones came, one after the other: then what was missing before has come."""
 _SURELY = 2.0
 """Times longer than labels that lag can take, which by chance are more or less."""
 
@@ -111,7 +115,7 @@ def log_evidence(late: LateLabels, share: float, margin: float | None, spread: f
         share = max(share, reference_upper_bound(late.usual.divided(spread), margin))
     last = late.seconds / late.width - (len(late.spans) - 1)
     return least_evidence(
-        [span[2] for span in late.spans],
+        _without_batches(late, answers),
         answers,
         most,
         share,
@@ -119,6 +123,32 @@ def log_evidence(late: LateLabels, share: float, margin: float | None, spread: f
         min(1.0, last) if last > 0 else 1.0,
         _earlier(late, each),
     )
+
+
+def _without_batches(late: LateLabels, answers: list[float]) -> list[float]:
+    """Return the wrong labels of each span, less those that were missing right before.
+
+    Where right ones come at once and wrong ones in batches, a batch has those of a longer time. It
+    can have no more than labels lag, nor than wrong ones were fewer than usual since they last came
+    steadily. answers: of each span, as many labels as they get.
+    """
+    usual = late.usual.share
+    missing = max(0.0, usual * late.per_answer * late.before_answers - late.before_labels.bad)
+    lag = late.per_answer * late.before_answers - late.before_labels.total
+    found, steady = [], 0
+    wrong_of_chunk = expected_of_chunk = 0.0
+    for came, span in zip(answers, late.spans, strict=True):
+        expected, wrong = usual * came, span[2]
+        found.append(wrong - max(0.0, min(wrong - expected, missing, lag)))
+        missing = max(0.0, missing + expected - wrong)
+        lag += came - span[1]
+        wrong_of_chunk, expected_of_chunk = wrong_of_chunk + wrong, expected_of_chunk + expected
+        if expected_of_chunk >= _CHUNK:
+            steady = steady + 1 if wrong_of_chunk > expected_of_chunk / 2 else 0
+            wrong_of_chunk = expected_of_chunk = 0.0
+        if steady >= _STEADY_CHUNKS:
+            missing = 0.0
+    return found
 
 
 def _longest(late: LateLabels, each: float, answers: list[float]) -> int:

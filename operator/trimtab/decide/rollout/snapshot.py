@@ -251,6 +251,12 @@ class LateLabels:
         return self.per_answer * self.answers - self.labels
 
     @property
+    def lagged(self) -> bool:
+        """Whether labels lagged before the promotion by more than a hundredth of them."""
+        due = self.per_answer * self.before_answers
+        return due - self.before_labels.total > 0.01 * due
+
+    @property
     def awaited(self) -> float:
         """How many times more labels there would be, were none still to come; at least 1."""
         if self.labels <= 0:

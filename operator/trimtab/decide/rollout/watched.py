@@ -14,7 +14,14 @@ from trimtab.decide.rollout.habit import EPOCH, HOUR, largest
 from trimtab.decide.rollout.judgement import pair_in, spreads_of
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.same_rows import look_again, tells
-from trimtab.decide.rollout.snapshot import GuardMemory, Memory, Pair, PairsSeen, Snapshot
+from trimtab.decide.rollout.snapshot import (
+    GuardMemory,
+    LateLabels,
+    Memory,
+    Pair,
+    PairsSeen,
+    Snapshot,
+)
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.stats.change import reference_upper_bound
 from trimtab.stats.counts import NOTHING, BadTotal, sum_of
@@ -102,7 +109,7 @@ def watched_gates(
             seen = look_again(known, paired, total, now, horizon, is_taken_up=restored is not None)
             pairs_tell = tells(seen, paired, now)
         own = NOTHING if pairs_tell else known.own
-        share = _bound(gate, guard, spread, now, is_beside, own)
+        share = _bound(gate, _shown(gate, guard, late), guard, spread, now, is_beside, own)
         if share is None and not is_beside and paired is None:
             continue
         found.append(Watched(gate, counts, spreads, share, is_beside, paired, seen, pairs_tell))
@@ -135,21 +142,42 @@ def _total(counts: Counts) -> float:
     return sum_of(counts.values()).total
 
 
+def _shown(gate: Gate, guard: GuardStatus, late: LateLabels | None) -> list[BadTotal]:
+    """Return what the version before showed in the last step.
+
+    Where labels lag, those of one kind are of another time than those of the other, and a step
+    changes its traffic: then what it showed is believed as far as the candidate showed it too, or
+    it did so in all its life.
+    """
+    counted = guard.references.get(gate.name)
+    if counted is None:
+        return []
+    shown = BadTotal(counted.bad, counted.total)
+    if late is None or not late.lagged or late.before_labels.total <= 0:
+        return [shown]
+    return [min(shown, late.before_labels, key=lambda one: one.share), late.usual]
+
+
 def _bound(
-    gate: Gate, guard: GuardStatus, spread: float, now: datetime, is_beside: bool, own: BadTotal
+    gate: Gate,
+    shown: list[BadTotal],
+    guard: GuardStatus,
+    spread: float,
+    now: datetime,
+    is_beside: bool,
+    own: BadTotal,
 ) -> float | None:
     """Return the share that must not be passed; None: there is nothing to go by.
 
-    own: what the version showed while pairs found nothing in it, where they have stopped. A gate
+    shown: by the version before. own: what the version showed while pairs found nothing in it, where they have stopped. A gate
     with both a limit and a control has the limit alone: the control is the better reference.
     """
     if gate.limit is not None and is_beside:
         return gate.limit
     bounds = [] if gate.limit is None else [gate.limit]
-    shown = guard.references.get(gate.name)
-    if shown is not None and gate.against == "stable":
-        references = [shown, *_same_hours(guard.hours.get(gate.name, []), now)]
-        counts = [BadTotal(one.bad, one.total) for one in references]
+    if shown and gate.against == "stable":
+        hours = _same_hours(guard.hours.get(gate.name, []), now)
+        counts = [*shown, *(BadTotal(one.bad, one.total) for one in hours)]
         counts += [own] if own.total > 0 else []
         bounds.append(
             max(reference_upper_bound(count.divided(spread), gate.margin) for count in counts)

@@ -103,10 +103,12 @@ def guarded(
     rate: Rate = lambda _: 100.0,
     before: tuple[float, float, float] = (0.0, 0.0, 0.0),
     every: int = 5,
+    shown: tuple[float, float] = (500, 10_000),
 ) -> int | None:
     """Return after how many minutes a version is breached; labels: (right, wrong) by second.
 
-    rate: answers by second. before: answers, right and wrong labels until its promotion.
+    rate: answers by second. before: answers, right and wrong labels until its promotion. shown: of
+    the version before in the last step, wrong of labels.
     """
     answers, right, wrong = before
 
@@ -116,7 +118,7 @@ def guarded(
 
     guard = a_guard(
         "v2",
-        references={"wrong": Count(bad=500, total=10_000)},
+        references={"wrong": Count(bad=shown[0], total=shown[1])},
         origins=[Origin(process=a_process("v2").process, values=counted())],
     )
     status = a_status(stable="v2", guard=guard, last_good=a_tried("v1"))
@@ -126,8 +128,8 @@ def guarded(
     for at in range(0, minutes * 60, every):
         more = labels(at)
         right, wrong = right + every * more[0], wrong + every * more[1]
-        new = a_process("v2", counts=counted(), born=NOW)
         answers += every * rate(at)
+        new = a_process("v2", counts=counted(), born=NOW)
         processes = (new, all_labelled) if at < 60 else (new,)
         snapshot = a_snapshot(deployment, processes=processes, now=NOW + seconds(at))
         breach, memory = watch(snapshot, guard, side_of(a_tried("v2")), memory)
@@ -171,6 +173,52 @@ def test_surges_whose_wrong_labels_come_at_another_time_breach_nothing(
     found = guarded(worse, 150, surges, before, every=15)
     assert found is not None
     assert 50 + wrong / 60 <= found <= 50 + wrong / 60 + 75
+
+
+def in_batches(seconds: int, share: Callable[[int], float], every: int = 15) -> Callable[..., Any]:
+    """Return the labels by second where wrong ones come in batches, and right ones at once."""
+
+    def labels(at: int) -> tuple[float, float]:
+        is_due = at % seconds >= seconds - every
+        wrong = sum(100.0 * share(then) for then in range(at - seconds + every, at + every, every))
+        return 100.0 * (1 - share(at)), wrong if is_due else 0.0
+
+    return labels
+
+
+@pytest.mark.parametrize("seconds", [60, 120, 300, 1800])
+@pytest.mark.parametrize("minutes", [0, 3, 60])
+def test_wrong_labels_that_come_in_batches_are_no_change(seconds: int, minutes: int) -> None:
+    """minutes: that it had served when it was promoted, right after a batch."""
+    labels = in_batches(seconds, lambda _: 0.05)
+    before = 6000.0 * minutes, 5700.0 * minutes, 300.0 * minutes
+    assert guarded(labels, 100, before=before, every=15) is None
+
+
+@pytest.mark.parametrize("seconds", [60, 300, 1800])
+def test_a_version_whose_batches_get_larger_is_found(seconds: int) -> None:
+    labels = in_batches(seconds, lambda at: 0.05 if at < 3600 else 0.1)
+    found = guarded(labels, 180, every=15)
+    assert found is not None
+    assert 60 <= found <= 60 + 3 * seconds / 60
+
+
+def test_what_was_shown_while_labels_were_of_one_kind_is_no_reference() -> None:
+    """Those of wrong answers come late: stable's were of more traffic than its right ones."""
+    before = 18_000.0, 17_100.0, 0.0  # three minutes in steps, all its wrong labels to come
+    worse = after(5, 600, lambda at: 0.05 if at < 900 else 0.1)
+    found = guarded(worse, 120, surges, before, every=15, shown=(900, 10_000))
+    assert found is not None
+    assert 25 <= found <= 40
+    fine = after(5, 600, lambda _: 0.05)
+    for shown in ((900, 10_000), (200, 10_000)):
+        assert guarded(fine, 120, surges, before, every=15, shown=shown) is None
+
+
+def test_what_was_shown_while_it_got_harder_for_all_is_the_reference() -> None:
+    """Labels come at once."""
+    before = 18_000.0, 16_200.0, 1800.0
+    assert guarded(lambda _: (90.0, 10.0), 120, before=before, shown=(1000, 10_000)) is None
 
 
 def test_wrong_answers_that_get_their_labels_first_breach_nothing() -> None:
