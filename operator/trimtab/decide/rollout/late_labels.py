@@ -30,6 +30,8 @@ _CHUNK = 10.0
 """Wrong labels that are expected of as many spans as tell whether wrong ones come."""
 _STEADY_CHUNKS = 4
 """In which wrong ones came, one after the other: then what was missing before has come."""
+_BEYOND_CHANCE = 3.0
+"""Standard deviations."""
 _SURELY = 2.0
 """Times longer than labels that lag can take, which by chance are more or less."""
 
@@ -111,11 +113,12 @@ def log_evidence(late: LateLabels, share: float, margin: float | None, spread: f
     most = _longest(late, each, answers)
     if most == 0:
         return math.inf
+    usual = _usual_at_worst(late)
     if margin is not None:
-        share = max(share, reference_upper_bound(late.usual.divided(spread), margin))
+        share = max(share, reference_upper_bound(usual.divided(spread), margin))
     last = late.seconds / late.width - (len(late.spans) - 1)
     return least_evidence(
-        _without_batches(late, answers),
+        _without_batches(late, answers, usual.share),
         answers,
         most,
         share,
@@ -125,14 +128,33 @@ def log_evidence(late: LateLabels, share: float, margin: float | None, spread: f
     )
 
 
-def _without_batches(late: LateLabels, answers: list[float]) -> list[float]:
+def _usual_at_worst(late: LateLabels) -> BadTotal:
+    """Return what labels of the version before show once all have come, if those were wrong ones.
+
+    That some were missing the version shows: once it had more labels per answer, beyond chance.
+    """
+    usual = late.usual
+    if late.per_answer <= 0:
+        return usual
+    answers, labels = late.before_answers, late.before_labels.total
+    most = 0.0
+    for span in late.spans:
+        answers, labels = answers + span[0], labels + span[1]
+        if answers >= 1:
+            each = min(1.0, labels / answers)
+            chance = _BEYOND_CHANCE * math.sqrt(each * (1 - each) / answers) + 1 / answers
+            most = max(most, each - chance)
+    missing = max(0.0, most / late.per_answer - 1) * usual.total
+    return BadTotal(usual.bad + missing, usual.total + missing)
+
+
+def _without_batches(late: LateLabels, answers: list[float], usual: float) -> list[float]:
     """Return the wrong labels of each span, less those that were missing right before.
 
     Where right ones come at once and wrong ones in batches, a batch has those of a longer time. It
     can have no more than labels lag, nor than wrong ones were fewer than usual since they last came
-    steadily. answers: of each span, as many labels as they get.
+    steadily. answers: of each span, as many labels as they get. usual: share of wrong ones.
     """
-    usual = late.usual.share
     missing = max(0.0, usual * late.per_answer * late.before_answers - late.before_labels.bad)
     lag = late.per_answer * late.before_answers - late.before_labels.total
     found, steady = [], 0

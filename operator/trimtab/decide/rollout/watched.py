@@ -169,8 +169,9 @@ def _bound(
 ) -> float | None:
     """Return the share that must not be passed; None: there is nothing to go by.
 
-    shown: by the version before. own: what the version showed while pairs found nothing in it, where they have stopped. A gate
-    with both a limit and a control has the limit alone: the control is the better reference.
+    shown: by the version before. own: what the version showed while pairs found nothing in it,
+    where they have stopped. A gate with both a limit and a control has the limit alone: the control
+    is the better reference.
     """
     if gate.limit is not None and is_beside:
         return gate.limit
