@@ -254,6 +254,11 @@ class GuardStatus(Model):
         max_length=16,
         description="Per gate: what stable showed in the 24 hours before, by hour of day (UTC).",
     )
+    peaks: dict[str, Annotated[list[Count], Field(max_length=24)]] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Per gate: the worst five minutes of each of these hours.",
+    )
     control_since: Time | None = Field(
         default=None, description="Since when a pod of the last good version serves beside it."
     )

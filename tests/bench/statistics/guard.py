@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,9 +25,11 @@ from trimtab.api.deployment import Count, Deployment, GuardStatus, Tried
 from trimtab.decide.rollout.control import without_control
 from trimtab.decide.rollout.counting import side_of
 from trimtab.decide.rollout.guard import watch
+from trimtab.decide.rollout.habit import by_hour_of_day
 from trimtab.decide.rollout.judgement import learn_spread
 from trimtab.decide.rollout.measures import ERRORS, REQUESTS, labelled_measure, wrong_measure
 from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot
+from trimtab.stats.counts import BadTotal
 
 SECTION = "9 guard"
 RUNS = 100
@@ -72,6 +74,11 @@ def rhythm(_since: float, day: float) -> float:
     return BASE * 3 ** float(np.sin(2 * np.pi * day / DAY))
 
 
+def hourly(_since: float, day: float) -> float:
+    """Three times more, and three times less, over an hour."""
+    return BASE * 3 ** float(np.sin(2 * np.pi * day / HOUR))
+
+
 def harder(since: float, _day: float) -> float:
     """Ten times more for everybody, from ten minutes after the promotion on."""
     return BASE * (10 if since >= 600 else 1)
@@ -90,6 +97,7 @@ HEALTHY = {
     "correlation .05 by pod and minute, 20/s": Case(correlation=0.05),
     "correlation .05, 20/s, with a control": Case(correlation=0.05, replicas=4),
     "daily rhythm x3, 20/s": Case(share=rhythm),
+    "hourly rhythm x3, 20/s": Case(share=hourly),
     "daily rhythm x3, 100/s": Case(share=rhythm, rate=100),
     "1 % -> 10 % for everybody, 20/s, with a control": Case(share=harder, replicas=4),
     "1 % -> 10 % for everybody, 100/s, with a control": Case(share=harder, replicas=4, rate=100),
@@ -263,10 +271,8 @@ class Watch:
             since=since,
             until=since + timedelta(days=1),
             references={"wrong" if case.labels else "errors": shown},
-            hours={
-                name: [Count(bad=hour.bad, total=hour.total) for hour in habit.by_hour_of_day()]
-                for name, habit in self.memory.habits.items()
-            },
+            hours={name: day_of(habit.hours) for name, habit in self.memory.habits.items()},
+            peaks={name: day_of(habit.peaks) for name, habit in self.memory.habits.items()},
         )
         self.memory = self.memory.of_new_stable()
         new = Pods("v2", case.replicas, self.draws, case.labels)
@@ -298,6 +304,11 @@ class Watch:
         if guard.control_since is not None and after >= HOUR:
             guard, self.memory = without_control(guard, self.memory)
         return guard
+
+
+def day_of(hours: Mapping[int, BadTotal]) -> list[Count]:
+    """Return what is known by hour of the day, as status has it."""
+    return [Count(bad=hour.bad, total=hour.total) for hour in by_hour_of_day(hours)]
 
 
 _DEPLOYMENTS: dict[tuple[object, ...], Deployment] = {}

@@ -22,6 +22,8 @@ LEAST_REPLICAS = 4
 """From so many on there is a control unless the spec says otherwise: it costs a fifth at most."""
 LATELY_MINUTES = 3
 """In each of which the control must show a change that lasts."""
+WATCHED_ENOUGH = timedelta(minutes=10)
+"""By a process that began without what the one before remembered."""
 MUTE_AFTER = timedelta(minutes=1)
 """As long as rounds wait for it: what takes the metrics of one side along for less is no matter."""
 LEAST_EXPECTED = 10.0
@@ -78,14 +80,19 @@ def without_control(guard: GuardStatus, memory: Memory) -> tuple[GuardStatus, Me
 def _with_shown(
     guard: GuardStatus, remembered: GuardMemory, gates: Iterable[str]
 ) -> dict[str, Count]:
-    """Return the references with what the control showed of gates whose detectors alarm."""
-    references = dict(guard.references)
+    """Return the references with what the control showed of gates whose detectors alarm.
+
+    A process that has watched for some minutes only could not have seen an alarm, and would hold a
+    change that came before it against the version alone: it believes what it saw of the control.
+    """
+    references, is_young = dict(guard.references), _is_young(remembered)
     for gate in gates:
         minutes = remembered.lately.get(gate, ())
         state, before = remembered.detectors.get(gate), references.get(gate)
-        if state is None or not state.is_alarm or len(minutes) < LATELY_MINUTES:
-            continue
+        is_shared = state is not None and state.is_alarm and len(minutes) >= LATELY_MINUTES
         shown = sum_of(minutes)
+        if shown.total <= 0 or not (is_shared or is_young):
+            continue
         seen = [minute for minute in minutes if minute.total > 0]
         best = min(seen, key=lambda minute: minute.share, default=NOTHING)
         if best.share < shown.share / 2:
@@ -93,6 +100,11 @@ def _with_shown(
         if before is None or BadTotal(before.bad, before.total).share < shown.share:
             references[gate] = Count(bad=shown.bad, total=shown.total)
     return references
+
+
+def _is_young(remembered: GuardMemory) -> bool:
+    began, last = remembered.restored, remembered.looked_at
+    return began is not None and (last is None or last - began < WATCHED_ENOUGH)
 
 
 # --- whether it tells -----------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import EventReason, Reason
@@ -23,11 +23,13 @@ from trimtab.decide.rollout.children import is_kept
 from trimtab.decide.rollout.control import wanted_control, without_control
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import OPERATOR, Draft
+from trimtab.decide.rollout.habit import by_hour_of_day
 from trimtab.decide.rollout.history import is_rejected, rollbacks_in_a_row
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
 from trimtab.decide.rollout.quarantine import with_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.watched import Breach
+from trimtab.stats.counts import BadTotal
 
 FIRST_BACK_OFF = timedelta(minutes=1)
 LONGEST_BACK_OFF = timedelta(hours=1)
@@ -150,13 +152,14 @@ def guard_over(draft: Draft, tried: Tried, references: dict[str, Count]) -> Guar
         since_led=draft.instant.led,
         until=draft.now + draft.spec.guard.for_,
         references=references,
-        hours={
-            gate: [Count(bad=hour.bad, total=hour.total) for hour in habit.by_hour_of_day()]
-            for gate, habit in draft.memory.habits.items()
-            if habit.hours
-        },
+        hours={gate: _day(one.hours) for gate, one in draft.memory.habits.items() if one.hours},
+        peaks={gate: _day(one.peaks) for gate, one in draft.memory.habits.items() if one.peaks},
         origins=origins_of(draft.snapshot.processes),
     )
+
+
+def _day(hours: Mapping[int, BadTotal]) -> list[Count]:
+    return [Count(bad=hour.bad, total=hour.total) for hour in by_hour_of_day(hours)]
 
 
 def complete_return(draft: Draft, phase: Returning) -> None:

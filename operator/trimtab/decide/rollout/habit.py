@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -94,6 +95,8 @@ class Habit:
     """When it began to learn."""
     hours: Mapping[int, BadTotal] = field(default_factory=dict)
     """What was counted in the last 24 hours, by hour since 1970."""
+    peaks: Mapping[int, BadTotal] = field(default_factory=dict)
+    """The worst five minutes of each of these hours."""
     most: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
     """The largest correlations of the last 24 hours with traffic, by hour and block length."""
 
@@ -107,10 +110,10 @@ class Habit:
         grown = grouped(grown_since(self.last, counts))
         if not any(count.total > 0 for count in grown.values()):
             return self if counts == self.last else replace(self, last=counts)
-        blocks, ended, most = {}, {}, self.most
+        blocks, ended, most, peaks = {}, {}, self.most, self.peaks
         part = now - (now - EPOCH) % LEARNT_IN_PARTS
         if self.ended and part not in self.ended.get(LENGTHS[0], Parts()).by:
-            most = self._with_most(now, allowed)
+            most, peaks = self._with_most(now, allowed), self._with_peak(now)
         for length in LENGTHS:
             known = self.blocks.get(length, Blocks())
             known, over = known.add(grown, now, interval * (length - 0.5))
@@ -120,7 +123,7 @@ class Habit:
                 kept = kept.add(part, block_sums(tuple(over.values())))
             ended[length] = kept
         since = min(self.since or now, now)
-        return Habit(counts, blocks, ended, since, self._with_hour(grown, now), most)
+        return Habit(counts, blocks, ended, since, self._with_hour(grown, now), peaks, most)
 
     def before(self, moment: datetime) -> Habit:
         """Return what was learnt until then; whole hours only, and whole parts of half an hour."""
@@ -133,6 +136,7 @@ class Habit:
             ended={length: parts for length, parts in ended.items() if parts.by},
             since=self.since if self.since is not None and self.since < moment else None,
             hours={at: sums for at, sums in self.hours.items() if at < hour},
+            peaks={at: sums for at, sums in self.peaks.items() if at < hour},
             most={at: found for at, found in self.most.items() if at < hour},
         )
 
@@ -143,6 +147,18 @@ class Habit:
         this = {length: spread.correlation for length, spread in shown.items()}
         found[hour] = _largest_of_each(found.get(hour, {}), this)
         return {at: found[at] for at in sorted(found)[-HOURS_OF_DAY:]}
+
+    def _with_peak(self, now: datetime) -> dict[int, BadTotal]:
+        hour = (now - EPOCH) // HOUR
+        known = _until(self.peaks, hour, _worse)
+        peaks = {at: one for at, one in known.items() if hour - at < HOURS_OF_DAY}
+        parts = self.ended.get(LENGTHS[0], Parts()).by
+        if parts:
+            last = max(parts)
+            at, sums = min((last - EPOCH) // HOUR, hour), parts[last]
+            count = BadTotal(min(sums.bad, sums.total), sums.total)
+            peaks[at] = _worse(peaks.get(at, NOTHING), count)
+        return peaks
 
     def allowed(self, now: datetime) -> Allowed | None:
         """Return how much pods may differ by what they did in the last day; None: too little known.
@@ -166,13 +182,6 @@ class Habit:
         lately = self.ended.get(LENGTHS[0], Parts()).total
         inflation = largest(self.spreads.values())
         return BadTotal(lately.bad / inflation, lately.total / inflation)
-
-    def by_hour_of_day(self) -> list[BadTotal]:
-        """Return what was counted in the last 24 hours, by hour of the day (UTC)."""
-        found = [NOTHING] * HOURS_OF_DAY
-        for at, sums in self.hours.items():
-            found[at % HOURS_OF_DAY] = sums
-        return found
 
     @cached_property
     def spreads(self) -> Mapping[int, Spread]:
@@ -201,6 +210,24 @@ def _until(by: Mapping[_At, T], now: _At, joined: Callable[[T, T], T]) -> Mappin
     for at, one in by.items():
         of = min(at, now)
         found[of] = joined(found[of], one) if of in found else one
+    return found
+
+
+def _worse(one: BadTotal, other: BadTotal) -> BadTotal:
+    """Return which shows the larger share beyond chance."""
+    return max(one, other, key=lower_bound)
+
+
+def lower_bound(count: BadTotal) -> float:
+    """Return a share below the true one but for chance, three standard deviations."""
+    return count.share - 3 * math.sqrt(count.bad) / count.total if count.total > 0 else -math.inf
+
+
+def by_hour_of_day(hours: Mapping[int, BadTotal]) -> list[BadTotal]:
+    """Return what is known of the last 24 hours, by hour of the day (UTC)."""
+    found = [NOTHING] * HOURS_OF_DAY
+    for at, sums in hours.items():
+        found[at % HOURS_OF_DAY] = sums
     return found
 
 

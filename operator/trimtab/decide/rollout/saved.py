@@ -4,7 +4,7 @@
      "step": {"index", "started", "firstRequest", "alive", "gates": {gate: {...}},
               "turned": {gate: {...}}} or null,
      "guard": {"revision", "since", "controlSince", "detectors", "last", "late", ...} or null,
-     "habits": {gate: {"since", "blocks", "ended", "hours", "most"}},
+     "habits": {gate: {"since", "blocks", "ended", "hours", "peaks", "most"}},
      "origins": {step or guard: {"measures": [...], "rows": [[name, [values]]]}}}
 
 Times are whole microseconds since 1970. Counts by process are one flat list of (place in `names`,
@@ -184,9 +184,8 @@ class _Writing:
                 ]
                 for length, parts in habit.ended.items()
             },
-            "hours": [
-                [hour, _short(one.bad), _short(one.total)] for hour, one in habit.hours.items()
-            ],
+            "hours": _by_hour(habit.hours),
+            "peaks": _by_hour(habit.peaks),
             "most": [[hour, _by_name(most)] for hour, most in habit.most.items()],
         }
 
@@ -252,6 +251,10 @@ class _Writing:
 
     def _place(self, name: str) -> int:
         return self.places.setdefault(name, len(self.places))
+
+
+def _by_hour(hours: Mapping[int, BadTotal]) -> list[list[float]]:
+    return [[hour, _short(one.bad), _short(one.total)] for hour, one in hours.items()]
 
 
 def _by_name(correlations: Mapping[int, float]) -> dict[str, float]:
@@ -358,10 +361,8 @@ class _Reading:
                 for length, parts in _by_length(saved["ended"])
             },
             since=self._maybe(saved["since"]),
-            hours={
-                _whole(hour, LATEST): _count(bad, total)
-                for hour, bad, total in _list(saved["hours"], HOURS_OF_DAY)
-            },
+            hours=_hours(saved["hours"]),
+            peaks=_hours(saved.get("peaks", [])),
             most={
                 _whole(hour, LATEST): _correlations(most)
                 for hour, most in _list(saved.get("most", []), HOURS_OF_DAY)
@@ -548,6 +549,12 @@ def _unique(pairs: Iterable[tuple[Any, _Value]]) -> dict[Any, _Value]:
     if len(found) != len(listed):
         raise ValueError("one of them is there twice")
     return found
+
+
+def _hours(saved: Any) -> dict[int, BadTotal]:
+    return {
+        _whole(hour, LATEST): _count(bad, total) for hour, bad, total in _list(saved, HOURS_OF_DAY)
+    }
 
 
 def _count(bad: Any, total: Any) -> BadTotal:

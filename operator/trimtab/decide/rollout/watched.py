@@ -10,7 +10,7 @@ from typing import Any
 from trimtab.api.deployment import Count, Gate, GuardStatus, Origin
 from trimtab.decide.rollout.blocks import Counts
 from trimtab.decide.rollout.counting import Side, gate_counts, side_of
-from trimtab.decide.rollout.habit import EPOCH, HOUR, largest
+from trimtab.decide.rollout.habit import EPOCH, HOUR, HOURS_OF_DAY, largest, lower_bound
 from trimtab.decide.rollout.judgement import pair_in, spreads_of
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.same_rows import look_again, tells
@@ -30,6 +30,8 @@ from trimtab.stats.spread import Spread
 
 LEAST_OF_HOUR = 1000.0
 """Requests of an hour of the day before, so that it is a reference."""
+HOURS_BEFORE = 3
+"""Before the one of the promotion that are looked at for what recurs."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +179,8 @@ def _bound(
         return gate.limit
     bounds = [] if gate.limit is None else [gate.limit]
     if shown and gate.against == "stable":
-        hours = _same_hours(guard.hours.get(gate.name, []), now)
-        counts = [*shown, *(BadTotal(one.bad, one.total) for one in hours)]
+        hours = _same_hours(guard, gate.name, now)
+        counts = [*shown, *hours, *_rhythm(guard, gate.name, now, spread)]
         counts += [own] if own.total > 0 else []
         bounds.append(
             max(reference_upper_bound(count.divided(spread), gate.margin) for count in counts)
@@ -186,13 +188,40 @@ def _bound(
     return min(bounds, default=None)
 
 
-def _same_hours(hours: list[Count], now: datetime) -> list[Count]:
+def _same_hours(guard: GuardStatus, gate: str, now: datetime) -> list[BadTotal]:
     """Return what was seen in this hour of the day before, and in the ones around it."""
-    if not hours:
-        return []
+    hours = guard.hours.get(gate, [])
+    seen = [_of_hour(hours, at) for at in _around(now)]
+    return [hour for hour in seen if hour.total >= LEAST_OF_HOUR]
+
+
+def _rhythm(guard: GuardStatus, gate: str, now: datetime, spread: float) -> list[BadTotal]:
+    """Return the worst five minutes that recur within hours; nothing: the hours were even.
+
+    They are looked for in the hours around this one of the day before, and in the last ones before
+    the promotion. The second worst is taken: an outage is in one hour, a rhythm in each.
+    """
+    hours, peaks = guard.hours.get(gate, []), guard.peaks.get(gate, [])
+    this = (guard.since - EPOCH) // HOUR
+    asked = {at % HOURS_OF_DAY for at in (*_around(now), *range(this - HOURS_BEFORE, this + 1))}
+    found = []
+    for at in asked:
+        hour, peak = _of_hour(hours, at), _of_hour(peaks, at)
+        if hour.total >= LEAST_OF_HOUR and lower_bound(peak.divided(spread)) > hour.share:
+            found.append(peak)
+    return sorted(found, key=lambda peak: peak.share)[-2:-1]
+
+
+def _of_hour(day: list[Count], at: int) -> BadTotal:
+    if not day:
+        return NOTHING
+    hour = day[at % len(day)]
+    return BadTotal(hour.bad, hour.total)
+
+
+def _around(now: datetime) -> list[int]:
     this = (now - EPOCH) // HOUR
-    around = (hours[(this + off) % len(hours)] for off in (-1, 0, 1))
-    return [hour for hour in around if hour.total >= LEAST_OF_HOUR]
+    return [this + off for off in (-1, 0, 1)]
 
 
 def counts_of(

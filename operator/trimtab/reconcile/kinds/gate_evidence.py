@@ -63,6 +63,9 @@ def restore_evidence(world: World, key: Key, uid: str, saved: Saved) -> bool:
     if is_fresh:
         take_up(world, key, uid, saved.memory)
     elif age > STALE_AFTER:
-        hours = {gate: Habit(hours=habit.hours) for gate, habit in saved.memory.habits.items()}
+        hours = {
+            gate: Habit(hours=habit.hours, peaks=habit.peaks)
+            for gate, habit in saved.memory.habits.items()
+        }
         take_up(world, key, uid, Memory(habits=hours))
     return is_fresh

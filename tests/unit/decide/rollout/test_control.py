@@ -253,6 +253,25 @@ def test_all_of_the_last_minutes_are_the_reference_of_a_change_that_lasts() -> N
     assert alone.references["errors"] == Count(bad=90, total=900)
 
 
+@pytest.mark.parametrize(("watched", "is_believed"), [(1.5, True), (15.0, False)])
+def test_what_a_process_that_has_just_begun_saw_of_the_control_is_believed(
+    watched: float, is_believed: bool
+) -> None:
+    """The change came before it began: its detector, which began with it, sees none."""
+    guard = GuardMemory(
+        revision("v2"),
+        {"errors": DetectorState()},
+        restored=NOW,
+        looked_at=NOW + timedelta(minutes=watched),
+        lately={"errors": (BadTotal(30, 300), BadTotal(12, 130))},
+    )
+    alone, _ = without_control(SERVES, Memory(guard=guard))
+    shown = Count(bad=42, total=430)
+    assert alone.references["errors"] == (shown if is_believed else SHOWN["errors"])
+    nothing, _ = without_control(SERVES, Memory(guard=replace(guard, lately={"errors": ()})))
+    assert nothing.references == SHOWN
+
+
 def test_an_outage_that_is_over_is_no_reference() -> None:
     (requests, errors), (theirs, wrong) = hard(3)[-1]
     calm = [

@@ -318,6 +318,31 @@ def test_the_same_hour_of_the_day_before_is_a_reference(
     assert (breach is not None) is alarms
 
 
+FAR = (600.0, 9000.0)
+EVEN = (20.0, 9000.0)
+RHYTHMS: dict[str, tuple[dict[str, tuple[float, float]], bool]] = {
+    "even": ({}, True),
+    "an_outage": ({"h12": FAR}, True),
+    "in_the_evening": ({"h18": FAR, "h19": FAR, "h20": FAR}, True),
+    "in_two_of_these_hours_of_the_day_before": ({"h12": FAR, "h13": FAR}, False),
+    "in_two_before_the_promotion": ({"h9": FAR, "h10": FAR}, False),
+    "too_little_to_tell": ({"h12": (6, 90), "h13": (6, 90)}, True),
+}
+
+
+@pytest.mark.parametrize(("peaks", "alarms"), RHYTHMS.values(), ids=RHYTHMS.keys())
+def test_what_recurs_within_hours_is_a_reference(
+    peaks: dict[str, tuple[float, float]], alarms: bool
+) -> None:
+    assert NOW.hour == 12
+    even = {f"h{hour}": EVEN for hour in range(24)}
+    hours, shown = a_day(**even), a_day(**{**even, **peaks})
+    guard = a_guard("v2", references=SHOWN, hours=hours, peaks=shown)
+    some = (a_process("v2", 1000.0, 60.0, born=NOW),)
+    breach, _ = watch(guarded(some), guard, side_of(a_tried("v2")), Memory())
+    assert (breach is not None) is alarms
+
+
 def test_counts_of_pods_that_differ_weigh_less() -> None:
     side, guard = side_of(a_tried("v2")), a_guard("v2", references=SHOWN)
     some = (a_process("v2", 1000.0, 60.0, born=NOW),)

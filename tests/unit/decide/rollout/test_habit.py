@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from trimtab.decide.rollout.blocks import LENGTHS
-from trimtab.decide.rollout.habit import LEARNT_FROM, Habit, Parts, largest, with_earlier
+from trimtab.decide.rollout.habit import (
+    EPOCH,
+    HOUR,
+    LEARNT_FROM,
+    Habit,
+    Parts,
+    by_hour_of_day,
+    largest,
+    with_earlier,
+)
 from trimtab.stats.counts import BadTotal
 from trimtab.stats.spread import Spread
 
@@ -75,12 +84,24 @@ def test_a_habit_remembers_a_day_by_its_hours() -> None:
             counted = counted + BadTotal(5.0 * hour, 1000)
             at = NOW + timedelta(hours=hour, minutes=minute)
             habit = habit.learn({"a": counted}, at, INTERVAL)
-    day = habit.by_hour_of_day()
+    day = by_hour_of_day(habit.hours)
     assert len(day) == 24
     assert day[7] == BadTotal(10 * 7, 2000)  # of today
     assert day[5] == BadTotal(10 * 29, 2000)
     assert day[6] == BadTotal(10 * 6, 2000)
-    assert Habit().by_hour_of_day() == [BadTotal(0, 0)] * 24
+    assert by_hour_of_day({}) == [BadTotal(0, 0)] * 24
+
+
+def test_a_habit_remembers_the_worst_five_minutes_of_each_hour_of_a_day() -> None:
+    habit, counted = Habit(), BadTotal(0, 0)
+    for minute in range(30 * 60):
+        at = NOW + timedelta(minutes=minute)
+        worst = 20 <= minute % 60 < 25
+        counted = counted + BadTotal(30.0 if worst else 10.0, 100)
+        habit = habit.learn({"a": counted, "b": counted}, at, INTERVAL)
+    assert len(habit.peaks) == 24
+    assert all(0.25 < peak.share <= 0.3 for peak in habit.peaks.values())
+    assert habit.before(NOW + timedelta(hours=29)).peaks.keys() < habit.peaks.keys()
 
 
 def test_a_clock_that_is_set_back_makes_a_habit_no_longer_and_loses_nothing_of_it() -> None:
@@ -94,6 +115,8 @@ def test_a_clock_that_is_set_back_makes_a_habit_no_longer_and_loses_nothing_of_i
         habit = habit.learn({"a": counted}, now, INTERVAL)
         assert all(len(parts.by) <= 7 for parts in habit.ended.values())
         assert len(habit.hours) <= 24
+        assert len(habit.peaks) <= 24
+        assert all(hour <= (now - EPOCH) // HOUR for hour in habit.peaks)
         assert all(at <= now for at in habit.ended.get(1, Parts()).by)
     assert habit.since is not None
     assert habit.since <= now - timedelta(minutes=100)

@@ -84,6 +84,7 @@ habits = st.builds(
     ),
     since=maybe_times,
     hours=st.dictionaries(st.integers(0, 500_000), counts_of, max_size=24),
+    peaks=st.dictionaries(st.integers(0, 500_000), counts_of, max_size=24),
 )
 origins = st.dictionaries(names, st.dictionaries(names, numbers, max_size=4), max_size=5).map(
     lambda found: tuple(Origin(process=name, values=values) for name, values in found.items())
