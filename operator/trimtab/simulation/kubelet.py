@@ -254,17 +254,21 @@ class Kubelet:
 
 
 def with_times(status: Json, before: Json, now: datetime) -> Json:
-    """Return the status with the time at which each condition came to be as it is."""
+    """Return the status with the times since when conditions and containers are as they are."""
     known = {c["type"]: c for c in before.get("conditions") or []}
     for condition in status["conditions"]:
         old = known.get(condition["type"])
         is_same = old is not None and old["status"] == condition["status"]
         since = old["lastTransitionTime"] if old is not None and is_same else format_time(now)
         condition["lastTransitionTime"] = since
-    for container, old in zip(
-        status.get("containerStatuses") or [], before.get("containerStatuses") or [], strict=False
-    ):
-        container["started"] = container["started"] or old["started"]
+    known = {c["name"]: c for c in before.get("containerStatuses") or []}
+    for container in status.get("containerStatuses") or []:
+        old = known.get(container["name"], {})
+        container["started"] = container["started"] or old.get("started", False)
+        run, last = container["state"].get("running"), old.get("state", {}).get("running")
+        if run is not None:
+            is_same = last is not None and old["restartCount"] == container["restartCount"]
+            run["startedAt"] = last["startedAt"] if last and is_same else format_time(now)
     return status
 
 

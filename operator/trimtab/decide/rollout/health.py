@@ -149,10 +149,23 @@ def without_artifact(snapshot: Snapshot, revision: str) -> Refusal | None:
 
 
 def had_time(snapshot: Snapshot, revision: str) -> bool:
-    """Return whether a pod of a version could start for half of the deadline, or crashed."""
+    """Return whether a pod of a version had half of the deadline since it began, or crashed."""
     half = snapshot.deployment.spec.rollout.deadline / 2
-    own = snapshot.pods_of(revision)
+    own = begun_of(snapshot, revision)
     return any(_has_crashed(pod) for pod in own) or longest_start(snapshot, own) >= half
+
+
+def begun_of(snapshot: Snapshot, revision: str) -> list[PodView]:
+    """Return the pods of a version of which a container has begun: others tell nothing of it."""
+    return [pod for pod in snapshot.pods_of(revision) if not pod.unbegun]
+
+
+def why_without_time(snapshot: Snapshot, revision: str) -> str:
+    """Return why no pod of a version had time to show anything, and what to do."""
+    unbegun = next((pod for pod in snapshot.pods_of(revision) if pod.unbegun), None)
+    if unbegun is not None:
+        return f"pod {unbegun.name}: {unbegun.unbegun}"
+    return "none of them was there for half of it"
 
 
 def longest_start(snapshot: Snapshot, pods: Sequence[PodView]) -> timedelta:
@@ -179,10 +192,12 @@ def _has_crashed(pod: PodView) -> bool:
 def time_left(snapshot: Snapshot, revision: str) -> timedelta:
     """Return how much of a deadline the oldest pod that may still start has not had.
 
-    0 where there is none, or the rest is too short to wait for.
+    0 where there is none, or the rest is too short to wait for. Those that have not begun are
+    waited for only where no other is.
     """
     deadline = snapshot.deployment.spec.rollout.deadline
     starting = [pod for pod in snapshot.pods_of(revision) if is_starting(pod)]
+    starting = [pod for pod in starting if not pod.unbegun] or starting
     if not starting:
         return timedelta(0)
     left = deadline - longest_start(snapshot, starting)
@@ -202,7 +217,11 @@ def failed_by_itself(snapshot: Snapshot, revision: str) -> bool:
 def why_not_ready(snapshot: Snapshot, revision: str) -> str:
     """Return what keeps a version from being Ready, to be put behind a message."""
     fault = infrastructure_fault(snapshot, revision)
-    return pod_messages(snapshot, revision) if fault is None else f": {fault.message}"
+    if fault is not None:
+        return f": {fault.message}"
+    if snapshot.pods_of(revision) and not begun_of(snapshot, revision):
+        return f": {why_without_time(snapshot, revision)}"
+    return pod_messages(snapshot, revision)
 
 
 def failure_of(snapshot: Snapshot, revision: str) -> str:

@@ -43,7 +43,12 @@ class PodView:
     """The kubelet may have ended it, for a probe that failed, and not for its memory."""
     was_ready: bool = False
     startable_seconds: float = 0.0
-    """How long it has had all that it needs to start: a node, its image, its artifact."""
+    """How long it has had all that it needs to start: a node, its image, its artifact.
+
+    Once one of its containers has begun: since then.
+    """
+    unbegun: str = ""
+    """Why none of its containers has begun yet, where that is of the cluster, and what to do."""
     unready_seconds: float = 0.0
     ready_seconds: float = 0.0
     ended_comparing: bool = False

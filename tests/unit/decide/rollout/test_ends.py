@@ -517,6 +517,7 @@ NO_PLACE: dict[str, dict[str, Any]] = {
     "no_pods": {"workloads": (GOOD_WITHOUT_PODS,)},
     "nothing_was_written": {},
     "made_late": {"pods": (a_pod("v1", ready=False, was_ready=False, startable_seconds=60.0),)},
+    "never_began": {"pods": (a_pod("v1", ready=False, was_ready=False, unbegun="no volume"),)},
 }
 
 
@@ -804,6 +805,11 @@ NOT_ITS_FAULT = {
         },
         "StoreAway: a pod cannot load its artifact: NotInStore: m",
     ),
+    "none_has_begun": (
+        {"pods": (a_pod(ready=False, was_ready=False, unbegun="look at its volume"),)},
+        "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; pod digits-v2-0: look at "
+        "its volume",
+    ),
     "nobody_says_why_there_is_none": (
         {"pods": ()},
         "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; none of them was there "
@@ -857,6 +863,24 @@ def test_pods_that_were_made_late_have_a_deadline_of_their_own(
     old = (a_pod(ready=False, was_ready=False, startable_seconds=900.0),)
     then = decided(in_phase(STARTING, stable=stable, now=LATE + seconds(900 - age), pods=old))
     assert then.status.rejected[0].reason == "NeverReady"
+
+
+def test_pods_that_have_begun_are_waited_for_whatever_others_wait_for() -> None:
+    stuck = a_pod("v2", 0, ready=False, was_ready=False, unbegun="no volume")
+    young = a_pod("v2", 1, ready=False, was_ready=False, startable_seconds=20.0)
+    decision = at_deadline(STARTING, pods=(stuck, young))
+    assert isinstance(phase_of(decision.status), Starting)
+    assert decision.wake_at is not None
+    assert decision.wake_at <= LATE + seconds(880)
+    # What one shows that had its time counts, though another never began.
+    old = replace(young, startable_seconds=900.0)
+    assert at_deadline(STARTING, pods=(stuck, old)).status.rejected[0].reason == "NeverReady"
+
+
+def test_a_way_back_says_why_no_pod_has_begun() -> None:
+    decision = decided(late_return(**NO_PLACE["never_began"]))
+    degraded = next(c for c in decision.status.conditions if c.type == "Degraded")
+    assert "0:15:00: pod digits-v1-0: no volume; v2 serves" in degraded.message
 
 
 def test_a_crash_that_was_forgiven_takes_no_time_of_a_pod_that_was_made_late() -> None:

@@ -93,6 +93,7 @@ def test_tells_whether_the_kubelet_may_have_ended_it(ended, killed):
 
 PLACED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-23T12:00:00Z"}
 NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
 NO_IMAGE = {"name": "model", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
 
 
@@ -108,8 +109,8 @@ def starting(scheduled=PLACED, container=None):
 @pytest.mark.parametrize("clock", [-600.0, 0.0, 86400.0])
 @pytest.mark.parametrize(
     "lacking",
-    [starting(NO_NODE), starting(container=NO_IMAGE)],
-    ids=["no_node", "no_image"],
+    [starting(NO_NODE), starting(GATED), starting(container=NO_IMAGE)],
+    ids=["no_node", "may_not_be_placed", "no_image"],
 )
 def test_the_time_of_a_pod_begins_once_it_lacks_nothing_whatever_the_clock_says(lacking, clock):
     sights, now = Sights(), NOW + timedelta(seconds=clock)
@@ -131,13 +132,88 @@ def test_a_lease_that_was_made_anew_makes_no_pod_older(off):
     assert sights.seconds(starting(), off + 20.0) == 20.0
 
 
-def test_a_new_process_goes_by_what_pods_say_of_their_age():
+def waits(reason, **container):
+    return {"name": "model", "state": {"waiting": {"reason": reason}}, **container}
+
+
+ENDED = {"terminated": {"exitCode": 1, "startedAt": "2026-11-23T12:00:05Z"}}
+RUNS = {"running": {"startedAt": "2026-11-23T12:00:10Z"}}
+CONTAINERS = {
+    "runs": ({"name": "model", "state": RUNS}, 20.0),
+    "ended": ({"name": "model", "state": ENDED}, 25.0),
+    "runs_again": ({"name": "model", "state": RUNS, "lastState": ENDED, "restartCount": 1}, 25.0),
+    # Of which the first run is not known any more: no end makes it younger.
+    "runs_the_third_time": (
+        {"name": "model", "state": RUNS, "lastState": ENDED, "restartCount": 2}, 30.0,
+    ),
+    "waits_to_run_again": (waits("CrashLoopBackOff", lastState=ENDED, restartCount=4), 30.0),
+    "nobody_says_when": (
+        {"name": "model", "state": {"running": {}}, "lastState": {}, "restartCount": 0}, 30.0,
+    ),
+    "its_command_is_missing": (waits("CreateContainerError"), 30.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("container", "seconds"), CONTAINERS.values(), ids=CONTAINERS.keys())
+def test_a_new_process_goes_by_what_pods_say_of_their_age(container, seconds):
+    given = starting(container=container)
     sights = Sights()
-    sights.look([starting()], 100.0, NOW)
-    assert sights.startable_seconds(starting(), 110.0) == 40.0
+    sights.look([given], 100.0, NOW)
+    assert sights.startable_seconds(given, 110.0) == seconds + 10.0
     behind = Sights()
-    behind.look([starting()], 100.0, NOW - timedelta(minutes=5))
-    assert behind.startable_seconds(starting(), 110.0) == 10.0
+    behind.look([given], 100.0, NOW - timedelta(minutes=5))
+    assert behind.startable_seconds(given, 110.0) == 10.0
+    assert view_of(given, NOW).unbegun == ""
+
+
+def test_what_runs_before_the_container_begins_the_time_of_a_pod():
+    given = starting(container=waits("PodInitializing"))
+    given["status"]["initContainerStatuses"] = [
+        {"name": "first", "state": ENDED, "restartCount": 0},
+        {"name": "second", "state": RUNS, "restartCount": 0},
+    ]
+    sights = Sights()
+    sights.look([given], 100.0, NOW)
+    assert sights.startable_seconds(given, 100.0) == 25.0
+    assert view_of(given, NOW).unbegun == ""
+
+
+def test_a_pod_that_may_not_be_placed_says_who_has_to_act():
+    view = view_of(starting(GATED | {"message": "Scheduling is blocked"}, {}), NOW)
+    assert view.unschedulable
+    assert view.message == (
+        "Scheduling is blocked: whoever set its schedulingGates has to take them away "
+        "(Kueue: admit it)"
+    )
+
+
+NO_NODE_YET = "it has no node, and nobody says why: look at the scheduler"
+UNBEGUN = (
+    "its container has not begun ({}): its events say what it lacks, such as a volume, a Secret "
+    "or the network"
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param(starting({"type": "Initialized"}, {}), NO_NODE_YET, id="no_scheduler"),
+        pytest.param(starting(container={}), UNBEGUN.format("Pending"), id="no_kubelet"),
+        pytest.param(
+            starting(container=waits("ContainerCreating")),
+            UNBEGUN.format("ContainerCreating"),
+            id="no_sandbox",
+        ),
+    ],
+)
+def test_the_time_of_a_pod_begins_with_its_first_container(given, said):
+    assert view_of(given, NOW).unbegun == said
+    sights = Sights()
+    sights.look([given], 100.0, NOW)
+    sights.look([given], 400.0, NOW)
+    begun = starting()
+    sights.look([begun], 410.0, NOW)
+    assert sights.startable_seconds(begun, 430.0) == 20.0
 
 
 @pytest.mark.parametrize(
