@@ -6,6 +6,7 @@ time, `next_at` says when something will change next.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class PodBehaviour:
     mounted: bool = True
     """False: something that it mounts is missing, and its container does not begin."""
     image_exists: bool = True
+    is_heard: bool = True
+    """False: its node is not heard of, and its condition Ready alone says so."""
 
 
 Behave = Callable[[Json], PodBehaviour]
@@ -189,6 +192,8 @@ class Kubelet:
 
     def _status(self, pod: Json) -> Json:
         how, age = self.behave(pod), (self.cluster.time - created_at(pod)).total_seconds()
+        if not how.is_heard and pod.get("status"):
+            return unheard(pod["status"])
         if not how.schedulable:
             return unscheduled()
         if not how.mounted or self._lacks_its_key(pod):
@@ -354,6 +359,15 @@ def unscheduled() -> Json:
             }
         ],
     }
+
+
+def unheard(status: Json) -> Json:
+    """Return a status as the node controller leaves it: what the kubelet said last stays."""
+    status = copy.deepcopy(status)
+    for condition in status["conditions"]:
+        if condition["type"] == "Ready":
+            condition["status"] = "False"
+    return status
 
 
 def unmounted(pod: Json) -> Json:

@@ -33,6 +33,9 @@ _BEGINNING = (None, "ContainerCreating", "PodInitializing")
 _BY_SIGNAL = frozenset({0, 128 + 9, 128 + 15})
 """Exit codes of a container that was told to end."""
 
+_LOST_WITH_ITS_NODE = (255, "Unknown")
+"""Exit code and reason of a container that a node finds dead when it comes back, in containerd."""
+
 
 def parse_time(text: str | None) -> datetime | None:
     """Return an RFC 3339 time of the API server, or None."""
@@ -58,8 +61,8 @@ class Sights:
 
     since: dict[str, tuple[str, float]] = field(default_factory=dict)
     """By uid: when its readiness changed last, as it says, and when we saw that first."""
-    startable: dict[str, tuple[bool, float]] = field(default_factory=dict)
-    """By uid: whether it has begun, and since when it has all that it needs, or has begun."""
+    startable: dict[tuple[str, bool], float] = field(default_factory=dict)
+    """By uid, and whether it has begun: since when that is so while it lacks nothing."""
     looked: float | None = None
     """The last reading at which pods were looked at."""
 
@@ -69,14 +72,12 @@ class Sights:
         How old those are that are there at the first look, only they can tell.
         """
         self._go_on_at(led)
-        startable: dict[str, tuple[bool, float]] = {}
+        startable: dict[tuple[str, bool], float] = {}
         for pod in filter(_lacks_nothing, pods):
-            uid, since, has_begun = pod["metadata"].get("uid", ""), led, _has_begun(pod)
+            stage, since = _stage(pod), led
             if self.looked is None:
                 since -= _own_seconds(pod, now)
-            known = self.startable.get(uid)
-            is_same = known is not None and known[0] == has_begun
-            startable[uid] = known if known is not None and is_same else (has_begun, since)
+            startable[stage] = self.startable.get(stage, since)
         self.startable = startable
         self.looked = led
         seen: dict[str, tuple[str, float]] = {}
@@ -95,7 +96,7 @@ class Sights:
         if -LOST_WITH_A_PROCESS <= passed <= ANOTHER_CLOCK:
             return
         off = led - self.looked
-        self.startable = {uid: (as_of, at + off) for uid, (as_of, at) in self.startable.items()}
+        self.startable = {stage: since + off for stage, since in self.startable.items()}
         self.since = {uid: (as_of, began + off) for uid, (as_of, began) in self.since.items()}
 
     def seconds(self, pod: Json, led: float) -> float:
@@ -105,8 +106,7 @@ class Sights:
 
     def startable_seconds(self, pod: Json, led: float) -> float:
         """Return how long a pod has had all that it needs to start, or ran since it began."""
-        known = self.startable.get(pod["metadata"].get("uid", ""))
-        return 0.0 if known is None else max(0.0, led - known[1])
+        return max(0.0, led - self.startable.get(_stage(pod), led))
 
 
 def view_of(
@@ -129,8 +129,10 @@ def view_of(
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         restarts=restarts,
         crashed=restarts > 0 or _failed(container.get("state")),
-        killed=restarts > 0 and _was_told_to_end(container),
+        killed=(restarts > 0 or _failed(container.get("state"))) and _may_be_killed(container),
         was_ready=is_ready or _stopped_being_ready(container, since),
+        ended_ready=not is_ready and _ended_ready(container, since),
+        unheard=not is_ready and _is_unheard(pod, conditions),
         startable_seconds=startable_seconds,
         unbegun="" if _has_begun(pod) else _why_unbegun(conditions, container),
         unready_seconds=0.0 if is_ready else lasted,
@@ -173,6 +175,10 @@ def _lacks_nothing(pod: Json) -> bool:
         or _is_image_missing(container)
         or _lacked_artifact(container)
     )
+
+
+def _stage(pod: Json) -> tuple[str, bool]:
+    return pod["metadata"].get("uid", ""), _has_begun(pod)
 
 
 def _has_begun(pod: Json) -> bool:
@@ -283,19 +289,42 @@ def _ended_starting(container: Json, unready_since: datetime | None) -> bool:
     return began is not None and unready_since is not None and unready_since <= began
 
 
+def _ended_ready(container: Json, unready_since: datetime | None) -> bool:
+    """Return whether the run that ended last was Ready, and the pod is not since then."""
+    began = parse_time((_last_end(container) or {}).get("startedAt"))
+    return began is not None and unready_since is not None and unready_since > began
+
+
+def _is_unheard(pod: Json, conditions: dict[str, Json]) -> bool:
+    """Return whether a pod counts as not Ready since its node is not heard of any more.
+
+    The node controller changes that condition alone: the containers stay as the kubelet said last.
+    What else may keep a pod whose containers are ready from being so is a readiness gate.
+    """
+    gates = [gate.get("conditionType") for gate in pod.get("spec", {}).get("readinessGates") or []]
+    if any(conditions.get(gate, {}).get("status") != "True" for gate in gates):
+        return False
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return bool(statuses) and all(
+        status.get("ready") and (status.get("state") or {}).get("running") for status in statuses
+    )
+
+
 def _failed(state: Json | None) -> bool:
     return bool(state and state.get("terminated", {}).get("exitCode"))
 
 
-def _was_told_to_end(container: Json) -> bool:
-    """Return whether the container may have ended by SIGTERM or SIGKILL, as probes end it.
+def _may_be_killed(container: Json) -> bool:
+    """Return whether a container may have ended by SIGTERM or SIGKILL, or with its node.
 
-    Whoever obeys ends with code 0. Where the kubelet has yet to say how it ended, it may be so.
+    So probes end it, and a node that is started anew. Whoever obeys ends with code 0. Where the
+    kubelet has yet to say how it ended, it may be so.
     """
     ended = _last_end(container)
     if ended is None:
         return True
-    return ended.get("reason") != "OOMKilled" and ended.get("exitCode") in _BY_SIGNAL
+    code, reason = ended.get("exitCode"), ended.get("reason")
+    return (code, reason) == _LOST_WITH_ITS_NODE or (reason != "OOMKilled" and code in _BY_SIGNAL)
 
 
 def _waiting(container: Json) -> dict[str, Any]:

@@ -378,13 +378,18 @@ def test_a_pod_is_silent_only_where_scrapes_stopped_being_answered(processes: An
     assert phase_of(decided(snapshot).status) is not None
 
 
+ENDED_ONCE: dict[str, Any] = {"ready": False, "crashed": True, "restarts": 1}
 SHAKEN = {
     "not_ready_either": (a_pod("v1", ready=False, unready_seconds=3.0), True),
     "ready_again_just_now": (a_pod("v1", ready_seconds=59.0), True),
     "ready_all_the_time": (a_pod("v1"), False),
     "evicted": (a_pod("v1", ready=False, unready_seconds=3.0, disrupted=True), False),
+    "was_ready_before_it_ended": (
+        a_pod("v1", **ENDED_ONCE, was_ready=False, ended_ready=True), True,
+    ),
+    "crashes_again_and_again": (a_pod("v1", **ENDED_ONCE, was_ready=False), False),
     "starting": (a_pod("v1", ready=False, was_ready=False), False),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("stable", "is_excused"), SHAKEN.values(), ids=SHAKEN.keys())
@@ -396,22 +401,54 @@ def test_a_fault_that_shakes_stable_too_is_not_the_candidates(
 
 
 KILLED = {
-    "while_stable_is_shaken": ({}, False, True),
-    "while_stable_is_calm": ({}, True, False),
-    "and_is_back": ({"ready": True}, True, True),
-    "again": ({"restarts": 2}, False, False),
-    "by_itself": ({"killed": False}, False, False),
+    "once": ({}, True),
+    "and_is_back": ({"ready": True}, True),
+    "and_not_begun_anew_yet": ({"restarts": 0}, True),
+    "again": ({"restarts": 2}, False),
+    "by_itself": ({"killed": False}, False),
 }
 
 
-@pytest.mark.parametrize(("how", "is_calm", "is_excused"), KILLED.values(), ids=KILLED.keys())
-def test_a_first_kill_by_the_kubelet_is_excused_where_stable_is_shaken_too(
+@pytest.mark.parametrize("is_calm", [False, True])
+@pytest.mark.parametrize(("how", "is_excused"), KILLED.values(), ids=KILLED.keys())
+def test_a_first_kill_by_the_kubelet_or_with_the_node_is_excused(
     how: Any, is_calm: bool, is_excused: bool
 ) -> None:
-    killed = a_pod(**{"ready": False, "crashed": True, "killed": True, "restarts": 1, **how})
+    killed = a_pod(**{**ENDED_ONCE, "was_ready": False, "killed": True, **how})
     stable = a_pod("v1", ready_seconds=60.0 if is_calm else 20.0)
     snapshot = in_phase(a_stepping(), pods=(stable, killed))
     assert (phase_of(decided(snapshot).status) is not None) == is_excused
+
+
+def test_the_silence_of_a_node_is_not_its_pods() -> None:
+    """Nor is it at the deadline: the pod was Ready."""
+    snapshot = in_phase(
+        a_stepping(),
+        pods=(a_pod("v1"), replace(NOT_READY, unheard=True)),
+        processes=(SILENT,),
+    )
+    assert phase_of(decided(snapshot).status) is not None
+
+
+LOST = {
+    "its_node": (
+        a_pod(ready=False, unheard=True),
+        "the node of pod digits-v2-0 is not heard of: look at it",
+    ),
+    "ended_with_its_node": (
+        a_pod(**ENDED_ONCE, was_ready=False, ended_ready=True, killed=True),
+        "none of them was there for half of it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pod", "why"), LOST.values(), ids=LOST.keys())
+def test_a_pod_that_was_ready_is_not_never_ready(pod: PodView, why: str) -> None:
+    decision = decided(in_phase(STARTING, now=LATE, pods=(pod,)))
+    assert decision.status.rejected == []
+    assert decision.status.history[-1].message == (
+        f"NotEnoughReady: 0 of the candidate's pods Ready by the deadline; {why}"
+    )
 
 
 @pytest.mark.parametrize(("age", "is_excused"), [(7.0, False), (8.0, True)])

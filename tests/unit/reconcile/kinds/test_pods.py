@@ -76,6 +76,8 @@ def test_a_clock_behind_the_kubelets_does_not_make_all_of_it_new(ready):
         pytest.param({"exitCode": 143, "reason": "Error"}, True, id="SIGTERM"),
         pytest.param({"exitCode": 137, "reason": "Error"}, True, id="SIGKILL"),
         pytest.param({"exitCode": 137, "reason": "OOMKilled"}, False, id="for_its_memory"),
+        pytest.param({"exitCode": 255, "reason": "Unknown"}, True, id="with_its_node"),
+        pytest.param({"exitCode": 255, "reason": "Error"}, False, id="by_itself_with_255"),
         pytest.param({"exitCode": 1, "reason": "Error"}, False, id="by_itself"),
         pytest.param({"exitCode": 139, "reason": "Error"}, False, id="SIGSEGV"),
         pytest.param(None, True, id="not_yet_told"),
@@ -89,6 +91,57 @@ def test_tells_whether_the_kubelet_may_have_ended_it(ended, killed):
     assert (view.crashed, view.killed) == (True, killed)
     container["restartCount"] = 0
     assert not view_of(given, NOW).killed
+
+
+def test_a_container_that_ended_with_its_node_and_waits_for_it_is_no_crash_of_its_own():
+    given = pod(ready=False, ready_since="2026-11-23T12:00:20Z", started=False)
+    (container,) = given["status"]["containerStatuses"]
+    ended = {"exitCode": 255, "reason": "Unknown", "startedAt": "2026-11-23T12:00:10Z"}
+    container |= {"restartCount": 0, "state": {"terminated": ended}}
+    view = view_of(given, NOW)
+    assert (view.crashed, view.killed, view.ended_ready) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("ready_since", "began", "expected"),
+    [
+        pytest.param("2026-11-23T12:00:20Z", "2026-11-23T12:00:10Z", True, id="it_was"),
+        pytest.param("2026-11-23T12:00:09Z", "2026-11-23T12:00:10Z", False, id="never"),
+        pytest.param("2026-11-23T12:00:20Z", "2026-11-23T12:00:22Z", False, id="not_since_then"),
+        pytest.param("2026-11-23T12:00:20Z", None, False, id="nobody_knows"),
+    ],
+)
+def test_tells_whether_the_run_before_was_ready(ready_since, began, expected):
+    given = pod(ready=False, ready_since=ready_since, running_since="2026-11-23T12:00:25Z")
+    (container,) = given["status"]["containerStatuses"]
+    ended = {"exitCode": 143, "startedAt": began}
+    container |= {"restartCount": 1, "started": False, "lastState": {"terminated": ended}}
+    view = view_of(given, NOW)
+    assert (view.was_ready, view.ended_ready) == (False, expected)
+
+
+HEARD = {"type": "trimtab.test/gate", "status": "True"}
+
+
+@pytest.mark.parametrize(
+    ("container", "gate", "expected"),
+    [
+        pytest.param({"ready": True}, None, True, id="its_node_is_silent"),
+        pytest.param({"ready": True}, {**HEARD}, True, id="and_its_gate_is_open"),
+        pytest.param({"ready": True}, {**HEARD, "status": "False"}, False, id="a_gate_is_shut"),
+        pytest.param({"ready": True}, {"type": "x", "status": "True"}, False, id="nobody_opened"),
+        pytest.param({"ready": False}, None, False, id="its_probe_fails"),
+        pytest.param({"ready": True, "state": {"waiting": {}}}, None, False, id="it_does_not_run"),
+    ],
+)
+def test_tells_whether_the_node_of_a_pod_fell_silent(container, gate, expected):
+    given = pod(ready=False, ready_since="2026-11-23T12:00:20Z")
+    given["status"]["containerStatuses"][0] |= container
+    if gate is not None:
+        given["spec"] = {"readinessGates": [{"conditionType": HEARD["type"]}]}
+        given["status"]["conditions"].append(gate)
+    assert view_of(given, NOW).unheard is expected
+    assert not view_of(pod(ready=True, ready_since="2026-11-23T12:00:20Z"), NOW).unheard
 
 
 PLACED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-23T12:00:00Z"}
