@@ -202,11 +202,12 @@ class Reason(StrEnum):
     """Gate, rejected: the evidence against the candidate passed the threshold."""
     CANDIDATE_DOWN = "CandidateDown"
     """Rejected: pods of the candidate crashed, or fell silent and were not Ready for 10 s while
-    those of stable were Ready."""
+    their nodes answered and the pods of stable were Ready."""
     NEVER_READY = "NeverReady"
     """Rejected: no pod of the candidate was Ready by the deadline."""
     UNSCHEDULABLE = "Unschedulable"
-    """History: the cluster had no room for the candidate's pods; the version is not blamed."""
+    """History: the cluster had no room for the candidate's pods, or may not place them yet; the
+    version is not blamed."""
     REPLICA_FAILURE = "ReplicaFailure"
     """Progressing, Degraded, history: Kubernetes makes no pods of a version, for a quota is full
     or an admission policy refuses them; the version is not blamed.

@@ -6,6 +6,7 @@ time, `next_at` says when something will change next.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class PodBehaviour:
     mounted: bool = True
     """False: something that it mounts is missing, and its container does not begin."""
     image_exists: bool = True
+    is_heard: bool = True
+    """False: its node is not heard of, and its condition Ready alone says so."""
 
 
 Behave = Callable[[Json], PodBehaviour]
@@ -189,6 +192,8 @@ class Kubelet:
 
     def _status(self, pod: Json) -> Json:
         how, age = self.behave(pod), (self.cluster.time - created_at(pod)).total_seconds()
+        if not how.is_heard and pod.get("status"):
+            return unheard(pod["status"])
         if not how.schedulable:
             return unscheduled()
         if not how.mounted or self._lacks_its_key(pod):
@@ -254,17 +259,21 @@ class Kubelet:
 
 
 def with_times(status: Json, before: Json, now: datetime) -> Json:
-    """Return the status with the time at which each condition came to be as it is."""
+    """Return the status with the times since when conditions and containers are as they are."""
     known = {c["type"]: c for c in before.get("conditions") or []}
     for condition in status["conditions"]:
         old = known.get(condition["type"])
         is_same = old is not None and old["status"] == condition["status"]
         since = old["lastTransitionTime"] if old is not None and is_same else format_time(now)
         condition["lastTransitionTime"] = since
-    for container, old in zip(
-        status.get("containerStatuses") or [], before.get("containerStatuses") or [], strict=False
-    ):
-        container["started"] = container["started"] or old["started"]
+    known = {c["name"]: c for c in before.get("containerStatuses") or []}
+    for container in status.get("containerStatuses") or []:
+        old = known.get(container["name"], {})
+        container["started"] = container["started"] or old.get("started", False)
+        run, last = container["state"].get("running"), old.get("state", {}).get("running")
+        if run is not None:
+            is_same = last is not None and old["restartCount"] == container["restartCount"]
+            run["startedAt"] = last["startedAt"] if last and is_same else format_time(now)
     return status
 
 
@@ -350,6 +359,15 @@ def unscheduled() -> Json:
             }
         ],
     }
+
+
+def unheard(status: Json) -> Json:
+    """Return a status as the node controller leaves it: what the kubelet said last stays."""
+    status = copy.deepcopy(status)
+    for condition in status["conditions"]:
+        if condition["type"] == "Ready":
+            condition["status"] = "False"
+    return status
 
 
 def unmounted(pod: Json) -> Json:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.unit.simulation.objects import JOB, WORKLOAD, job, workload
 
+from trimtab.api.fields import format_time
 from trimtab.cluster.port import PODS, Json
 from trimtab.simulation.cluster import SimulatedCluster, is_pod_ready
 from trimtab.simulation.jobs import JobController, Outcome
@@ -124,6 +125,19 @@ async def test_a_pod_that_cannot_start_says_why(behaviour: dict[str, Any], reaso
     node.pass_time(60)
     assert not is_pod_ready(node.pods()[0])
     assert reason in str(node.pods()[0]["status"])
+
+
+async def test_a_container_runs_since_its_image_came() -> None:
+    node = Node(image_exists=False)
+    await node.cluster.apply(workload(1))
+    node.pass_time()
+    node.pass_time(60)
+    node.kubelet.behave = lambda pod: PodBehaviour()
+    node.pass_time(1)
+    began = node.cluster.time
+    node.pass_time(5)
+    (container,) = node.pods()[0]["status"]["containerStatuses"]
+    assert container["state"]["running"]["startedAt"] == format_time(began)
 
 
 class Works:

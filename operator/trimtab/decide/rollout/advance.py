@@ -14,12 +14,14 @@ from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
 from trimtab.decide.rollout.health import (
     SHORT,
+    begun_of,
     had_time,
     infrastructure_fault,
     is_starting,
     longest_start,
     pod_messages,
     time_left,
+    why_without_time,
 )
 from trimtab.decide.rollout.judgement import Judgement, Trial, blind_gate, judge_gates, trial_of
 from trimtab.decide.rollout.phases import (
@@ -81,7 +83,7 @@ def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoti
 def _since_its_pods(draft: Draft, phase: Starting) -> Starting:
     """Return the phase as begun when its pods could start, if that was late: nobody could act."""
     now = draft.instant
-    had = longest_start(draft.snapshot, draft.snapshot.pods_of(phase.candidate.revision))
+    had = longest_start(draft.snapshot, begun_of(draft.snapshot, phase.candidate.revision))
     if counted_until(phase, now) - had <= draft.spec.rollout.deadline * SHORT:
         return phase
     led = None if now.led is None else now.led - had.total_seconds()
@@ -278,8 +280,9 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     elif _are_given_time(draft, phase):
         pass  # made late, for a write that was refused: in that time nobody could act
     elif not had_time(draft.snapshot, candidate.revision):
-        # Whoever was made late, or not at all, has shown nothing of the version.
-        message = f"{_came(draft, candidate)}; none of them was there for half of it"
+        # Whoever was made late or not at all, or never began, has shown nothing of the version.
+        why = why_without_time(draft.snapshot, candidate.revision)
+        message = f"{_came(draft, candidate)}; {why}"
         end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, message)
     else:
         roll_back(draft, candidate, Reason.NEVER_READY, _came(draft, candidate))

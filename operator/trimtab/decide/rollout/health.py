@@ -25,8 +25,9 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
     """Return why the candidate counts as down: crashed, or silent and not Ready for 10 s.
 
     One crash before a pod serves is forgiven, at every stage, and each that the pod puts down to
-    the store. Where stable's pods are shaken at the same time, by a node or the network, neither
-    silence nor a first kill by the kubelet condemns it; what the container does by itself does.
+    the store. Nor does a first end condemn it that may be the kubelet's or the node's, nor silence
+    while its node is not heard of, or stable's pods are shaken at the same time, by a node or the
+    network. What the container does by itself does.
     """
     is_first = isinstance(phase, Promoting) and phase.progress is None
     crashes = CRASHES_BEFORE_DOWN if isinstance(phase, Starting) or is_first else 1
@@ -35,7 +36,7 @@ def why_down(snapshot: Snapshot, phase: Phase) -> str | None:
             continue
         is_back = pod.ready and pod.restarts < CRASHES_BEFORE_DOWN
         has_crashed = pod.crashed and not (is_back or _is_excused(pod))
-        if has_crashed and pod.restarts >= crashes and not _is_excused_kill(snapshot, pod):
+        if has_crashed and pod.restarts >= crashes and not _is_first_kill(pod):
             return f"pod {pod.name} crashed (restarts: {pod.restarts}){_behind(pod.message)}"
         if _fell_silent(snapshot, pod) and not _is_stable_shaken(snapshot):
             return (
@@ -49,12 +50,12 @@ def _behind(message: str) -> str:
     return f": {message}" if message else ""
 
 
-def _is_excused_kill(snapshot: Snapshot, pod: PodView) -> bool:
-    """Return whether a probe may have ended a pod for the first time while stable was shaken.
+def _is_first_kill(pod: PodView) -> bool:
+    """Return whether a pod ended once, and a probe or the end of its node may have ended it.
 
-    Whoever came back in the meantime is not down any more.
+    A version that hangs is ended by its probe again.
     """
-    return pod.killed and pod.restarts == 1 and (pod.ready or _is_stable_shaken(snapshot))
+    return pod.killed and pod.restarts < CRASHES_BEFORE_DOWN
 
 
 def why_all_crashed(snapshot: Snapshot, revision: str) -> str | None:
@@ -84,7 +85,7 @@ def _is_dead(pod: PodView) -> bool:
     """
     if _is_excused(pod):
         return False
-    return pod.crashed and not pod.ready and not (pod.killed and pod.restarts < CRASHES_BEFORE_DOWN)
+    return pod.crashed and not pod.ready and not _is_first_kill(pod)
 
 
 def _fell_silent(snapshot: Snapshot, pod: PodView) -> bool:
@@ -93,7 +94,7 @@ def _fell_silent(snapshot: Snapshot, pod: PodView) -> bool:
     Old samples alone may be this operator's own delay; a page that cannot be read is an answer; and
     the silence of a port that never answered, or of Prometheus, says nothing new.
     """
-    if pod.ready or not pod.was_ready or pod.unready_seconds < DOWN_AFTER_SECONDS:
+    if pod.ready or not pod.was_ready or pod.unheard or pod.unready_seconds < DOWN_AFTER_SECONDS:
         return False
     own = [p for p in snapshot.processes if p.process.startswith(pod.uid)]
     return bool(own) and all(p.fell_silent for p in own)
@@ -102,13 +103,14 @@ def _fell_silent(snapshot: Snapshot, pod: PodView) -> bool:
 def _is_stable_shaken(snapshot: Snapshot) -> bool:
     """Return whether stable shows signs of the same fault.
 
-    A pod of it is not Ready that was, became Ready within a minute, or is late with its scrape.
+    A pod of it is not Ready that was, in this run of its container or the one before, became Ready
+    within a minute, or is late with its scrape.
     """
     stable = snapshot.deployment.status.stable
     if stable is None:
         return False
     own = [pod for pod in snapshot.pods_of(stable.revision) if not pod.disrupted]
-    if any(pod.ready_seconds < SHAKEN_SECONDS if pod.ready else pod.was_ready for pod in own):
+    if any(_is_shaken(pod) for pod in own):
         return True
     late = snapshot.now - LATE * snapshot.deployment.spec.metrics.interval
     return any(
@@ -116,6 +118,12 @@ def _is_stable_shaken(snapshot: Snapshot) -> bool:
         for process in snapshot.processes
         if process.revision == stable.revision
     )
+
+
+def _is_shaken(pod: PodView) -> bool:
+    if pod.ready:
+        return pod.ready_seconds < SHAKEN_SECONDS
+    return pod.was_ready or pod.ended_ready
 
 
 def is_starting(pod: PodView) -> bool:
@@ -149,10 +157,33 @@ def without_artifact(snapshot: Snapshot, revision: str) -> Refusal | None:
 
 
 def had_time(snapshot: Snapshot, revision: str) -> bool:
-    """Return whether a pod of a version could start for half of the deadline, or crashed."""
+    """Return whether a pod of a version had half of the deadline since it began, or crashed.
+
+    One that was Ready, and is not any more for its node, tells nothing.
+    """
     half = snapshot.deployment.spec.rollout.deadline / 2
-    own = snapshot.pods_of(revision)
+    own = [pod for pod in begun_of(snapshot, revision) if not _is_lost(pod)]
     return any(_has_crashed(pod) for pod in own) or longest_start(snapshot, own) >= half
+
+
+def begun_of(snapshot: Snapshot, revision: str) -> list[PodView]:
+    """Return the pods of a version of which a container has begun: others tell nothing of it."""
+    return [pod for pod in snapshot.pods_of(revision) if not pod.unbegun]
+
+
+def _is_lost(pod: PodView) -> bool:
+    return pod.unheard or (pod.ended_ready and _is_first_kill(pod))
+
+
+def why_without_time(snapshot: Snapshot, revision: str) -> str:
+    """Return why no pod of a version had time to show anything, and what to do."""
+    unbegun = next((pod for pod in snapshot.pods_of(revision) if pod.unbegun), None)
+    if unbegun is not None:
+        return f"pod {unbegun.name}: {unbegun.unbegun}"
+    unheard = next((pod for pod in snapshot.pods_of(revision) if pod.unheard), None)
+    if unheard is not None:
+        return f"the node of pod {unheard.name} is not heard of: look at it"
+    return "none of them was there for half of it"
 
 
 def longest_start(snapshot: Snapshot, pods: Sequence[PodView]) -> timedelta:
@@ -179,10 +210,12 @@ def _has_crashed(pod: PodView) -> bool:
 def time_left(snapshot: Snapshot, revision: str) -> timedelta:
     """Return how much of a deadline the oldest pod that may still start has not had.
 
-    0 where there is none, or the rest is too short to wait for.
+    0 where there is none, or the rest is too short to wait for. Those that have not begun are
+    waited for only where no other is.
     """
     deadline = snapshot.deployment.spec.rollout.deadline
     starting = [pod for pod in snapshot.pods_of(revision) if is_starting(pod)]
+    starting = [pod for pod in starting if not pod.unbegun] or starting
     if not starting:
         return timedelta(0)
     left = deadline - longest_start(snapshot, starting)
@@ -202,7 +235,11 @@ def failed_by_itself(snapshot: Snapshot, revision: str) -> bool:
 def why_not_ready(snapshot: Snapshot, revision: str) -> str:
     """Return what keeps a version from being Ready, to be put behind a message."""
     fault = infrastructure_fault(snapshot, revision)
-    return pod_messages(snapshot, revision) if fault is None else f": {fault.message}"
+    if fault is not None:
+        return f": {fault.message}"
+    if snapshot.pods_of(revision) and not begun_of(snapshot, revision):
+        return f": {why_without_time(snapshot, revision)}"
+    return pod_messages(snapshot, revision)
 
 
 def failure_of(snapshot: Snapshot, revision: str) -> str:

@@ -40,10 +40,20 @@ class PodView:
     crashed: bool = False
     """The serving container ended by itself, or was killed."""
     killed: bool = False
-    """The kubelet may have ended it, for a probe that failed, and not for its memory."""
+    """The kubelet may have ended it, for a probe or with its node, and not for its memory."""
     was_ready: bool = False
+    """It is Ready, or was so in this run of its container."""
+    ended_ready: bool = False
+    """The run before was Ready, and the pod is not since it ended."""
+    unheard: bool = False
+    """It is not Ready, though its containers are: its node is not heard of any more."""
     startable_seconds: float = 0.0
-    """How long it has had all that it needs to start: a node, its image, its artifact."""
+    """How long it has had all that it needs to start: a node, its image, its artifact.
+
+    Once one of its containers has begun: since then.
+    """
+    unbegun: str = ""
+    """Why none of its containers has begun yet, where that is of the cluster, and what to do."""
     unready_seconds: float = 0.0
     ready_seconds: float = 0.0
     ended_comparing: bool = False

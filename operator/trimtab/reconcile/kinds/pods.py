@@ -22,11 +22,19 @@ _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 )
 
+_ITS_OWN_FAULT = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+)
+"""Why a container waits that cannot begin as its version asks for it: a command, a setting."""
+
 _BEGINNING = (None, "ContainerCreating", "PodInitializing")
 """Why a container waits that has not begun, where nothing is known to be wrong."""
 
 _BY_SIGNAL = frozenset({0, 128 + 9, 128 + 15})
 """Exit codes of a container that was told to end."""
+
+_LOST_WITH_ITS_NODE = (255, "Unknown")
+"""Exit code and reason of a container that a node finds dead when it comes back, in containerd."""
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -53,8 +61,8 @@ class Sights:
 
     since: dict[str, tuple[str, float]] = field(default_factory=dict)
     """By uid: when its readiness changed last, as it says, and when we saw that first."""
-    startable: dict[str, float] = field(default_factory=dict)
-    """By uid: since when it has all that it needs to start."""
+    startable: dict[tuple[str, bool], float] = field(default_factory=dict)
+    """By uid, and whether it has begun: since when that is so while it lacks nothing."""
     looked: float | None = None
     """The last reading at which pods were looked at."""
 
@@ -64,12 +72,12 @@ class Sights:
         How old those are that are there at the first look, only they can tell.
         """
         self._go_on_at(led)
-        startable: dict[str, float] = {}
+        startable: dict[tuple[str, bool], float] = {}
         for pod in filter(_lacks_nothing, pods):
-            uid, before = pod["metadata"].get("uid", ""), led
+            stage, since = _stage(pod), led
             if self.looked is None:
-                before -= _placed_seconds(pod, now)
-            startable[uid] = self.startable.get(uid, before)
+                since -= _own_seconds(pod, now)
+            startable[stage] = self.startable.get(stage, since)
         self.startable = startable
         self.looked = led
         seen: dict[str, tuple[str, float]] = {}
@@ -88,7 +96,7 @@ class Sights:
         if -LOST_WITH_A_PROCESS <= passed <= ANOTHER_CLOCK:
             return
         off = led - self.looked
-        self.startable = {uid: began + off for uid, began in self.startable.items()}
+        self.startable = {stage: since + off for stage, since in self.startable.items()}
         self.since = {uid: (as_of, began + off) for uid, (as_of, began) in self.since.items()}
 
     def seconds(self, pod: Json, led: float) -> float:
@@ -97,8 +105,8 @@ class Sights:
         return 0.0 if known is None else led - known[1]
 
     def startable_seconds(self, pod: Json, led: float) -> float:
-        """Return how long a pod has had all that it needs to start."""
-        return max(0.0, led - self.startable.get(pod["metadata"].get("uid", ""), led))
+        """Return how long a pod has had all that it needs to start, or ran since it began."""
+        return max(0.0, led - self.startable.get(_stage(pod), led))
 
 
 def view_of(
@@ -121,9 +129,12 @@ def view_of(
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         restarts=restarts,
         crashed=restarts > 0 or _failed(container.get("state")),
-        killed=restarts > 0 and _was_told_to_end(container),
+        killed=(restarts > 0 or _failed(container.get("state"))) and _may_be_killed(container),
         was_ready=is_ready or _stopped_being_ready(container, since),
+        ended_ready=not is_ready and _ended_ready(container, since),
+        unheard=not is_ready and _is_unheard(pod, conditions),
         startable_seconds=startable_seconds,
+        unbegun="" if _has_begun(pod) else _why_unbegun(conditions, container),
         unready_seconds=0.0 if is_ready else lasted,
         ready_seconds=lasted if is_ready else 0.0,
         ended_comparing=restarts == 1 and _compares(pod) and _lacked_memory(container),
@@ -148,7 +159,8 @@ def workload_revision(workload: Json) -> str:
 
 
 def _is_unschedulable(conditions: dict[str, Json]) -> bool:
-    return conditions.get("PodScheduled", {}).get("reason") == "Unschedulable"
+    """Return whether it gets no node: none has room, or it may not be placed yet (Kueue)."""
+    return conditions.get("PodScheduled", {}).get("status") == "False"
 
 
 def _is_image_missing(container: Json) -> bool:
@@ -165,11 +177,61 @@ def _lacks_nothing(pod: Json) -> bool:
     )
 
 
-def _placed_seconds(pod: Json, now: datetime) -> float:
-    """Return how long a pod has had its node, by the wall clock; 0 where nobody can tell."""
+def _stage(pod: Json) -> tuple[str, bool]:
+    return pod["metadata"].get("uid", ""), _has_begun(pod)
+
+
+def _has_begun(pod: Json) -> bool:
+    """Return whether the version has shown anything: one of its containers ran, or cannot begin.
+
+    Before that a pod waits for what the cluster gives: a node, its network, what it mounts.
+    """
+    return any(
+        container.get("restartCount")
+        or container.get("lastState")
+        or {"running", "terminated"} & (container.get("state") or {}).keys()
+        or _waiting(container).get("reason") in _ITS_OWN_FAULT
+        for container in (_container(pod), *_init_containers(pod))
+    )
+
+
+def _init_containers(pod: Json) -> list[Json]:
+    return pod.get("status", {}).get("initContainerStatuses") or []
+
+
+def _why_unbegun(conditions: dict[str, Json], container: Json) -> str:
+    """Return what a pod waits for whose containers have not begun, and what to do."""
+    if conditions.get("PodScheduled", {}).get("status") != "True":
+        return "it has no node, and nobody says why: look at the scheduler"
+    waits = _waiting(container).get("reason") or "Pending"
+    return (
+        f"its container has not begun ({waits}): its events say what it lacks, "
+        "such as a volume, a Secret or the network"
+    )
+
+
+def _own_seconds(pod: Json, now: datetime) -> float:
+    """Return how long ago a pod got its node, or ran first, by the wall clock.
+
+    0 where nobody can tell. The first run is later where an image came late; where it is not
+    known any more, since the container ended more than once, the node's moment counts, so that no
+    end makes a pod younger.
+    """
     scheduled = _conditions(pod).get("PodScheduled", {}).get("lastTransitionTime")
     placed = parse_time(scheduled or pod["metadata"].get("creationTimestamp"))
-    return 0.0 if placed is None else max(0.0, (now - placed).total_seconds())
+    known = [t for t in (placed, _first_run(pod)) if t is not None]
+    return max(0.0, (now - max(known)).total_seconds()) if known else 0.0
+
+
+def _first_run(pod: Json) -> datetime | None:
+    """Return when its container, or else one that runs before it, ran first, if that is known."""
+    for container in (_container(pod), *_init_containers(pod)):
+        states = [container.get("state") or {}, container.get("lastState") or {}]
+        runs = [run for state in states for run in (state.get("running"), state.get("terminated"))]
+        known = [t for run in runs if run and (t := parse_time(run.get("startedAt"))) is not None]
+        if len(known) > int(container.get("restartCount", 0)):
+            return min(known)
+    return None
 
 
 def _compares(pod: Json) -> bool:
@@ -227,19 +289,42 @@ def _ended_starting(container: Json, unready_since: datetime | None) -> bool:
     return began is not None and unready_since is not None and unready_since <= began
 
 
+def _ended_ready(container: Json, unready_since: datetime | None) -> bool:
+    """Return whether the run that ended last was Ready, and the pod is not since then."""
+    began = parse_time((_last_end(container) or {}).get("startedAt"))
+    return began is not None and unready_since is not None and unready_since > began
+
+
+def _is_unheard(pod: Json, conditions: dict[str, Json]) -> bool:
+    """Return whether a pod counts as not Ready since its node is not heard of any more.
+
+    The node controller changes that condition alone: the containers stay as the kubelet said last.
+    What else may keep a pod whose containers are ready from being so is a readiness gate.
+    """
+    gates = [gate.get("conditionType") for gate in pod.get("spec", {}).get("readinessGates") or []]
+    if any(conditions.get(gate, {}).get("status") != "True" for gate in gates):
+        return False
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return bool(statuses) and all(
+        status.get("ready") and (status.get("state") or {}).get("running") for status in statuses
+    )
+
+
 def _failed(state: Json | None) -> bool:
     return bool(state and state.get("terminated", {}).get("exitCode"))
 
 
-def _was_told_to_end(container: Json) -> bool:
-    """Return whether the container may have ended by SIGTERM or SIGKILL, as probes end it.
+def _may_be_killed(container: Json) -> bool:
+    """Return whether a container may have ended by SIGTERM or SIGKILL, or with its node.
 
-    Whoever obeys ends with code 0. Where the kubelet has yet to say how it ended, it may be so.
+    So probes end it, and a node that is started anew. Whoever obeys ends with code 0. Where the
+    kubelet has yet to say how it ended, it may be so.
     """
     ended = _last_end(container)
     if ended is None:
         return True
-    return ended.get("reason") != "OOMKilled" and ended.get("exitCode") in _BY_SIGNAL
+    code, reason = ended.get("exitCode"), ended.get("reason")
+    return (code, reason) == _LOST_WITH_ITS_NODE or (reason != "OOMKilled" and code in _BY_SIGNAL)
 
 
 def _waiting(container: Json) -> dict[str, Any]:
@@ -270,7 +355,11 @@ def _message(conditions: dict[str, Json], container: Json) -> str:
     waiting = _waiting(container)
     if waiting.get("reason") not in _BEGINNING:
         return f"{waiting['reason']}: {waiting.get('message', '')}"[:512]
-    return str(conditions.get("PodScheduled", {}).get("message", ""))[:512]
+    placed = conditions.get("PodScheduled", {})
+    said = str(placed.get("message", ""))
+    if placed.get("reason") == "SchedulingGated":
+        said += ": whoever set its schedulingGates has to take them away (Kueue: admit it)"
+    return said[:512]
 
 
 def failure_of(workload: Json) -> str:

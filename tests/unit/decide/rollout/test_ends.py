@@ -378,13 +378,18 @@ def test_a_pod_is_silent_only_where_scrapes_stopped_being_answered(processes: An
     assert phase_of(decided(snapshot).status) is not None
 
 
+ENDED_ONCE: dict[str, Any] = {"ready": False, "crashed": True, "restarts": 1}
 SHAKEN = {
     "not_ready_either": (a_pod("v1", ready=False, unready_seconds=3.0), True),
     "ready_again_just_now": (a_pod("v1", ready_seconds=59.0), True),
     "ready_all_the_time": (a_pod("v1"), False),
     "evicted": (a_pod("v1", ready=False, unready_seconds=3.0, disrupted=True), False),
+    "was_ready_before_it_ended": (
+        a_pod("v1", **ENDED_ONCE, was_ready=False, ended_ready=True), True,
+    ),
+    "crashes_again_and_again": (a_pod("v1", **ENDED_ONCE, was_ready=False), False),
     "starting": (a_pod("v1", ready=False, was_ready=False), False),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("stable", "is_excused"), SHAKEN.values(), ids=SHAKEN.keys())
@@ -396,22 +401,54 @@ def test_a_fault_that_shakes_stable_too_is_not_the_candidates(
 
 
 KILLED = {
-    "while_stable_is_shaken": ({}, False, True),
-    "while_stable_is_calm": ({}, True, False),
-    "and_is_back": ({"ready": True}, True, True),
-    "again": ({"restarts": 2}, False, False),
-    "by_itself": ({"killed": False}, False, False),
+    "once": ({}, True),
+    "and_is_back": ({"ready": True}, True),
+    "and_not_begun_anew_yet": ({"restarts": 0}, True),
+    "again": ({"restarts": 2}, False),
+    "by_itself": ({"killed": False}, False),
 }
 
 
-@pytest.mark.parametrize(("how", "is_calm", "is_excused"), KILLED.values(), ids=KILLED.keys())
-def test_a_first_kill_by_the_kubelet_is_excused_where_stable_is_shaken_too(
+@pytest.mark.parametrize("is_calm", [False, True])
+@pytest.mark.parametrize(("how", "is_excused"), KILLED.values(), ids=KILLED.keys())
+def test_a_first_kill_by_the_kubelet_or_with_the_node_is_excused(
     how: Any, is_calm: bool, is_excused: bool
 ) -> None:
-    killed = a_pod(**{"ready": False, "crashed": True, "killed": True, "restarts": 1, **how})
+    killed = a_pod(**{**ENDED_ONCE, "was_ready": False, "killed": True, **how})
     stable = a_pod("v1", ready_seconds=60.0 if is_calm else 20.0)
     snapshot = in_phase(a_stepping(), pods=(stable, killed))
     assert (phase_of(decided(snapshot).status) is not None) == is_excused
+
+
+def test_the_silence_of_a_node_is_not_its_pods() -> None:
+    """Nor is it at the deadline: the pod was Ready."""
+    snapshot = in_phase(
+        a_stepping(),
+        pods=(a_pod("v1"), replace(NOT_READY, unheard=True)),
+        processes=(SILENT,),
+    )
+    assert phase_of(decided(snapshot).status) is not None
+
+
+LOST = {
+    "its_node": (
+        a_pod(ready=False, unheard=True),
+        "the node of pod digits-v2-0 is not heard of: look at it",
+    ),
+    "ended_with_its_node": (
+        a_pod(**ENDED_ONCE, was_ready=False, ended_ready=True, killed=True),
+        "none of them was there for half of it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pod", "why"), LOST.values(), ids=LOST.keys())
+def test_a_pod_that_was_ready_is_not_never_ready(pod: PodView, why: str) -> None:
+    decision = decided(in_phase(STARTING, now=LATE, pods=(pod,)))
+    assert decision.status.rejected == []
+    assert decision.status.history[-1].message == (
+        f"NotEnoughReady: 0 of the candidate's pods Ready by the deadline; {why}"
+    )
 
 
 @pytest.mark.parametrize(("age", "is_excused"), [(7.0, False), (8.0, True)])
@@ -517,6 +554,7 @@ NO_PLACE: dict[str, dict[str, Any]] = {
     "no_pods": {"workloads": (GOOD_WITHOUT_PODS,)},
     "nothing_was_written": {},
     "made_late": {"pods": (a_pod("v1", ready=False, was_ready=False, startable_seconds=60.0),)},
+    "never_began": {"pods": (a_pod("v1", ready=False, was_ready=False, unbegun="no volume"),)},
 }
 
 
@@ -804,6 +842,11 @@ NOT_ITS_FAULT = {
         },
         "StoreAway: a pod cannot load its artifact: NotInStore: m",
     ),
+    "none_has_begun": (
+        {"pods": (a_pod(ready=False, was_ready=False, unbegun="look at its volume"),)},
+        "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; pod digits-v2-0: look at "
+        "its volume",
+    ),
     "nobody_says_why_there_is_none": (
         {"pods": ()},
         "NotEnoughReady: 0 of the candidate's pods Ready by the deadline; none of them was there "
@@ -857,6 +900,24 @@ def test_pods_that_were_made_late_have_a_deadline_of_their_own(
     old = (a_pod(ready=False, was_ready=False, startable_seconds=900.0),)
     then = decided(in_phase(STARTING, stable=stable, now=LATE + seconds(900 - age), pods=old))
     assert then.status.rejected[0].reason == "NeverReady"
+
+
+def test_pods_that_have_begun_are_waited_for_whatever_others_wait_for() -> None:
+    stuck = a_pod("v2", 0, ready=False, was_ready=False, unbegun="no volume")
+    young = a_pod("v2", 1, ready=False, was_ready=False, startable_seconds=20.0)
+    decision = at_deadline(STARTING, pods=(stuck, young))
+    assert isinstance(phase_of(decision.status), Starting)
+    assert decision.wake_at is not None
+    assert decision.wake_at <= LATE + seconds(880)
+    # What one shows that had its time counts, though another never began.
+    old = replace(young, startable_seconds=900.0)
+    assert at_deadline(STARTING, pods=(stuck, old)).status.rejected[0].reason == "NeverReady"
+
+
+def test_a_way_back_says_why_no_pod_has_begun() -> None:
+    decision = decided(late_return(**NO_PLACE["never_began"]))
+    degraded = next(c for c in decision.status.conditions if c.type == "Degraded")
+    assert "0:15:00: pod digits-v1-0: no volume; v2 serves" in degraded.message
 
 
 def test_a_crash_that_was_forgiven_takes_no_time_of_a_pod_that_was_made_late() -> None:

@@ -455,6 +455,9 @@ CRASHED: dict[str, tuple[Any, float, bool]] = {
     "ended_once_by_a_probe": (
         pods("v2", 3, **{**DEAD, "killed": True, "restarts": 1}), 10.0, False,
     ),
+    "ended_with_their_nodes": (
+        pods("v2", 3, **{**DEAD, "killed": True, "restarts": 0}), 10.0, False,
+    ),
     "starting": (pods("v2", 3, ready=False, was_ready=False), 10.0, False),
     "none": ((), 10.0, False),
 }  # fmt: skip

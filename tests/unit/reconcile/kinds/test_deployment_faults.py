@@ -57,6 +57,37 @@ async def test_candidate_that_is_neither_ready_nor_reachable_is_down() -> None:
     assert shop.status.rejected[0].reason == "CandidateDown"
 
 
+async def test_a_candidate_whose_node_dies_is_not_down() -> None:
+    """It waits until the node is back, or its pod is made elsewhere."""
+    shop = Shop()
+    await shop.serve("v1")
+    await tried(shop)
+    await shop.harness.run_until(lambda: "StepReached" in shop.events(), 60)
+    await shop.harness.advance(6)
+    good = shop.behaviour.get("v2", Behaviour())
+    shop.behaviour["v2"] = Behaviour(silent=True)
+    shop.harness.kubelet.behave = only("v2", PodBehaviour(is_heard=False))
+    await shop.harness.advance(60)
+    assert (shop.status.rejected, shop.reason("Progressing")) == ([], "WaitingForData")
+    shop.behaviour["v2"] = good
+    shop.harness.kubelet.behave = always_good
+    await shop.harness.run_until(lambda: shop.serving == "v2", 400)
+
+
+@pytest.mark.parametrize(
+    "behaviour", [PodBehaviour(schedulable=False), PodBehaviour(mounted=False)]
+)
+async def test_a_candidate_that_never_began_is_not_never_ready(behaviour: PodBehaviour) -> None:
+    shop = Shop()
+    await shop.serve("v1")
+    shop.harness.kubelet.behave = only("v2", behaviour)
+    await tried(shop)
+    await shop.harness.run_until(lambda: "v2 Undecided" in shop.outcomes, 400)
+    assert shop.status.rejected == []
+    shop.harness.kubelet.behave = always_good
+    await shop.harness.run_until(lambda: shop.serving == "v2", 400)
+
+
 async def test_a_fault_of_both_sides_at_once_is_not_the_candidates() -> None:
     shop = Shop()
     await shop.serve("v1")

@@ -76,6 +76,8 @@ def test_a_clock_behind_the_kubelets_does_not_make_all_of_it_new(ready):
         pytest.param({"exitCode": 143, "reason": "Error"}, True, id="SIGTERM"),
         pytest.param({"exitCode": 137, "reason": "Error"}, True, id="SIGKILL"),
         pytest.param({"exitCode": 137, "reason": "OOMKilled"}, False, id="for_its_memory"),
+        pytest.param({"exitCode": 255, "reason": "Unknown"}, True, id="with_its_node"),
+        pytest.param({"exitCode": 255, "reason": "Error"}, False, id="by_itself_with_255"),
         pytest.param({"exitCode": 1, "reason": "Error"}, False, id="by_itself"),
         pytest.param({"exitCode": 139, "reason": "Error"}, False, id="SIGSEGV"),
         pytest.param(None, True, id="not_yet_told"),
@@ -91,8 +93,60 @@ def test_tells_whether_the_kubelet_may_have_ended_it(ended, killed):
     assert not view_of(given, NOW).killed
 
 
+def test_a_container_that_ended_with_its_node_and_waits_for_it_is_no_crash_of_its_own():
+    given = pod(ready=False, ready_since="2026-11-23T12:00:20Z", started=False)
+    (container,) = given["status"]["containerStatuses"]
+    ended = {"exitCode": 255, "reason": "Unknown", "startedAt": "2026-11-23T12:00:10Z"}
+    container |= {"restartCount": 0, "state": {"terminated": ended}}
+    view = view_of(given, NOW)
+    assert (view.crashed, view.killed, view.ended_ready) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("ready_since", "began", "expected"),
+    [
+        pytest.param("2026-11-23T12:00:20Z", "2026-11-23T12:00:10Z", True, id="it_was"),
+        pytest.param("2026-11-23T12:00:09Z", "2026-11-23T12:00:10Z", False, id="never"),
+        pytest.param("2026-11-23T12:00:20Z", "2026-11-23T12:00:22Z", False, id="not_since_then"),
+        pytest.param("2026-11-23T12:00:20Z", None, False, id="nobody_knows"),
+    ],
+)
+def test_tells_whether_the_run_before_was_ready(ready_since, began, expected):
+    given = pod(ready=False, ready_since=ready_since, running_since="2026-11-23T12:00:25Z")
+    (container,) = given["status"]["containerStatuses"]
+    ended = {"exitCode": 143, "startedAt": began}
+    container |= {"restartCount": 1, "started": False, "lastState": {"terminated": ended}}
+    view = view_of(given, NOW)
+    assert (view.was_ready, view.ended_ready) == (False, expected)
+
+
+HEARD = {"type": "trimtab.test/gate", "status": "True"}
+
+
+@pytest.mark.parametrize(
+    ("container", "gate", "expected"),
+    [
+        pytest.param({"ready": True}, None, True, id="its_node_is_silent"),
+        pytest.param({"ready": True}, {**HEARD}, True, id="and_its_gate_is_open"),
+        pytest.param({"ready": True}, {**HEARD, "status": "False"}, False, id="a_gate_is_shut"),
+        pytest.param({"ready": True}, {"type": "x", "status": "True"}, False, id="nobody_opened"),
+        pytest.param({"ready": False}, None, False, id="its_probe_fails"),
+        pytest.param({"ready": True, "state": {"waiting": {}}}, None, False, id="it_does_not_run"),
+    ],
+)
+def test_tells_whether_the_node_of_a_pod_fell_silent(container, gate, expected):
+    given = pod(ready=False, ready_since="2026-11-23T12:00:20Z")
+    given["status"]["containerStatuses"][0] |= container
+    if gate is not None:
+        given["spec"] = {"readinessGates": [{"conditionType": HEARD["type"]}]}
+        given["status"]["conditions"].append(gate)
+    assert view_of(given, NOW).unheard is expected
+    assert not view_of(pod(ready=True, ready_since="2026-11-23T12:00:20Z"), NOW).unheard
+
+
 PLACED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-23T12:00:00Z"}
 NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
 NO_IMAGE = {"name": "model", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
 
 
@@ -108,8 +162,8 @@ def starting(scheduled=PLACED, container=None):
 @pytest.mark.parametrize("clock", [-600.0, 0.0, 86400.0])
 @pytest.mark.parametrize(
     "lacking",
-    [starting(NO_NODE), starting(container=NO_IMAGE)],
-    ids=["no_node", "no_image"],
+    [starting(NO_NODE), starting(GATED), starting(container=NO_IMAGE)],
+    ids=["no_node", "may_not_be_placed", "no_image"],
 )
 def test_the_time_of_a_pod_begins_once_it_lacks_nothing_whatever_the_clock_says(lacking, clock):
     sights, now = Sights(), NOW + timedelta(seconds=clock)
@@ -131,13 +185,88 @@ def test_a_lease_that_was_made_anew_makes_no_pod_older(off):
     assert sights.seconds(starting(), off + 20.0) == 20.0
 
 
-def test_a_new_process_goes_by_what_pods_say_of_their_age():
+def waits(reason, **container):
+    return {"name": "model", "state": {"waiting": {"reason": reason}}, **container}
+
+
+ENDED = {"terminated": {"exitCode": 1, "startedAt": "2026-11-23T12:00:05Z"}}
+RUNS = {"running": {"startedAt": "2026-11-23T12:00:10Z"}}
+CONTAINERS = {
+    "runs": ({"name": "model", "state": RUNS}, 20.0),
+    "ended": ({"name": "model", "state": ENDED}, 25.0),
+    "runs_again": ({"name": "model", "state": RUNS, "lastState": ENDED, "restartCount": 1}, 25.0),
+    # Of which the first run is not known any more: no end makes it younger.
+    "runs_the_third_time": (
+        {"name": "model", "state": RUNS, "lastState": ENDED, "restartCount": 2}, 30.0,
+    ),
+    "waits_to_run_again": (waits("CrashLoopBackOff", lastState=ENDED, restartCount=4), 30.0),
+    "nobody_says_when": (
+        {"name": "model", "state": {"running": {}}, "lastState": {}, "restartCount": 0}, 30.0,
+    ),
+    "its_command_is_missing": (waits("CreateContainerError"), 30.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("container", "seconds"), CONTAINERS.values(), ids=CONTAINERS.keys())
+def test_a_new_process_goes_by_what_pods_say_of_their_age(container, seconds):
+    given = starting(container=container)
     sights = Sights()
-    sights.look([starting()], 100.0, NOW)
-    assert sights.startable_seconds(starting(), 110.0) == 40.0
+    sights.look([given], 100.0, NOW)
+    assert sights.startable_seconds(given, 110.0) == seconds + 10.0
     behind = Sights()
-    behind.look([starting()], 100.0, NOW - timedelta(minutes=5))
-    assert behind.startable_seconds(starting(), 110.0) == 10.0
+    behind.look([given], 100.0, NOW - timedelta(minutes=5))
+    assert behind.startable_seconds(given, 110.0) == 10.0
+    assert view_of(given, NOW).unbegun == ""
+
+
+def test_what_runs_before_the_container_begins_the_time_of_a_pod():
+    given = starting(container=waits("PodInitializing"))
+    given["status"]["initContainerStatuses"] = [
+        {"name": "first", "state": ENDED, "restartCount": 0},
+        {"name": "second", "state": RUNS, "restartCount": 0},
+    ]
+    sights = Sights()
+    sights.look([given], 100.0, NOW)
+    assert sights.startable_seconds(given, 100.0) == 25.0
+    assert view_of(given, NOW).unbegun == ""
+
+
+def test_a_pod_that_may_not_be_placed_says_who_has_to_act():
+    view = view_of(starting(GATED | {"message": "Scheduling is blocked"}, {}), NOW)
+    assert view.unschedulable
+    assert view.message == (
+        "Scheduling is blocked: whoever set its schedulingGates has to take them away "
+        "(Kueue: admit it)"
+    )
+
+
+NO_NODE_YET = "it has no node, and nobody says why: look at the scheduler"
+UNBEGUN = (
+    "its container has not begun ({}): its events say what it lacks, such as a volume, a Secret "
+    "or the network"
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param(starting({"type": "Initialized"}, {}), NO_NODE_YET, id="no_scheduler"),
+        pytest.param(starting(container={}), UNBEGUN.format("Pending"), id="no_kubelet"),
+        pytest.param(
+            starting(container=waits("ContainerCreating")),
+            UNBEGUN.format("ContainerCreating"),
+            id="no_sandbox",
+        ),
+    ],
+)
+def test_the_time_of_a_pod_begins_with_its_first_container(given, said):
+    assert view_of(given, NOW).unbegun == said
+    sights = Sights()
+    sights.look([given], 100.0, NOW)
+    sights.look([given], 400.0, NOW)
+    begun = starting()
+    sights.look([begun], 410.0, NOW)
+    assert sights.startable_seconds(begun, 430.0) == 20.0
 
 
 @pytest.mark.parametrize(
