@@ -133,6 +133,13 @@ class Reason(StrEnum):
 
     See the reason of `DataAvailable`.
     """
+    STABLE_NOT_READY = "StableNotReady"
+    """Progressing: no pod of stable is Ready, so the candidate keeps all requests although its
+    step would end.
+
+    The message says what waits. Look at the pods of stable: once one is Ready the rollout goes on
+    or ends. A candidate that gives bad answers is taken out all the same.
+    """
     SHARE_TOO_LARGE = "ShareTooLarge"
     """Progressing: one pod of the candidate would get far more requests than the step allows.
 

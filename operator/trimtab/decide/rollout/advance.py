@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec, Tried
+from trimtab.decide.rollout.alone import carries_alone
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
@@ -50,15 +51,20 @@ from trimtab.decide.rollout.steps import (
 from trimtab.decide.rollout.strategies import strategy_of
 
 
-def advance(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
-    """Bring a rollout as far as it can go in one pass; end it in time."""
+def advance(
+    draft: Draft, phase: Starting | Stepping | Promoting, *, is_wanted: bool = True
+) -> None:
+    """Bring a rollout as far as it can go in one pass; end it in time.
+
+    One that is not wanted any more (`is_wanted`) is judged, and comes no further.
+    """
     after: Starting | Stepping | Promoting | None = phase
     if isinstance(phase, Starting):
         after = _await_start(draft, phase)
     elif isinstance(phase, Stepping):
-        after = _judge_step(draft, phase)
+        after = _judge_step(draft, phase, is_wanted=is_wanted)
     if isinstance(after, Promoting):
-        after = _await_full_size(draft, after)
+        after = _await_full_size(draft, after, is_wanted=is_wanted)
     if after is not None:
         _check_deadline(draft, after)
 
@@ -153,9 +159,13 @@ def _judge(draft: Draft, trial: Trial) -> Judgement:
     return judgement
 
 
-def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
+def _judge_step(draft: Draft, phase: Stepping, *, is_wanted: bool) -> Stepping | Promoting | None:
     """Judge all gates on the counts of this step; roll back, hold, go on or promote."""
-    if phase.pause is None and not strategy_of(draft.spec.rollout).steps(draft.spec.rollout):
+    if (
+        is_wanted
+        and phase.pause is None
+        and not strategy_of(draft.spec.rollout).steps(draft.spec.rollout)
+    ):
         return draft.enter(promoting(phase))  # made rolling in the middle
     judgement = _judge(draft, _trial(draft, phase, phase.progress))
     if judgement.failed is not None:
@@ -171,13 +181,18 @@ def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
     )
     phase = draft.enter(replace(phase, progress=progress))
     is_held = judgement.holding is not None or phase.progress.no_data_since is not None
-    return phase if is_held else _end_step(draft, phase)
+    return phase if is_held or not is_wanted else _end_step(draft, phase)
 
 
 def _follow_data(draft: Draft, phase: Stepping, judgement: Judgement) -> Stepping:
     origins = origins_of(draft.snapshot.processes)
     progress, note, wake = follow_data(
-        phase.progress, judgement.blind, origins, draft.now, is_unseen=judgement.is_unseen
+        phase.progress,
+        judgement.blind,
+        origins,
+        draft.now,
+        is_unseen=judgement.is_unseen,
+        is_alone=carries_alone(draft.snapshot, draft.status),
     )
     draft.wake_by(wake)
     if note is not None:
@@ -206,7 +221,7 @@ def _end_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
 # --- towards the end -----------------------------------------------------------------------------
 
 
-def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
+def _await_full_size(draft: Draft, phase: Promoting, *, is_wanted: bool) -> Promoting | None:
     """Promote once the candidate can carry all requests."""
     if phase.progress is not None and phase.person is None:
         judgement = _judge(draft, _trial(draft, phase, phase.progress))
@@ -220,7 +235,7 @@ def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
             return None
         if judgement.blind is not None and phase.promoted_by is None:
             return phase  # all steps were passed, but nobody sees what it does now
-    if phase.pause is not None:
+    if phase.pause is not None or not is_wanted:
         return phase
     if draft.snapshot.carried_by(phase.candidate.revision) < full_size(draft.spec):
         return phase
@@ -252,11 +267,18 @@ def full_size(spec: DeploymentSpec) -> int:
 
 
 def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
-    """End a rollout that could not be judged, started or promoted in time."""
+    """End a rollout that could not be judged, started or promoted in time.
+
+    A candidate that alone carries the requests is not taken out for that.
+    """
     if phase.pause is not None:
         return
     candidate = phase.candidate
     if not is_late(draft.spec, phase, draft.instant):
+        return
+    if carries_alone(draft.snapshot, draft.status):
+        if draft.spec.rollout.on_deadline == "promote" and isinstance(phase, Stepping):
+            _end_unjudged(draft, phase)
         return
     ready = draft.snapshot.ready_of(candidate.revision)
     if isinstance(phase, Promoting) and draft.status.stable is None and ready > 0:

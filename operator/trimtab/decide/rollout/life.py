@@ -20,6 +20,7 @@ from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, full_size
+from trimtab.decide.rollout.alone import carries_alone, why_unwanted
 from trimtab.decide.rollout.beside_control import heed_control
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
 from trimtab.decide.rollout.counting import side_of
@@ -153,6 +154,8 @@ def _watch_guard(draft: Draft) -> None:
     if draft.now >= guard_ends(guard, draft.instant):
         end_guard(draft, stable)
         return
+    if carries_alone(draft.snapshot, draft.status):
+        return  # on the way back nobody would answer
     crashed = why_all_crashed(draft.snapshot, stable.revision)
     if crashed is not None:
         act_on_crash(draft, guard, crashed)
@@ -214,7 +217,8 @@ def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
     if isinstance(phase, Returning):
         _consider_returning(draft, phase, wanted)
         return
-    if _is_superseded(draft, phase, wanted):
+    unwanted = why_unwanted(phase, wanted)
+    if _is_superseded(draft, phase, unwanted, wanted):
         return
     _watch_guard(draft)
     if draft.phase != phase:
@@ -223,7 +227,7 @@ def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
     if down is not None:
         roll_back(draft, phase.candidate, Reason.CANDIDATE_DOWN, down)
         return
-    advance(draft, phase)
+    advance(draft, phase, is_wanted=unwanted is None)
 
 
 def _consider_returning(draft: Draft, phase: Returning, wanted: Wanted) -> None:
@@ -242,24 +246,18 @@ def _consider_returning(draft: Draft, phase: Returning, wanted: Wanted) -> None:
         _consider(draft, wanted)
 
 
-def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
-    candidate = phase.candidate
-    if wanted.version is None:
-        why = wanted.refusal.message if wanted.refusal is not None else "its version is gone"
-        supersede(draft, candidate, f"{candidate.version} dropped, it is no longer wanted: {why}")
-        return True
-    if wanted.revision == candidate.revision:
-        if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
-            homeless = f"{candidate.version} has no place: {wanted.refusal.message}"
-            supersede(draft, candidate, homeless)
-            return True
+def _is_superseded(draft: Draft, phase: Phase, unwanted: str | None, wanted: Wanted) -> bool:
+    """End a rollout that something else is wanted for, unless nobody else carries the requests."""
+    if unwanted is None:
         if wanted.refusal is not None and wanted.refusal.reason is Reason.VERSION_REJECTED:
-            roll_back(draft, candidate, Reason.VERSION_REJECTED, wanted.refusal.message)
+            roll_back(draft, phase.candidate, Reason.VERSION_REJECTED, wanted.refusal.message)
             return True
         return False
-    newer = f"{candidate.version} dropped: {wanted.version.spec.version} is wanted now"
-    supersede(draft, candidate, newer)
-    _consider(draft, wanted)
+    if carries_alone(draft.snapshot, draft.status):
+        return False
+    supersede(draft, phase.candidate, unwanted)
+    if wanted.revision != phase.candidate.revision:
+        _consider(draft, wanted)
     return True
 
 

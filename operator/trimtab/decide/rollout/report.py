@@ -16,6 +16,7 @@ from trimtab.api.conditions import (
 )
 from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
+from trimtab.decide.rollout.alone import what_waits
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
 from trimtab.decide.rollout.health import failure_of, pod_messages, why_not_ready, without_artifact
@@ -168,6 +169,9 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
     version = phase.candidate.version
     failure = failure_of(snapshot, phase.candidate.revision)
     unloaded = without_artifact(snapshot, phase.candidate.revision)
+    waits = what_waits(snapshot, status, wanted)
+    if waits is not None:
+        return Stand(True, Reason.STABLE_NOT_READY, waits)
     if phase.pause is not None:
         return Stand(True, phase.pause.reason, f"{version} waits for: trimtab resume")
     if failure and not isinstance(phase, Stepping):
