@@ -106,7 +106,8 @@ class Reason(StrEnum):
     NOTHING_TO_FOLLOW = "NothingToFollow"
     """Ready, Progressing: `spec.follow` is set, and the model has no version that may be tried.
 
-    Create a ModelVersion of the model in this namespace.
+    Create a ModelVersion of the model in this namespace. Where that of stable was deleted, only one
+    that was made since it began to serve is followed.
     """
     IMAGE_MISSING = "ImageMissing"
     """Ready, Progressing: a version of format `custom` needs a container image.
