@@ -285,6 +285,12 @@ class Reason(StrEnum):
     """DataAvailable, gate: not judged, since there is no stable version to compare with."""
     DATA_COMPLETE = "DataComplete"
     """DataAvailable: every gate has what it needs."""
+    NOTHING_SEEN = "NothingSeen"
+    """DataAvailable: a promoted version is under guard, and no figures of its pods can be read.
+
+    A fault of it would not be seen. The message has the reason: look at the metrics port of the
+    pods, or at the Prometheus. The guard lasts longer by as much, up to as long again as it is.
+    """
     NO_ROLLOUT = "NoRollout"
     """DataAvailable: no rollout runs, so there is nothing to judge."""
     AS_WANTED = "AsWanted"
@@ -427,6 +433,8 @@ class EventReason(StrEnum):
     """Deployment: a promoted version became worse than what was measured before."""
     GUARD_PASSED = "GuardPassed"
     """Deployment: the watch after a promotion ended without a fault."""
+    GUARD_UNSEEN = "GuardUnseen"
+    """Deployment: the watch after a promotion is over, and saw nothing for half of it or more."""
     DATA_UNAVAILABLE = "DataUnavailable"
     """Deployment: a gate cannot see, so the rollout holds; or a guard is without its control."""
     DATA_BACK = "DataBack"

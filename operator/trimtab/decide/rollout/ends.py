@@ -9,6 +9,7 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import (
     BackOff,
     Count,
+    DeploymentSpec,
     DeploymentStatus,
     GuardStatus,
     HistoryEntry,
@@ -351,8 +352,31 @@ def guard_ends(guard: GuardStatus, now: Instant) -> datetime:
     return now.at + (guard.until - guard.since) - guarded_for(guard, now)
 
 
-def end_guard(draft: Draft, stable: Tried) -> None:
-    """The watch ends without a breach; a first version is its own way back from now on."""
+def may_end_guard(draft: Draft, guard: GuardStatus, *, unseen: bool) -> bool:
+    """Return whether the watch is over; while it sees nothing it lasts up to as long again."""
+    if draft.now < guard_ends(guard, draft.instant):
+        return False
+    return not unseen or draft.now >= guard_ends_unseen(draft.spec, guard, draft.instant)
+
+
+def guard_ends_unseen(spec: DeploymentSpec, guard: GuardStatus, now: Instant) -> datetime:
+    """Return when the watch is over although it sees nothing, if an operator leads until then."""
+    return now.at + 2 * spec.guard.for_ - guarded_for(guard, now)
+
+
+def end_guard(draft: Draft, guard: GuardStatus, stable: Tried, *, unseen: bool) -> None:
+    """The watch ends without a breach; a first version is its own way back from now on.
+
+    Not if most of its time nothing was seen.
+    """
+    if unseen or guard.until - guard.since >= 2 * draft.spec.guard.for_:
+        draft.set(guard=None)
+        message = (
+            f"the guard over {stable.version} is over, and for half of its time or more no figures "
+            "of its pods could be read: nobody knows whether it is good"
+        )
+        draft.tell(EventReason.GUARD_UNSEEN, message, warning=True)
+        return
     draft.set(guard=None, last_good=draft.status.last_good or stable)
     draft.tell(EventReason.GUARD_PASSED, f"{stable.version} is good: guarded without a breach")
 

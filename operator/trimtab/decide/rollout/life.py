@@ -36,9 +36,9 @@ from trimtab.decide.rollout.ends import (
     end_guard,
     follow_control,
     give_up_return,
-    guard_ends,
     has_no_way_back,
     is_flapping,
+    may_end_guard,
     put_off_return,
     return_to_last_good,
     roll_back,
@@ -60,6 +60,7 @@ from trimtab.decide.rollout.origins import put_away, taken_up
 from trimtab.decide.rollout.phases import Phase, Returning, is_late
 from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
+from trimtab.decide.rollout.unseen import is_unseen, prolonged, remembered, told_since
 from trimtab.decide.rollout.waking import next_look
 from trimtab.decide.rollout.wanted import Wanted, decide_wanted
 
@@ -144,15 +145,21 @@ def _act_on_policy(draft: Draft) -> None:
 def _watch_guard(draft: Draft) -> None:
     """Look at the counters since the last look; act on a breach; end the guard in time.
 
-    It goes on while a newer version is tried.
+    Time in which nothing is seen does not count, within bounds. It goes on while a newer version
+    is tried.
     """
     guard, stable = draft.status.guard, draft.status.stable
     if guard is None or stable is None or guard.revision != stable.revision:
         return
     if guard.breached is not None:
         return
-    if draft.now >= guard_ends(guard, draft.instant):
-        end_guard(draft, stable)
+    unseen, since = is_unseen(draft.snapshot, draft.status), told_since(draft.status)
+    draft.memory = remembered(draft.memory, unseen=unseen, now=draft.now)
+    if since is not None and not unseen:
+        guard = prolonged(guard, draft.now - since, draft.spec.guard.for_)
+        draft.set(guard=guard)
+    if may_end_guard(draft, guard, unseen=unseen):
+        end_guard(draft, guard, stable, unseen=unseen)
         return
     if carries_alone(draft.snapshot, draft.status):
         return  # on the way back nobody would answer

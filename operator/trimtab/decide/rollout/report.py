@@ -40,6 +40,7 @@ from trimtab.decide.rollout.steps import (
     step_share,
     why_step_goes_on,
 )
+from trimtab.decide.rollout.unseen import why_unseen
 from trimtab.decide.rollout.wanted import Wanted
 
 QUIET_START = timedelta(seconds=10)
@@ -304,6 +305,9 @@ def _quarantined(wanted: Wanted) -> Stand:
 def _data_available(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
     progress = progress_in(phase_of(status))
     if progress is None:
+        unseen = why_unseen(snapshot, status)
+        if unseen is not None:
+            return Stand(False, Reason.NOTHING_SEEN, unseen)
         return Stand(None, Reason.NO_ROLLOUT, "judged while a rollout runs")
     blind = _gate_without_data(snapshot, status, progress)
     if blind is not None:
