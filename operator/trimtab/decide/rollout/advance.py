@@ -37,6 +37,7 @@ from trimtab.decide.rollout.phases import (
     promoted_early,
     promoting,
 )
+from trimtab.decide.rollout.quarantine import still_ready
 from trimtab.decide.rollout.steps import (
     begin_step,
     ends_at,
@@ -65,8 +66,8 @@ def advance(
         after = _judge_step(draft, phase, is_wanted=is_wanted)
     if isinstance(after, Promoting):
         after = _await_full_size(draft, after, is_wanted=is_wanted)
-    if after is not None:
-        _check_deadline(draft, after)
+    if after is not None and after.pause is None and is_late(draft.spec, after, draft.instant):
+        _end_late(draft, after)
 
 
 def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoting:
@@ -81,6 +82,8 @@ def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoti
         return phase
     if _is_stable_starting(draft, phase):
         return phase
+    if still_ready(draft.snapshot, draft.status) is not None:
+        return phase  # once a step opens, pods of all versions get requests
     return _enter_step(draft, _since_its_pods(draft, phase), 0, None, requests_before=0.0)
 
 
@@ -266,16 +269,12 @@ def full_size(spec: DeploymentSpec) -> int:
     return max(1, spec.replicas)
 
 
-def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
+def _end_late(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
     """End a rollout that could not be judged, started or promoted in time.
 
     A candidate that alone carries the requests is not taken out for that.
     """
-    if phase.pause is not None:
-        return
     candidate = phase.candidate
-    if not is_late(draft.spec, phase, draft.instant):
-        return
     if carries_alone(draft.snapshot, draft.status):
         if draft.spec.rollout.on_deadline == "promote" and isinstance(phase, Stepping):
             _end_unjudged(draft, phase)
@@ -294,6 +293,9 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     elif is_waiting_for_share(draft.spec, draft.status, phase):
         message = "one pod is more than the wanted share"
         end_undecided(draft, candidate, Reason.SHARE_TOO_LARGE, message)
+    elif isinstance(phase, Starting) and (left := still_ready(draft.snapshot, draft.status)):
+        message = f"pods of {left}, which is quarantined, are still Ready"
+        end_undecided(draft, candidate, Reason.DEADLINE_PASSED, message)
     elif ready > 0 or progress_in(phase) is not None:
         # What one pod can, the version can: the others are late for reasons of their own.
         end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, _came(draft, candidate))

@@ -26,7 +26,7 @@ from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.history import is_rejected, rollbacks_in_a_row
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
-from trimtab.decide.rollout.quarantine import with_rejected
+from trimtab.decide.rollout.quarantine import still_ready, with_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.watched import Breach
 
@@ -394,6 +394,8 @@ def follow_control(draft: Draft) -> None:
         return
     if guard.control_since is not None or is_kept(draft.spec, draft.status, good, draft.now):
         return
+    if still_ready(draft.snapshot, draft.status) is not None:
+        return  # beside a control, pods of all versions get requests
     pods = draft.snapshot.pods_of(good.revision)
     if len(pods) == 1 and draft.snapshot.ready_of(good.revision) == 1:
         draft.set(guard=guard.model_copy(update={"control_since": draft.now}))

@@ -33,6 +33,7 @@ from trimtab.decide.rollout.phases import (
     phase_of,
     progress_in,
 )
+from trimtab.decide.rollout.quarantine import still_ready
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.steps import (
     ends_at,
@@ -206,8 +207,13 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
 
 def _starting(snapshot: Snapshot, status: DeploymentStatus, phase: Starting) -> Stand:
     spec = snapshot.deployment.spec
+    version, left = phase.candidate.version, still_ready(snapshot, status)
+    is_ready = status.stable is not None and snapshot.ready_of(phase.candidate.revision) > 0
+    if is_ready and left is not None:
+        message = f"{version} waits until no pod of {left}, which is quarantined, is Ready"
+        return Stand(True, Reason.CANDIDATE_STARTING, message)
     if not is_waiting_for_share(spec, status, phase):
-        return Stand(True, Reason.CANDIDATE_STARTING, f"{phase.candidate.version} is starting")
+        return Stand(True, Reason.CANDIDATE_STARTING, f"{version} is starting")
     share = step_share(spec, None).value
     message = (
         f"one pod would get {share * 100:.0f}% of the requests, far above the step; "
