@@ -68,8 +68,8 @@ async def require_live(world: World, snapshot: Snapshot, after: DeploymentStatus
 async def require_wanted(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
     """Where a candidate becomes stable, read its ModelVersion live.
 
-    Moved if it is gone, or another than is known: a person may have withdrawn it, and the event was
-    lost. What is found is remembered, and it is decided again.
+    A person may have withdrawn it, and the event was lost. Moved if it is another than is known: it
+    is remembered, and decided again. Conflict if there is none: a list has to say so, too.
     """
     before, stable = snapshot.deployment.status, after.stable
     phase = phase_of(before)
@@ -78,9 +78,12 @@ async def require_wanted(world: World, snapshot: Snapshot, after: DeploymentStat
     if stable.revision != phase.candidate.revision:
         return
     key = Key(MODEL_VERSIONS, snapshot.deployment.metadata.namespace, stable.version_object)
-    known = world.cache.get(key)
-    live = await world.look(key)
-    if live is None or _is_news(live, known):
+    live = await world.cluster.read(key)
+    if live is None:
+        world.list_soon(MODEL_VERSIONS)
+        raise Conflict(f"{key} is gone, it seems; {stable.version} is not promoted yet")
+    if _is_news(live, world.cache.get(key)):
+        world.remember(live)
         raise Moved(f"{key} is not as known; {stable.version} is not promoted yet")
 
 
