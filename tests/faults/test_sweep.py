@@ -24,7 +24,7 @@ SAMPLE = {
     """,
     "way-back": """
         dropped/40 reordered/1 403/13 409/30 500/47 crash-after/15 late-25/32 stale/52 late-25/13
-        late-25/49 clock-/40 clock+24h/43 clock+1h/43 deaf-standby/39
+        late-25/49 clock-/40 clock+24h/43 clock+1h/43 deaf-standby/39 404/22
     """,
     "outages": """
         unlabelled/60 429/53 timeout/70 late-4/42 stop/60 no-store/77 away/22 expired/47 together/61

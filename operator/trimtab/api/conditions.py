@@ -106,7 +106,8 @@ class Reason(StrEnum):
     NOTHING_TO_FOLLOW = "NothingToFollow"
     """Ready, Progressing: `spec.follow` is set, and the model has no version that may be tried.
 
-    Create a ModelVersion of the model in this namespace.
+    Create a ModelVersion of the model in this namespace. Where that of stable was deleted, only one
+    that was made since it began to serve is followed.
     """
     IMAGE_MISSING = "ImageMissing"
     """Ready, Progressing: a version of format `custom` needs a container image.
@@ -132,6 +133,13 @@ class Reason(StrEnum):
     """Progressing: a gate has nothing to judge by, so the rollout waits where it is.
 
     See the reason of `DataAvailable`.
+    """
+    STABLE_NOT_READY = "StableNotReady"
+    """Progressing: no pod of stable is Ready, so the candidate keeps all requests although its
+    step would end.
+
+    The message says what waits. Look at the pods of stable: once one is Ready the rollout goes on
+    or ends. A candidate that gives bad answers is taken out all the same.
     """
     SHARE_TOO_LARGE = "ShareTooLarge"
     """Progressing: one pod of the candidate would get far more requests than the step allows.
@@ -278,6 +286,12 @@ class Reason(StrEnum):
     """DataAvailable, gate: not judged, since there is no stable version to compare with."""
     DATA_COMPLETE = "DataComplete"
     """DataAvailable: every gate has what it needs."""
+    NOTHING_SEEN = "NothingSeen"
+    """DataAvailable: a promoted version is under guard, and no figures of its pods can be read.
+
+    A fault of it would not be seen. The message has the reason: look at the metrics port of the
+    pods, or at the Prometheus. The guard lasts longer by as much, up to as long again as it is.
+    """
     NO_ROLLOUT = "NoRollout"
     """DataAvailable: no rollout runs, so there is nothing to judge."""
     AS_WANTED = "AsWanted"
@@ -420,6 +434,8 @@ class EventReason(StrEnum):
     """Deployment: a promoted version became worse than what was measured before."""
     GUARD_PASSED = "GuardPassed"
     """Deployment: the watch after a promotion ended without a fault."""
+    GUARD_UNSEEN = "GuardUnseen"
+    """Deployment: the watch after a promotion is over, and saw nothing for half of it or more."""
     DATA_UNAVAILABLE = "DataUnavailable"
     """Deployment: a gate cannot see, so the rollout holds; or a guard is without its control."""
     DATA_BACK = "DataBack"

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import DeploymentSpec, Tried
+from trimtab.decide.rollout.alone import carries_alone
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import Draft
 from trimtab.decide.rollout.ends import end_undecided, promote, roll_back
@@ -38,6 +39,7 @@ from trimtab.decide.rollout.phases import (
     promoted_early,
     promoting,
 )
+from trimtab.decide.rollout.quarantine import still_ready
 from trimtab.decide.rollout.steps import (
     begin_step,
     ends_at,
@@ -52,17 +54,22 @@ from trimtab.decide.rollout.steps import (
 from trimtab.decide.rollout.strategies import strategy_of
 
 
-def advance(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
-    """Bring a rollout as far as it can go in one pass; end it in time."""
+def advance(
+    draft: Draft, phase: Starting | Stepping | Promoting, *, is_wanted: bool = True
+) -> None:
+    """Bring a rollout as far as it can go in one pass; end it in time.
+
+    One that is not wanted any more (`is_wanted`) is judged, and comes no further.
+    """
     after: Starting | Stepping | Promoting | None = phase
     if isinstance(phase, Starting):
         after = _await_start(draft, phase)
     elif isinstance(phase, Stepping):
-        after = _judge_step(draft, phase)
+        after = _judge_step(draft, phase, is_wanted=is_wanted)
     if isinstance(after, Promoting):
-        after = _await_full_size(draft, after)
-    if after is not None:
-        _check_deadline(draft, after)
+        after = _await_full_size(draft, after, is_wanted=is_wanted)
+    if after is not None and after.pause is None and is_late(draft.spec, after, draft.instant):
+        _end_late(draft, after)
 
 
 def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoting:
@@ -77,6 +84,8 @@ def _await_start(draft: Draft, phase: Starting) -> Starting | Stepping | Promoti
         return phase
     if _is_stable_starting(draft, phase):
         return phase
+    if still_ready(draft.snapshot, draft.status) is not None:
+        return phase  # once a step opens, pods of all versions get requests
     return _enter_step(draft, _since_its_pods(draft, phase), 0, None, requests_before=0.0)
 
 
@@ -155,9 +164,13 @@ def _judge(draft: Draft, trial: Trial) -> Judgement:
     return judgement
 
 
-def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
+def _judge_step(draft: Draft, phase: Stepping, *, is_wanted: bool) -> Stepping | Promoting | None:
     """Judge all gates on the counts of this step; roll back, hold, go on or promote."""
-    if phase.pause is None and not strategy_of(draft.spec.rollout).steps(draft.spec.rollout):
+    if (
+        is_wanted
+        and phase.pause is None
+        and not strategy_of(draft.spec.rollout).steps(draft.spec.rollout)
+    ):
         return draft.enter(promoting(phase))  # made rolling in the middle
     judgement = _judge(draft, _trial(draft, phase, phase.progress))
     if judgement.failed is not None:
@@ -173,13 +186,18 @@ def _judge_step(draft: Draft, phase: Stepping) -> Stepping | Promoting | None:
     )
     phase = draft.enter(replace(phase, progress=progress))
     is_held = judgement.holding is not None or phase.progress.no_data_since is not None
-    return phase if is_held else _end_step(draft, phase)
+    return phase if is_held or not is_wanted else _end_step(draft, phase)
 
 
 def _follow_data(draft: Draft, phase: Stepping, judgement: Judgement) -> Stepping:
     origins = origins_of(draft.snapshot.processes)
     progress, note, wake = follow_data(
-        phase.progress, judgement.blind, origins, draft.now, is_unseen=judgement.is_unseen
+        phase.progress,
+        judgement.blind,
+        origins,
+        draft.now,
+        is_unseen=judgement.is_unseen,
+        is_alone=carries_alone(draft.snapshot, draft.status),
     )
     draft.wake_by(wake)
     if note is not None:
@@ -208,7 +226,7 @@ def _end_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
 # --- towards the end -----------------------------------------------------------------------------
 
 
-def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
+def _await_full_size(draft: Draft, phase: Promoting, *, is_wanted: bool) -> Promoting | None:
     """Promote once the candidate can carry all requests."""
     if phase.progress is not None and phase.person is None:
         judgement = _judge(draft, _trial(draft, phase, phase.progress))
@@ -222,7 +240,7 @@ def _await_full_size(draft: Draft, phase: Promoting) -> Promoting | None:
             return None
         if judgement.blind is not None and phase.promoted_by is None:
             return phase  # all steps were passed, but nobody sees what it does now
-    if phase.pause is not None:
+    if phase.pause is not None or not is_wanted:
         return phase
     if draft.snapshot.carried_by(phase.candidate.revision) < full_size(draft.spec):
         return phase
@@ -253,12 +271,15 @@ def full_size(spec: DeploymentSpec) -> int:
     return max(1, spec.replicas)
 
 
-def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
-    """End a rollout that could not be judged, started or promoted in time."""
-    if phase.pause is not None:
-        return
+def _end_late(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
+    """End a rollout that could not be judged, started or promoted in time.
+
+    A candidate that alone carries the requests is not taken out for that.
+    """
     candidate = phase.candidate
-    if not is_late(draft.spec, phase, draft.instant):
+    if carries_alone(draft.snapshot, draft.status):
+        if draft.spec.rollout.on_deadline == "promote" and isinstance(phase, Stepping):
+            _end_unjudged(draft, phase)
         return
     ready = draft.snapshot.ready_of(candidate.revision)
     if isinstance(phase, Promoting) and draft.status.stable is None and ready > 0:
@@ -274,6 +295,9 @@ def _check_deadline(draft: Draft, phase: Starting | Stepping | Promoting) -> Non
     elif is_waiting_for_share(draft.spec, draft.status, phase):
         message = "one pod is more than the wanted share"
         end_undecided(draft, candidate, Reason.SHARE_TOO_LARGE, message)
+    elif isinstance(phase, Starting) and (left := still_ready(draft.snapshot, draft.status)):
+        message = f"pods of {left}, which is quarantined, are still Ready"
+        end_undecided(draft, candidate, Reason.DEADLINE_PASSED, message)
     elif ready > 0 or progress_in(phase) is not None:
         # What one pod can, the version can: the others are late for reasons of their own.
         end_undecided(draft, candidate, Reason.NOT_ENOUGH_READY, _came(draft, candidate))

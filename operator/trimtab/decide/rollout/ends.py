@@ -9,6 +9,7 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import (
     BackOff,
     Count,
+    DeploymentSpec,
     DeploymentStatus,
     GuardStatus,
     HistoryEntry,
@@ -26,7 +27,7 @@ from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.habit import by_hour_of_day
 from trimtab.decide.rollout.history import is_rejected, rollbacks_in_a_row
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting
-from trimtab.decide.rollout.quarantine import with_rejected
+from trimtab.decide.rollout.quarantine import still_ready, with_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.watched import Breach
 from trimtab.stats.counts import BadTotal
@@ -354,8 +355,31 @@ def guard_ends(guard: GuardStatus, now: Instant) -> datetime:
     return now.at + (guard.until - guard.since) - guarded_for(guard, now)
 
 
-def end_guard(draft: Draft, stable: Tried) -> None:
-    """The watch ends without a breach; a first version is its own way back from now on."""
+def may_end_guard(draft: Draft, guard: GuardStatus, *, unseen: bool) -> bool:
+    """Return whether the watch is over; while it sees nothing it lasts up to as long again."""
+    if draft.now < guard_ends(guard, draft.instant):
+        return False
+    return not unseen or draft.now >= guard_ends_unseen(draft.spec, guard, draft.instant)
+
+
+def guard_ends_unseen(spec: DeploymentSpec, guard: GuardStatus, now: Instant) -> datetime:
+    """Return when the watch is over although it sees nothing, if an operator leads until then."""
+    return now.at + 2 * spec.guard.for_ - guarded_for(guard, now)
+
+
+def end_guard(draft: Draft, guard: GuardStatus, stable: Tried, *, unseen: bool) -> None:
+    """The watch ends without a breach; a first version is its own way back from now on.
+
+    Not if most of its time nothing was seen.
+    """
+    if unseen or guard.until - guard.since >= 2 * draft.spec.guard.for_:
+        draft.set(guard=None)
+        message = (
+            f"the guard over {stable.version} is over, and for half of its time or more no figures "
+            "of its pods could be read: nobody knows whether it is good"
+        )
+        draft.tell(EventReason.GUARD_UNSEEN, message, warning=True)
+        return
     draft.set(guard=None, last_good=draft.status.last_good or stable)
     draft.tell(EventReason.GUARD_PASSED, f"{stable.version} is good: guarded without a breach")
 
@@ -373,6 +397,8 @@ def follow_control(draft: Draft) -> None:
         return
     if guard.control_since is not None or is_kept(draft.spec, draft.status, good, draft.now):
         return
+    if still_ready(draft.snapshot, draft.status) is not None:
+        return  # beside a control, pods of all versions get requests
     pods = draft.snapshot.pods_of(good.revision)
     if len(pods) == 1 and draft.snapshot.ready_of(good.revision) == 1:
         draft.set(guard=guard.model_copy(update={"control_since": draft.now}))

@@ -20,6 +20,7 @@ from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, full_size
+from trimtab.decide.rollout.alone import carries_alone, why_unwanted
 from trimtab.decide.rollout.beside_control import heed_control
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
 from trimtab.decide.rollout.counting import side_of
@@ -35,9 +36,9 @@ from trimtab.decide.rollout.ends import (
     end_guard,
     follow_control,
     give_up_return,
-    guard_ends,
     has_no_way_back,
     is_flapping,
+    may_end_guard,
     put_off_return,
     return_to_last_good,
     roll_back,
@@ -59,6 +60,7 @@ from trimtab.decide.rollout.origins import put_away, taken_up
 from trimtab.decide.rollout.phases import Phase, Returning, is_late
 from trimtab.decide.rollout.report import report
 from trimtab.decide.rollout.snapshot import Memory, Snapshot
+from trimtab.decide.rollout.unseen import is_unseen, prolonged, remembered, told_since
 from trimtab.decide.rollout.waking import next_look
 from trimtab.decide.rollout.wanted import Wanted, decide_wanted
 
@@ -143,16 +145,24 @@ def _act_on_policy(draft: Draft) -> None:
 def _watch_guard(draft: Draft) -> None:
     """Look at the counters since the last look; act on a breach; end the guard in time.
 
-    It goes on while a newer version is tried.
+    Time in which nothing is seen does not count, within bounds. It goes on while a newer version
+    is tried.
     """
     guard, stable = draft.status.guard, draft.status.stable
     if guard is None or stable is None or guard.revision != stable.revision:
         return
     if guard.breached is not None:
         return
-    if draft.now >= guard_ends(guard, draft.instant):
-        end_guard(draft, stable)
+    unseen, since = is_unseen(draft.snapshot, draft.status), told_since(draft.status)
+    draft.memory = remembered(draft.memory, unseen=unseen, now=draft.now)
+    if since is not None and not unseen:
+        guard = prolonged(guard, draft.now - since, draft.spec.guard.for_)
+        draft.set(guard=guard)
+    if may_end_guard(draft, guard, unseen=unseen):
+        end_guard(draft, guard, stable, unseen=unseen)
         return
+    if carries_alone(draft.snapshot, draft.status):
+        return  # on the way back nobody would answer
     crashed = why_all_crashed(draft.snapshot, stable.revision)
     if crashed is not None:
         act_on_crash(draft, guard, crashed)
@@ -214,7 +224,8 @@ def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
     if isinstance(phase, Returning):
         _consider_returning(draft, phase, wanted)
         return
-    if _is_superseded(draft, phase, wanted):
+    unwanted = why_unwanted(phase, wanted)
+    if _is_superseded(draft, phase, unwanted, wanted):
         return
     _watch_guard(draft)
     if draft.phase != phase:
@@ -223,7 +234,7 @@ def _continue(draft: Draft, phase: Phase, wanted: Wanted) -> None:
     if down is not None:
         roll_back(draft, phase.candidate, Reason.CANDIDATE_DOWN, down)
         return
-    advance(draft, phase)
+    advance(draft, phase, is_wanted=unwanted is None)
 
 
 def _consider_returning(draft: Draft, phase: Returning, wanted: Wanted) -> None:
@@ -242,24 +253,18 @@ def _consider_returning(draft: Draft, phase: Returning, wanted: Wanted) -> None:
         _consider(draft, wanted)
 
 
-def _is_superseded(draft: Draft, phase: Phase, wanted: Wanted) -> bool:
-    candidate = phase.candidate
-    if wanted.version is None:
-        why = wanted.refusal.message if wanted.refusal is not None else "its version is gone"
-        supersede(draft, candidate, f"{candidate.version} dropped, it is no longer wanted: {why}")
-        return True
-    if wanted.revision == candidate.revision:
-        if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
-            homeless = f"{candidate.version} has no place: {wanted.refusal.message}"
-            supersede(draft, candidate, homeless)
-            return True
+def _is_superseded(draft: Draft, phase: Phase, unwanted: str | None, wanted: Wanted) -> bool:
+    """End a rollout that something else is wanted for, unless nobody else carries the requests."""
+    if unwanted is None:
         if wanted.refusal is not None and wanted.refusal.reason is Reason.VERSION_REJECTED:
-            roll_back(draft, candidate, Reason.VERSION_REJECTED, wanted.refusal.message)
+            roll_back(draft, phase.candidate, Reason.VERSION_REJECTED, wanted.refusal.message)
             return True
         return False
-    newer = f"{candidate.version} dropped: {wanted.version.spec.version} is wanted now"
-    supersede(draft, candidate, newer)
-    _consider(draft, wanted)
+    if carries_alone(draft.snapshot, draft.status):
+        return False
+    supersede(draft, phase.candidate, unwanted)
+    if wanted.revision != phase.candidate.revision:
+        _consider(draft, wanted)
     return True
 
 

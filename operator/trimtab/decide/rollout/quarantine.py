@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trimtab.api.deployment import QUARANTINED_AT_MOST as MOST
-from trimtab.api.deployment import Rejected
+from trimtab.api.deployment import DeploymentStatus, Rejected
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.wanted import age_order, revision_of
 
@@ -50,3 +50,17 @@ def _in_brief(entry: Rejected) -> Rejected:
     if len(entry.evidence) <= BRIEFLY:
         return entry
     return entry.model_copy(update={"evidence": f"{entry.evidence[: BRIEFLY - 3]}..."})
+
+
+def still_ready(snapshot: Snapshot, status: DeploymentStatus) -> str | None:
+    """Return the version of a quarantined revision, not stable, of which a pod is Ready still.
+
+    Its workload is deleted, and a garbage collector may be late. Where the Service selects all pods
+    of the Deployment, such a pod would get requests.
+    """
+    stable = status.stable
+    for entry in status.rejected:
+        is_stable = stable is not None and stable.revision == entry.revision
+        if not is_stable and snapshot.ready_of(entry.revision) > 0:
+            return entry.version
+    return None

@@ -16,6 +16,7 @@ from trimtab.api.conditions import (
 )
 from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
+from trimtab.decide.rollout.alone import what_waits
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
 from trimtab.decide.rollout.health import failure_of, pod_messages, why_not_ready, without_artifact
@@ -32,6 +33,7 @@ from trimtab.decide.rollout.phases import (
     phase_of,
     progress_in,
 )
+from trimtab.decide.rollout.quarantine import still_ready
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.steps import (
     ends_at,
@@ -39,6 +41,7 @@ from trimtab.decide.rollout.steps import (
     step_share,
     why_step_goes_on,
 )
+from trimtab.decide.rollout.unseen import why_unseen
 from trimtab.decide.rollout.wanted import Wanted
 
 QUIET_START = timedelta(seconds=10)
@@ -168,6 +171,9 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
     version = phase.candidate.version
     failure = failure_of(snapshot, phase.candidate.revision)
     unloaded = without_artifact(snapshot, phase.candidate.revision)
+    waits = what_waits(snapshot, status, wanted)
+    if waits is not None:
+        return Stand(True, Reason.STABLE_NOT_READY, waits)
     if phase.pause is not None:
         return Stand(True, phase.pause.reason, f"{version} waits for: trimtab resume")
     if failure and not isinstance(phase, Stepping):
@@ -201,8 +207,13 @@ def _progressing(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -
 
 def _starting(snapshot: Snapshot, status: DeploymentStatus, phase: Starting) -> Stand:
     spec = snapshot.deployment.spec
+    version, left = phase.candidate.version, still_ready(snapshot, status)
+    is_ready = status.stable is not None and snapshot.ready_of(phase.candidate.revision) > 0
+    if is_ready and left is not None:
+        message = f"{version} waits until no pod of {left}, which is quarantined, is Ready"
+        return Stand(True, Reason.CANDIDATE_STARTING, message)
     if not is_waiting_for_share(spec, status, phase):
-        return Stand(True, Reason.CANDIDATE_STARTING, f"{phase.candidate.version} is starting")
+        return Stand(True, Reason.CANDIDATE_STARTING, f"{version} is starting")
     share = step_share(spec, None).value
     message = (
         f"one pod would get {share * 100:.0f}% of the requests, far above the step; "
@@ -300,6 +311,9 @@ def _quarantined(wanted: Wanted) -> Stand:
 def _data_available(snapshot: Snapshot, status: DeploymentStatus) -> Stand:
     progress = progress_in(phase_of(status))
     if progress is None:
+        unseen = why_unseen(snapshot, status)
+        if unseen is not None:
+            return Stand(False, Reason.NOTHING_SEEN, unseen)
         return Stand(None, Reason.NO_ROLLOUT, "judged while a rollout runs")
     blind = _gate_without_data(snapshot, status, progress)
     if blind is not None:

@@ -343,10 +343,16 @@ class Memory:
     """Per gate, how much stable's pods differ; it outlives rollouts."""
     origins: Mapping[str, tuple[Origin, ...]] = field(default_factory=dict)
     """Of a step or a guard with many processes: where counting began."""
+    unseen_since: datetime | None = None
+    """Since when no figures of the version under guard are read; a new process begins anew."""
 
     def of_traffic(self) -> Memory:
         """Return what outlives a rollout that leaves stable as it is."""
-        return Memory(habits=self.habits, guard=self.guard)
+        return Memory(habits=self.habits, guard=self.guard, unseen_since=self.unseen_since)
+
+    def unseen(self, since: datetime | None) -> Memory:
+        """Return the same with since when nothing is seen under guard; None: it is."""
+        return replace(self, unseen_since=since)
 
     def of_new_stable(self) -> Memory:
         """Return what outlives a change of stable."""

@@ -1,7 +1,7 @@
 """The steps of a rollout: which pods one needs, how it begins, when its clock runs.
 
 A step's clock and counts start at its first user request. While the gates cannot see, the rollout
-holds; after two minutes all requests go to stable, until data is back.
+holds; after two minutes all requests go to stable, if a pod of it is Ready, until data is back.
 """
 
 from __future__ import annotations
@@ -173,11 +173,12 @@ def follow_data(
     now: datetime,
     *,
     is_unseen: bool = False,
+    is_alone: bool = False,
 ) -> tuple[Progress, Note | None, datetime | None]:
     """Hold while a gate is `blind`; go on once none is, with the step anew if it was withdrawn.
 
     Whoever has not seen all pods yet (`is_unseen`), as after a restart, knows of no outage, and of
-    the end of none.
+    the end of none. Of a candidate that alone carries the requests (`is_alone`) they are not taken.
 
     Returns where the rollout stands, what to tell, and when to look again.
     """
@@ -190,7 +191,7 @@ def follow_data(
         back = since + SHORTEST_OUTAGE
         return _see_again(progress, origins, now) if now >= back else (progress, None, back)
     if now - since >= WITHDRAW_AFTER:
-        return replace(progress, withdrawn=True), None, None
+        return progress if is_alone else replace(progress, withdrawn=True), None, None
     return progress, None, since + WITHDRAW_AFTER
 
 

@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.rollout.control import wanted_control
 from trimtab.decide.rollout.draft import earliest
-from trimtab.decide.rollout.ends import flapping_since, guard_ends
+from trimtab.decide.rollout.ends import flapping_since, guard_ends, guard_ends_unseen
 from trimtab.decide.rollout.history import FLAPPING_WINDOW
 from trimtab.decide.rollout.judgement import interval_of
 from trimtab.decide.rollout.phases import Returning, deadline_of, phase_of, progress_in
 from trimtab.decide.rollout.report import READY_WITHIN
 from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.decide.rollout.unseen import is_unseen
 
 JUST_AFTER = timedelta(seconds=1)
 """For what is over once more than its time has passed."""
@@ -44,6 +45,9 @@ def _moments(snapshot: Snapshot, status: DeploymentStatus) -> Iterator[datetime]
         yield status.back_off.not_before
     if guard is not None and guard.breached is None:
         yield guard_ends(guard, snapshot.instant)
+        if is_unseen(snapshot, status):
+            yield now + JUDGED_WITHIN
+            yield guard_ends_unseen(spec, guard, snapshot.instant)
     if guard is not None and wanted_control(spec, status, now) is not None:
         yield guard.since + spec.guard.rollback_within
     since = flapping_since(status.history, now)

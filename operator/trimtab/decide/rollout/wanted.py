@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import QUARANTINED_AT_MOST, DeploymentStatus, Serving
+from trimtab.api.deployment import QUARANTINED_AT_MOST, Deployment, DeploymentStatus, Serving
 from trimtab.api.model_version import ModelVersion, version_object_name
 from trimtab.decide.rollout.snapshot import Snapshot
 
@@ -67,7 +67,8 @@ def _pinned(snapshot: Snapshot, pin: str) -> ModelVersion | None:
 def _newest(snapshot: Snapshot) -> ModelVersion | None:
     """Return the newest usable version of the line, never one older than stable.
 
-    None where stable's object cannot be read: nobody can tell what is older.
+    None where stable's object cannot be read: nobody can tell what is older. Where it is gone, what
+    was made since stable began to serve is newer for sure, and so is what is tried beside it.
     """
     deployment = snapshot.deployment
     rejected = {entry.revision for entry in deployment.status.rejected}
@@ -82,10 +83,23 @@ def _newest(snapshot: Snapshot) -> ModelVersion | None:
         and version.metadata.deletion_timestamp is None
         and version.status.phase in ("Verified", "Unknown")
         and revision_of(version.spec.artifact.digest, deployment.spec.serving) not in rejected
-        and (serving is None or age_order(version) >= age_order(serving))
+        and _is_as_new(version, serving, deployment)
         and not _may_be_forgotten(version, deployment.status)
     ]
     return max(usable, key=age_order, default=serving)
+
+
+def _is_as_new(version: ModelVersion, serving: ModelVersion | None, deployment: Deployment) -> bool:
+    """Return whether a version is not older than stable; serving: the object of stable, if any."""
+    stable, tried = deployment.status.stable, deployment.status.candidate
+    if stable is None:
+        return True
+    if serving is not None:
+        return age_order(version) >= age_order(serving)
+    if tried is not None and version.spec.artifact.digest == tried.digest:
+        return True
+    created = version.metadata.creation_timestamp
+    return created is not None and created >= stable.since.replace(microsecond=0)
 
 
 def _may_be_forgotten(version: ModelVersion, status: DeploymentStatus) -> bool:
@@ -120,6 +134,12 @@ def _missing(snapshot: Snapshot) -> Refusal:
             Reason.VERSION_MISSING,
             f"ModelVersion {name} cannot be read by this release ({snapshot.unreadable[name]}); "
             "make it anew, or upgrade the operator",
+        )
+    if spec.version is None and stable is not None:
+        return Refusal(
+            Reason.NOTHING_TO_FOLLOW,
+            f"ModelVersion {name} of stable is gone, and no verified one of the line {spec.model} "
+            f"was made since {stable.version} began to serve; create one",
         )
     if spec.version is None:
         return Refusal(

@@ -1,4 +1,4 @@
-"""What is read live before a decision that rests on pods: whether they are Ready.
+"""What is read live before a decision: whether pods are Ready, and a version is still there.
 
 The view of pods may be older than the cluster: a watch that broke tells of no deletion, and a pod
 that is being deleted is Ready for a moment. What serves then would be taken away for nothing. An
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus, Tried
-from trimtab.cluster.port import DEPLOYMENTS, PODS, WORKLOADS, Json, Key
+from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, PODS, WORKLOADS, Json, Key
 from trimtab.decide.led_time import is_to_come
 from trimtab.decide.rollout.draft import earliest
 from trimtab.decide.rollout.phases import Returning, deadline_of, phase_of
@@ -63,6 +63,28 @@ async def require_live(world: World, snapshot: Snapshot, after: DeploymentStatus
         raise _has_proven_old(
             world, f"{key}: {ready} pods are Ready, and not {known}; nothing is moved to them"
         )
+
+
+async def require_wanted(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
+    """Where a candidate becomes stable, read its ModelVersion live.
+
+    A person may have withdrawn it, and the event was lost. Moved if it is another than is known: it
+    is remembered, and decided again. Conflict if there is none: a list has to say so, too.
+    """
+    before, stable = snapshot.deployment.status, after.stable
+    phase = phase_of(before)
+    if phase is None or isinstance(phase, Returning) or stable is None:
+        return
+    if stable.revision != phase.candidate.revision:
+        return
+    key = Key(MODEL_VERSIONS, snapshot.deployment.metadata.namespace, stable.version_object)
+    live = await world.cluster.read(key)
+    if live is None:
+        world.list_soon(MODEL_VERSIONS)
+        raise Conflict(f"{key} is gone, it seems; {stable.version} is not promoted yet")
+    if _is_news(live, world.cache.get(key)):
+        world.remember(live)
+        raise Moved(f"{key} is not as known; {stable.version} is not promoted yet")
 
 
 async def require_late(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:

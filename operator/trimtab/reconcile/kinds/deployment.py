@@ -44,6 +44,7 @@ from trimtab.reconcile.kinds.confirmed import (
     require_late,
     require_live,
     require_seen,
+    require_wanted,
 )
 from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
@@ -108,6 +109,7 @@ async def _decide(world: World, key: Key, live: Json) -> _Decided:
     taken = await taken_names(world, key, live, kept.children)
     snapshot = _observe(world, key, live, kept, taken)
     outcome, memory = decide_deployment(snapshot)
+    await require_wanted(world, snapshot, outcome.status)
     await require_live(world, snapshot, outcome.status)
     await require_late(world, snapshot, outcome.status)
     await require_seen(world, snapshot, outcome.status)

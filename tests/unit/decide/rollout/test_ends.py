@@ -100,7 +100,9 @@ def last(decision: Decision) -> tuple[str, str, str, str]:
 
 
 def test_a_rollout_begins_beside_stable() -> None:
-    decision = decided(in_phase(None, status={"guard": a_guard("v1")}))
+    decision = decided(
+        in_phase(None, status={"guard": a_guard("v1")}, processes=(a_process("v1"),))
+    )
     frozen = TWO.model_copy(
         update={
             "image": "serving:1",

@@ -482,6 +482,7 @@ def test_a_clock_that_jumps_neither_ends_the_guard_nor_puts_it_off() -> None:
     for days in (-30, 1, 30):
         now = NOW + timedelta(days=days)
         seen = a_snapshot(a_deployment("v2", status=status), now=now, pods=pods("v2", 3), led=160.0)
+        seen = replace(seen, processes=FINE)
         assert decide_deployment(seen)[0].status.guard is not None
         over = replace(seen, led=100.0 + 24 * 3600)
         assert decide_deployment(over)[0].status.guard is None

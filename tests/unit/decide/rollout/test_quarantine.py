@@ -9,6 +9,8 @@ from tests.unit.decide.rollout.builders import (
     ERRORS_GATE,
     NOW,
     a_deployment,
+    a_guard,
+    a_pod,
     a_process,
     a_rejection,
     a_snapshot,
@@ -25,8 +27,10 @@ from trimtab.api.deployment import QUARANTINED_AT_MOST as MOST
 from trimtab.api.deployment import DeploymentStatus, Rejected
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.rollout.life import decide_deployment
-from trimtab.decide.rollout.phases import phase_of
+from trimtab.decide.rollout.phases import Starting, Stepping, phase_of
 from trimtab.decide.rollout.quarantine import IN_FULL
+from trimtab.decide.rollout.snapshot import PodView, Snapshot
+from trimtab.decide.rollout.traffic.replicas import Route
 from trimtab.decide.rollout.wanted import decide_wanted
 
 
@@ -118,3 +122,61 @@ def test_a_full_quarantine_leaves_room_in_the_status() -> None:
     assert max(sizes[: MOST - IN_FULL]) <= 64
     assert len(sizes) == MOST
     assert len(json.dumps([entry.to_json() for entry in status.rejected])) < 34_000
+
+
+# --- pods that outlive it -------------------------------------------------------------------------
+
+LEFT = (*pods("v1", 3), *pods("v2", 1), a_pod("v3"))
+"""A garbage collector has not come to the pod of v3 yet."""
+STARTING = Starting(candidate=a_tried("v2"), started=NOW)
+
+
+def starting(*, later: float = 0.0, ready: tuple[PodView, ...] = LEFT) -> Snapshot:
+    status = a_status(STARTING, rejected=[a_rejection("v3")])
+    settings = {
+        "deadline": "15m",
+        "steps": [{"weight": "25%"}],
+        "gates": [ERRORS_GATE],
+    }
+    deployment = a_deployment(status=status, rollout=settings)
+    return a_snapshot(deployment, pods=ready, now=NOW + seconds(later))
+
+
+def test_no_step_opens_while_pods_of_a_quarantined_version_are_ready() -> None:
+    outcome, _ = decide_deployment(starting())
+    assert isinstance(phase_of(outcome.status), Starting)
+    assert Route(revision("v1")) in outcome.actions
+    said = next(c.message for c in outcome.status.conditions if c.type == "Progressing")
+    assert said == "v2 waits until no pod of v3, which is quarantined, is Ready"
+
+
+def test_a_step_opens_once_they_are_on_their_way_out() -> None:
+    going = (*LEFT[:-1], a_pod("v3", terminating=True))
+    outcome, _ = decide_deployment(starting(ready=going))
+    assert isinstance(phase_of(outcome.status), Stepping)
+
+
+def test_the_rollout_is_tried_again_where_they_stay() -> None:
+    outcome, _ = decide_deployment(starting(later=900.0))
+    assert phase_of(outcome.status) is None
+    assert outcome.status.history[-1].message == (
+        "DeadlinePassed: pods of v3, which is quarantined, are still Ready"
+    )
+
+
+def test_a_quarantined_version_that_is_stable_holds_up_nothing() -> None:
+    status = a_status(STARTING, rejected=[a_rejection("v1")])
+    outcome, _ = decide_deployment(a_snapshot(a_deployment(status=status), pods=LEFT[:-1]))
+    assert isinstance(phase_of(outcome.status), Stepping)
+
+
+def test_no_control_serves_beside_them() -> None:
+    for ready, serves in ((LEFT, False), (LEFT[:-1], True)):
+        status = a_status(
+            guard=a_guard("v1"), last_good=a_tried("v2"), rejected=[a_rejection("v3")]
+        )
+        deployment = a_deployment("v1", status=status, replicas=4, rollout={"gates": [ERRORS_GATE]})
+        processes = (a_process("v1", 10.0),)
+        outcome, _ = decide_deployment(a_snapshot(deployment, pods=ready, processes=processes))
+        assert outcome.status.guard is not None
+        assert (outcome.status.guard.control_since is not None) is serves

@@ -10,6 +10,7 @@ from tests.unit.decide.rollout.builders import (
     NOW,
     a_deployment,
     a_guard,
+    a_process,
     a_rejection,
     a_snapshot,
     a_status,
@@ -26,18 +27,29 @@ from trimtab.api.deployment import BackOff, Retiring
 from trimtab.decide.led_time import Instant
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Promoting, Returning, Starting, paused_by_person
-from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.decide.rollout.snapshot import ProcessView, Snapshot
 
 TWO = a_tried("v2")
 DEADLINE = timedelta(minutes=15)
 PROMOTING = Promoting(candidate=TWO, started=NOW)
 RETURNING = Returning(candidate=a_tried("v1"), started=NOW)
 WAITING = BackOff(revision=TWO.revision, not_before=NOW)
+GATED: dict[str, Any] = {
+    "rollout": {"gates": [{"name": "errors", "bad": "errors", "against": "stable"}]}
+}
 GUARDED: dict[str, Any] = {"stable": "v2", "last_good": a_tried("v1")}
 
 
-def seen(status: Any, *, ready: tuple[Any, ...] = (), now: datetime = NOW, **spec: Any) -> Snapshot:
-    return a_snapshot(a_deployment("v2", status=status, **spec), pods=ready, now=now)
+def seen(
+    status: Any,
+    *,
+    ready: tuple[Any, ...] = (),
+    now: datetime = NOW,
+    processes: tuple[ProcessView, ...] = (a_process("v2"),),
+    **spec: Any,
+) -> Snapshot:
+    deployment = a_deployment("v2", status=status, **spec)
+    return a_snapshot(deployment, pods=ready, now=now, processes=processes)
 
 
 ALL = (*pods("v1", 4), *pods("v2", 4))
@@ -50,12 +62,16 @@ LOOKS: dict[str, tuple[Snapshot, timedelta]] = {
         seen(a_status(PROMOTING, stable=None), ready=ALL, guard={"for": "2h"}),
         timedelta(hours=2),
     ),
+    "a_guard_that_sees_nothing": (
+        seen(a_status(guard=a_guard("v2"), stable="v2"), ready=ALL, processes=(), **GATED),
+        seconds(60),
+    ),
     "the_control_of_a_promotion_ends": (
         seen(
             a_status(guard=a_guard("v2"), retiring=None, **GUARDED),
             ready=ALL,
             replicas=4,
-            rollout={"gates": [{"name": "errors", "bad": "errors", "against": "stable"}]},
+            **GATED,
         ),
         timedelta(hours=1),
     ),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.unit.decide.rollout.builders import (
+    NOW,
     a_deployment,
     a_rejection,
     a_snapshot,
     a_status,
+    a_tried,
     a_version,
     revision,
 )
@@ -161,3 +164,37 @@ def test_what_was_made_a_second_later_is_newer_whatever_its_number() -> None:
     versions = (a_version("v10", age=1.0), a_version("v9"))
     snapshot = a_snapshot(a_deployment(None, status=a_status(stable="v10")), versions=versions)
     assert decide_wanted(snapshot).revision == revision("v9")
+
+
+STABLE_GONE: dict[str, tuple[dict[str, float], str | None, str | None]] = {
+    "never_what_is_older": ({"v1": 600.0}, None, None),
+    "nor_what_was_made_before_stable_served": ({"v1": 600.0, "v3": 30.0}, None, None),
+    "what_was_made_since": ({"v1": 600.0, "v3": 19.0}, None, "v3"),
+    "in_the_same_second": ({"v3": 20.0}, None, "v3"),
+    "what_is_tried_beside_it": ({"v1": 600.0, "v3": 30.0}, "v3", "v3"),
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "tried", "chosen"),
+    STABLE_GONE.values(),
+    ids=[k.replace(" ", "_") for k in STABLE_GONE],
+)
+def test_following_where_the_version_of_stable_is_gone(
+    line: dict[str, float], tried: str | None, chosen: str | None
+) -> None:
+    versions = tuple(a_version(name, age=age) for name, age in line.items())
+    status = a_status(stable=None).model_copy(
+        update={
+            "stable": a_tried("v2", since=NOW - timedelta(seconds=19.5)),
+            "candidate": None if tried is None else a_tried(tried),
+        }
+    )
+    wanted = decide_wanted(a_snapshot(a_deployment(None, status=status), versions=versions))
+    assert wanted.revision == ("" if chosen is None else revision(chosen))
+    if chosen is None:
+        assert wanted.refusal is not None
+        assert wanted.refusal.message == (
+            "ModelVersion digits-v2 of stable is gone, and no verified one of the line digits was "
+            "made since v2 began to serve; create one"
+        )

@@ -13,6 +13,7 @@ from tests.unit.decide.rollout.builders import (
     a_snapshot,
     a_status,
     a_tried,
+    a_version,
     a_workload,
     pods,
 )
@@ -20,10 +21,12 @@ from tests.unit.reconcile.machine.engines import engine_over, nothing
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus
-from trimtab.cluster.port import WORKLOADS, Json, Key
-from trimtab.decide.rollout.phases import Starting
+from trimtab.api.model_version import ModelVersionStatus
+from trimtab.api.resource import Resource
+from trimtab.cluster.port import MODEL_VERSIONS, WORKLOADS, Json, Key
+from trimtab.decide.rollout.phases import Phase, Promoting, Returning, Starting
 from trimtab.decide.rollout.snapshot import Snapshot
-from trimtab.errors import Conflict
+from trimtab.errors import Conflict, Moved
 from trimtab.reconcile.kinds.confirmed import (
     FIRST_LOOK,
     TOLD_WITHIN,
@@ -32,6 +35,7 @@ from trimtab.reconcile.kinds.confirmed import (
     ready_replicas,
     require_late,
     require_live,
+    require_wanted,
 )
 from trimtab.reconcile.machine.cache import key_of
 from trimtab.reconcile.machine.world import World
@@ -229,3 +233,75 @@ async def test_what_we_deleted_is_gone_for_us_before_anybody_tells() -> None:
     key, stored = await known_workload(world)
     await world.delete(key, uid=stored["metadata"]["uid"], resource_version=None)
     assert world.cache.get(key) is None
+
+
+PROMOTED = DeploymentStatus(stable=a_tried("v2"))
+GROWN = Promoting(candidate=a_tried("v2"), started=NOW)
+
+
+def grown(phase: Phase | None = GROWN) -> Snapshot:
+    """Return what is known when v2 is about to be promoted."""
+    return a_snapshot(a_deployment(status=a_status(phase)))
+
+
+def a_published(uri: str = "s3://models/v2/") -> Json:
+    found = a_version("v2").model_copy(update={"status": ModelVersionStatus()}).to_json()
+    found |= {"apiVersion": "trimtab.dev/v1alpha1", "kind": "ModelVersion"}
+    found["metadata"] = {"name": "digits-v2", "namespace": "shop"}
+    found["spec"]["artifact"]["uri"] = uri
+    return found
+
+
+async def published() -> tuple[World, SimulatedCluster, Key]:
+    """Return a world that knows of the ModelVersion of v2."""
+    cluster = SimulatedCluster()
+    cluster.user_apply(a_published())
+    (stored,) = cluster.find(MODEL_VERSIONS)
+    world = engine_over(cluster, nothing).world
+    world.remember(stored)
+    return world, cluster, key_of(MODEL_VERSIONS, stored)
+
+
+async def test_a_version_that_is_as_known_is_promoted() -> None:
+    world, _, _ = await published()
+    await require_wanted(world, grown(), PROMOTED)
+
+
+async def test_a_version_that_was_withdrawn_unheard_is_not_promoted() -> None:
+    """One answer alone may be wrong: a list decides."""
+    world, cluster, key = await published()
+    listed: list[Resource] = []
+    world.list_soon = listed.append
+    cluster.user_delete(key)
+    with pytest.raises(Conflict, match="v2 is not promoted yet"):
+        await require_wanted(world, grown(), PROMOTED)
+    assert listed == [MODEL_VERSIONS]
+    assert world.cache.get(key) is not None
+
+
+async def test_a_version_that_was_made_anew_unheard_is_not_promoted() -> None:
+    world, cluster, key = await published()
+    cluster.user_delete(key)
+    cluster.user_apply(a_published("s3://models/other/"))
+    with pytest.raises(Moved, match="v2 is not promoted yet"):
+        await require_wanted(world, grown(), PROMOTED)
+    found = world.cache.get(key)
+    assert found is not None
+    assert found["spec"]["artifact"]["uri"] == "s3://models/other/"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (GROWN, DeploymentStatus(stable=a_tried("v1"))),
+        (None, PROMOTED),
+        (Returning(candidate=a_tried("v2"), started=NOW), PROMOTED),
+    ],
+    ids=["it goes on", "no rollout", "a way back"],
+)
+async def test_no_version_is_read_but_for_a_promotion(
+    before: Phase | None, after: DeploymentStatus
+) -> None:
+    world, cluster, key = await published()
+    cluster.user_delete(key)
+    await require_wanted(world, grown(before), after)
