@@ -272,7 +272,7 @@ async def test_the_process_ends_when_the_lease_is_taken(
 ) -> None:
     monkeypatch.setattr("trimtab.reconcile.machine.lease.RENEW_SECONDS", 0.05)
     task = asyncio.create_task(run_operator(environment(free_port()), reconcilers(Passes())))
-    await reached(lambda: watches(api_server) == 8, 20)
+    await reached(lambda: watches(api_server) == 8 and "trimtab" in api_server.leases, 20)
     lease = api_server.leases["trimtab"]
     lease["spec"] |= {"holderIdentity": "pod-b", "leaseDurationSeconds": 600}
     lease["metadata"]["resourceVersion"] = "999"
