@@ -33,7 +33,7 @@ from trimtab.stats.counts import BadTotal
 
 SECTION = "9 guard"
 RUNS = 100
-FAULT_RUNS = 40
+FAULT_RUNS = 100
 INTERVAL = 15.0
 HOUR, DAY = 3600.0, 86_400.0
 START = datetime(2026, 1, 1, tzinfo=UTC)

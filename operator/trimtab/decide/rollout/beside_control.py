@@ -20,7 +20,7 @@ from trimtab.decide.rollout.measures import written
 from trimtab.decide.rollout.snapshot import Fresh, GuardMemory, Memory, Snapshot
 from trimtab.decide.rollout.strategies import strategy_of
 from trimtab.decide.rollout.watched import Breach, Watched, counts_of, threshold_of
-from trimtab.stats.change import LIFTS, lifted
+from trimtab.stats.change import lifted
 from trimtab.stats.counts import BadTotal, sum_of
 from trimtab.stats.sequential import informed_evidence
 
@@ -29,8 +29,10 @@ CONTROL_STARTS = timedelta(seconds=30)
 """After the old pods are no longer kept, the control has been routed to."""
 CONTROL_AWAITED = timedelta(minutes=2)
 """After the promotion at most."""
-EXPECTED = 0.75
+EXPECTED = 0.9
 """Weight of what is expected of a version that is worse; the rest is of anything else."""
+LIFTS_EXPECTED = (1.5, 2.0)
+"""Times more than is allowed: less takes long anyway, and more is found at once."""
 LOOKS_BEFORE_A_CHANGE = 3
 """Of a backend, so that all that shows a change is compared, also what was read ahead of it."""
 
@@ -120,7 +122,7 @@ def _evidence_beside(seen: GateMemory, one: Watched, guard: GuardStatus) -> floa
     any_of_both = evidence_of(seen, one.spreads, gate.margin, None)
     if shown is None or one.share is None:
         return any_of_both
-    shares = [share for lift in LIFTS if (share := lifted(one.share, lift)) is not None]
+    shares = [share for lift in LIFTS_EXPECTED if (share := lifted(one.share, lift)) is not None]
     if not shares:
         return any_of_both
     spread = largest(one.spreads.values())

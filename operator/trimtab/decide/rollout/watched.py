@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,7 +11,14 @@ from typing import Any
 from trimtab.api.deployment import Count, Gate, GuardStatus, Origin
 from trimtab.decide.rollout.blocks import Counts
 from trimtab.decide.rollout.counting import Side, gate_counts, side_of
-from trimtab.decide.rollout.habit import EPOCH, HOUR, HOURS_OF_DAY, largest, lower_bound
+from trimtab.decide.rollout.habit import (
+    EPOCH,
+    HOUR,
+    HOURS_OF_DAY,
+    LEARNT_IN_PARTS,
+    largest,
+    lower_bound,
+)
 from trimtab.decide.rollout.judgement import pair_in, spreads_of
 from trimtab.decide.rollout.pairing import PairedLook, look_at_pairs
 from trimtab.decide.rollout.same_rows import look_again, tells
@@ -30,6 +38,7 @@ from trimtab.stats.spread import Spread
 
 LEAST_OF_HOUR = 1000.0
 """Requests of an hour of the day before, so that it is a reference."""
+EVEN = 0.04
 HOURS_BEFORE = 3
 """Before the one of the promotion that are looked at for what recurs."""
 
@@ -111,7 +120,9 @@ def watched_gates(
             seen = look_again(known, paired, total, now, horizon, is_taken_up=restored is not None)
             pairs_tell = tells(seen, paired, now)
         own = NOTHING if pairs_tell else known.own
-        share = _bound(gate, _shown(gate, guard, late), guard, spread, now, is_beside, own)
+        is_late = late is not None and late.lagged
+        shown = _shown(gate, guard, late)
+        share = _bound(gate, shown, guard, spread, now, is_beside, own, is_late=is_late)
         if share is None and not is_beside and paired is None:
             continue
         found.append(Watched(gate, counts, spreads, share, is_beside, paired, seen, pairs_tell))
@@ -168,19 +179,21 @@ def _bound(
     now: datetime,
     is_beside: bool,
     own: BadTotal,
+    *,
+    is_late: bool,
 ) -> float | None:
     """Return the share that must not be passed; None: there is nothing to go by.
 
     shown: by the version before. own: what the version showed while pairs found nothing in it,
-    where they have stopped. A gate with both a limit and a control has the limit alone: the control
-    is the better reference.
+    where they have stopped. is_late: its labels lag. A gate with both a limit and a control has the
+    limit alone: the control is the better reference.
     """
     if gate.limit is not None and is_beside:
         return gate.limit
     bounds = [] if gate.limit is None else [gate.limit]
     if shown and gate.against == "stable":
         hours = _same_hours(guard, gate.name, now)
-        counts = [*shown, *hours, *_rhythm(guard, gate.name, now, spread)]
+        counts = [*shown, *hours, *_rhythm(guard, gate.name, now, spread, is_late=is_late)]
         counts += [own] if own.total > 0 else []
         bounds.append(
             max(reference_upper_bound(count.divided(spread), gate.margin) for count in counts)
@@ -195,11 +208,15 @@ def _same_hours(guard: GuardStatus, gate: str, now: datetime) -> list[BadTotal]:
     return [hour for hour in seen if hour.total >= LEAST_OF_HOUR]
 
 
-def _rhythm(guard: GuardStatus, gate: str, now: datetime, spread: float) -> list[BadTotal]:
+def _rhythm(
+    guard: GuardStatus, gate: str, now: datetime, spread: float, *, is_late: bool
+) -> list[BadTotal]:
     """Return the worst five minutes that recur within hours; nothing: the hours were even.
 
     They are looked for in the hours around this one of the day before, and in the last ones before
-    the promotion. The second worst is taken: an outage is in one hour, a rhythm in each.
+    the promotion. The second worst is taken: an outage is in one hour, a rhythm in each. Where
+    labels lag (`is_late`), those of right and wrong answers are of other times, and only even
+    traffic makes no rhythm of that.
     """
     hours, peaks = guard.hours.get(gate, []), guard.peaks.get(gate, [])
     this = (guard.since - EPOCH) // HOUR
@@ -207,9 +224,17 @@ def _rhythm(guard: GuardStatus, gate: str, now: datetime, spread: float) -> list
     found = []
     for at in asked:
         hour, peak = _of_hour(hours, at), _of_hour(peaks, at)
-        if hour.total >= LEAST_OF_HOUR and lower_bound(peak.divided(spread)) > hour.share:
+        if hour.total < LEAST_OF_HOUR or lower_bound(peak.divided(spread)) <= hour.share:
+            continue
+        if not is_late or _is_even(peak, hour):
             found.append(peak)
     return sorted(found, key=lambda peak: peak.share)[-2:-1]
+
+
+def _is_even(peak: BadTotal, hour: BadTotal) -> bool:
+    """Return whether the worst five minutes had as many requests as others, but for a round."""
+    usual = hour.total * (LEARNT_IN_PARTS / HOUR)
+    return abs(peak.total - usual) <= EVEN * usual + 2 * math.sqrt(usual)
 
 
 def _of_hour(day: list[Count], at: int) -> BadTotal:
