@@ -221,18 +221,22 @@ def _rhythm(
     hours, peaks = guard.hours.get(gate, []), guard.peaks.get(gate, [])
     this = (guard.since - EPOCH) // HOUR
     asked = {at % HOURS_OF_DAY for at in (*_around(now), *range(this - HOURS_BEFORE, this + 1))}
+    known = {at: (_of_hour(hours, at), _of_hour(peaks, at)) for at in asked}
+    fullest = max((hour for hour, _ in known.values()), key=lambda hour: hour.total)
     found = []
-    for at in asked:
-        hour, peak = _of_hour(hours, at), _of_hour(peaks, at)
+    for hour, peak in known.values():
         if hour.total < LEAST_OF_HOUR or lower_bound(peak.divided(spread)) <= hour.share:
             continue
-        if not is_late or _is_even(peak, hour):
+        if not is_late or _is_even(peak, hour) or _is_even(peak, fullest):
             found.append(peak)
     return sorted(found, key=lambda peak: peak.share)[-2:-1]
 
 
 def _is_even(peak: BadTotal, hour: BadTotal) -> bool:
-    """Return whether the worst five minutes had as many requests as others, but for a round."""
+    """Return whether five minutes had as many labels as others of an hour, but for a round.
+
+    Not all of an hour need be known: the first and the last one are parts.
+    """
     usual = hour.total * (LEARNT_IN_PARTS / HOUR)
     return abs(peak.total - usual) <= EVEN * usual + 2 * math.sqrt(usual)
 
