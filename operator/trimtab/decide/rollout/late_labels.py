@@ -144,7 +144,7 @@ def _usual_at_worst(late: LateLabels) -> BadTotal:
             each = min(1.0, labels / answers)
             chance = _BEYOND_CHANCE * math.sqrt(each * (1 - each) / answers) + 1 / answers
             most = max(most, each - chance)
-    missing = max(0.0, most / late.per_answer - 1) * usual.total
+    missing = max(0.0, min(most / late.per_answer, MOST_AWAITED) - 1) * usual.total
     return BadTotal(usual.bad + missing, usual.total + missing)
 
 
