@@ -68,14 +68,11 @@ def informed_evidence(
     _check_margin(margin)
     if candidate.share <= stable.share + margin:
         return 1.0
-    p = _most_likely_boundary(candidate, stable, margin)
     ours = [_log_likelihood(candidate, share) for share in shares]
     most = max(ours)
     numerator = most + math.log(sum(math.exp(log - most) for log in ours) / len(ours))
     numerator += _log_beta(usual + stable) - _log_beta(usual)
-    return _bounded_exp(
-        numerator - _log_likelihood(candidate, p + margin) - _log_likelihood(stable, p)
-    )
+    return _over_the_null(numerator, candidate, stable, margin)
 
 
 def limit_evidence(candidate: BadTotal, limit: float, overdispersion: float = 1.0) -> float:
@@ -171,9 +168,18 @@ def _two_sided_boundary(
 ) -> float:
     """min over p in [0, 1 - margin] of m_candidate(p + margin) * m_stable(p)."""
     ours, control = candidate.divided(dispersion), stable.divided(dispersion)
-    p = _most_likely_boundary(ours, control, margin)
     numerator = _log_numerator(ours) + _log_numerator(control)
-    return _bounded_exp(numerator - _log_likelihood(ours, p + margin) - _log_likelihood(control, p))
+    return _over_the_null(numerator, ours, control, margin)
+
+
+def _over_the_null(
+    log_numerator: float, candidate: BadTotal, stable: BadTotal, margin: float
+) -> float:
+    """Return the ratio to the likelihood of what explains the counts best at the margin."""
+    p = _most_likely_boundary(candidate, stable, margin)
+    return _bounded_exp(
+        log_numerator - _log_likelihood(candidate, p + margin) - _log_likelihood(stable, p)
+    )
 
 
 def _most_likely_boundary(candidate: BadTotal, stable: BadTotal, margin: float) -> float:

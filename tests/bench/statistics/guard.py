@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,12 +24,11 @@ from tests.unit.decide.rollout.builders import freeze
 from trimtab.api.deployment import Count, Deployment, GuardStatus, Tried
 from trimtab.decide.rollout.control import without_control
 from trimtab.decide.rollout.counting import side_of
+from trimtab.decide.rollout.ends import day_of
 from trimtab.decide.rollout.guard import watch
-from trimtab.decide.rollout.habit import by_hour_of_day
 from trimtab.decide.rollout.judgement import learn_spread
 from trimtab.decide.rollout.measures import ERRORS, REQUESTS, labelled_measure, wrong_measure
 from trimtab.decide.rollout.snapshot import Memory, ProcessView, Snapshot
-from trimtab.stats.counts import BadTotal
 
 SECTION = "9 guard"
 RUNS = 100
@@ -304,11 +303,6 @@ class Watch:
         if guard.control_since is not None and after >= HOUR:
             guard, self.memory = without_control(guard, self.memory)
         return guard
-
-
-def day_of(hours: Mapping[int, BadTotal]) -> list[Count]:
-    """Return what is known by hour of the day, as status has it."""
-    return [Count(bad=hour.bad, total=hour.total) for hour in by_hour_of_day(hours)]
 
 
 _DEPLOYMENTS: dict[tuple[object, ...], Deployment] = {}

@@ -153,13 +153,14 @@ def guard_over(draft: Draft, tried: Tried, references: dict[str, Count]) -> Guar
         since_led=draft.instant.led,
         until=draft.now + draft.spec.guard.for_,
         references=references,
-        hours={gate: _day(one.hours) for gate, one in draft.memory.habits.items() if one.hours},
-        peaks={gate: _day(one.peaks) for gate, one in draft.memory.habits.items() if one.peaks},
+        hours={gate: day_of(one.hours) for gate, one in draft.memory.habits.items() if one.hours},
+        peaks={gate: day_of(one.peaks) for gate, one in draft.memory.habits.items() if one.peaks},
         origins=origins_of(draft.snapshot.processes),
     )
 
 
-def _day(hours: Mapping[int, BadTotal]) -> list[Count]:
+def day_of(hours: Mapping[int, BadTotal]) -> list[Count]:
+    """Return what is known by hour of the day, as status has it."""
     return [Count(bad=hour.bad, total=hour.total) for hour in by_hour_of_day(hours)]
 
 

@@ -156,7 +156,7 @@ def _without_batches(late: LateLabels, answers: list[float], usual: float) -> li
     steadily. answers: of each span, as many labels as they get. usual: share of wrong ones.
     """
     missing = max(0.0, usual * late.per_answer * late.before_answers - late.before_labels.bad)
-    lag = late.per_answer * late.before_answers - late.before_labels.total
+    lag = late.lag_before
     found, steady = [], 0
     wrong_of_chunk = expected_of_chunk = 0.0
     for came, span in zip(answers, late.spans, strict=True):

@@ -263,8 +263,12 @@ class LateLabels:
     @property
     def lagged(self) -> bool:
         """Whether labels lagged before the promotion by more than a hundredth of them."""
-        due = self.per_answer * self.before_answers
-        return due - self.before_labels.total > 0.01 * due
+        return self.lag_before > 0.01 * self.per_answer * self.before_answers
+
+    @property
+    def lag_before(self) -> float:
+        """Labels that were still to come at the promotion."""
+        return self.per_answer * self.before_answers - self.before_labels.total
 
     @property
     def awaited(self) -> float:

@@ -120,9 +120,8 @@ def watched_gates(
             seen = look_again(known, paired, total, now, horizon, is_taken_up=restored is not None)
             pairs_tell = tells(seen, paired, now)
         own = NOTHING if pairs_tell else known.own
-        is_late = late is not None and late.lagged
-        shown = _shown(gate, guard, late)
-        share = _bound(gate, shown, guard, spread, now, is_beside, own, is_late=is_late)
+        references = _references(gate, guard, late, own, spread, now)
+        share = _bound(gate, references, spread, is_beside)
         if share is None and not is_beside and paired is None:
             continue
         found.append(Watched(gate, counts, spreads, share, is_beside, paired, seen, pairs_tell))
@@ -171,32 +170,38 @@ def _shown(gate: Gate, guard: GuardStatus, late: LateLabels | None) -> list[BadT
     return [min(shown, late.before_labels, key=lambda one: one.share), late.usual]
 
 
-def _bound(
+def _references(
     gate: Gate,
-    shown: list[BadTotal],
     guard: GuardStatus,
+    late: LateLabels | None,
+    own: BadTotal,
     spread: float,
     now: datetime,
-    is_beside: bool,
-    own: BadTotal,
-    *,
-    is_late: bool,
-) -> float | None:
+) -> list[BadTotal]:
+    """Return what a version may be as bad as; nothing: no version before is there to go by.
+
+    own: what the version showed while pairs found nothing in it, where they have stopped.
+    """
+    shown = _shown(gate, guard, late)
+    if not shown or gate.against != "stable":
+        return []
+    is_late = late is not None and late.lagged
+    hours = _same_hours(guard, gate.name, now)
+    rhythm = _rhythm(guard, gate.name, now, spread, is_late=is_late)
+    return [*shown, *hours, *rhythm, *([own] if own.total > 0 else [])]
+
+
+def _bound(gate: Gate, references: list[BadTotal], spread: float, is_beside: bool) -> float | None:
     """Return the share that must not be passed; None: there is nothing to go by.
 
-    shown: by the version before. own: what the version showed while pairs found nothing in it,
-    where they have stopped. is_late: its labels lag. A gate with both a limit and a control has the
-    limit alone: the control is the better reference.
+    A gate with both a limit and a control has the limit alone: the control is the better reference.
     """
     if gate.limit is not None and is_beside:
         return gate.limit
     bounds = [] if gate.limit is None else [gate.limit]
-    if shown and gate.against == "stable":
-        hours = _same_hours(guard, gate.name, now)
-        counts = [*shown, *hours, *_rhythm(guard, gate.name, now, spread, is_late=is_late)]
-        counts += [own] if own.total > 0 else []
+    if references:
         bounds.append(
-            max(reference_upper_bound(count.divided(spread), gate.margin) for count in counts)
+            max(reference_upper_bound(one.divided(spread), gate.margin) for one in references)
         )
     return min(bounds, default=None)
 

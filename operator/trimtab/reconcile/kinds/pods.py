@@ -119,6 +119,7 @@ def view_of(
     is_ready = ready.get("status") == "True"
     since = parse_time(ready.get("lastTransitionTime"))
     restarts = int(container.get("restartCount", 0))
+    crashed = restarts > 0 or _failed(container.get("state"))
     lasted = 0.0 if since is None else max((now - since).total_seconds(), seen_seconds)
     return PodView(
         name=metadata["name"],
@@ -128,8 +129,8 @@ def view_of(
         terminating="deletionTimestamp" in metadata or status.get("phase") == "Failed",
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         restarts=restarts,
-        crashed=restarts > 0 or _failed(container.get("state")),
-        killed=(restarts > 0 or _failed(container.get("state"))) and _may_be_killed(container),
+        crashed=crashed,
+        killed=crashed and _may_be_killed(container),
         was_ready=is_ready or _stopped_being_ready(container, since),
         ended_ready=not is_ready and _ended_ready(container, since),
         unheard=not is_ready and _is_unheard(pod, conditions),
