@@ -130,12 +130,12 @@ def _enter_step(
     progress = begin_step(draft.snapshot, index, before, requests_before)
     step = progress.step
     draft.set(gates=[])
-    share = step_share(draft.spec, step)
+    share = f"{step.weight * 100:g}% ({step_share(draft.spec, step)})"
+    gets = share if step.weight > 0 else "no requests yet"
     paused = "; paused until: trimtab resume" if waits else ""
     draft.tell(
         EventReason.STEP_REACHED,
-        f"step {index + 1}/{step.of}: {phase.candidate.version} gets {step.weight * 100:g}% "
-        f"({share}){paused}",
+        f"step {index + 1}/{step.of}: {phase.candidate.version} gets {gets}{paused}",
     )
     return draft.enter(
         Stepping(

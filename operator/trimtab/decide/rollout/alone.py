@@ -1,7 +1,7 @@
-"""A candidate that alone carries the requests: stable has no Ready pod, and it has one.
+"""A candidate or a control that alone answers requests: stable has no Ready pod, and it has one.
 
 Nothing but a condemnation takes it out of traffic then: the requests would go to nobody. Whatever
-else would end its step waits until a pod of stable is Ready.
+else would end its step, or its time, waits until a pod of stable is Ready.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.decide.rollout.phases import Phase, is_late, phase_of, progress_in
 from trimtab.decide.rollout.snapshot import Snapshot
-from trimtab.decide.rollout.traffic.plan import plan_traffic
+from trimtab.decide.rollout.traffic.plan import control_share, plan_traffic
 from trimtab.decide.rollout.wanted import Wanted
 
 
@@ -23,6 +23,14 @@ def carries_alone(snapshot: Snapshot, status: DeploymentStatus) -> bool:
     if revision not in plan_traffic(spec, status).revisions:
         return False
     return snapshot.ready_of(stable.revision) == 0 and snapshot.ready_of(revision) > 0
+
+
+def control_alone(snapshot: Snapshot, status: DeploymentStatus) -> bool:
+    """Return whether only the control beside stable answers requests."""
+    stable, control = status.stable, status.last_good
+    if stable is None or control is None or control_share(snapshot.deployment.spec, status) == 0:
+        return False
+    return snapshot.ready_of(stable.revision) == 0 and snapshot.ready_of(control.revision) > 0
 
 
 def why_unwanted(phase: Phase, wanted: Wanted) -> str | None:

@@ -43,11 +43,16 @@ def wanted_control(spec: DeploymentSpec, status: DeploymentStatus, now: datetime
         return None
     if not is_asked_for(spec) or spec.replicas == 0 or status.candidate is not None:
         return None
-    if now >= guard.since + spec.guard.rollback_within:
+    if guard.control_since is None and is_control_over(spec, guard, now):
         return None
     if is_rejected(status.rejected, good.revision):
         return None
     return good
+
+
+def is_control_over(spec: DeploymentSpec, guard: GuardStatus, now: datetime) -> bool:
+    """Return whether the time of the control has passed: stable is not left for errors any more."""
+    return now >= guard.since + spec.guard.rollback_within
 
 
 def is_asked_for(spec: DeploymentSpec) -> bool:

@@ -19,9 +19,10 @@ from trimtab.api.deployment import (
 )
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.led_time import Instant, led_between
+from trimtab.decide.rollout.alone import control_alone
 from trimtab.decide.rollout.asking import asked_by
 from trimtab.decide.rollout.children import is_kept
-from trimtab.decide.rollout.control import wanted_control, without_control
+from trimtab.decide.rollout.control import is_control_over, wanted_control, without_control
 from trimtab.decide.rollout.counting import origins_of
 from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.habit import by_hour_of_day
@@ -357,8 +358,13 @@ def guard_ends(guard: GuardStatus, now: Instant) -> datetime:
 
 
 def may_end_guard(draft: Draft, guard: GuardStatus, *, unseen: bool) -> bool:
-    """Return whether the watch is over; while it sees nothing it lasts up to as long again."""
+    """Return whether the watch is over; while it sees nothing it lasts up to as long again.
+
+    With it its control goes: not while that alone answers requests.
+    """
     if draft.now < guard_ends(guard, draft.instant):
+        return False
+    if control_alone(draft.snapshot, draft.status):
         return False
     return not unseen or draft.now >= guard_ends_unseen(draft.spec, guard, draft.instant)
 
@@ -386,12 +392,16 @@ def end_guard(draft: Draft, guard: GuardStatus, stable: Tried, *, unseen: bool) 
 
 
 def follow_control(draft: Draft) -> None:
-    """Let the control serve once one pod is left of the last good version; end it in time."""
+    """Let the control serve once one pod is left of the last good version; end it in time.
+
+    Where it alone answers requests it stays for longer.
+    """
     guard = draft.status.guard
     if guard is None:
         return
     good = wanted_control(draft.spec, draft.status, draft.now)
-    if good is None:
+    is_over = is_control_over(draft.spec, guard, draft.now)
+    if good is None or (is_over and not control_alone(draft.snapshot, draft.status)):
         if guard.control_since is not None:
             guard, draft.memory = without_control(guard, draft.memory)
             draft.set(guard=guard)

@@ -20,7 +20,7 @@ from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout import commands
 from trimtab.decide.rollout.advance import advance, full_size
-from trimtab.decide.rollout.alone import carries_alone, why_unwanted
+from trimtab.decide.rollout.alone import carries_alone, control_alone, why_unwanted
 from trimtab.decide.rollout.beside_control import heed_control
 from trimtab.decide.rollout.children import ChildAction, order_actions, plan_children
 from trimtab.decide.rollout.counting import side_of
@@ -206,6 +206,8 @@ def _may_begin(draft: Draft, wanted: Wanted) -> bool:
     asked, waiting = draft.snapshot.requested, draft.status.back_off
     if _is_flapping(draft) or (asked is not None and asked.do == "pause"):
         return False
+    if control_alone(draft.snapshot, draft.status):
+        return False  # it would make room for the candidate
     if waiting is None or waiting.revision != wanted.revision:
         return True
     # Twice, since the clocks of two nodes may differ a little.

@@ -16,7 +16,7 @@ from trimtab.api.conditions import (
 )
 from trimtab.api.deployment import DeploymentStatus, GateStatus, GuardStatus
 from trimtab.decide.outcome import LONGEST_MESSAGE, Note
-from trimtab.decide.rollout.alone import what_waits
+from trimtab.decide.rollout.alone import control_alone, what_waits
 from trimtab.decide.rollout.columns import count_pods, summarise
 from trimtab.decide.rollout.ends import has_no_way_back, is_flapping
 from trimtab.decide.rollout.health import failure_of, pod_messages, why_not_ready, without_artifact
@@ -237,6 +237,12 @@ def _resting(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> St
         if is_flapping(status.history, snapshot.now):
             message = f"{version.spec.version} is not tried until: trimtab retry"
             return Stand(False, Reason.FLAPPING, message)
+        if stable is not None and control_alone(snapshot, status):
+            message = (
+                f"{version.spec.version} waits to be tried: {stable.version} has no Ready pod, and "
+                "the version before keeps all requests until it has"
+            )
+            return Stand(False, Reason.STABLE_NOT_READY, message)
     return Stand(False, Reason.UP_TO_DATE, "nothing else is wanted")
 
 

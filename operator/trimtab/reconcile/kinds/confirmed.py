@@ -16,8 +16,10 @@ from trimtab.api.deployment import DeploymentStatus, Tried
 from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, PODS, WORKLOADS, Json, Key
 from trimtab.decide.led_time import is_to_come
 from trimtab.decide.rollout.draft import earliest
+from trimtab.decide.rollout.history import is_rejected
 from trimtab.decide.rollout.phases import Returning, deadline_of, phase_of
 from trimtab.decide.rollout.snapshot import Snapshot
+from trimtab.decide.rollout.traffic.plan import plan_traffic
 from trimtab.errors import Conflict, Moved
 from trimtab.reconcile.kinds.pods import revision_of
 from trimtab.reconcile.machine.cache import key_of, parent_of, uid_of, version_of
@@ -62,6 +64,29 @@ async def require_live(world: World, snapshot: Snapshot, after: DeploymentStatus
     if ready < known:
         raise _has_proven_old(
             world, f"{key}: {ready} pods are Ready, and not {known}; nothing is moved to them"
+        )
+
+
+async def require_stable(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
+    """Where a version beside stable leaves the traffic without being condemned, read stable's pods.
+
+    Conflict if none is Ready: they are listed anew, and the other serves on meanwhile.
+    """
+    before, spec, stable = snapshot.deployment.status, snapshot.deployment.spec, after.stable
+    if stable is None or before.stable is None or before.stable.revision != stable.revision:
+        return
+    if spec.replicas == 0 or snapshot.ready_of(stable.revision) == 0:
+        return  # it is known, and was decided on
+    stays = plan_traffic(spec, after).revisions
+    if all(
+        revision in stays or is_rejected(after.rejected, revision)
+        for revision in plan_traffic(spec, before).revisions
+    ):
+        return
+    key = Key(WORKLOADS, snapshot.deployment.metadata.namespace, stable.workload)
+    if await _ready_live(world, key) == 0:
+        raise _has_proven_old(
+            world, f"{key}: no pod is Ready; what serves beside {stable.version} stays"
         )
 
 

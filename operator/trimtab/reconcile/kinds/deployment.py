@@ -44,6 +44,7 @@ from trimtab.reconcile.kinds.confirmed import (
     require_late,
     require_live,
     require_seen,
+    require_stable,
     require_wanted,
 )
 from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
@@ -111,6 +112,7 @@ async def _decide(world: World, key: Key, live: Json) -> _Decided:
     outcome, memory = decide_deployment(snapshot)
     await require_wanted(world, snapshot, outcome.status)
     await require_live(world, snapshot, outcome.status)
+    await require_stable(world, snapshot, outcome.status)
     await require_late(world, snapshot, outcome.status)
     await require_seen(world, snapshot, outcome.status)
     # Nobody tells when a name that is not ours becomes free, that a store is back, or that a pod

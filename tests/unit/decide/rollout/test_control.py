@@ -23,6 +23,7 @@ from tests.unit.decide.rollout.builders import (
     revision,
 )
 
+from trimtab.api.conditions import Reason
 from trimtab.api.deployment import BackOff, Count, DeploymentStatus, Retiring
 from trimtab.decide.outcome import Outcome
 from trimtab.decide.rollout.children import ChildAction, Size
@@ -160,6 +161,37 @@ def test_it_ends_with_the_time_in_which_a_breach_goes_back() -> None:
     assert (size_of(outcome, "v1"), route_of(outcome)) == (0, revision("v2"))
     assert outcome.status.guard is not None
     assert outcome.status.guard.control_since is None
+
+
+def alone(snapshot: Snapshot) -> Snapshot:
+    """Return the same with no pod of stable Ready: the control answers all requests."""
+    return replace(snapshot, pods=(*pods("v2", 4, ready=False), *pods("v1", 1)))
+
+
+GUARD_OVER = a_guard("v2", references=SHOWN, control_since=NOW, until=NOW + timedelta(minutes=61))
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        guarded(minutes=60, guard=SERVES),
+        guarded(minutes=62, guard=GUARD_OVER),
+        guarded(guard=SERVES, wanted="v3"),
+    ],
+    ids=["rollbackWithin is over", "the guard is over", "a newer version is wanted"],
+)
+def test_it_stays_while_it_alone_answers(snapshot: Snapshot) -> None:
+    outcome = decided(alone(snapshot))
+    assert (size_of(outcome, "v1"), route_of(outcome)) == (1, None)
+    assert outcome.status.candidate is None
+    assert outcome.wake_at is None or outcome.wake_at > snapshot.now
+
+
+def test_a_newer_version_is_told_what_it_waits_for() -> None:
+    conditions = decided(alone(guarded(guard=SERVES, wanted="v3"))).status.conditions
+    (said,) = (one for one in conditions if one.type == "Progressing")
+    assert said.reason == Reason.STABLE_NOT_READY
+    assert said.message.startswith("v3 waits to be tried: v2 has no Ready pod")
 
 
 def test_it_makes_room_for_a_newer_version() -> None:

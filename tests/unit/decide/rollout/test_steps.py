@@ -18,6 +18,7 @@ from tests.unit.decide.rollout.builders import (
     a_stepping,
     a_tried,
     pods,
+    revision,
     seconds,
 )
 
@@ -47,6 +48,7 @@ from trimtab.decide.rollout.steps import (
     start_clock,
     why_step_goes_on,
 )
+from trimtab.decide.rollout.traffic.replicas import Route
 
 STARTING = Starting(candidate=a_tried("v2"), started=NOW)
 STEPS = [{"weight": "25%", "for": "10s"}, {"pause": {}}, {"weight": "50%"}]
@@ -117,6 +119,16 @@ def test_a_pause_in_front_has_no_weight_yet() -> None:
     progress = begin_step(snapshot, 0, None, 0.0)
     assert progress.step.weight == 0.0
     assert begin_step(snapshot, 1, progress, 5.0).step.weight == 0.5
+
+
+def test_a_pause_in_front_sends_the_candidate_no_requests() -> None:
+    steps = {"steps": [{"pause": {}}, {"weight": "50%"}]}
+    ready = (*pods("v1", 3), *pods("v2", 3))
+    outcome = decided(in_phase(STARTING, rollout=steps, pods=ready))
+    assert isinstance(phase_of(outcome.status), Stepping)
+    message = "step 1/2: v2 gets no requests yet; paused until: trimtab resume"
+    assert [note.message for note in outcome.notes] == [message]
+    assert Route(revision("v1")) in outcome.actions
 
 
 LAST = a_step(0.5, index=2, of=3, first_request=NOW)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.unit.decide.rollout.builders import (
     NOW,
     a_deployment,
     a_process,
+    a_rejection,
     a_snapshot,
     a_status,
+    a_step,
+    a_stepping,
     a_tried,
     a_version,
     a_workload,
@@ -24,7 +28,7 @@ from trimtab.api.deployment import DeploymentStatus
 from trimtab.api.model_version import ModelVersionStatus
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import MODEL_VERSIONS, WORKLOADS, Json, Key
-from trimtab.decide.rollout.phases import Phase, Promoting, Returning, Starting
+from trimtab.decide.rollout.phases import Phase, Progress, Promoting, Returning, Starting, Stepping
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.errors import Conflict, Moved
 from trimtab.reconcile.kinds.confirmed import (
@@ -35,6 +39,7 @@ from trimtab.reconcile.kinds.confirmed import (
     ready_replicas,
     require_late,
     require_live,
+    require_stable,
     require_wanted,
 )
 from trimtab.reconcile.machine.cache import key_of
@@ -99,6 +104,49 @@ async def test_nothing_is_read_where_stable_stays_or_needs_no_pods() -> None:
     snapshot = known(3)
     await require_live(world, snapshot, snapshot.deployment.status)
     await require_live(world, known(0), DeploymentStatus(stable=a_tried("v2")))
+
+
+def v3_steps(**progress: Any) -> Stepping:
+    return a_stepping(candidate=a_tried("v3"), progress=Progress(a_step(), **progress))
+
+
+def beside(stable_ready: int = 3) -> Snapshot:
+    """Return what is known of a step with v2 as stable, beside which v3 gets requests."""
+    status = a_status(v3_steps(), stable="v2")
+    return a_snapshot(
+        a_deployment("v3", status=status),
+        pods=(*pods("v2", stable_ready), *pods("v3", 1)),
+        workloads=(a_workload("v2", 3), a_workload("v3", 1)),
+    )
+
+
+DROPPED = a_status(stable="v2")
+CONDEMNED = a_status(stable="v2", rejected=[a_rejection("v3")])
+WITHDRAWN = a_status(v3_steps(withdrawn=True), stable="v2")
+
+
+@pytest.mark.parametrize("after", [DROPPED, WITHDRAWN], ids=["dropped", "withdrawn"])
+async def test_a_candidate_serves_on_while_nobody_else_does(after: DeploymentStatus) -> None:
+    snapshot = beside()
+    world, listed = a_world(snapshot, live=0)
+    with pytest.raises(Conflict, match="no pod is Ready; what serves beside v2 stays"):
+        await require_stable(world, snapshot, after)
+    assert listed == ["deployments", "pods"]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "live", "after"),
+    [
+        pytest.param(beside(), 1, DROPPED, id="somebody is left"),
+        pytest.param(beside(), 0, CONDEMNED, id="condemned"),
+        pytest.param(beside(), 0, beside().deployment.status, id="it goes on"),
+        pytest.param(beside(0), 0, DROPPED, id="it is known"),
+    ],
+)
+async def test_a_candidate_leaves(snapshot: Snapshot, live: int, after: DeploymentStatus) -> None:
+    world, listed = a_world(snapshot, live)
+    await require_stable(world, snapshot, after)
+    assert not listed
 
 
 DEADLINE = timedelta(minutes=30)

@@ -37,7 +37,7 @@ def plan_traffic(spec: DeploymentSpec, status: DeploymentStatus) -> Traffic:
     control, share = status.last_good, control_share(spec, status)
     if control is not None and share > 0:
         return Traffic(((stable.revision, 1 - share), (control.revision, share)))
-    if phase is None or weight is None:
+    if phase is None or not weight:
         return Traffic(((stable.revision, 1.0),))
     return Traffic(((stable.revision, 1 - weight), (phase.candidate.revision, weight)))
 
