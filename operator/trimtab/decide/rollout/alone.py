@@ -34,13 +34,13 @@ def control_alone(snapshot: Snapshot, status: DeploymentStatus) -> bool:
 
 
 def why_unwanted(phase: Phase, wanted: Wanted) -> str | None:
-    """Return why the candidate is dropped for what is wanted by now; None if it is not."""
+    """Return why the candidate is to be dropped for what is wanted by now; None if it is not."""
     version = phase.candidate.version
     if wanted.version is None:
         why = wanted.refusal.message if wanted.refusal is not None else "its version is gone"
-        return f"{version} dropped, it is no longer wanted: {why}"
+        return f"{version} is no longer wanted: {why}"
     if wanted.revision != phase.candidate.revision:
-        return f"{version} dropped: {wanted.version.spec.version} is wanted now"
+        return f"{wanted.version.spec.version} is wanted now"
     if wanted.refusal is not None and wanted.refusal.reason is Reason.NAME_TAKEN:
         return f"{version} has no place: {wanted.refusal.message}"
     return None
@@ -52,17 +52,15 @@ def what_waits(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> 
     if phase is None or stable is None or not carries_alone(snapshot, status):
         return None
     version, progress = phase.candidate.version, progress_in(phase)
-    if wanted.version is None:
-        waits = f"{version} is no longer wanted"
-    elif wanted.revision != phase.candidate.revision:
-        waits = f"{wanted.version.spec.version} waits to be tried"
-    elif phase.pause is None and is_late(snapshot.deployment.spec, phase, snapshot.instant):
-        waits = f"the deadline of {version} has passed"
-    elif progress is not None and progress.no_data_since is not None:
-        waits = f"nobody sees whether {version} is good"
-    else:
-        return None
+    waits = why_unwanted(phase, wanted)
+    if waits is None:
+        if phase.pause is None and is_late(snapshot.deployment.spec, phase, snapshot.instant):
+            waits = f"the deadline of {version} has passed"
+        elif progress is not None and progress.no_data_since is not None:
+            waits = f"nobody sees whether {version} is good"
+        else:
+            return None
     return (
-        f"{waits}, and {stable.version} has no Ready pod: {version} keeps all requests until a pod "
-        f"of {stable.version} is Ready"
+        f"{stable.version} has no Ready pod: {version} keeps all requests until it has one, "
+        f"although {waits}"
     )

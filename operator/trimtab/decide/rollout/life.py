@@ -264,7 +264,7 @@ def _is_superseded(draft: Draft, phase: Phase, unwanted: str | None, wanted: Wan
         return False
     if carries_alone(draft.snapshot, draft.status):
         return False
-    supersede(draft, phase.candidate, unwanted)
+    supersede(draft, phase.candidate, f"{phase.candidate.version} dropped: {unwanted}")
     if wanted.revision != phase.candidate.revision:
         _consider(draft, wanted)
     return True

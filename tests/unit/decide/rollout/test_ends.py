@@ -493,7 +493,7 @@ def test_a_newer_wish_supersedes_and_begins_in_the_same_pass() -> None:
 def test_a_version_that_is_gone_is_dropped() -> None:
     decision = decided(in_phase(a_stepping(), versions=(a_version("v1"),)))
     message = (
-        "v2 dropped, it is no longer wanted: "
+        "v2 dropped: v2 is no longer wanted: "
         "ModelVersion digits-v2 does not exist in this namespace; create it"
     )
     assert told(decision) == [("Superseded", message, False)]
