@@ -398,6 +398,12 @@ class Reason(StrEnum):
     The message has the server's words: a quota, an admission policy or a missing permission. It is
     tried again by itself, and is never held against a version.
     """
+    READ_REFUSED = "ReadRefused"
+    """Stalled, history: the API server refuses what has to be read before a decision.
+
+    The message has the server's words, mostly a missing permission. It is tried again by itself,
+    and is never held against a version.
+    """
     INVALID_SPEC = "InvalidSpec"
     """Stalled: this release of the operator cannot read the object.
 
@@ -474,6 +480,8 @@ class EventReason(StrEnum):
     """Deployment: a person's command was refused; says why."""
     WRITE_REFUSED = "WriteRefused"
     """All kinds: the cluster refused an object (quota, admission, permissions)."""
+    READ_REFUSED = "ReadRefused"
+    """All kinds: the cluster refuses what has to be read before a decision (permissions)."""
     NAME_TAKEN = "NameTaken"
     """RetrainJob: an object of somebody else has the name of its Job; says which."""
     INVALID_SPEC = "InvalidSpec"

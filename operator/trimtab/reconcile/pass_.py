@@ -49,6 +49,7 @@ MOST_TRIES = 4
 MOST_UNWRITTEN = 20
 STALLED_EVENTS = {
     Reason.WRITE_REFUSED: EventReason.WRITE_REFUSED,
+    Reason.READ_REFUSED: EventReason.READ_REFUSED,
     Reason.NAME_TAKEN: EventReason.NAME_TAKEN,
     Reason.INVALID_SPEC: EventReason.INVALID_SPEC,
 }
@@ -75,7 +76,10 @@ class KindPass(Generic[StatusT, ActionT]):
 
     resource: Resource
     decide: Callable[[World, Key, Json], Awaitable[Outcome[StatusT, ActionT]]]
-    """Observe once and decide. Raises SpecError where the object cannot be read."""
+    """Observe once and decide.
+
+    Raises SpecError where the object cannot be read, and what reading more of the cluster raises.
+    """
     act: Callable[[World, Key, Outcome[StatusT, ActionT]], Awaitable[Sequence[Note]]]
     """Take the actions; return what was decided on the way, such as a repair."""
     is_worth_writing: Callable[[Json, Json, datetime | None, datetime], bool] = _any_change
@@ -120,8 +124,10 @@ async def _try(kind: KindPass[StatusT, ActionT], world: World, key: Key) -> date
     _take_what_landed(passed, live)
     try:
         outcome = await kind.decide(world, key, live)
-    except SpecError as error:
-        again = await _stall(world, key, live, Reason.INVALID_SPEC, str(error))
+    except (SpecError, Refused) as error:
+        is_unreadable = isinstance(error, SpecError)
+        reason = Reason.INVALID_SPEC if is_unreadable else Reason.READ_REFUSED
+        again = await _stall(world, key, live, reason, str(error))
         telling = await world.announcer.begin(uid, partial(_tell, world, key))
         return again if has_told(telling) else min(again, _tell_again(world, uid))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
 
-from trimtab.cluster.port import SECRETS, WORKLOADS, Json, Key
+from trimtab.cluster.port import MODEL_VERSIONS, SECRETS, WORKLOADS, Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavailable
 from trimtab.reconcile.kinds.deployment import kept_of
 from trimtab.simulation.cluster import Killed
@@ -147,6 +147,30 @@ class TestRefused:
         assert shop.events().count("WriteRefused") == 1
         assert shop.serving == "v1"
         shop.cluster.fault = lambda verb, key: None
+        await shop.harness.run_until(lambda: shop.serving == "v2", 600)
+        assert shop.condition("Stalled") == "False"
+
+    async def test_read_before_a_decision_is_said_and_the_condition_clears(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        read = shop.cluster.read
+
+        async def refused(key: Key) -> Json | None:
+            if key.resource == MODEL_VERSIONS:
+                raise Refused("modelversions is forbidden")
+            return await read(key)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(shop.cluster, "read", refused)
+            await shop.harness.advance(600)
+            assert (shop.condition("Stalled"), shop.reason("Stalled")) == ("True", "ReadRefused")
+            assert shop.message("Stalled") == "modelversions is forbidden"
+            assert shop.events().count("ReadRefused") == 1
+            assert shop.serving == "v1"
         await shop.harness.run_until(lambda: shop.serving == "v2", 600)
         assert shop.condition("Stalled") == "False"
 

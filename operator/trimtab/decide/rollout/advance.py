@@ -59,7 +59,8 @@ def advance(
 ) -> None:
     """Bring a rollout as far as it can go in one pass; end it in time.
 
-    One that is not wanted any more (`is_wanted`) is judged, and comes no further.
+    One that is not wanted any more (`is_wanted`) is judged, and comes no further unless a person
+    promotes it.
     """
     after: Starting | Stepping | Promoting | None = phase
     if isinstance(phase, Starting):
@@ -240,7 +241,7 @@ def _await_full_size(draft: Draft, phase: Promoting, *, is_wanted: bool) -> Prom
             return None
         if judgement.blind is not None and phase.promoted_by is None:
             return phase  # all steps were passed, but nobody sees what it does now
-    if phase.pause is not None or not is_wanted:
+    if phase.pause is not None or not (is_wanted or phase.person is not None):
         return phase
     if draft.snapshot.carried_by(phase.candidate.revision) < full_size(draft.spec):
         return phase
@@ -296,7 +297,7 @@ def _end_late(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
         message = "one pod is more than the wanted share"
         end_undecided(draft, candidate, Reason.SHARE_TOO_LARGE, message)
     elif isinstance(phase, Starting) and (left := still_ready(draft.snapshot, draft.status)):
-        message = f"pods of {left}, which is quarantined, are still Ready"
+        message = f"pods of {left}, which was taken away, are still Ready"
         end_undecided(draft, candidate, Reason.DEADLINE_PASSED, message)
     elif ready > 0 or progress_in(phase) is not None:
         # What one pod can, the version can: the others are late for reasons of their own.

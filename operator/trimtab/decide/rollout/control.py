@@ -35,13 +35,16 @@ HEEDED_AFTER = timedelta(minutes=3)
 
 
 def wanted_control(spec: DeploymentSpec, status: DeploymentStatus, now: datetime) -> Tried | None:
-    """Return the version of which one pod is to serve beside stable; None: none is."""
+    """Return the version of which one pod is to serve beside stable; None: none is.
+
+    One that serves does so until it is ended, see `ends.follow_control`.
+    """
     guard, stable, good = status.guard, status.stable, status.last_good
-    if guard is None or stable is None or good is None or guard.breached is not None:
+    if guard is None or stable is None or good is None:
         return None
     if guard.revision != stable.revision or good.revision == stable.revision:
         return None
-    if not is_asked_for(spec) or spec.replicas == 0 or status.candidate is not None:
+    if spec.replicas == 0 or status.candidate is not None:
         return None
     if guard.control_since is None and is_control_over(spec, guard, now):
         return None
@@ -51,8 +54,9 @@ def wanted_control(spec: DeploymentSpec, status: DeploymentStatus, now: datetime
 
 
 def is_control_over(spec: DeploymentSpec, guard: GuardStatus, now: datetime) -> bool:
-    """Return whether the time of the control has passed: stable is not left for errors any more."""
-    return now >= guard.since + spec.guard.rollback_within
+    """Return whether there is to be no control (any more): stable is not left for errors then."""
+    is_late = now >= guard.since + spec.guard.rollback_within
+    return is_late or guard.breached is not None or not is_asked_for(spec)
 
 
 def is_asked_for(spec: DeploymentSpec) -> bool:

@@ -104,13 +104,15 @@ def _is_stable_shaken(snapshot: Snapshot) -> bool:
     """Return whether stable shows signs of the same fault.
 
     A pod of it is not Ready that was, in this run of its container or the one before, became Ready
-    within a minute, or is late with its scrape.
+    within a minute, or is late with its scrape; or none is Ready and one has no place to be.
     """
     stable = snapshot.deployment.status.stable
     if stable is None:
         return False
     own = [pod for pod in snapshot.pods_of(stable.revision) if not pod.disrupted]
     if any(_is_shaken(pod) for pod in own):
+        return True
+    if not any(pod.ready for pod in own) and any(pod.unschedulable or pod.unbegun for pod in own):
         return True
     late = snapshot.now - LATE * snapshot.deployment.spec.metrics.interval
     return any(
@@ -135,8 +137,10 @@ def is_starting(pod: PodView) -> bool:
 def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
     """Return what kept the candidate from starting that is not its own fault."""
     stalled = find_condition(snapshot.deployment.status.conditions, ConditionType.STALLED)
-    if stalled is not None and stalled.status == "True" and stalled.reason == Reason.WRITE_REFUSED:
-        return Refusal(Reason.WRITE_REFUSED, stalled.message)
+    if stalled is not None and stalled.status == "True":
+        for refused in (Reason.WRITE_REFUSED, Reason.READ_REFUSED):
+            if stalled.reason == refused:
+                return Refusal(refused, stalled.message)
     failure = failure_of(snapshot, revision)
     if failure:
         return Refusal(Reason.REPLICA_FAILURE, failure)

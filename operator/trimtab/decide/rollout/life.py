@@ -294,11 +294,14 @@ def _is_there(draft: Draft, phase: Returning) -> bool:
     """Return whether the requests may go to the version returned to.
 
     In time to all its pods; later to any: the others may find their place only where the pods of
-    the bad version go. Those that start beside the first one are waited for a little.
+    the bad version go. Those that start beside the first one are waited for a little. At once to
+    any where no pod of the bad version is Ready: nobody answers but they.
     """
-    revision = phase.candidate.revision
+    revision, stable = phase.candidate.revision, draft.status.stable
     ready = draft.snapshot.carried_by(revision)
     if ready >= full_size(draft.spec):
+        return True
+    if ready > 0 and stable is not None and draft.snapshot.ready_of(stable.revision) == 0:
         return True
     if ready == 0 or not is_late(draft.spec, phase, draft.instant):
         return False

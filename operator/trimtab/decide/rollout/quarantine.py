@@ -1,4 +1,7 @@
-"""The list of quarantined revisions: what is in it, and what goes when it is full."""
+"""The list of quarantined revisions: what is in it, and what goes when it is full.
+
+And who is out of the rollout, quarantined or not, and whose pods are Ready still.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 
 from trimtab.api.deployment import QUARANTINED_AT_MOST as MOST
 from trimtab.api.deployment import DeploymentStatus, Rejected
+from trimtab.decide.rollout.history import is_rejected
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.wanted import age_order, revision_of
 
@@ -53,14 +57,20 @@ def _in_brief(entry: Rejected) -> Rejected:
 
 
 def still_ready(snapshot: Snapshot, status: DeploymentStatus) -> str | None:
-    """Return the version of a quarantined revision, not stable, of which a pod is Ready still.
+    """Return the version or revision of a pod that is Ready still and is neither of those at work.
 
     Its workload is deleted, and a garbage collector may be late. Where the Service selects all pods
-    of the Deployment, such a pod would get requests.
+    of the Deployment, such a pod would get requests, and nobody would judge it.
     """
-    stable = status.stable
-    for entry in status.rejected:
-        is_stable = stable is not None and stable.revision == entry.revision
-        if not is_stable and snapshot.ready_of(entry.revision) > 0:
-            return entry.version
+    at_work = {
+        tried.revision
+        for tried in (status.stable, status.candidate, status.last_good)
+        if tried is not None
+        and (tried is status.stable or not is_rejected(status.rejected, tried.revision))
+    }
+    names = {entry.revision: entry.version for entry in status.history}
+    names |= {entry.revision: entry.version for entry in status.rejected}
+    for pod in snapshot.pods:
+        if pod.ready and not pod.terminating and pod.revision not in at_work:
+            return names.get(pod.revision, pod.revision)
     return None

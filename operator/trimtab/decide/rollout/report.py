@@ -210,7 +210,7 @@ def _starting(snapshot: Snapshot, status: DeploymentStatus, phase: Starting) -> 
     version, left = phase.candidate.version, still_ready(snapshot, status)
     is_ready = status.stable is not None and snapshot.ready_of(phase.candidate.revision) > 0
     if is_ready and left is not None:
-        message = f"{version} waits until no pod of {left}, which is quarantined, is Ready"
+        message = f"{version} waits until no pod of {left}, which was taken away, is Ready"
         return Stand(True, Reason.CANDIDATE_STARTING, message)
     if not is_waiting_for_share(spec, status, phase):
         return Stand(True, Reason.CANDIDATE_STARTING, f"{version} is starting")

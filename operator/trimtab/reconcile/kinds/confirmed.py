@@ -102,6 +102,8 @@ async def require_wanted(world: World, snapshot: Snapshot, after: DeploymentStat
         return
     if stable.revision != phase.candidate.revision:
         return
+    if after.history and not after.history[-1].automatic:
+        return  # a person wants it
     key = Key(MODEL_VERSIONS, snapshot.deployment.metadata.namespace, stable.version_object)
     live = await world.cluster.read(key)
     if live is None:

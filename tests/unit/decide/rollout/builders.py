@@ -225,14 +225,14 @@ def a_process(
     )
 
 
-def a_workload(version: str, replicas: int) -> WorkloadView:
+def a_workload(version: str, replicas: int, *, ready: int | None = None) -> WorkloadView:
     name = f"digits-{revision(version)}"
     return WorkloadView(
         name=name,
         uid=f"uid-{version}",
         revision=revision(version),
         replicas=replicas,
-        ready=replicas,
+        ready=replicas if ready is None else ready,
     )
 
 

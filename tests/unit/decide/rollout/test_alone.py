@@ -162,6 +162,14 @@ def test_what_is_not_wanted_any_more_comes_no_further() -> None:
     assert held.status.stable.version == "v1"
 
 
+def test_a_person_may_promote_what_is_not_wanted_any_more() -> None:
+    steps = Progress(a_step(0.5))
+    grown = Promoting(candidate=a_tried("v2"), started=NOW, progress=steps, promoted_by="ann")
+    outcome = decided(seen(grown, ready=(*UNREADY, *pods("v2", 3)), versions=()))
+    assert outcome.status.stable is not None
+    assert outcome.status.stable.version == "v2"
+
+
 def test_one_that_is_condemned_is_taken_out() -> None:
     crashed = (*UNREADY, a_pod("v2", 0), a_pod("v2", 1, ready=False, crashed=True, restarts=3))
     outcome = decided(seen(stepping(), ready=crashed))

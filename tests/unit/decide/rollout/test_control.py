@@ -168,6 +168,7 @@ def alone(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, pods=(*pods("v2", 4, ready=False), *pods("v1", 1)))
 
 
+BREACHED = a_guard("v2", references=SHOWN, control_since=NOW, breached="outcomes")
 GUARD_OVER = a_guard("v2", references=SHOWN, control_since=NOW, until=NOW + timedelta(minutes=61))
 
 
@@ -177,14 +178,38 @@ GUARD_OVER = a_guard("v2", references=SHOWN, control_since=NOW, until=NOW + time
         guarded(minutes=60, guard=SERVES),
         guarded(minutes=62, guard=GUARD_OVER),
         guarded(guard=SERVES, wanted="v3"),
+        guarded(guard=SERVES, replicas=3),
+        guarded(guard=BREACHED),
     ],
-    ids=["rollbackWithin is over", "the guard is over", "a newer version is wanted"],
+    ids=[
+        "rollbackWithin is over",
+        "the guard is over",
+        "a newer version is wanted",
+        "so few need none",
+        "the version is known to be bad",
+    ],
 )
 def test_it_stays_while_it_alone_answers(snapshot: Snapshot) -> None:
     outcome = decided(alone(snapshot))
     assert (size_of(outcome, "v1"), route_of(outcome)) == (1, None)
     assert outcome.status.candidate is None
     assert outcome.wake_at is None or outcome.wake_at > snapshot.now
+
+
+def test_it_ends_once_the_version_is_known_to_be_bad() -> None:
+    outcome = decided(guarded(guard=BREACHED))
+    assert outcome.status.guard is not None
+    assert outcome.status.guard.control_since is None
+    assert route_of(outcome) == revision("v2")
+
+
+def test_it_takes_over_at_once_where_all_pods_of_the_version_crashed() -> None:
+    dead = pods("v2", 4, ready=False, crashed=True, restarts=3)
+    snapshot = replace(guarded(guard=SERVES), pods=(*dead, *pods("v1", 1)))
+    outcome = decided(snapshot)
+    assert outcome.status.stable is not None
+    assert outcome.status.stable.version == "v1"
+    assert (size_of(outcome, "v1"), route_of(outcome)) == (4, revision("v1"))
 
 
 def test_a_newer_version_is_told_what_it_waits_for() -> None:

@@ -547,6 +547,18 @@ def test_a_way_back_that_does_not_start_in_time_is_given_up() -> None:
     assert (degraded.status, degraded.reason) == ("True", "NoWayBack")
 
 
+@pytest.mark.parametrize("bad_ready", [True, False])
+def test_a_way_back_ends_with_the_first_pod_where_nobody_else_answers(bad_ready: bool) -> None:
+    phase = Returning(candidate=GOOD, started=NOW)
+    status = a_status(phase, stable="v2", rejected=[a_rejection("v2")])
+    ready = (*pods("v2", 3, ready=bad_ready), a_pod("v1"))
+    workloads = (a_workload("v1", 3, ready=1),)
+    decision = decided(a_snapshot(a_deployment(status=status), pods=ready, workloads=workloads))
+    stable = decision.status.stable
+    assert stable is not None
+    assert stable.version == ("v2" if bad_ready else "v1")
+
+
 GOOD_WITHOUT_PODS = WorkloadView(GOOD.workload, "u", GOOD.revision, 3, ready=0, failure="quota")
 NO_PLACE: dict[str, dict[str, Any]] = {
     "no_node": {

@@ -60,6 +60,28 @@ def test_a_store_that_does_not_give_the_artifact_is_not_held_against_the_version
     assert why_all_crashed(tried(pod), revision("v2")) is None
 
 
+GONE_SILENT = a_pod(ready=False, unready_seconds=30.0)
+NO_PLACE = {"ready": False, "was_ready": False, "unschedulable": True}
+
+
+@pytest.mark.parametrize(
+    ("stable", "is_held"),
+    [
+        pytest.param((a_pod("v1", **NO_PLACE),), True, id="lost its place"),
+        pytest.param((a_pod("v1", 0, **NO_PLACE), a_pod("v1", 1)), False, id="wants one more"),
+        pytest.param((a_pod("v1", ready=False, was_ready=False),), False, id="never started"),
+    ],
+)
+def test_a_silent_pod_is_held_against_nobody_where_stable_lost_its_place(
+    stable: tuple[PodView, ...], is_held: bool
+) -> None:
+    silent = a_process(
+        "v2", process=f"{GONE_SILENT.uid}/1", problem=Reason.BACKEND_DOWN, fell_silent=True
+    )
+    seen = replace(tried(GONE_SILENT, *stable), processes=(silent,))
+    assert (why_down(seen, a_stepping()) is None) is is_held
+
+
 def test_what_a_pod_does_once_it_serves_is_judged_whatever_befell_it_before() -> None:
     pod = a_pod(ready=False, crashed=True, restarts=3, ended_unloaded=True, unready_seconds=30.0)
     silent = a_process("v2", process=f"{pod.uid}/1", problem=Reason.BACKEND_DOWN, fell_silent=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.unit.decide.rollout.builders import (
@@ -24,7 +25,7 @@ from tests.unit.decide.rollout.builders import (
 )
 
 from trimtab.api.deployment import QUARANTINED_AT_MOST as MOST
-from trimtab.api.deployment import DeploymentStatus, Rejected
+from trimtab.api.deployment import DeploymentStatus, HistoryEntry, Rejected
 from trimtab.api.model_version import ModelVersion
 from trimtab.decide.rollout.life import decide_deployment
 from trimtab.decide.rollout.phases import Starting, Stepping, phase_of
@@ -147,7 +148,20 @@ def test_no_step_opens_while_pods_of_a_quarantined_version_are_ready() -> None:
     assert isinstance(phase_of(outcome.status), Starting)
     assert Route(revision("v1")) in outcome.actions
     said = next(c.message for c in outcome.status.conditions if c.type == "Progressing")
-    assert said == "v2 waits until no pod of v3, which is quarantined, is Ready"
+    assert said == "v2 waits until no pod of v3, which was taken away, is Ready"
+
+
+def test_nor_while_pods_of_one_that_was_superseded_are() -> None:
+    snapshot = starting()
+    status = snapshot.deployment.status
+    entry = HistoryEntry(version="v3", revision=revision("v3"), outcome="Superseded", at=NOW)
+    for history, named in (([entry], "v3"), ([], revision("v3"))):
+        changed = status.model_copy(update={"rejected": [], "history": history})
+        deployment = snapshot.deployment.model_copy(update={"status": changed})
+        outcome, _ = decide_deployment(replace(snapshot, deployment=deployment))
+        assert isinstance(phase_of(outcome.status), Starting)
+        said = next(c.message for c in outcome.status.conditions if c.type == "Progressing")
+        assert said == f"v2 waits until no pod of {named}, which was taken away, is Ready"
 
 
 def test_a_step_opens_once_they_are_on_their_way_out() -> None:
@@ -160,7 +174,7 @@ def test_the_rollout_is_tried_again_where_they_stay() -> None:
     outcome, _ = decide_deployment(starting(later=900.0))
     assert phase_of(outcome.status) is None
     assert outcome.status.history[-1].message == (
-        "DeadlinePassed: pods of v3, which is quarantined, are still Ready"
+        "DeadlinePassed: pods of v3, which was taken away, are still Ready"
     )
 
 

@@ -24,7 +24,7 @@ from tests.unit.decide.rollout.builders import (
 from tests.unit.reconcile.machine.engines import engine_over, nothing
 
 from trimtab.api.conditions import Reason
-from trimtab.api.deployment import DeploymentStatus
+from trimtab.api.deployment import DeploymentStatus, HistoryEntry
 from trimtab.api.model_version import ModelVersionStatus
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import MODEL_VERSIONS, WORKLOADS, Json, Key
@@ -325,6 +325,15 @@ async def test_a_version_that_was_withdrawn_unheard_is_not_promoted() -> None:
         await require_wanted(world, grown(), PROMOTED)
     assert listed == [MODEL_VERSIONS]
     assert world.cache.get(key) is not None
+
+
+async def test_whom_a_person_promotes_is_wanted() -> None:
+    world, cluster, key = await published()
+    cluster.user_delete(key)
+    entry = HistoryEntry(
+        version="v2", revision=a_tried("v2").revision, outcome="Promoted", at=NOW, automatic=False
+    )
+    await require_wanted(world, grown(), PROMOTED.model_copy(update={"history": [entry]}))
 
 
 async def test_a_version_that_was_made_anew_unheard_is_not_promoted() -> None:

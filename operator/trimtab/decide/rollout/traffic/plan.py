@@ -52,6 +52,6 @@ def control_share(spec: DeploymentSpec, status: DeploymentStatus) -> float:
 def _has_control(status: DeploymentStatus) -> bool:
     """Return whether a pod of the last good version serves beside the guarded one."""
     guard = status.guard
-    if guard is None or guard.control_since is None or guard.breached is not None:
+    if guard is None or guard.control_since is None:
         return False
     return status.candidate is None
