@@ -78,6 +78,7 @@ async def test_the_process_ends_when_another_holds_the_lease() -> None:
     with pytest.raises(LeaseLostError):
         await it.step()
     assert not it.engine.is_allowed
+    assert not it.leadership.speaks
 
 
 async def test_a_short_outage_changes_nothing() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.unit.reconcile.machine.engines import reached
 from tests.unit.state_metrics.pages import (
     NOW,
     Series,
@@ -174,6 +176,17 @@ async def test_a_page_has_what_changed_a_moment_ago(it: Bench) -> None:
     assert not it.page.refresh(0.0)
     found = [name for name, _ in read(await it.page.page())]
     assert found.count(INFO) == 100
+
+
+async def test_what_changed_is_rendered_in_the_background(
+    it: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab.reconcile.machine.state_page.EVERY_SECONDS", 0.0)
+    it.take("Deployment")
+    running = asyncio.create_task(it.page.run())
+    await reached(lambda: INFO.encode() in it.page.joined())
+    running.cancel()
+    await asyncio.wait([running])
 
 
 # --- time ---------------------------------------------------------------------------------------
