@@ -81,7 +81,7 @@ class Kind(Model):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Return the object of decoded JSON or YAML as `read_stored` does, by whatever name."""
+        """Return the object of decoded JSON or YAML, read as `read_stored` reads."""
         return super().model_validate(obj, **{"strict": True, "context": _STORED, **options})
 
 
