@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
 .PHONY: help setup develop lock format lint unit test e2e generate verify docs \
   demo demo-clean images \
-  cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-statistics bench-serving clients
+  cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-metrics bench-statistics bench-serving clients
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -88,6 +88,9 @@ faults-real: develop images ## the operator killed at every write to a real API 
 
 bench-operator: develop images ## reaction times, bad answers and writes on the real cluster
 	$(CLUSTER) run -- $(BIN)/python -m tests.bench.operator
+
+bench-metrics: develop ## what a scrape of the operator's metrics of state costs
+	$(BIN)/python -m tests.bench.metrics
 
 bench-statistics: develop ## the figures of the statistics beside those of others
 	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[bench]'

@@ -27,6 +27,7 @@ from trimtab.reconcile.machine.interest import interested, interested_in_own_wri
 from trimtab.reconcile.machine.lease import Leadership
 from trimtab.reconcile.machine.queue import TokenBucket, WorkQueue
 from trimtab.reconcile.machine.resync import Resync
+from trimtab.reconcile.machine.state_page import StatePage
 from trimtab.reconcile.machine.watched import watched, written
 from trimtab.reconcile.machine.world import Settings, World
 from trimtab.reconcile.reconcilers import RECONCILERS
@@ -132,11 +133,12 @@ class Process:
         world.list_soon = resync.list_soon
         leadership = Leadership(cluster, engine, name=LEASE, identity=self.identity, clock=clock)
         health = Health(engine, resync, leadership, clock=clock)
+        state = StatePage(world.cache, now=self.now, leads=lambda: leadership.speaks)
         checkpoints = Checkpoints(world, self.stage.checkpoints, leading=engine.allowed)
         telemetry = cast(Any, self.telemetry)
         stop = asyncio.Event()
         return Operator(
-            engine, telemetry, resync, leadership, health, checkpoints, environment, stop
+            engine, telemetry, resync, leadership, health, state, checkpoints, environment, stop
         )
 
     def _counted(self, reconcile: Reconciler) -> Reconciler:

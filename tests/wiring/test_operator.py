@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 from tests.patience import stretched
 from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.machine.engines import SETTINGS, reached
@@ -328,3 +329,22 @@ async def test_metrics_are_shown(api_server: ApiServer) -> None:
     assert "trimtab_operator_leading 1.0" in text
     assert 'trimtab_operator_passes_total{kind="Deployment",outcome="done"}' in text
     assert f'plural="{DRIFT_POLICIES.plural}",verb="list"' in text
+
+
+async def test_the_state_is_shown_by_who_leads_and_goes_with_the_object(
+    api_server: ApiServer,
+) -> None:
+    api_server.cluster.user_apply(deployment())
+    async with operator(Passes(), "pod-a") as leader, operator(Passes(), "pod-b") as standby:
+        await all_watched(api_server)
+        page = (await leader.get("/metrics")).text
+        assert 'trimtab_deployment_info{namespace="shop",name="digits",model="digits"' in page
+        families = [family.name for family in text_string_to_metric_families(page)]
+        assert len(families) == len(set(families))
+        other = (await standby.get("/metrics")).text
+        assert "trimtab_operator_passes" in other
+        assert "trimtab_deployment_info" not in other
+        api_server.cluster.user_delete(DEPLOYMENT)
+        async with asyncio.timeout(stretched(10)):
+            while "trimtab_deployment_info{" in (await leader.get("/metrics")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)

@@ -62,6 +62,15 @@ class Model(BaseModel):
             return {name: value for name, value in data.items() if value is not None}
         return data
 
+    @classmethod
+    def read_stored(cls, data: Any) -> Self:
+        """Return decoded JSON or YAML as the API server stores it; ValidationError if refused.
+
+        Strict: `replicas: "3"` or `weight: 25` are refused here as they are at admission, so that
+        what passes without a cluster passes with one.
+        """
+        return cls.model_validate(data, strict=True, context=_STORED)
+
     def to_json(self) -> dict[str, Any]:
         """Return the object as the API server stores it: camelCase, nothing that is unset."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -72,11 +81,7 @@ class Kind(Model):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Return the object of decoded JSON or YAML; ValidationError where the schema refuses.
-
-        Strict: `replicas: "3"` or `weight: 25` are refused here as they are at admission, so that
-        what passes without a cluster passes with one.
-        """
+        """Return the object of decoded JSON or YAML, read as `read_stored` reads."""
         return super().model_validate(obj, **{"strict": True, "context": _STORED, **options})
 
 

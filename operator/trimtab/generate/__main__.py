@@ -12,6 +12,7 @@ from trimtab.generate.commands_page import commands_page
 from trimtab.generate.conditions_page import conditions_page, runbook_page
 from trimtab.generate.crds import crd_name, crd_text
 from trimtab.generate.fields_page import fields_page
+from trimtab.generate.metrics_page import metrics_page
 
 CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
 VALUES = Path("charts/trimtab/values.yaml")
@@ -32,6 +33,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         docs / "reference/conditions.md": conditions_page(),
         docs / "reference/commands.md": commands_page(),
         docs / "reference/chart.md": chart_page((root / VALUES).read_text(encoding="utf-8")),
+        docs / "reference/metrics.md": metrics_page(),
         docs / "runbook.md": runbook_page(),
         ENGINE_RULES: engine_rules_text(ENGINES.values()),
     }

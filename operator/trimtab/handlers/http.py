@@ -10,15 +10,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from trimtab.reconcile.machine import observability
 from trimtab.reconcile.machine.health import Health
 from trimtab.reconcile.machine.queue import WorkQueue
+from trimtab.reconcile.machine.state_page import StatePage
 
 
-def application(health: Health, queue: WorkQueue) -> web.Application:
-    """Return the three pages."""
+def application(health: Health, queue: WorkQueue, state: StatePage) -> web.Application:
+    """Return the three pages; that of the metrics has those of the process and those of state."""
 
     async def metrics(_: web.Request) -> web.Response:
         observability.QUEUE_DEPTH.set(queue.depth)
         observability.QUEUE_OLDEST_SECONDS.set(queue.oldest_seconds)
-        body = generate_latest(REGISTRY)
+        body = generate_latest(REGISTRY) + await state.page()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()

@@ -36,6 +36,7 @@ from trimtab.reconcile.machine.health import Health
 from trimtab.reconcile.machine.lease import Leadership
 from trimtab.reconcile.machine.queue import TokenBucket, WorkQueue
 from trimtab.reconcile.machine.resync import Resync
+from trimtab.reconcile.machine.state_page import StatePage
 from trimtab.reconcile.machine.watched import written
 from trimtab.reconcile.machine.world import Settings, World
 from trimtab.store.artifacts import ArtifactStore
@@ -61,6 +62,7 @@ class Operator:
     resync: Resync
     leadership: Leadership
     health: Health
+    state: StatePage
     checkpoints: Checkpoints
     environment: Environment
     stop: asyncio.Event
@@ -98,8 +100,16 @@ def build_operator(
         cluster, engine, name=environment.lease_name, identity=environment.identity
     )
     health = Health(engine, resync, leadership)
+    state = StatePage(world.cache, now=world.now, leads=lambda: _tells(leadership, resync))
     checkpoints = Checkpoints(world, _checkpoint_store(settings), leading=engine.allowed)
-    return Operator(engine, telemetry, resync, leadership, health, checkpoints, environment, stop)
+    return Operator(
+        engine, telemetry, resync, leadership, health, state, checkpoints, environment, stop
+    )
+
+
+def _tells(leadership: Leadership, resync: Resync) -> bool:
+    """Tell whether this process speaks for all objects: it leads, and knows what there is."""
+    return leadership.speaks and resync.listed_at is not None
 
 
 def _checkpoint_store(settings: Settings) -> CheckpointStore | None:
@@ -137,7 +147,8 @@ async def run_operator(
     )
     operator = build_operator(environment, cluster, reconcilers, stop or asyncio.Event())
     listen_to_signals(operator.stop)
-    server = await serve(application(operator.health, operator.engine.queue), environment.http_port)
+    pages = application(operator.health, operator.engine.queue, operator.state)
+    server = await serve(pages, environment.http_port)
     try:
         await run_parts(operator)
     finally:
@@ -159,6 +170,7 @@ async def run_parts(operator: Operator) -> None:
     try:
         parts.start("lease", operator.leadership.run())
         parts.start("loop lag", operator.health.measure_lag())
+        parts.start("metrics of state", operator.state.run())
         parts.start("kopf", watch(operator))
         parts.start("lists", operator.resync.run())
         caught_up = asyncio.create_task(operator.resync.caught_up.wait(), name="caught up")

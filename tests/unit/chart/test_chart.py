@@ -295,6 +295,8 @@ class TestPrometheus:
         spec = monitors["trimtab-system/trimtab-models"]["spec"]
         assert spec["namespaceSelector"] == {"any": True}
         assert spec["podMetricsEndpoints"][0]["port"] == "metrics"
+        own = monitors["trimtab-system/trimtab"]["spec"]["podMetricsEndpoints"]
+        assert own[0]["honorLabels"]  # namespace is that of the object
 
 
 class TestImages:

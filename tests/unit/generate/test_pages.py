@@ -1,6 +1,7 @@
 """The generated pages leave nothing out of their sources."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from trimtab.cli.main import parser
 from trimtab.generate.chart_page import Value, chart_page, read_values
 from trimtab.generate.commands_page import commands_page
 from trimtab.generate.conditions_page import conditions_page, runbook_page
+from trimtab.generate.metrics_page import metrics_page
 from trimtab.generate.vocabulary import words_of
+from trimtab.state_metrics.families import FAMILIES
 
-VALUES = (Path(__file__).parents[3] / "charts/trimtab/values.yaml").read_text()
+ROOT = Path(__file__).parents[3]
+VALUES = (ROOT / "charts/trimtab/values.yaml").read_text()
 
 
 def _leaves(values: Any, path: str = "") -> set[str]:
@@ -65,3 +69,11 @@ def test_comments_above_and_beside_belong_to_a_value() -> None:
         Value("Images", "images.more", "", "Two lines."),
         Value("Images", "images.more.port", "1", ""),
     ]
+
+
+def test_every_metric_has_its_row() -> None:
+    page = metrics_page()
+    assert all(f"| `{family.name}` | {family.type} |" in page for family in FAMILIES)
+    sources = [file.read_text() for file in (ROOT / "operator/trimtab").rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r'"(trimtab_operator_\w+)"', text)}
+    assert {name for name in named if f"| `{name}" not in page} == set()

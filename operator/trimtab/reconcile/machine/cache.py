@@ -107,6 +107,8 @@ class Cache:
         """By uid the version at which an object was told to be gone."""
         self.on_own_write: Callable[[Change], None] = lambda change: None
         """Called with what a reply to our own write changed; its event will be no news."""
+        self.on_change: Callable[[Change], None] = lambda change: None
+        """Called with every change of the view, wherever it came from."""
 
     def put(self, resource: Resource, obj: Json) -> bool:
         """Take the reply to an own write in; False if it is no news."""
@@ -127,8 +129,7 @@ class Cache:
             return None
         kept = without_ballast(resource, obj)
         self._objects[resource][key.namespace][key.name] = kept
-        self._link(resource, key, known, kept)
-        return Change(resource, known, kept)
+        return self._changed(key, known, kept)
 
     def take_out(self, resource: Resource, obj: Json) -> Change | None:
         """Take a deletion in and return what changed; a newer object of that name stays."""
@@ -152,8 +153,7 @@ class Cache:
         if known is None or uid_of(known) != uid_of(obj):
             return None
         del self._objects[resource][key.namespace][key.name]
-        self._link(resource, key, known, None)
-        return Change(resource, known, None)
+        return self._changed(key, known, None)
 
     def get(self, key: Key) -> Json | None:
         """Return the object, or None. It is shared: never change it."""
@@ -196,6 +196,12 @@ class Cache:
             if key not in seen and known is not None and uid_of(known) == uid:
                 changes.append(self.take_out(resource, known))
         return [change for change in changes if change is not None]
+
+    def _changed(self, key: Key, old: Json | None, new: Json | None) -> Change:
+        self._link(key.resource, key, old, new)
+        change = Change(key.resource, old, new)
+        self.on_change(change)
+        return change
 
     def _link(self, resource: Resource, key: Key, old: Json | None, new: Json | None) -> None:
         before = parent_of(resource, old) if old is not None else None

@@ -54,6 +54,10 @@ class Leadership:
         """When the Lease was last asked for; a loop that hangs shows here."""
         self._held_at: float | None = None
         self.has_led = False
+        self.speaks = False
+        """Whether this process tells what there is: from its first Lease until it gives it back or
+        another process has it. An API server that is away for a while changes nothing of that.
+        """
         engine.world.is_leading = self.is_sure
 
     async def run(self) -> None:
@@ -74,12 +78,13 @@ class Leadership:
         if held:
             if not self._engine.is_allowed:
                 logger.info("leading as %s", self._identity)
-            self._held_at, self.has_led = asked_at, True
+            self._held_at, self.has_led, self.speaks = asked_at, True, True
             self._engine.allow()
             observability.LEADING.set(1)
             return RENEW_SECONDS
         if held is False and self.has_led:
             self._stop()
+            self.speaks = False
             raise LeaseLostError(f"another process holds the Lease {self._name}")
         if self._held_at is not None and not self.is_sure():
             if self._engine.is_allowed:
@@ -90,6 +95,7 @@ class Leadership:
     async def release(self) -> None:
         """Give the Lease back, so that a successor starts at once; failure only costs time."""
         self._stop()
+        self.speaks = False
         try:
             async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
                 await self._cluster.release_lease(name=self._name, identity=self._identity)

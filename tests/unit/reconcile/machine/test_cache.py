@@ -226,3 +226,23 @@ def test_what_one_answer_did_not_have_comes_back_by_any_later_word() -> None:
     assert cache.children(NAME, PODS) == []
     cache.take_in(PODS, pod("a"))
     assert len(cache.children(NAME, PODS)) == 1
+
+
+def test_every_change_is_told_wherever_it_came_from() -> None:
+    cache = Cache()
+    told: list[Change] = []
+    cache.on_change = told.append
+    first, second, third = (deployment(version) for version in (1, 2, 3))
+    cache.take_in(DEPLOYMENTS, first)
+    cache.take_in(DEPLOYMENTS, first)  # no news
+    cache.put(DEPLOYMENTS, second)
+    cache.drop(DEPLOYMENTS, second)
+    cache.replace(DEPLOYMENTS, [third], {})
+    cache.replace(DEPLOYMENTS, [], {NAME: "u1"})
+    assert told == [
+        Change(DEPLOYMENTS, None, first),
+        Change(DEPLOYMENTS, first, second),
+        Change(DEPLOYMENTS, second, None),
+        Change(DEPLOYMENTS, None, third),
+        Change(DEPLOYMENTS, third, None),
+    ]

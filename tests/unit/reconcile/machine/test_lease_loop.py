@@ -78,6 +78,7 @@ async def test_the_process_ends_when_another_holds_the_lease() -> None:
     with pytest.raises(LeaseLostError):
         await it.step()
     assert not it.engine.is_allowed
+    assert not it.leadership.speaks
 
 
 async def test_a_short_outage_changes_nothing() -> None:
@@ -127,3 +128,16 @@ async def test_a_process_that_stood_still_writes_nothing_before_it_has_renewed_t
     assert not world.is_leading()
     await it.step(0.0)
     assert world.is_leading()
+
+
+async def test_who_leads_speaks_until_another_does() -> None:
+    it = Bench()
+    assert not it.leadership.speaks
+    await it.step()
+    assert it.leadership.speaks
+    it.cluster.is_away = True
+    await it.step(UNSURE_AFTER_SECONDS + 1)
+    assert not it.leadership.is_sure()
+    assert it.leadership.speaks
+    await it.leadership.release()
+    assert not it.leadership.speaks
