@@ -173,6 +173,9 @@ def _judge_step(draft: Draft, phase: Stepping, *, is_wanted: bool) -> Stepping |
         and not strategy_of(draft.spec.rollout).steps(draft.spec.rollout)
     ):
         return draft.enter(promoting(phase))  # made rolling in the middle
+    if phase.progress.step.weight == 0:
+        # A pause before the first weight: it gets no requests, and shows nothing.
+        return phase if phase.pause is not None or not is_wanted else _next_step(draft, phase)
     judgement = _judge(draft, _trial(draft, phase, phase.progress))
     if judgement.failed is not None:
         gate = judgement.failed
@@ -218,8 +221,14 @@ def _end_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
     trial = _trial(draft, phase, phase.progress)
     if why_step_goes_on(draft.snapshot, trial, draft.status.gates) is not None:
         return phase
-    if is_last(rollout, step):
+    return _next_step(draft, phase)
+
+
+def _next_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
+    step = phase.progress.step
+    if is_last(draft.spec.rollout, step):
         return draft.enter(promoting(phase))
+    trial = _trial(draft, phase, phase.progress)
     requests = requests_of_candidate(trial, draft.snapshot.processes)
     return _enter_step(draft, phase, step.index + 1, phase.progress, requests_before=requests)
 
@@ -229,7 +238,7 @@ def _end_step(draft: Draft, phase: Stepping) -> Stepping | Promoting:
 
 def _await_full_size(draft: Draft, phase: Promoting, *, is_wanted: bool) -> Promoting | None:
     """Promote once the candidate can carry all requests."""
-    if phase.progress is not None and phase.person is None:
+    if phase.progress is not None and phase.progress.step.weight > 0 and phase.person is None:
         judgement = _judge(draft, _trial(draft, phase, phase.progress))
         gate = judgement.failed
         # At the deadline it was promoted because data is missing, and not in spite of it.
@@ -296,8 +305,12 @@ def _end_late(draft: Draft, phase: Starting | Stepping | Promoting) -> None:
     elif is_waiting_for_share(draft.spec, draft.status, phase):
         message = "one pod is more than the wanted share"
         end_undecided(draft, candidate, Reason.SHARE_TOO_LARGE, message)
-    elif isinstance(phase, Starting) and (left := still_ready(draft.snapshot, draft.status)):
-        message = f"pods of {left}, which was taken away, are still Ready"
+    elif (
+        isinstance(phase, Starting)
+        and ready > 0
+        and (left := still_ready(draft.snapshot, draft.status)) is not None
+    ):
+        message = f"{left} is still Ready: delete it"
         end_undecided(draft, candidate, Reason.DEADLINE_PASSED, message)
     elif ready > 0 or progress_in(phase) is not None:
         # What one pod can, the version can: the others are late for reasons of their own.

@@ -61,6 +61,6 @@ def what_waits(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> 
         else:
             return None
     return (
-        f"{stable.version} has no Ready pod: {version} keeps all requests until it has one, "
-        f"although {waits}"
+        f"{stable.version} has no Ready pod: {version} keeps all requests until it has one, or a "
+        f"person says promote or abort, although {waits}"
     )

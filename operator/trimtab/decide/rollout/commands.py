@@ -12,6 +12,7 @@ from trimtab.api.conditions import EventReason, Reason
 from trimtab.api.deployment import Tried
 from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
 from trimtab.api.model_version import ModelVersion
+from trimtab.decide.rollout.alone import carries_alone, why_unwanted
 from trimtab.decide.rollout.draft import OPERATOR, Draft
 from trimtab.decide.rollout.ends import (
     guard_over,
@@ -78,13 +79,13 @@ def _do(draft: Draft, command: Command, wanted: Wanted) -> str | None:
     """Carry out one verb; return why not, or None."""
     match command.verb:
         case "promote":
-            return _promote(draft, command)
+            return _why_dropped(draft, wanted) or _promote(draft, command)
         case "abort":
             return _abort(draft, command)
         case "pause":
-            return _pause(draft, command)
+            return _why_dropped(draft, wanted) or _pause(draft, command)
         case "resume":
-            return _resume(draft, command)
+            return _why_dropped(draft, wanted) or _resume(draft, command)
         case "retry":
             return _retry(draft, command, wanted)
         case "rollback":
@@ -103,6 +104,17 @@ def _commanded(draft: Draft, command: Command) -> Phase | str:
     if command.argument not in ("-", phase.candidate.revision):
         return f"the candidate is {phase.candidate.revision} by now, not {command.argument}"
     return phase
+
+
+def _why_dropped(draft: Draft, wanted: Wanted) -> str | None:
+    """Return why the candidate is dropped in this very pass; None if it is not."""
+    phase = draft.phase
+    if phase is None or isinstance(phase, Returning):
+        return None
+    unwanted = why_unwanted(phase, wanted)
+    if unwanted is None or carries_alone(draft.snapshot, draft.status):
+        return None
+    return f"{phase.candidate.version} is dropped: {unwanted}"
 
 
 def _returning(draft: Draft, phase: Returning) -> str:

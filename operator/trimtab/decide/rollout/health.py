@@ -134,6 +134,19 @@ def is_starting(pod: PodView) -> bool:
     return has_place and not (pod.ready or pod.was_ready or _has_crashed(pod) or pod.disrupted)
 
 
+def unready_for(snapshot: Snapshot, revision: str) -> timedelta | None:
+    """Return for how long no pod of a version has been Ready; None if one is, for all who know.
+
+    A pod that ended, or never was Ready, does not answer in the next moment.
+    """
+    workload = snapshot.workloads.get(revision)
+    own = snapshot.pods_of(revision)
+    if any(pod.ready for pod in own) or (workload is not None and workload.ready > 0):
+        return None
+    seconds = (p.unready_seconds for p in own if p.was_ready and not p.crashed)
+    return min((timedelta(seconds=one) for one in seconds), default=timedelta.max)
+
+
 def infrastructure_fault(snapshot: Snapshot, revision: str) -> Refusal | None:
     """Return what kept the candidate from starting that is not its own fault."""
     stalled = find_condition(snapshot.deployment.status.conditions, ConditionType.STALLED)

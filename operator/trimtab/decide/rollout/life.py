@@ -51,6 +51,7 @@ from trimtab.decide.rollout.health import (
     is_starting,
     pod_messages,
     time_left,
+    unready_for,
     why_all_crashed,
     why_down,
 )
@@ -64,6 +65,8 @@ from trimtab.decide.rollout.unseen import is_unseen, prolonged, remembered, told
 from trimtab.decide.rollout.waking import next_look
 from trimtab.decide.rollout.wanted import Wanted, decide_wanted
 
+DARK_AFTER = timedelta(seconds=5)
+"""A version none of whose pods is Ready for a moment may answer again in the next."""
 WAITS_FOR_OTHERS = timedelta(seconds=30)
 """For so long the first Ready pod of a late way back: one alone may be too few for all requests."""
 
@@ -301,8 +304,12 @@ def _is_there(draft: Draft, phase: Returning) -> bool:
     ready = draft.snapshot.carried_by(revision)
     if ready >= full_size(draft.spec):
         return True
-    if ready > 0 and stable is not None and draft.snapshot.ready_of(stable.revision) == 0:
-        return True
+    if ready > 0 and stable is not None:
+        dark_for = unready_for(draft.snapshot, stable.revision)
+        if dark_for is not None and dark_for >= DARK_AFTER:
+            return True
+        if dark_for is not None:
+            draft.wake_by(draft.now + DARK_AFTER - dark_for)
     if ready == 0 or not is_late(draft.spec, phase, draft.instant):
         return False
     own = draft.snapshot.pods_of(revision)

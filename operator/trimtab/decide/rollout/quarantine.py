@@ -57,10 +57,11 @@ def _in_brief(entry: Rejected) -> Rejected:
 
 
 def still_ready(snapshot: Snapshot, status: DeploymentStatus) -> str | None:
-    """Return the version or revision of a pod that is Ready still and is neither of those at work.
+    """Return the pod, and its version, of a revision that is out of the rollout and Ready still.
 
     Its workload is deleted, and a garbage collector may be late. Where the Service selects all pods
-    of the Deployment, such a pod would get requests, and nobody would judge it.
+    of the Deployment, such a pod would get requests, and nobody would judge it. A pod of no known
+    revision is somebody's own.
     """
     at_work = {
         tried.revision
@@ -68,9 +69,10 @@ def still_ready(snapshot: Snapshot, status: DeploymentStatus) -> str | None:
         if tried is not None
         and (tried is status.stable or not is_rejected(status.rejected, tried.revision))
     }
-    names = {entry.revision: entry.version for entry in status.history}
-    names |= {entry.revision: entry.version for entry in status.rejected}
+    known = {entry.revision: entry.version for entry in status.history}
+    known |= {entry.revision: entry.version for entry in status.rejected}
     for pod in snapshot.pods:
-        if pod.ready and not pod.terminating and pod.revision not in at_work:
-            return names.get(pod.revision, pod.revision)
+        is_out = pod.revision in known and pod.revision not in at_work
+        if is_out and pod.ready and not pod.terminating:
+            return f"pod {pod.name} of {known[pod.revision]}, which was taken away,"
     return None

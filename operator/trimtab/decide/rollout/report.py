@@ -210,7 +210,7 @@ def _starting(snapshot: Snapshot, status: DeploymentStatus, phase: Starting) -> 
     version, left = phase.candidate.version, still_ready(snapshot, status)
     is_ready = status.stable is not None and snapshot.ready_of(phase.candidate.revision) > 0
     if is_ready and left is not None:
-        message = f"{version} waits until no pod of {left}, which was taken away, is Ready"
+        message = f"{version} waits: {left} is still Ready; delete it if it stays"
         return Stand(True, Reason.CANDIDATE_STARTING, message)
     if not is_waiting_for_share(spec, status, phase):
         return Stand(True, Reason.CANDIDATE_STARTING, f"{version} is starting")
@@ -240,7 +240,8 @@ def _resting(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> St
         if stable is not None and control_alone(snapshot, status):
             message = (
                 f"{version.spec.version} waits to be tried: {stable.version} has no Ready pod, and "
-                "the version before keeps all requests until it has"
+                "the version before keeps all requests until it has; to go back to that for good: "
+                "trimtab rollback"
             )
             return Stand(False, Reason.STABLE_NOT_READY, message)
     return Stand(False, Reason.UP_TO_DATE, "nothing else is wanted")

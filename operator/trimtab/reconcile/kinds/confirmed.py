@@ -8,7 +8,8 @@ wait until its deadline.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from trimtab.api.conditions import Reason
@@ -20,10 +21,12 @@ from trimtab.decide.rollout.history import is_rejected
 from trimtab.decide.rollout.phases import Returning, deadline_of, phase_of
 from trimtab.decide.rollout.snapshot import Snapshot
 from trimtab.decide.rollout.traffic.plan import plan_traffic
-from trimtab.errors import Conflict, Moved
+from trimtab.errors import Conflict, Moved, Refused, RetryLater
 from trimtab.reconcile.kinds.pods import revision_of
 from trimtab.reconcile.machine.cache import key_of, parent_of, uid_of, version_of
 from trimtab.reconcile.machine.world import World
+
+logger = logging.getLogger(__name__)
 
 
 def ready_replicas(workload: Json) -> int:
@@ -67,27 +70,50 @@ async def require_live(world: World, snapshot: Snapshot, after: DeploymentStatus
         )
 
 
-async def require_stable(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
-    """Where a version beside stable leaves the traffic without being condemned, read stable's pods.
+async def without_stable(
+    world: World, snapshot: Snapshot, after: DeploymentStatus
+) -> Snapshot | None:
+    """Where a version beside stable leaves the traffic, read whether stable has a Ready pod.
 
-    Conflict if none is Ready: they are listed anew, and the other serves on meanwhile.
+    Returns what is seen if it has none, to be decided on anew: all are listed soon. None if it is
+    as known, or nobody answers what is asked: then what is known has to do.
     """
     before, spec, stable = snapshot.deployment.status, snapshot.deployment.spec, after.stable
     if stable is None or before.stable is None or before.stable.revision != stable.revision:
-        return
+        return None
     if spec.replicas == 0 or snapshot.ready_of(stable.revision) == 0:
-        return  # it is known, and was decided on
+        return None  # it is known, and was decided on
     stays = plan_traffic(spec, after).revisions
     if all(
         revision in stays or is_rejected(after.rejected, revision)
         for revision in plan_traffic(spec, before).revisions
     ):
-        return
+        return None
     key = Key(WORKLOADS, snapshot.deployment.metadata.namespace, stable.workload)
-    if await _ready_live(world, key) == 0:
-        raise _has_proven_old(
-            world, f"{key}: no pod is Ready; what serves beside {stable.version} stays"
-        )
+    try:
+        live = await world.cluster.read(key)
+    except (Refused, RetryLater) as error:
+        logger.info("%s: %s; what is known of its pods has to do", key, error)
+        return None
+    # Of whatever size its controller has seen: to have one Ready pod is enough.
+    if live is not None and int((live.get("status") or {}).get("readyReplicas", 0)) > 0:
+        return None
+    logger.info("%s: no pod is Ready; what serves beside %s stays", key, stable.version)
+    _list_pods(world)
+    return _unready(snapshot, stable.revision)
+
+
+def _unready(snapshot: Snapshot, revision: str) -> Snapshot:
+    """Return the same with no pod of a version Ready."""
+    pods = tuple(
+        replace(pod, ready=False, ready_seconds=0.0) if pod.revision == revision else pod
+        for pod in snapshot.pods
+    )
+    workloads = {
+        own: replace(one, ready=0) if own == revision else one
+        for own, one in snapshot.workloads.items()
+    }
+    return replace(snapshot, pods=pods, workloads=workloads)
 
 
 async def require_wanted(world: World, snapshot: Snapshot, after: DeploymentStatus) -> None:
@@ -214,17 +240,20 @@ class Counted:
     """Whether workloads count other numbers of Ready pods than are known; safe to lose."""
 
     list_at: datetime | None = None
+    again: timedelta = LISTED_AGAIN
+    """Ever more rarely: a pod of somebody's own may stay for good."""
 
     def check(self, world: World, snapshot: Snapshot) -> datetime | None:
         """Have pods listed if that lasts: an event was lost; return when to look again."""
         now = snapshot.now
         if all(one.ready == snapshot.ready_of(own) for own, one in snapshot.workloads.items()):
-            self.list_at = None
+            self.list_at, self.again = None, LISTED_AGAIN
         elif self.list_at is None:
             self.list_at = now + TOLD_WITHIN
-        elif not is_to_come(self.list_at, now, LISTED_AGAIN):
+        elif not is_to_come(self.list_at, now, self.again):
             world.list_soon(PODS)
-            self.list_at = now + LISTED_AGAIN
+            self.list_at = now + self.again
+            self.again = min(2 * self.again, LONGEST_LOOK)
         return self.list_at
 
 

@@ -44,8 +44,8 @@ from trimtab.reconcile.kinds.confirmed import (
     require_late,
     require_live,
     require_seen,
-    require_stable,
     require_wanted,
+    without_stable,
 )
 from trimtab.reconcile.kinds.keys import KEYS_AGAIN, keys_due
 from trimtab.reconcile.kinds.measured import Measured
@@ -110,9 +110,12 @@ async def _decide(world: World, key: Key, live: Json) -> _Decided:
     taken = await taken_names(world, key, live, kept.children)
     snapshot = _observe(world, key, live, kept, taken)
     outcome, memory = decide_deployment(snapshot)
+    hollow = await without_stable(world, snapshot, outcome.status)
+    if hollow is not None:
+        snapshot = hollow
+        outcome, memory = decide_deployment(snapshot)
     await require_wanted(world, snapshot, outcome.status)
     await require_live(world, snapshot, outcome.status)
-    await require_stable(world, snapshot, outcome.status)
     await require_late(world, snapshot, outcome.status)
     await require_seen(world, snapshot, outcome.status)
     # Nobody tells when a name that is not ours becomes free, that a store is back, or that a pod

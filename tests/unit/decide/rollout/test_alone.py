@@ -78,7 +78,10 @@ def progressing(outcome: Outcome[DeploymentStatus, ChildAction]) -> tuple[str, s
     return next((c.reason, c.message) for c in outcome.status.conditions if c.type == "Progressing")
 
 
-KEEPS = "v1 has no Ready pod: v2 keeps all requests until it has one, although "
+KEEPS = (
+    "v1 has no Ready pod: v2 keeps all requests until it has one, or a person says promote or "
+    "abort, although "
+)
 BLIND_SINCE = stepping(no_data_since=NOW - seconds(121))
 IN_TIME = {"deadline": "2h"}
 

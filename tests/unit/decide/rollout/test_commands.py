@@ -401,6 +401,15 @@ def test_a_way_back_goes_on_whatever_is_commanded(verb: str) -> None:
     assert outcome.status.history == []
 
 
+@pytest.mark.parametrize("verb", ["promote", "pause", "resume"])
+def test_what_another_version_ends_in_this_very_pass_is_refused(verb: str) -> None:
+    outcome = after(f"{verb}/-", a_stepping(candidate=a_tried("v3")))
+    assert answer(outcome) == (
+        "CommandRefused",
+        f"{verb} by ann: v3 is dropped: v2 is wanted now",
+    )
+
+
 def test_retry_lets_automatic_things_go_on_after_three_rollbacks() -> None:
     ended = [an_end(name, at=NOW - seconds(60)) for name in ("v3", "v4", "v5")]
     outcome = after("retry/-", None, history=ended)

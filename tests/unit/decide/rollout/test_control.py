@@ -206,7 +206,8 @@ def test_it_ends_once_the_version_is_known_to_be_bad() -> None:
 def test_it_takes_over_at_once_where_all_pods_of_the_version_crashed() -> None:
     dead = pods("v2", 4, ready=False, crashed=True, restarts=3)
     snapshot = replace(guarded(guard=SERVES), pods=(*dead, *pods("v1", 1)))
-    outcome = decided(snapshot)
+    views = (a_workload("v1", 1), a_workload("v2", 4, ready=0))
+    outcome = decided(replace(snapshot, workloads={one.revision: one for one in views}))
     assert outcome.status.stable is not None
     assert outcome.status.stable.version == "v1"
     assert (size_of(outcome, "v1"), route_of(outcome)) == (4, revision("v1"))

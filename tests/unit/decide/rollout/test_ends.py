@@ -547,16 +547,32 @@ def test_a_way_back_that_does_not_start_in_time_is_given_up() -> None:
     assert (degraded.status, degraded.reason) == ("True", "NoWayBack")
 
 
-@pytest.mark.parametrize("bad_ready", [True, False])
-def test_a_way_back_ends_with_the_first_pod_where_nobody_else_answers(bad_ready: bool) -> None:
+DARK = (
+    ({}, None, "v2"),
+    ({"ready": False, "unready_seconds": 1.0}, 0, "v2"),
+    ({"ready": False, "unready_seconds": 6.0}, 0, "v1"),
+    ({"ready": False, "unready_seconds": 6.0}, 3, "v2"),
+    ({"ready": False, "was_ready": False}, 0, "v1"),
+    ({"ready": False, "crashed": True}, 0, "v1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("bad", "counted", "serves"),
+    DARK,
+    ids=["it answers", "a blip", "for a while", "its workload knows better", "no place", "crashed"],
+)
+def test_a_way_back_ends_with_the_first_pod_where_nobody_else_answers(
+    bad: dict[str, Any], counted: int | None, serves: str
+) -> None:
     phase = Returning(candidate=GOOD, started=NOW)
     status = a_status(phase, stable="v2", rejected=[a_rejection("v2")])
-    ready = (*pods("v2", 3, ready=bad_ready), a_pod("v1"))
-    workloads = (a_workload("v1", 3, ready=1),)
+    ready = (*pods("v2", 3, **bad), a_pod("v1"))
+    workloads = (a_workload("v1", 3, ready=1), a_workload("v2", 3, ready=counted))
     decision = decided(a_snapshot(a_deployment(status=status), pods=ready, workloads=workloads))
     stable = decision.status.stable
     assert stable is not None
-    assert stable.version == ("v2" if bad_ready else "v1")
+    assert stable.version == serves
 
 
 GOOD_WITHOUT_PODS = WorkloadView(GOOD.workload, "u", GOOD.revision, 3, ready=0, failure="quota")

@@ -129,6 +129,7 @@ def test_a_full_quarantine_leaves_room_in_the_status() -> None:
 
 LEFT = (*pods("v1", 3), *pods("v2", 1), a_pod("v3"))
 """A garbage collector has not come to the pod of v3 yet."""
+LEFT_OF_V3 = "pod digits-v3-0 of v3, which was taken away,"
 STARTING = Starting(candidate=a_tried("v2"), started=NOW)
 
 
@@ -148,20 +149,25 @@ def test_no_step_opens_while_pods_of_a_quarantined_version_are_ready() -> None:
     assert isinstance(phase_of(outcome.status), Starting)
     assert Route(revision("v1")) in outcome.actions
     said = next(c.message for c in outcome.status.conditions if c.type == "Progressing")
-    assert said == "v2 waits until no pod of v3, which was taken away, is Ready"
+    assert said == f"v2 waits: {LEFT_OF_V3} is still Ready; delete it if it stays"
 
 
 def test_nor_while_pods_of_one_that_was_superseded_are() -> None:
     snapshot = starting()
     status = snapshot.deployment.status
     entry = HistoryEntry(version="v3", revision=revision("v3"), outcome="Superseded", at=NOW)
-    for history, named in (([entry], "v3"), ([], revision("v3"))):
+    for history, phase in (([entry], Starting), ([], Stepping)):
         changed = status.model_copy(update={"rejected": [], "history": history})
         deployment = snapshot.deployment.model_copy(update={"status": changed})
         outcome, _ = decide_deployment(replace(snapshot, deployment=deployment))
-        assert isinstance(phase_of(outcome.status), Starting)
-        said = next(c.message for c in outcome.status.conditions if c.type == "Progressing")
-        assert said == f"v2 waits until no pod of {named}, which was taken away, is Ready"
+        assert isinstance(phase_of(outcome.status), phase)
+
+
+def test_a_version_that_never_starts_is_condemned_beside_them() -> None:
+    late = (*pods("v1", 3), a_pod("v2", ready=False, was_ready=False), a_pod("v3"))
+    outcome, _ = decide_deployment(starting(later=900.0, ready=late))
+    assert outcome.status.history[-1].outcome == "RolledBack"
+    assert outcome.status.rejected[-1].reason == "NeverReady"
 
 
 def test_a_step_opens_once_they_are_on_their_way_out() -> None:
@@ -174,7 +180,7 @@ def test_the_rollout_is_tried_again_where_they_stay() -> None:
     outcome, _ = decide_deployment(starting(later=900.0))
     assert phase_of(outcome.status) is None
     assert outcome.status.history[-1].message == (
-        "DeadlinePassed: pods of v3, which was taken away, are still Ready"
+        f"DeadlinePassed: {LEFT_OF_V3} is still Ready: delete it"
     )
 
 

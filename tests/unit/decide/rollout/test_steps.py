@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -129,6 +129,21 @@ def test_a_pause_in_front_sends_the_candidate_no_requests() -> None:
     message = "step 1/2: v2 gets no requests yet; paused until: trimtab resume"
     assert [note.message for note in outcome.notes] == [message]
     assert Route(revision("v1")) in outcome.actions
+
+
+@pytest.mark.parametrize("no_data_since", [None, NOW - timedelta(minutes=9)])
+def test_a_pause_in_front_ends_when_a_person_says_so(no_data_since: datetime | None) -> None:
+    steps = {"steps": [{"pause": {}}, {"weight": "50%"}]}
+    ready = (*pods("v1", 3), *pods("v2", 3))
+    phase = a_stepping(progress=Progress(a_step(0.0), no_data_since=no_data_since))
+    outcome = decided(in_phase(phase, rollout=steps, pods=ready))
+    after = phase_of(outcome.status)
+    assert isinstance(after, Stepping)
+    assert (after.progress.step.index, after.progress.step.weight) == (1, 0.5)
+    only = in_phase(phase, rollout={"steps": [{"pause": {}}]}, pods=ready)
+    promoted = decided(only).status.stable
+    assert promoted is not None
+    assert promoted.version == "v2"
 
 
 LAST = a_step(0.5, index=2, of=3, first_request=NOW)

@@ -30,7 +30,7 @@ from trimtab.api.resource import Resource
 from trimtab.cluster.port import MODEL_VERSIONS, WORKLOADS, Json, Key
 from trimtab.decide.rollout.phases import Phase, Progress, Promoting, Returning, Starting, Stepping
 from trimtab.decide.rollout.snapshot import Snapshot
-from trimtab.errors import Conflict, Moved
+from trimtab.errors import Conflict, Moved, Refused, RetryLater
 from trimtab.reconcile.kinds.confirmed import (
     FIRST_LOOK,
     TOLD_WITHIN,
@@ -39,8 +39,8 @@ from trimtab.reconcile.kinds.confirmed import (
     ready_replicas,
     require_late,
     require_live,
-    require_stable,
     require_wanted,
+    without_stable,
 )
 from trimtab.reconcile.machine.cache import key_of
 from trimtab.reconcile.machine.world import World
@@ -126,11 +126,13 @@ WITHDRAWN = a_status(v3_steps(withdrawn=True), stable="v2")
 
 
 @pytest.mark.parametrize("after", [DROPPED, WITHDRAWN], ids=["dropped", "withdrawn"])
-async def test_a_candidate_serves_on_while_nobody_else_does(after: DeploymentStatus) -> None:
+async def test_it_is_decided_anew_where_no_pod_of_stable_is_left(after: DeploymentStatus) -> None:
     snapshot = beside()
     world, listed = a_world(snapshot, live=0)
-    with pytest.raises(Conflict, match="no pod is Ready; what serves beside v2 stays"):
-        await require_stable(world, snapshot, after)
+    seen = await without_stable(world, snapshot, after)
+    assert seen is not None
+    assert (seen.ready_of(a_tried("v2").revision), seen.ready_of(a_tried("v3").revision)) == (0, 1)
+    assert seen.carried_by(a_tried("v2").revision) == 0
     assert listed == ["deployments", "pods"]
 
 
@@ -143,9 +145,35 @@ async def test_a_candidate_serves_on_while_nobody_else_does(after: DeploymentSta
         pytest.param(beside(0), 0, DROPPED, id="it is known"),
     ],
 )
-async def test_a_candidate_leaves(snapshot: Snapshot, live: int, after: DeploymentStatus) -> None:
+async def test_it_holds_what_was_decided(
+    snapshot: Snapshot, live: int, after: DeploymentStatus
+) -> None:
     world, listed = a_world(snapshot, live)
-    await require_stable(world, snapshot, after)
+    assert await without_stable(world, snapshot, after) is None
+    assert not listed
+
+
+async def test_the_size_that_a_controller_has_not_seen_yet_is_no_matter() -> None:
+    snapshot = beside()
+    world, _ = a_world(snapshot, live=3)
+    (stored,) = world.cluster.find(WORKLOADS)  # type: ignore[attr-defined]
+    key = key_of(WORKLOADS, stored)
+    world.cluster.user_change(key, lambda obj: obj["spec"].update(replicas=4))  # type: ignore[attr-defined]
+    assert await without_stable(world, snapshot, DROPPED) is None
+
+
+@pytest.mark.parametrize("error", [Refused("forbidden"), RetryLater("no answer")])
+async def test_without_an_answer_what_is_known_has_to_do(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = beside()
+    world, listed = a_world(snapshot, live=0)
+
+    async def read(key: Key) -> Json | None:
+        raise error
+
+    monkeypatch.setattr(world.cluster, "read", read)
+    assert await without_stable(world, snapshot, DROPPED) is None
     assert not listed
 
 
