@@ -547,7 +547,7 @@ def test_a_way_back_that_does_not_start_in_time_is_given_up() -> None:
     assert (degraded.status, degraded.reason) == ("True", "NoWayBack")
 
 
-DARK = (
+DARK: tuple[tuple[dict[str, Any], int | None, str], ...] = (
     ({}, None, "v2"),
     ({"ready": False, "unready_seconds": 1.0}, 0, "v2"),
     ({"ready": False, "unready_seconds": 6.0}, 0, "v1"),
