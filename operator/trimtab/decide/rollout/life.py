@@ -297,8 +297,8 @@ def _is_there(draft: Draft, phase: Returning) -> bool:
     """Return whether the requests may go to the version returned to.
 
     In time to all its pods; later to any: the others may find their place only where the pods of
-    the bad version go. Those that start beside the first one are waited for a little. At once to
-    any where no pod of the bad version is Ready: nobody answers but they.
+    the bad version go. Those that start beside the first one are waited for a little. To any, too,
+    where no pod of the bad version is Ready any more: nobody answers but they.
     """
     revision, stable = phase.candidate.revision, draft.status.stable
     ready = draft.snapshot.carried_by(revision)
