@@ -35,6 +35,7 @@ TOLD_ONCE = (
     "CommandCarriedOut",
     "CommandRefused",
     "RetrainStarted",
+    "RetrainCancelled",
     "VersionCreated",
 )
 """Decisions that no fault may add or take away."""

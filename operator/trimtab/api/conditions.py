@@ -460,6 +460,8 @@ class EventReason(StrEnum):
     """DriftPolicy, RetrainJob: a retraining begins, with its cause and its attempt."""
     RETRAIN_SKIPPED = "RetrainSkipped"
     """DriftPolicy: a rule asks for a retraining, and a guard says why it is not started."""
+    RETRAIN_CANCELLED = "RetrainCancelled"
+    """DriftPolicy: a RetrainJob was deleted before its end; it counts as an attempt."""
     RETRAIN_SUCCEEDED = "RetrainSucceeded"
     """RetrainJob: the new version passed its gate."""
     RETRAIN_REJECTED = "RetrainRejected"

@@ -39,6 +39,10 @@ MetricName = Literal["accuracy", "precision", "recall", "f1", "auc", "mae", "rms
 
 MOST_WATCHED = 100
 """Deployments that one policy watches: its status has their verdicts, and a limit."""
+REMEMBERED_ATTEMPTS = 2 * MOST_WATCHED
+AttemptPhase = Literal[
+    "Started", "Succeeded", "Rejected", "InsufficientData", "Failed", "Cancelled"
+]
 
 
 class Selector(Model):
@@ -367,7 +371,8 @@ class Retrain(Model):
         default=2,
         ge=1,
         le=100,
-        description="After so many rejected attempts for one baseline and signal no more are made.",
+        description="After so many rejected or cancelled attempts for one baseline and signal no "
+        "more are made.",
     )
     job: RetrainTemplate = Field(description="The RetrainJob that is made for a cause.")
 
@@ -482,6 +487,20 @@ class Skipped(Model):
     reason: ShortText = Field(description="Why it was not started.")
 
 
+class Attempt(Model):
+    """A RetrainJob that a policy made, and how it ended; it counts also when it is deleted."""
+
+    name: ObjectName = Field(description="RetrainJob; its name is that of its cause.")
+    deployment: Name = Field(description="Deployment whose model is retrained.")
+    attempt: int = Field(default=1, ge=1, le=1000, description="Which attempt for its cause.")
+    phase: AttemptPhase = Field(
+        default="Started",
+        description="Started, or how it ended. Cancelled: somebody deleted it before its end.",
+    )
+    created: Time | None = Field(default=None, description="When it was made.")
+    finished: Time | None = Field(default=None, description="When it ended.")
+
+
 class DriftPolicySummary(Model):
     """Strings for the columns."""
 
@@ -526,6 +545,14 @@ class DriftPolicyStatus(Status):
         default_factory=list,
         max_length=2 * MOST_WATCHED,
         description="RetrainJobs that came to an end, newest last; no name is used again.",
+    )
+    attempts: Annotated[
+        list[Attempt],
+        Field(max_length=REMEMBERED_ATTEMPTS, json_schema_extra=map_list("name")),
+    ] = Field(
+        default_factory=list,
+        description="RetrainJobs that were made, oldest first: what cooldown, maxPerWeek and "
+        "giveUpAfter count, whether the objects are still there or not.",
     )
     skipped: list[Skipped] = Field(
         default_factory=list,

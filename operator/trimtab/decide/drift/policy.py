@@ -17,6 +17,7 @@ from typing import Any
 from trimtab.api.conditions import EventReason
 from trimtab.api.drift_policy import (
     MOST_WATCHED,
+    Attempt,
     DriftPolicy,
     DriftPolicyStatus,
     FeatureFinding,
@@ -25,6 +26,7 @@ from trimtab.api.drift_policy import (
     SignalStatus,
     Skipped,
 )
+from trimtab.decide.drift.attempts import attempts_after, newly_cancelled
 from trimtab.decide.drift.budget import alpha_of_look, budget_after
 from trimtab.decide.drift.finding import Finding
 from trimtab.decide.drift.rules import (
@@ -71,7 +73,9 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyOutcome:
     entries = [entry for own in snapshot.deployments for entry in _entries(snapshot, own)]
     notes = _flips(status, entries, snapshot)
     baselines = _baselines(snapshot)
-    requests = _requests(snapshot, entries, baselines)
+    attempts = attempts_after(snapshot)
+    notes += [_cancelled(attempt) for attempt in newly_cancelled(status.attempts, attempts)]
+    requests = _requests(snapshot, entries, baselines, attempts)
     starts, skips = _retrainings(requests)
     fresh = [skip for skip in skips if not _is_told(status, skip)]
     notes += [Note(EventReason.RETRAIN_SKIPPED, skip.message) for skip in fresh]
@@ -86,6 +90,7 @@ def decide_policy(snapshot: PolicySnapshot) -> PolicyOutcome:
             "last_action": _last_action(snapshot, begun),
             "started": [*status.started, *(start.name for start in begun)][-REMEMBERED_JOBS:],
             "ended": _ended(status, requests),
+            "attempts": attempts,
             "skipped": _told(status, fresh),
         }
     )
@@ -264,7 +269,10 @@ def _is_new(snapshot: PolicySnapshot, entry: SignalStatus) -> bool:
 
 
 def _requests(
-    snapshot: PolicySnapshot, entries: list[SignalStatus], baselines: Mapping[str, str]
+    snapshot: PolicySnapshot,
+    entries: list[SignalStatus],
+    baselines: Mapping[str, str],
+    attempts: list[Attempt],
 ) -> list[RetrainRequest]:
     """Return what rules ask to retrain, one a Deployment at most."""
     retrain = snapshot.policy.spec.retrain
@@ -294,9 +302,18 @@ def _requests(
                 now=snapshot.now,
                 made=watched.made,
                 ended=frozenset(snapshot.policy.status.ended),
+                attempts=tuple(one for one in attempts if one.deployment == watched.name),
             )
         )
     return requests
+
+
+def _cancelled(attempt: Attempt) -> Note:
+    return Note(
+        EventReason.RETRAIN_CANCELLED,
+        f"{attempt.deployment}: RetrainJob {attempt.name}, attempt {attempt.attempt}, was deleted "
+        "before its end; it counts as an attempt, and is not made again",
+    )
 
 
 def _ended(status: DriftPolicyStatus, requests: list[RetrainRequest]) -> list[str]:

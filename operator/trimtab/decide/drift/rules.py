@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from trimtab.api.drift_policy import (
+    Attempt,
     DriftPolicy,
     DriftPolicySpec,
     Retrain,
@@ -21,6 +22,7 @@ from trimtab.api.drift_policy import (
 )
 from trimtab.api.meta import API_VERSION
 from trimtab.api.retrain_job import FINISHED_PHASES, Cause, Data, RetrainJob, RetrainJobSpec
+from trimtab.decide.drift.attempts import attempt_of, has_ended
 from trimtab.decide.drift.signals import signal_type
 from trimtab.decide.led_time import is_to_come
 from trimtab.decide.retrain.cause import retrain_job_name
@@ -95,6 +97,24 @@ class RetrainRequest:
     """RetrainJob to the ModelVersion that it made, whether the job is still there or not."""
     ended: frozenset[str] = frozenset()
     """RetrainJobs that came to an end, whether they are still there or not."""
+    attempts: tuple[Attempt, ...] = ()
+    """What the policy made for the Deployment, whether the RetrainJobs are still there or not."""
+
+    @property
+    def past(self) -> list[Attempt]:
+        """All that was started for the Deployment and is remembered, or still there."""
+        there = {job.metadata.name: attempt_of(job) for job in self.jobs}
+        return [*(one for one in self.attempts if one.name not in there), *there.values()]
+
+    @property
+    def past_of_key(self) -> list[Attempt]:
+        """Of these the ones for the same policy, signal and baseline."""
+        same = {job.metadata.name for job in self.same_key}
+        return [
+            one
+            for one in self.past
+            if one.name in same or one.name == retrain_job_name(self._attempt(one.attempt))
+        ]
 
     @property
     def same_key(self) -> list[RetrainJob]:
@@ -129,7 +149,7 @@ class RetrainRequest:
     @property
     def _last_attempt(self) -> int:
         """The last finished one, also of jobs that were deleted since; 0 if there was none."""
-        last = max((job.spec.cause.attempt for job in self.same_key if is_finished(job)), default=0)
+        last = max((one.attempt for one in self.past_of_key if has_ended(one)), default=0)
         used = {*self.ended, *self.made}
         while retrain_job_name(self._attempt(last + 1)) in used:
             last += 1
@@ -189,7 +209,7 @@ def decide_start(request: RetrainRequest) -> StartRetrain | SkipRetrain | None:
 
 def _is_under_way(request: RetrainRequest) -> bool:
     """The job for this cause runs, or the version that it made waits for its turn."""
-    if any(not is_finished(job) for job in request.same_key):
+    if any(not has_ended(one) for one in request.past_of_key):
         return True
     return request.made_before in request.waiting_versions
 
@@ -219,19 +239,20 @@ def _rollout_is_under_way(request: RetrainRequest) -> SkipRetrain | None:
 
 
 def _has_given_up(request: RetrainRequest) -> SkipRetrain | None:
-    rejected = sum(job.status.phase == "Rejected" for job in request.same_key)
-    if rejected < request.retrain.give_up_after:
+    refused = [one.phase for one in request.past_of_key if one.phase in ("Rejected", "Cancelled")]
+    count, words = len(refused), sorted({word.lower() for word in refused}, reverse=True)
+    if count < request.retrain.give_up_after:
         return None
     return _skip(
         request,
         SkipReason.GAVE_UP,
-        f"{rejected} attempts were rejected; look at the data, or retrain by hand: "
-        f"trimtab retrain {request.deployment}",
+        f"{count} attempts were {' or '.join(words)}; look at the data, or retrain by "
+        f"hand: trimtab retrain {request.deployment}",
     )
 
 
 def _is_cooling_down(request: RetrainRequest) -> SkipRetrain | None:
-    ends = [end for job in request.jobs if (end := _end_of(job, request.now)) is not None]
+    ends = [end for one in request.past if (end := _end_of(one, request.now)) is not None]
     until = max(ends) + request.retrain.cooldown if ends else request.now
     if not is_to_come(until, request.now, request.retrain.cooldown):
         return None
@@ -240,10 +261,9 @@ def _is_cooling_down(request: RetrainRequest) -> SkipRetrain | None:
 
 def _is_week_used_up(request: RetrainRequest) -> SkipRetrain | None:
     recent = sorted(
-        created
-        for job in request.jobs
-        if (created := _beginning_of(job)) is not None
-        and is_to_come(created + WEEK, request.now, WEEK)
+        one.created
+        for one in request.past
+        if one.created is not None and is_to_come(one.created + WEEK, request.now, WEEK)
     )
     most = request.retrain.max_per_week
     if len(recent) < most:
@@ -275,16 +295,10 @@ def _skip(
     return SkipRetrain(retrain_job_name(request.cause), reason, text, until)
 
 
-def _end_of(job: RetrainJob, now: datetime) -> datetime | None:
+def _end_of(attempt: Attempt, now: datetime) -> datetime | None:
     """Return when it ended, or else began; None where both lie ahead: a clock was set back."""
-    moments = (job.status.finished, job.metadata.creation_timestamp)
+    moments = (attempt.finished, attempt.created)
     return next((at for at in moments if at is not None and at <= now), None)
-
-
-def _beginning_of(job: RetrainJob) -> datetime | None:
-    """Return when it was made; by our clock where that of the API server was ahead then."""
-    moments = (job.metadata.creation_timestamp, job.status.started)
-    return min((at for at in moments if at is not None), default=None)
 
 
 def _start(request: RetrainRequest) -> StartRetrain:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from trimtab.api.drift_policy import DriftPolicy, SignalKind
+from trimtab.api.drift_policy import Attempt, DriftPolicy, SignalKind
 from trimtab.api.retrain_job import RetrainJob
 from trimtab.contract.artifact import Baseline
 from trimtab.contract.metrics import Series
@@ -77,3 +77,5 @@ class PolicySnapshot:
     jobs: tuple[RetrainJob, ...] = ()
     left_out: tuple[str, ...] = ()
     others: frozenset[tuple[str, SignalKind]] = frozenset()
+    remembered: tuple[Attempt, ...] = ()
+    gone: frozenset[str] = frozenset()

@@ -2,7 +2,8 @@
 
 Intent before effect: verdict and intended RetrainJob are in status before the RetrainJob is made,
 and its name follows from the cause. Before a cause is answered once more, what became of the last
-answer is read live.
+answer is read live. That a RetrainJob was seen is written at once: one that is gone later, and is
+not there live either, was cancelled, and is not made again.
 
 Status says what was found last, whoever wrote it: a decision begins with it, and not with what this
 process decided before another one wrote.
@@ -10,12 +11,14 @@ process decided before another one wrote.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import (
     MOST_WATCHED,
+    Attempt,
     DriftPolicy,
     DriftPolicyStatus,
     SignalKind,
@@ -30,6 +33,7 @@ from trimtab.cluster.port import (
     Json,
     Key,
 )
+from trimtab.decide.drift.attempts import attempts_known, has_ended
 from trimtab.decide.drift.policy import PolicyOutcome, decide_policy
 from trimtab.decide.drift.rules import StartRetrain
 from trimtab.decide.drift.signals.data import state_from_json, state_to_json
@@ -60,6 +64,7 @@ class _Kept:
     tried: DriftPolicyStatus | None = None
     decided: DriftPolicyStatus | None = None
     over: Json = field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
     others: dict[tuple[str, SignalKind], datetime] = field(default_factory=dict)
     """By Deployment and kind the verdicts that another operator found, and when it last wrote."""
     targets: dict[str, TargetMemory] = field(default_factory=dict)
@@ -91,7 +96,7 @@ async def _decide(world: World, key: Key, live: Json) -> PolicyOutcome:
     _heed_others(live, policy.status, kept, world.now())
     snapshot, looks = await _observe(world, key, policy, kept)
     outcome = decide_policy(snapshot)
-    kept.tried = outcome.status
+    kept.tried, kept.attempts = outcome.status, tuple(outcome.status.attempts)
     _contradict(kept, snapshot.policy.status, outcome.status)
     for start in outcome.actions:
         await _check_live(world, key, start)
@@ -122,16 +127,18 @@ def _keep(world: World, key: Key, outcome: PolicyOutcome, status: Json) -> None:
     """Take the decision up: while its status is not written, its notes are not told."""
     kept: _Kept = world.memory.setdefault(key, _Kept())
     kept.decided, kept.over = outcome.status, _said({"status": status})
+    kept.attempts = ()
 
 
 async def _check_live(world: World, key: Key, start: StartRetrain) -> None:
-    """Before a cause is answered once more: is it still so, and has the last answer had its turn?
+    """Before a RetrainJob is made: has it been made before, and has the last answer had its turn?
 
-    Conflict if this view was older than what is there.
+    Where the intent is in status no write comes before, which an older view would fail at. Conflict
+    if this view was older than what is there.
     """
-    if start.attempt == 1:
-        return
-    keys = [Key(DEPLOYMENTS, key.namespace, start.deployment)]
+    keys = [key]
+    if start.attempt > 1:
+        keys.append(Key(DEPLOYMENTS, key.namespace, start.deployment))
     if start.made_before:
         keys.append(Key(MODEL_VERSIONS, key.namespace, start.made_before))
     for one in keys:
@@ -139,6 +146,18 @@ async def _check_live(world: World, key: Key, start: StartRetrain) -> None:
         await world.look(one)
         if world.cache.get(one) is not known:
             raise Conflict(f"{one} changed meanwhile; deciding again before {start.name} is made")
+
+
+async def _gone(world: World, key: Key, attempts: Iterable[Attempt]) -> frozenset[str]:
+    """Return the RetrainJobs that have no end and are not there; a view may lack one that is."""
+    gone = set()
+    for attempt in attempts:
+        job = Key(RETRAIN_JOBS, key.namespace, attempt.name)
+        if has_ended(attempt) or world.cache.get(job) is not None:
+            continue
+        if await world.look(job) is None:
+            gone.add(attempt.name)
+    return frozenset(gone)
 
 
 def _forget(world: World, key: Key) -> None:
@@ -212,6 +231,8 @@ async def _observe(
         looks.append(next_look)
     if kept.decided is not None:
         policy = policy.model_copy(update={"status": kept.decided})
+    attempts = attempts_known(policy.status.attempts, kept.attempts)
+    gone = await _gone(world, key, attempts.values())
     jobs = all_typed(RetrainJob, world.cache.all(RETRAIN_JOBS, key.namespace))
     now = world.now()
     snapshot = PolicySnapshot(
@@ -224,6 +245,8 @@ async def _observe(
         others=frozenset(
             one for one, at in kept.others.items() if is_to_come(at + OTHERS_WORD, now, OTHERS_WORD)
         ),
+        remembered=kept.attempts,
+        gone=gone,
     )
     return snapshot, looks
 

@@ -54,9 +54,12 @@ def interested(cache: Cache, change: Change) -> set[Key]:
             # Of two policies on one Deployment the older wins: the other one may be up now.
             keys.update(_all_of(cache, DRIFT_POLICIES, namespace))
         keys.update(_asked_by(namespace, old, new))
-    elif resource == RETRAIN_JOBS and (_is_finished(new) != _is_finished(old) or new is None):
-        keys.update(_all_of(cache, DRIFT_POLICIES, namespace))
-        keys.update(_deployment_of_cause(namespace, obj))
+    elif resource == RETRAIN_JOBS:
+        has_ended = _is_finished(new) != _is_finished(old) or new is None
+        if has_ended or old is None:
+            keys.update(_all_of(cache, DRIFT_POLICIES, namespace))
+        if has_ended:
+            keys.update(_deployment_of_cause(namespace, obj))
     return keys
 
 

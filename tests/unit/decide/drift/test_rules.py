@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.decide.drift.policies import DATA, INPUTS, QUALITY, entry, policy
 from tests.unit.loop_objects import BASELINE_1, NOW, cause, retrain_job
 
+from trimtab.api.drift_policy import Attempt
 from trimtab.api.retrain_job import Cause, RetrainJob
 from trimtab.decide.drift.rules import (
     GUARDS,
@@ -196,6 +197,79 @@ def test_no_name_is_used_again_when_all_jobs_were_deleted() -> None:
         assert isinstance(answer, StartRetrain)
         assert answer.name not in {*asked.ended, *asked.made}
         assert answer.attempt == 1 + len({*asked.ended, *asked.made})
+
+
+def remembered(
+    phase: str, attempt: int = 1, *, ago: timedelta = timedelta(hours=1), name: str = ""
+) -> Attempt:
+    at = NOW - ago
+    return Attempt.model_validate(
+        {
+            "name": name or _named(attempt),
+            "deployment": "digits",
+            "attempt": attempt,
+            "phase": phase,
+            "created": at,
+            "finished": None if phase == "Started" else at,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [
+        pytest.param([remembered("Started")], "under way", id="made_and_not_to_be_seen"),
+        pytest.param([remembered("Rejected")], "start", id="one_rejected_long_ago"),
+        pytest.param(
+            [remembered("Failed", ago=timedelta(minutes=9))], "Cooldown", id="a_moment_ago"
+        ),
+        pytest.param(
+            [remembered("Cancelled", ago=timedelta(minutes=9))], "Cooldown", id="just_cancelled"
+        ),
+        pytest.param(
+            [remembered("Rejected"), remembered("Rejected", 2)], "GaveUp", id="rejected_twice"
+        ),
+        pytest.param(
+            [remembered("Rejected"), remembered("Cancelled", 2)], "GaveUp", id="and_cancelled"
+        ),
+        pytest.param(
+            [remembered("Rejected", name="digits-1"), remembered("Rejected", 2, name="digits-2")],
+            "start",
+            id="rejected_for_another_cause",
+        ),
+        pytest.param(
+            [remembered("Failed", n) for n in range(1, 6)], "MaxPerWeek", id="five_this_week"
+        ),
+        pytest.param(
+            [remembered("Failed", n, ago=timedelta(days=8)) for n in range(1, 6)],
+            "start",
+            id="five_last_week",
+        ),
+    ],
+)
+def test_guards_count_attempts_whose_jobs_were_deleted(
+    attempts: list[Attempt], expected: str
+) -> None:
+    asked = request(attempts=tuple(attempts))
+    assert reason_of(decide_start(asked)) == expected
+    if expected == "start":
+        ended = [one for one in attempts if one.name == _named(one.attempt)]
+        assert asked.cause.attempt == len(ended) + 1
+
+
+def test_a_job_that_is_remembered_and_still_there_counts_once() -> None:
+    raw = job("Rejected")
+    there = raw.model_copy(update={"metadata": raw.metadata.model_copy(update={"name": _named(1)})})
+    asked = request(there, attempts=(remembered("Started"),))
+    assert [one.phase for one in asked.past] == ["Rejected"]
+    assert reason_of(decide_start(asked)) == "start"
+
+
+def test_giving_up_says_whose_no_it_was() -> None:
+    asked = request(attempts=(remembered("Rejected"), remembered("Cancelled", 2)))
+    answer = decide_start(asked)
+    assert isinstance(answer, SkipRetrain)
+    assert "2 attempts were rejected or cancelled; " in answer.message
 
 
 def test_a_version_whose_job_was_deleted_is_waited_for() -> None:

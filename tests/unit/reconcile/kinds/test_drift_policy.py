@@ -26,9 +26,10 @@ from tests.unit.reconcile.kinds.policies import (
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.resource import Resource
-from trimtab.cluster.port import MODEL_VERSIONS, RETRAIN_JOBS, Json, Key
+from trimtab.cluster.port import DRIFT_POLICIES, MODEL_VERSIONS, RETRAIN_JOBS, Json, Key
 from trimtab.decide.drift.policy import requested_action
 from trimtab.errors import Refused, TrimtabError, Unavailable
+from trimtab.reconcile.machine.interest import interested
 from trimtab.simulation.cluster import EventType, Killed
 from trimtab.store.port import StoreAway
 
@@ -135,7 +136,11 @@ async def test_the_verdict_is_written_before_the_job_is_made() -> None:
     shop.apply(policy_object(QUALITY))
     await shop.harness.run_until(lambda: bool(shop.jobs()), 180)
     verbs = [(write.verb, write.key.resource.plural) for write in shop.cluster.writes]
-    assert verbs[-2:] == [("apply_status", "driftpolicies"), ("create", "retrainjobs")]
+    made = verbs.index(("create", "retrainjobs"))
+    status = ("apply_status", "driftpolicies")
+    # Then that it was made: a job that is gone later was deleted by somebody.
+    assert [verbs[made - 1], verbs[made + 1]] == [status, status]
+    assert len(verbs) == made + 2
 
 
 RULES: dict[str, tuple[Json, dict[str, Any], list[str], int]] = {
@@ -677,6 +682,241 @@ async def test_the_name_of_a_retrain_job_that_ended_and_was_deleted_is_not_used_
     assert shop.jobs()[0]["spec"]["cause"]["attempt"] == 2
     assert shop.jobs()[0]["metadata"]["name"] != old
     assert shop.status()["ended"] == [old]
+
+
+# --- attempts whose RetrainJobs are deleted ------------------------------------------------------
+
+
+def delete(shop: PolicyShop, name: str) -> None:
+    shop.cluster.user_delete(Key(RETRAIN_JOBS, NAMESPACE, name))
+
+
+def attempts(shop: PolicyShop) -> list[tuple[int, str]]:
+    return [(one["attempt"], one["phase"]) for one in shop.status().get("attempts", [])]
+
+
+def count_made(shop: PolicyShop) -> list[int]:
+    """Return a list that gets the attempt of each RetrainJob that is made from now on."""
+    made: list[int] = []
+
+    def hear(event: EventType, resource: Resource, obj: Json) -> None:
+        if (event, resource) == ("ADDED", RETRAIN_JOBS):
+            made.append(obj["spec"]["cause"]["attempt"])
+
+    shop.cluster.listen(hear)
+    return made
+
+
+async def end_and_clean_up(shop: PolicyShop, phase: str, minutes: int) -> None:
+    """End each RetrainJob as soon as it runs, and delete it a moment later."""
+    for _ in range(minutes):
+        for job in shop.jobs():
+            shop.finish(job["metadata"]["name"], phase)
+            await shop.harness.advance(1)
+            delete(shop, job["metadata"]["name"])
+        await shop.harness.advance(60)
+
+
+@pytest.mark.parametrize(
+    ("retrain", "phase", "made", "reason"),
+    [
+        pytest.param({"giveUpAfter": 2, "cooldown": "1s"}, "Rejected", 2, "GaveUp", id="give_up"),
+        pytest.param({"maxPerWeek": 3, "cooldown": "1s"}, "Failed", 3, "MaxPerWeek", id="week"),
+        pytest.param({"cooldown": "20m"}, "Failed", 2, "Cooldown", id="cooldown"),
+    ],
+)
+async def test_a_clean_up_of_finished_jobs_resets_no_guard(
+    retrain: Json, phase: str, made: int, reason: str
+) -> None:
+    shop = await drifting_shop(retrain)
+    heard = count_made(shop)
+    await end_and_clean_up(shop, phase, 15)
+    shop.harness.restart()
+    heard_after = count_made(shop)
+    await end_and_clean_up(shop, phase, 15)
+    assert [1, *heard, *heard_after] == list(range(1, made + 1))
+    assert shop.jobs() == []
+    assert skipped(shop)[-1] == reason
+    assert "RetrainCancelled" not in shop.events()
+
+
+async def test_a_job_that_is_deleted_while_it_runs_was_cancelled() -> None:
+    shop = await drifting_shop()
+    (job,) = shop.jobs()
+    delete(shop, job["metadata"]["name"])
+    await shop.harness.advance(1)
+    assert attempts(shop) == [(1, "Cancelled")]
+    assert shop.jobs() == []
+    assert shop.events().count("RetrainCancelled") == 1
+    assert skipped(shop) == ["Cooldown"]
+    await shop.harness.advance(590)
+    assert shop.jobs() == []
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 20)
+    assert attempts(shop) == [(1, "Cancelled"), (2, "Started")]
+    delete(shop, shop.jobs()[0]["metadata"]["name"])
+    await shop.harness.advance(1800)
+    assert shop.jobs() == []
+    assert skipped(shop)[-1] == "GaveUp"
+    assert shop.events().count("RetrainCancelled") == 2
+
+
+async def test_a_job_that_is_deleted_while_no_operator_runs_was_cancelled() -> None:
+    shop = await drifting_shop()
+    delete(shop, shop.jobs()[0]["metadata"]["name"])
+    shop.harness.restart()
+    await shop.harness.advance(300)
+    assert attempts(shop) == [(1, "Cancelled")]
+    assert shop.jobs() == []
+    assert shop.events().count("RetrainCancelled") == 1
+
+
+@pytest.mark.parametrize("crash_at", range(8))
+async def test_wherever_the_operator_is_killed_one_is_made_and_cancelled_once(
+    crash_at: int,
+) -> None:
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    shop.cluster.crash_after_writes = crash_at
+
+    async def advance(seconds: float) -> None:
+        try:
+            await shop.harness.advance(seconds)
+        except Killed:
+            shop.cluster.crash_after_writes = None
+            shop.harness.restart()
+            await shop.harness.advance(seconds)
+
+    await advance(200)
+    (job,) = shop.jobs()
+    delete(shop, job["metadata"]["name"])
+    await advance(200)
+    assert shop.jobs() == []
+    assert attempts(shop) == [(1, "Cancelled")]
+    assert shop.events().count("RetrainStarted") == 1
+    assert shop.events().count("RetrainCancelled") == 1
+
+
+async def test_a_deletion_whose_event_was_lost_is_found_when_jobs_are_listed() -> None:
+    shop = await drifting_shop()
+    name = shop.jobs()[0]["metadata"]["name"]
+    shop.harness.loses = lambda resource, obj: resource == RETRAIN_JOBS
+    delete(shop, name)
+    await shop.harness.advance(300)
+    assert attempts(shop) == [(1, "Started")]
+    cache = shop.harness.world.cache
+    for change in cache.replace(RETRAIN_JOBS, [], cache.keys(RETRAIN_JOBS)):
+        for key in interested(cache, change):
+            shop.harness.queue.add(key)
+    await shop.harness.advance(1)
+    assert attempts(shop) == [(1, "Cancelled")]
+    assert shop.jobs() == []
+
+
+async def test_a_job_that_the_view_lacks_is_not_taken_for_deleted() -> None:
+    shop = await drifting_shop()
+    cache = shop.harness.world.cache
+    cache.drop(RETRAIN_JOBS, shop.jobs()[0])
+    await shop.harness.advance(300)
+    assert attempts(shop) == [(1, "Started")]
+    assert len(shop.jobs()) == 1
+    assert "RetrainCancelled" not in shop.events()
+
+
+async def test_a_job_that_cannot_be_read_is_not_taken_for_deleted() -> None:
+    shop = await drifting_shop()
+    key = Key(RETRAIN_JOBS, NAMESPACE, shop.jobs()[0]["metadata"]["name"])
+    later = {"phase": "Suspended"}  # of a later release
+    shop.cluster.user_change(key, lambda obj: obj.update(status=later))
+    await shop.harness.advance(300)
+    assert attempts(shop) == [(1, "Started")]
+    assert "RetrainCancelled" not in shop.events()
+
+
+async def test_what_is_not_written_yet_is_not_forgotten() -> None:
+    """The API server refuses the status that says that the job was made; then it is deleted."""
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    made = count_made(shop)
+    shop.cluster.fault = lambda verb, key: (
+        Refused("forbidden") if made and verb == "apply_status" else None
+    )
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.run_until(lambda: bool(made), 300)
+    delete(shop, shop.jobs()[0]["metadata"]["name"])
+    await shop.harness.advance(200)
+    assert attempts(shop) == []
+    shop.cluster.fault = lambda verb, key: None
+    await shop.harness.advance(200)
+    assert made == [1]
+    assert attempts(shop) == [(1, "Cancelled")]
+    assert shop.events().count("RetrainCancelled") == 1
+
+
+async def test_an_intent_in_an_old_view_makes_no_job_again() -> None:
+    """A list after a restart is from before the job was seen; since then it was deleted."""
+    shop = PolicyShop()
+    shop.feed = {"accuracy": 0.81}
+    shop.apply(policy_object(QUALITY))
+    shop.cluster.crash_after_writes = 2
+    with pytest.raises(Killed):
+        await shop.harness.advance(300)
+    shop.cluster.crash_after_writes = None
+    old = shop.cluster.get(POLICY)
+    assert old is not None
+    assert old["status"]["started"]
+    shop.harness.restart()
+    made = count_made(shop)
+    await shop.harness.advance(10)
+    delete(shop, shop.jobs()[0]["metadata"]["name"])
+    await shop.harness.advance(10)
+    shop.harness.restart()
+    cache = shop.harness.world.cache
+    live = cache.get(POLICY)
+    assert live is not None
+    cache.drop(DRIFT_POLICIES, live)
+    cache.take_in(DRIFT_POLICIES, old)
+    made_later = count_made(shop)
+    await shop.harness.advance(300)
+    assert (made, made_later) == ([1], [])
+
+
+async def test_a_status_of_an_older_release_takes_up_the_jobs_that_are_there() -> None:
+    shop = await drifting_shop({"giveUpAfter": 1, "cooldown": "1s"})
+    name = shop.jobs()[0]["metadata"]["name"]
+    shop.finish(name, "Rejected")
+    await shop.harness.advance(10)
+    shop.cluster.user_change(POLICY, lambda obj: obj["status"].pop("attempts"))
+    shop.harness.restart()
+    await shop.harness.advance(10)
+    assert attempts(shop) == [(1, "Rejected")]
+    delete(shop, name)
+    await shop.harness.advance(600)
+    assert shop.jobs() == []
+
+
+async def test_a_policy_that_is_made_again_begins_anew() -> None:
+    shop = await drifting_shop()
+    delete(shop, shop.jobs()[0]["metadata"]["name"])
+    await shop.harness.advance(1)
+    shop.cluster.user_delete(POLICY)
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.run_until(lambda: bool(shop.jobs()), 300)
+    assert attempts(shop) == [(1, "Started")]
+
+
+async def test_a_job_by_hand_counts_only_while_it_is_there() -> None:
+    shop = await drifting_shop({"cooldown": "1h", "maxPerWeek": 2})
+    shop.finish(shop.jobs()[0]["metadata"]["name"], "Failed", failure="data")
+    by_hand = shop.jobs()[0] | {"metadata": {"name": "by-hand", "namespace": NAMESPACE}}
+    by_hand["spec"] = by_hand["spec"] | {"cause": {"manual": "ann", "deployment": "digits"}}
+    shop.cluster.user_apply(by_hand)
+    await shop.harness.advance(3700)
+    assert skipped(shop)[-1] == "ActiveJob"
+    delete(shop, "by-hand")
+    await shop.harness.run_until(lambda: len(shop.jobs()) == 2, 120)
+    assert attempts(shop) == [(1, "Failed"), (2, "Started")]
+    assert "RetrainCancelled" not in shop.events()
 
 
 ALL_SIGNALS = (QUALITY, INPUTS, PREDICTIONS, OUTCOMES, DATA)

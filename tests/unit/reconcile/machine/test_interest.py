@@ -108,6 +108,13 @@ def test_a_retrain_job_wakes_policies_and_its_deployment_when_it_finished() -> N
     }
 
 
+def test_a_new_retrain_job_wakes_policies_which_write_that_it_was_made() -> None:
+    made = thing("rj", spec={"cause": {"deployment": "digits"}})
+    woken = {"retrainjobs/rj", "driftpolicies/watch"}
+    assert names(interested(LINE, Change(RETRAIN_JOBS, None, made))) == woken
+    assert names(interested_in_own_write(LINE, Change(RETRAIN_JOBS, None, made))) == woken
+
+
 def test_an_own_write_does_not_wake_who_wrote() -> None:
     old, new = thing("digits"), thing("digits", generation=2)
     assert names(interested_in_own_write(LINE, Change(DEPLOYMENTS, old, new))) == {
