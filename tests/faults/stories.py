@@ -261,14 +261,36 @@ async def retraining(stage: Stage) -> None:
     await stage.until(lambda: not stage.phase, "rest")
 
 
+async def cancelling(stage: Stage) -> None:
+    """A person deletes the RetrainJob that runs; after the cooldown the next one succeeds."""
+    stage.good = Behaviour(estimated=0.97)
+    stage.jobs.outcomes = lambda job, attempt: trained_well(job, 60)
+    publish(stage, "v1")
+    stage.apply(deployment(None))
+    quality = {"kind": "quality", "floor": {"dropBy": "8%"}}
+    stage.apply(policy_object(quality, window="20s", retrain={"cooldown": "10m"}))
+    await serves(stage, "v1")
+    await stage.rest(60)
+    stage.behaviour["v1"] = Behaviour(estimated=0.8)
+    await stage.until(lambda: bool(stage.cluster.views(RETRAIN_JOBS)), "a RetrainJob")
+    await stage.rest(10)
+    (job,) = stage.cluster.views(RETRAIN_JOBS)
+    stage.cluster.user_delete(Key(RETRAIN_JOBS, "shop", job["metadata"]["name"]))
+    await stage.until(lambda: stage.serving.startswith("r"), "the retrained version to serve")
+    await stage.until(lambda: not stage.phase, "rest")
+
+
 def trained(job: Json, attempt: int) -> Outcome:
     """Return how a training ends: the first attempt loses its node."""
-    if attempt == 0:
-        return Outcome(10, exit_code=137)
+    return Outcome(10, exit_code=137) if attempt == 0 else trained_well(job, 20)
+
+
+def trained_well(job: Json, seconds: float) -> Outcome:
+    """Return a training that lasts so long and writes its version."""
     env = job["spec"]["template"]["spec"]["containers"][0]["env"]
     output = next(e["value"] for e in env if e["name"] == "TRIMTAB_OUTPUT_URI")
     digest = digest_of("retrained")
-    return Outcome(20, message=report(output, uri=f"{output}retrained/", digest=digest))
+    return Outcome(seconds, message=report(output, uri=f"{output}retrained/", digest=digest))
 
 
 def only(version: str, behaviour: PodBehaviour) -> Callable[[Json], PodBehaviour]:
@@ -302,4 +324,5 @@ STORIES: Mapping[str, Story] = {
     "additions": additions,
     "quota": quota,
     "retraining": retraining,
+    "cancelling": cancelling,
 }

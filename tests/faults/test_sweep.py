@@ -50,6 +50,9 @@ SAMPLE = {
         409/24 500/33 timeout/28 late-4/32 away/25 reordered/10 dropped/16
         crash-before/25 crash-after/32 down/48
     """,
+    "cancelling": """
+        crash-before/45 crash-after/50 deaf/40 stale/50 dropped/60 403/50
+    """,
     "rollback": """
         crash-before/41 404/31 429/52 crash-after/49 late-25/52 stop/50 doubled/37 no-lease/44
         crash-no-store/29 expired/49 disowned/34 clock-1h/30
