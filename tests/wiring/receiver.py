@@ -138,7 +138,7 @@ async def endless_interim(
     receiver: MisbehavingReceiver, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Send interim answers without an end."""
-    await _send(receiver, writer, b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    await _send(receiver, writer, b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2000)
 
 
 async def endless_body(

@@ -130,7 +130,7 @@ LATER: dict[str, Misbehaviour] = {
     "endless_interim": endless_interim,
 }
 
-UNANSWERED = {"silent", "endless_interim"}
+UNANSWERED = {"silent"}
 
 
 @pytest.mark.parametrize("name", LATER)
@@ -185,6 +185,16 @@ async def test_retry_after(line: Line, said: str, seconds: float | None) -> None
     with pytest.raises(RetryLater) as later:
         await line.post()
     assert later.value.after_seconds == seconds
+
+
+@pytest.mark.parametrize("answer", [endless_interim, endless_head])
+async def test_an_answer_without_an_end_is_read_for_a_few_kilobytes(
+    line: Line, answer: Misbehaviour
+) -> None:
+    line.receiver.answer = answer
+    with pytest.raises(RetryLater, match="no answer: ReadError"):
+        await line.post()
+    assert line.receiver.sent_bytes < 16 * 1024 * 1024
 
 
 async def test_nobody_there_is_asked_again(line: Line) -> None:

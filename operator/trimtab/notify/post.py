@@ -20,6 +20,7 @@ import httpx
 from trimtab.errors import Refused, RetryLater
 from trimtab.notify.formats import FORMATS
 from trimtab.notify.message import Telling
+from trimtab.notify.network import BoundedTransport
 from trimtab.notify.settings import Destination
 from trimtab.notify.signature import read_keys, signed
 
@@ -168,10 +169,9 @@ class Poster:
 
 def _client(trusted: ssl.SSLContext) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        verify=trusted,
+        transport=BoundedTransport(trusted),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=False,
         follow_redirects=False,
         timeout=None,  # one limit over the whole try
-        limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=30.0),
     )
