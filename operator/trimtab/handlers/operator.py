@@ -224,11 +224,11 @@ async def lead(operator: Operator) -> None:
     if not operator.resync.is_of_leader:
         await operator.resync.anew()
     await operator.checkpoints.restore_all()
-    operator.notifier.take_up()
     async with asyncio.TaskGroup() as group:
+        # First, so that a destination that is new hears of the first decision.
+        group.create_task(operator.notifier.run())
         group.create_task(operator.engine.run())
         group.create_task(operator.checkpoints.run())
-        group.create_task(operator.notifier.run())
 
 
 async def watch(operator: Operator) -> None:

@@ -80,15 +80,17 @@ class Notifier:
         """By object: its uid, and the last decision that was heard of."""
         self._marks: dict[str, Mark] | None = None
         """How far each destination was told when this process took up; None before."""
+        self._has_taken_up = False
         self._failures = 0
         cache.listeners.append(self.on_change)
 
     # --- hearing ----------------------------------------------------------------------------
 
-    def take_up(self) -> None:
-        """Go on where the process before ended: to be called when it leads and knows all objects.
+    async def take_up(self) -> None:
+        """Go on where the process before ended: for one that leads and knows all objects.
 
-        A destination that nobody has marked is new: nothing of what was before is told to it.
+        A destination that nobody has marked is new: nothing of what was before is told to it. With
+        many objects this takes seconds, in which others have their turn.
         """
         if self._marks is not None or not self._boxes:
             return
@@ -98,13 +100,15 @@ class Notifier:
             box.take_lost(self._marks[box.destination.name].lost)
         offered: list[tuple[datetime, _Offered]] = []
         for resource in OWN_KINDS:
-            for obj in self._cache.all(resource):
-                so_far = datetime.min.replace(tzinfo=UTC)
-                for one in self._new_in(key_of(resource, obj), obj):
+            for key in self._cache.keys(resource):
+                await asyncio.sleep(0)
+                obj, so_far = self._cache.get(key), datetime.min.replace(tzinfo=UTC)
+                for one in self._new_in(key, obj) if obj is not None else ():
                     # By time over all objects, and by number within one, whatever its clock did.
                     so_far = max(so_far, one.message.decision.at)
                     offered.append((so_far, one))
         self._offer(one for _, one in sorted(offered, key=itemgetter(0)))
+        self._has_taken_up = True
         if self._inbox:
             logger.info("%d decisions may not have been told before", len(self._inbox))
 
@@ -168,9 +172,10 @@ class Notifier:
     # --- telling ----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Tell until cancelled; does nothing where there is no destination."""
+        """Take up, and tell until cancelled; does nothing where there is no destination."""
         if not self._boxes:
             return
+        await self.take_up()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._route())
             group.create_task(self._mark())
@@ -223,7 +228,7 @@ class Notifier:
 
         is_last: no pass is under way any more, so that nothing is on its way into status.
         """
-        if self._marks is None:
+        if self._marks is None or not self._has_taken_up:
             return
         now = ago(self._instant(), -RESOLUTION_SECONDS if is_last else ON_ITS_WAY_SECONDS)
         marks = dict[str, Mark]()

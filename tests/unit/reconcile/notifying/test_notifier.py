@@ -43,7 +43,7 @@ class Shop:
     def now(self) -> datetime:
         return self.cluster.time - self.back
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin another process, which knows all objects."""
         self.cache = Cache()
         for obj in self.objects.values():
@@ -56,7 +56,7 @@ class Shop:
         self.notifier = Notifier(
             self.cache, self.cluster, self.boxes, namespaces, now=self.now, most=200
         )
-        self.notifier.take_up()
+        await self.notifier.take_up()
 
     def passes(self, seconds: float) -> None:
         self.cluster.time += timedelta(seconds=seconds)
@@ -110,9 +110,9 @@ class Shop:
 
 
 @pytest.fixture
-def shop() -> Shop:
+async def shop() -> Shop:
     found = Shop()
-    found.start()
+    await found.start()
     return found
 
 
@@ -131,7 +131,7 @@ async def test_nothing_of_before_is_told_to_a_destination_that_is_new(shop: Shop
     shop.passes(600)
     shop.notifier.mark()
     shop.destinations.append({"name": "new"})
-    shop.start()
+    await shop.start()
     await shop.tell()
     assert (len(shop.ids()), shop.ids("new")) == (3, [])
     shop.decide()
@@ -144,7 +144,7 @@ async def test_after_a_restart_what_was_told_is_not_told_again(shop: Shop) -> No
         shop.decide(f"d{n}")
     await shop.tell()
     shop.notifier.mark(is_last=True)
-    shop.start()
+    await shop.start()
     await shop.tell()
     assert len(shop.ids()) == 30
 
@@ -156,14 +156,14 @@ async def test_after_a_kill_only_the_last_minute_is_told_again(shop: Shop) -> No
     shop.decide("young")
     await shop.tell()
     shop.notifier.mark()
-    shop.start()
+    await shop.start()
     await shop.tell()
     assert shop.ids() == ["uid-old-1", "uid-young-1", "uid-young-1"]
 
 
 async def test_a_receiver_that_is_down_over_a_restart_misses_nothing(shop: Shop) -> None:
     shop.destinations.append({"name": "down"})
-    shop.start()
+    await shop.start()
     shop.receivers["down"].error = Unavailable("no answer")
     for minute in range(60):
         shop.decide(f"d{minute % 7}")
@@ -172,7 +172,7 @@ async def test_a_receiver_that_is_down_over_a_restart_misses_nothing(shop: Shop)
         shop.notifier.mark()
     assert len(shop.ids()) == 60
     shop.notifier.mark(is_last=True)
-    shop.start()
+    await shop.start()
     shop.decide("d0")
     shop.receivers["down"].error = None
     await shop.tell()
@@ -191,7 +191,7 @@ async def test_what_status_kept_no_more_is_a_gap_that_is_named(shop: Shop) -> No
         shop.passes(60)
     await shop.tell()
     shop.notifier.mark(is_last=True)
-    shop.start()
+    await shop.start()
     shop.receivers["there"].error = None
     await shop.tell()
     assert shop.ids() == [f"uid-digits-{seq}" for seq in range(16, 26)]
@@ -202,7 +202,7 @@ async def test_what_status_kept_no_more_is_a_gap_that_is_named(shop: Shop) -> No
 
 async def test_what_was_lost_is_said_by_the_next_process(shop: Shop) -> None:
     shop.most_waiting = 5
-    shop.start()
+    await shop.start()
     shop.receivers["there"].error = Unavailable("no answer")
     for n in range(8):
         shop.decide(f"d{n}")
@@ -210,7 +210,7 @@ async def test_what_was_lost_is_said_by_the_next_process(shop: Shop) -> None:
     await shop.tell()
     shop.notifier.mark(is_last=True)
     shop.most_waiting = 1000
-    shop.start()
+    await shop.start()
     shop.receivers["there"].error = None
     await shop.tell()
     assert shop.ids() == [f"uid-d{n}-1" for n in range(3, 8)]
@@ -221,7 +221,7 @@ async def test_what_was_lost_is_said_by_the_next_process(shop: Shop) -> None:
 
 async def test_one_that_is_down_holds_up_no_other_and_writes_nothing(shop: Shop) -> None:
     shop.destinations.append({"name": "down"})
-    shop.start()
+    await shop.start()
     shop.receivers["down"].error = Unavailable("no answer")
     for _ in range(30):
         shop.decide()
@@ -237,7 +237,7 @@ async def test_a_namespace_chooses_among_what_there_is(shop: Shop) -> None:
         {"name": "audit", "use": "Always"},
         {"name": "theirs", "use": "Named", "namespaces": ["lab"]},
     ]
-    shop.start()
+    await shop.start()
     shop.cluster.namespace_annotations["shop"] = {"trimtab.dev/notify": "team-a,theirs,nobody"}
     shop.decide("one")
     shop.decide("two", namespace="lab")
@@ -307,7 +307,7 @@ async def test_a_namespace_is_read_once_a_minute(
 
 async def test_it_goes_to_who_owns_the_version_that_is_tried(shop: Shop) -> None:
     shop.destinations = [{"name": "a", "owners": ["team-a"]}, {"name": "b", "owners": ["team-b"]}]
-    shop.start()
+    await shop.start()
     for number, owner in (("1", "team-a"), ("2", "team-b")):
         version = {
             "apiVersion": "trimtab.dev/v1alpha1",
@@ -356,7 +356,7 @@ async def test_marks_that_cannot_be_read_begin_anew(shop: Shop, text: str) -> No
     shop.decide()
     shop.passes(60)
     shop.cluster.lease_annotations[MARKS_ANNOTATION] = text
-    shop.start()
+    await shop.start()
     await shop.tell()
     assert shop.ids() == []
 
@@ -367,10 +367,10 @@ async def test_a_clock_that_was_put_back_loses_nothing_over_a_restart(shop: Shop
     shop.passes(120)
     shop.notifier.mark(is_last=True)
     shop.back = timedelta(hours=5)
-    shop.start()
+    await shop.start()
     shop.decide("after")
     shop.notifier.mark(is_last=True)
-    shop.start()
+    await shop.start()
     shop.receivers["there"].error = None
     await shop.tell()
     assert sorted(shop.ids()) == ["uid-after-1", "uid-before-1"]
