@@ -2,111 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.notify.messages import AT
-from tests.unit.reconcile.notifying.boxes import Clock, Receiver, box, sent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.reconcile.notifying.shops import Shop
 
-from trimtab.api.record import Decision, Record
-from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS, Json
+from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS
 from trimtab.errors import Refused, Unavailable
-from trimtab.reconcile.machine.cache import Cache
 from trimtab.reconcile.notifying.marks import from_text
-from trimtab.reconcile.notifying.namespaces import Namespaces
-from trimtab.reconcile.notifying.notifier import (
-    MARKS_ANNOTATION,
-    ON_ITS_WAY_SECONDS,
-    Notifier,
-)
-from trimtab.reconcile.notifying.outbox import Outbox
-from trimtab.simulation.cluster import SimulatedCluster
-
-KEPT = 10
-
-
-@dataclass
-class Shop:
-    """A cluster whose objects have decisions, and operators that come and go."""
-
-    cluster: SimulatedCluster = field(default_factory=lambda: SimulatedCluster(now=AT))
-    clock: Clock = field(default_factory=Clock)
-    receivers: dict[str, Receiver] = field(default_factory=dict)
-    destinations: list[Json] = field(default_factory=lambda: [{"name": "there"}])
-    objects: dict[str, Json] = field(default_factory=dict)
-    most_waiting: int = 1000
-    back: timedelta = timedelta()
-    """How far the wall clock was put back."""
-
-    def now(self) -> datetime:
-        return self.cluster.time - self.back
-
-    async def start(self) -> None:
-        """Begin another process, which knows all objects."""
-        self.cache = Cache()
-        for obj in self.objects.values():
-            self.cache.put(DEPLOYMENTS, obj)
-        self.boxes: list[Outbox] = []
-        for of in self.destinations:
-            receiver = self.receivers.setdefault(of["name"], Receiver())
-            self.boxes.append(box(receiver, self.clock, most=self.most_waiting, **of))
-        namespaces = Namespaces(self.cluster, clock=self.clock)
-        self.notifier = Notifier(
-            self.cache, self.cluster, self.boxes, namespaces, now=self.now, most=200
-        )
-        await self.notifier.take_up()
-
-    def passes(self, seconds: float) -> None:
-        self.cluster.time += timedelta(seconds=seconds)
-        self.clock.now += seconds
-
-    def decide(
-        self,
-        name: str = "digits",
-        count: int = 1,
-        namespace: str = "shop",
-        status: Json | None = None,
-        **fields: Any,
-    ) -> None:
-        """Write decisions into the status of an object, as a pass does."""
-        old = self.objects.get(name, {})
-        record = Record.model_validate(old.get("status", {}).get("record", {}))
-        made = [
-            Decision(
-                seq=record.seq + n + 1,
-                at=self.now(),
-                led=self.cluster.led_seconds(),
-                **{"reason": "RolledBack", "warning": True, **fields},
-            )
-            for n in range(count)
-        ]
-        kept = [*record.decisions, *made][-KEPT:]
-        record = Record(seq=record.seq + count, decisions=kept)
-        version = int(old.get("metadata", {}).get("resourceVersion", "0")) + 1
-        self.objects[name] = {
-            "apiVersion": "trimtab.dev/v1alpha1",
-            "kind": "Deployment",
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "uid": f"uid-{name}",
-                "resourceVersion": str(version),
-            },
-            "status": {**(status or {}), "record": record.to_json()},
-        }
-        self.cache.put(DEPLOYMENTS, self.objects[name])
-
-    async def tell(self) -> None:
-        """Route and send all that can be."""
-        while await self.notifier.step() == 0.0:
-            pass
-        for outbox in self.boxes:
-            await sent(outbox)
-
-    def ids(self, name: str = "there") -> list[str]:
-        return self.receivers[name].ids
+from trimtab.reconcile.notifying.notifier import MARKS_ANNOTATION, ON_ITS_WAY_SECONDS
 
 
 @pytest.fixture
@@ -382,3 +289,50 @@ def test_the_names_of_objects_are_not_kept_when_they_are_gone(shop: Shop) -> Non
     for obj in shop.objects.values():
         shop.cache.take_out(DEPLOYMENTS, obj)
     assert shop.notifier._heard == {}
+
+
+STEPS = st.sampled_from(["decide", "burst", "tell", "mark", "end", "kill", "down", "up", "minute"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(STEPS, st.integers(0, 2)), max_size=40), st.sampled_from([4, 1000]))
+async def test_whatever_happens_nothing_is_lost_unsaid_and_order_holds(
+    steps: list[tuple[str, int]], most: int
+) -> None:
+    shop = Shop(most_waiting=most)
+    await shop.start()
+    shop.notifier.mark()
+    receiver, kills = shop.receivers["there"], 0
+    for step, number in steps:
+        if step in ("decide", "burst"):
+            shop.decide(f"d{number}", 1 if step == "decide" else 7)
+        elif step == "tell":
+            await shop.tell()
+        elif step in ("end", "kill"):
+            kills += step == "kill"
+            if step == "end":
+                shop.notifier.mark(is_last=True)
+            await shop.start()
+        elif step in ("down", "up"):
+            receiver.error = Unavailable("no answer") if step == "down" else None
+        shop.passes(60 if step == "minute" else 1)
+        shop.notifier.mark()  # as every three seconds
+    receiver.error = None
+    shop.decide("last")
+    shop.passes(3600)
+    await shop.tell()
+    lost = sum(telling.lost.count for telling in receiver.taken if telling.lost)
+    missing, seen = 0, set[str]()
+    for name in ("d0", "d1", "d2"):
+        own = [t.message for t in receiver.taken if t.message.name == name]
+        seqs = [message.decision.seq for message in own]
+        firsts = list(dict.fromkeys(seqs))
+        assert firsts == sorted(firsts)
+        seen |= {message.id for message in own}
+        named = max((message.missing_before for message in own), default=0)
+        made = shop.objects.get(name, {}).get("status", {}).get("record", {}).get("seq", 0)
+        gaps = set(range(1, made + 1)) - set(seqs)
+        missing += len({seq for seq in gaps if seq >= named})
+        if not kills:
+            assert len(seqs) == len(set(seqs))
+    assert missing <= lost
