@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -35,6 +36,7 @@ class MisbehavingReceiver:
     """Plain sockets, so that it can break HTTP, too."""
 
     answer: Misbehaviour = field(default_factory=lambda: status(200))
+    tls: ssl.SSLContext | None = None
     got: list[Got] = field(default_factory=list)
     sent_bytes: int = 0
     """Of endless answers."""
@@ -42,10 +44,10 @@ class MisbehavingReceiver:
     async def open(self) -> str:
         """Listen, on the same port each time; return the URL."""
         port = getattr(self, "_port", 0)
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=self.tls)
         self._port = self._server.sockets[0].getsockname()[1]
         self._tasks: set[asyncio.Task[Any]] = set()
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     async def close(self) -> None:
         """Stop listening and cut all connections."""

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.security.answers import make_certificate
 from tests.unit.notify.messages import DASHBOARD, message
 from tests.unit.reconcile.notifying.boxes import Clock, sent, within
 from tests.wiring.receiver import (
@@ -240,6 +242,24 @@ async def test_without_insecure_only_https_is_spoken(tmp_path: Path) -> None:
     with pytest.raises(RetryLater, match="must be a URL of https"):
         await line.post()
     assert line.receiver.got == []
+    await line.close()
+
+
+async def test_over_tls_only_who_is_trusted_gets_anything(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, tmp_path / "key.pem")
+    line = Line(MisbehavingReceiver(tls=context), tmp_path, fields={"insecure": False})
+    await line.open()
+    with pytest.raises(RetryLater, match="no answer: ConnectError"):
+        await line.post()
+    assert line.receiver.got == []
+    line.write("ca.crt", certificate.read_text())
+    await line.post()
+    assert len(line.receiver.got) == 1
+    line.receiver.answer = endless_interim
+    with pytest.raises(RetryLater, match="no answer: ReadError"):
+        await line.post()
     await line.close()
 
 
