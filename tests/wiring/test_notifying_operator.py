@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +18,14 @@ from tests.wiring.receiver import MisbehavingReceiver, status
 from tests.wiring.test_operator import Passes, all_watched, free_port, ready, reconcilers
 
 from trimtab.api.record import Decision, Record
+from trimtab.api.resource import Resource
 from trimtab.cluster.port import Json
 from trimtab.handlers.environment import Environment
 from trimtab.handlers.operator import run_operator
 from trimtab.notify.settings import Notifications
+from trimtab.reconcile.machine.engine import Reconciler
 from trimtab.reconcile.notifying.notifier import MARKS_ANNOTATION
+from trimtab.reconcile.reconcilers import RECONCILERS
 
 
 class Shop:
@@ -66,13 +69,16 @@ class Shop:
         return [int(one.rpartition("-")[2]) for one in receiver.ids()]
 
     @contextlib.asynccontextmanager
-    async def operator(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def operator(
+        self, passes: Mapping[Resource, Reconciler] | None = None
+    ) -> AsyncIterator[httpx.AsyncClient]:
         names = [{"name": n, "type": "webhook", "insecure": True} for n in ("good", "down")]
         told = Notifications.model_validate({"destinations": names})
         settings = replace(SETTINGS, notifications=told, notification_secrets=str(self.folder))
         port, stop = free_port(), asyncio.Event()
         environment = Environment(settings, "pod-a", "trimtab", port, "INFO")
-        task = asyncio.create_task(run_operator(environment, reconcilers(Passes()), stop))
+        running = run_operator(environment, passes or reconcilers(Passes()), stop)
+        task = asyncio.create_task(running)
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                 await ready(client, task)
@@ -134,3 +140,21 @@ async def test_no_write_is_made_to_tell(shop: Shop) -> None:
         await reached(lambda: len(shop.good.got) == 3 and len(shop.down.got) >= 1, 20)
         after = [r for r in shop.api.requests if not r.startswith("GET") and "leases" not in r]
         assert after == before
+
+
+async def test_what_a_real_pass_decides_is_told(shop: Shop) -> None:
+    shop.api.cluster.user_apply(deployment(replicas="three"), validate=False)
+    async with shop.operator(RECONCILERS):
+        await reached(lambda: len(shop.good.got) == 1, 20)
+        (event,) = [got.json for got in shop.good.got]
+        stored = shop.api.cluster.get(DEPLOYMENT)
+        assert stored is not None
+        (decision,) = stored["status"]["record"]["decisions"]
+        data = event["data"]
+        assert (data["reason"], data["seq"], data["warning"]) == ("InvalidSpec", 1, True)
+        assert data["message"] == decision["message"]
+        assert "replicas" in data["message"]
+        # The event of Kubernetes does not wait for the one that is down, nor does status.
+        await reached(lambda: len(shop.down.got) >= 1, 20)
+        await reached(lambda: len(shop.api.events) == 1, 20)
+        assert set(stored["status"]["record"]["told"]) <= {"events"}
