@@ -117,11 +117,14 @@ class Lost:
     count: int
     first: datetime
     last: datetime
+    is_least: bool = False
+    """Whether there may be more: one of them was to say that some before it may be missing."""
 
     def words(self) -> str:
         """Return a sentence for people."""
         between = f"between {self.first:%Y-%m-%d %H:%M:%S} and {self.last:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{self.count} earlier messages, decided {between}, could not be told here."
+        count = f"at least {self.count}" if self.is_least else f"{self.count}"
+        return f"Could not be told here: {count} earlier messages, decided {between}."
 
 
 def and_lost(one: Lost | None, other: Lost | None) -> Lost | None:
@@ -129,7 +132,7 @@ def and_lost(one: Lost | None, other: Lost | None) -> Lost | None:
     if one is None or other is None:
         return one or other
     first, last = min(one.first, other.first), max(one.last, other.last)
-    return Lost(one.count + other.count, first, last)
+    return Lost(one.count + other.count, first, last, one.is_least or other.is_least)
 
 
 @dataclass(frozen=True)

@@ -99,12 +99,13 @@ def test_headers_of_a_binary_event_are_percent_encoded() -> None:
 
 
 def test_what_was_lost_is_in_the_data() -> None:
-    lost = Lost(3, AT, AT + timedelta(hours=1))
+    lost = Lost(3, AT, AT + timedelta(hours=1), is_least=True)
     data = body("webhook", lost=lost, before=5)["data"]
     assert data["lost"] == {
         "count": 3,
         "first": "2026-11-30T12:00:00+00:00",
         "last": "2026-11-30T13:00:00+00:00",
+        "orMore": True,
     }
     assert data["missingBefore"] == 5
 

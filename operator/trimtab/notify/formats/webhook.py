@@ -66,4 +66,6 @@ def _data(telling: Telling) -> dict[str, Any]:
     if lost is not None:
         first, last = lost.first.isoformat(), lost.last.isoformat()
         data["lost"] = {"count": lost.count, "first": first, "last": last}
+        if lost.is_least:
+            data["lost"]["orMore"] = True
     return {name: value for name, value in data.items() if value is not None}

@@ -90,7 +90,7 @@ def _to_json(mark: Mark) -> dict[str, object]:
         found["led"] = round(mark.until.led, 3)
     if mark.lost is not None:
         first, last = mark.lost.first.isoformat(), mark.lost.last.isoformat()
-        found["lost"] = [mark.lost.count, first, last]
+        found["lost"] = [mark.lost.count, first, last, mark.lost.is_least]
     return found
 
 
@@ -99,8 +99,8 @@ def _from_json(entry: Mapping[str, object]) -> Mark:
     until = Instant(_time(entry["at"]), float(led) if isinstance(led, int | float) else None)
     if not isinstance(lost, list):
         return Mark(until)
-    count, first, last = lost
-    return Mark(until, Lost(int(count), _time(first), _time(last)))
+    count, first, last, is_least = lost
+    return Mark(until, Lost(int(count), _time(first), _time(last), is_least is True))
 
 
 def _time(text: object) -> datetime:

@@ -179,7 +179,7 @@ class Outbox:
     def lose(self, message: Message, why: str) -> None:
         """Say of a message that it will not be told: in the log, and in the next message."""
         at, name = message.decision.at, self.destination.name
-        lost = Lost(1, at, at)
+        lost = Lost(1, at, at, is_least=message.missing_before > 0)
         if self._is_sending:
             self._lost_meanwhile = and_lost(self._lost_meanwhile, lost)
         else:
