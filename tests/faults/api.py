@@ -218,6 +218,7 @@ class Connection(Transport):
         query: Mapping[str, str] | None = None,
         body: Json | bytes | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Json:
         """See the transport."""
         await self._alive()

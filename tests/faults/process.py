@@ -30,6 +30,8 @@ from trimtab.reconcile.machine.resync import Resync
 from trimtab.reconcile.machine.state_page import StatePage
 from trimtab.reconcile.machine.watched import watched, written
 from trimtab.reconcile.machine.world import Settings, World
+from trimtab.reconcile.notifying.namespaces import Namespaces
+from trimtab.reconcile.notifying.notifier import Notifier
 from trimtab.reconcile.reconcilers import RECONCILERS
 from trimtab.simulation.store import MemoryStore
 from trimtab.simulation.telemetry import SimulatedTelemetry
@@ -135,10 +137,21 @@ class Process:
         health = Health(engine, resync, leadership, clock=clock)
         state = StatePage(world.cache, now=self.now, leads=lambda: leadership.speaks)
         checkpoints = Checkpoints(world, self.stage.checkpoints, leading=engine.allowed)
+        namespaces = Namespaces(cluster, clock=clock)
+        notifier = Notifier(world.cache, cluster, [], namespaces, now=self.now)
         telemetry = cast(Any, self.telemetry)
         stop = asyncio.Event()
         return Operator(
-            engine, telemetry, resync, leadership, health, state, checkpoints, environment, stop
+            engine,
+            telemetry,
+            resync,
+            leadership,
+            health,
+            state,
+            checkpoints,
+            notifier,
+            environment,
+            stop,
         )
 
     def _counted(self, reconcile: Reconciler) -> Reconciler:

@@ -121,6 +121,8 @@ class ApiServer:
             return self._lease(request.method, asked, body)
         if asked.resource == EVENTS:
             return self._event(request.method, asked, body)
+        if asked.resource == NAMESPACES and asked.name is not None:
+            return self._namespace(request, asked.name)
         match request.method:
             case "GET" if asked.name is not None:
                 obj = self.cluster.get(asked.key)
@@ -160,6 +162,17 @@ class ApiServer:
                 )
                 return web.json_response({"kind": "Status", "status": "Success"})
         return failure(405, "MethodNotAllowed")
+
+    def _namespace(self, request: web.Request, name: str) -> web.Response:
+        """Return the metadata alone, as who reads it has to ask."""
+        if "as=PartialObjectMetadata" not in request.headers["Accept"]:
+            return failure(406, "NotAcceptable")
+        annotations = self.cluster.namespace_annotations.get(name)
+        if annotations is None:
+            return failure(404, "NotFound")
+        metadata = {"name": name, "annotations": annotations}
+        kind = {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata"}
+        return web.json_response({**kind, "metadata": metadata})
 
     def _json(self, body: Json) -> web.Response:
         return web.json_response(body, dumps=self._dumps)

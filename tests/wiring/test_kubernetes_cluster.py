@@ -440,6 +440,24 @@ class TestLease:
         assert await self.hold(other, "b")
         await other.close()
 
+    async def test_keeps_an_annotation_with_its_renewals_and_its_release(
+        self, api_server: ApiServer, cluster: KubernetesCluster
+    ) -> None:
+        assert cluster.kept_with_lease("x/told") is None
+        assert await self.hold(cluster, "a")
+        cluster.keep_with_lease("x/told", "1")
+        assert len(api_server.requests) == 2
+        assert await self.hold(cluster, "a")
+        assert cluster.kept_with_lease("x/told") == "1"
+        cluster.keep_with_lease("x/told", "2")
+        await cluster.release_lease(name="trimtab", identity="a")
+        other = await connected(lease_namespace="ops")
+        assert await self.hold(other, "b")
+        assert await self.hold(other, "b")
+        assert other.kept_with_lease("x/told") == "2"
+        assert other.kept_with_lease("x/other") is None
+        await other.close()
+
     async def test_says_how_long_its_holders_have_led(
         self, api_server: ApiServer, cluster: KubernetesCluster, clock: Clock
     ) -> None:
@@ -521,3 +539,14 @@ class TestLease:
         assert await self.hold(cluster, "a")
         api_server.leases["trimtab"]["metadata"]["resourceVersion"] = "99"
         assert await self.hold(cluster, "a")
+
+
+async def test_of_a_namespace_the_metadata_alone_is_read(
+    api_server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    api_server.cluster.namespace_annotations["shop"] = {"a": "b"}
+    assert await cluster.read_namespace_annotations("shop") == {"a": "b"}
+    assert await cluster.read_namespace_annotations("gone") == {}
+    api_server.answers.append(403)
+    with pytest.raises(Refused):
+        await cluster.read_namespace_annotations("shop")

@@ -38,6 +38,11 @@
 {{- .Values.signingKey.existingSecret | default (printf "%s-signing-key" (include "trimtab.fullname" .)) -}}
 {{- end -}}
 
+{{/* The destinations as the operator reads them. */}}
+{{- define "trimtab.notifications" -}}
+{{- pick .Values.notifications "dashboardURL" "destinations" | toJson -}}
+{{- end -}}
+
 {{/* Where the operator keeps the counts of open windows; empty: nowhere. */}}
 {{- define "trimtab.checkpointUri" -}}
 {{- if .Values.checkpoint.uri -}}

@@ -35,4 +35,10 @@ own kinds, only of their status. It cannot read a Secret.
 - apiGroups: [""]
   resources: [events]
   verbs: [get, create, patch]
+{{- if .Values.notifications.destinations }}
+# The annotation trimtab.dev/notify: of the namespace of what was decided, its metadata alone.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+{{- end }}
 {{- end -}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
@@ -21,6 +21,9 @@ APPLY = "application/apply-patch+yaml; charset=utf-8"
 """With its charset, so that the transport's package sends the bytes as they are."""
 NO_VERSION = "1"
 """The resource version of an empty store: no object has it."""
+
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 Objects = list[Json]
 """In the class below `list` is a verb."""
@@ -240,6 +243,27 @@ class KubernetesCluster:
     async def release_lease(self, *, name: str, identity: str) -> None:
         """Give the Lease back if it is ours, so that the next holder need not wait."""
         await self._lease(name).release(identity)
+
+    def keep_with_lease(self, annotation: str, value: str) -> None:
+        """Have the next renewal of the Lease write an annotation."""
+        for lease in self._leases.values():
+            lease.keep(annotation, value)
+
+    def kept_with_lease(self, annotation: str) -> str | None:
+        """Return an annotation of the Lease as it was at the last renewal."""
+        kept = (lease.kept(annotation) for lease in self._leases.values())
+        return next((value for value in kept if value is not None), None)
+
+    async def read_namespace_annotations(self, namespace: str) -> Mapping[str, str]:
+        """Return the annotations of a namespace; none if it is gone."""
+        try:
+            found = await self._transport.request(
+                "get", "GET", NAMESPACES, namespace=None, name=namespace, accept=METADATA_ONLY
+            )
+        except NotFound:
+            return {}
+        annotations = (found.get("metadata") or {}).get("annotations") or {}
+        return annotations if isinstance(annotations, dict) else {}
 
     def _lease(self, name: str) -> LeaseHolder:
         if name not in self._leases:

@@ -111,6 +111,19 @@ class LeaseHolder:
         """As our last write returned it: renewing needs no read."""
         self._seen: Seen | None = None
         self._led: _Led | None = None
+        self._kept: dict[str, str] = {}
+        """Annotations to be written with the next renewal."""
+        self._annotations: Json = {}
+        """As they were at the last renewal."""
+
+    def keep(self, annotation: str, value: str) -> None:
+        """Write an annotation with the next renewal, and with the release: no write of its own."""
+        self._kept[annotation] = value
+
+    def kept(self, annotation: str) -> str | None:
+        """Return an annotation as it was at the last renewal; None before, or if there is none."""
+        value = self._annotations.get(annotation)
+        return value if isinstance(value, str) else None
 
     def led_seconds(self) -> float:
         """Return what the Lease's clock shows now; 0 before we hold it first."""
@@ -139,6 +152,7 @@ class LeaseHolder:
                 return False
             self._ours = lease
         self._led = _Led(led, asked_at, seconds)
+        self._annotations = self._ours["metadata"].get("annotations") or {}
         return True
 
     async def release(self, identity: str) -> None:
@@ -170,7 +184,8 @@ class LeaseHolder:
 
     async def _write(self, lease: Json, spec: Json, led: float) -> Json:
         known = lease["metadata"]
-        annotations = (known.get("annotations") or {}) | {LED_ANNOTATION: f"{led:.1f}"}
+        annotations = known.get("annotations") or {}
+        annotations = annotations | self._kept | {LED_ANNOTATION: f"{led:.1f}"}
         metadata = known | {"annotations": annotations}
         body = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "spec": spec}
         if "resourceVersion" not in metadata:

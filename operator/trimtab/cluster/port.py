@@ -4,6 +4,7 @@ Objects are JSON as the API server has them. Every verb raises `Refused`, `Confl
 `Unavailable` with kind, namespace, name and verb in the message.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from trimtab.api.record import Decision
@@ -115,4 +116,19 @@ class Cluster(Protocol):
 
     async def release_lease(self, *, name: str, identity: str) -> None:
         """Give the Lease back if it is ours, so that the next holder need not wait."""
+        ...
+
+    def keep_with_lease(self, annotation: str, value: str) -> None:
+        """Have the next renewal of the Lease, or its release, write an annotation: no write more.
+
+        It is lost with a process that ends before. The next holder finds it.
+        """
+        ...
+
+    def kept_with_lease(self, annotation: str) -> str | None:
+        """Return an annotation of the Lease as of the last renewal; None if there is none."""
+        ...
+
+    async def read_namespace_annotations(self, namespace: str) -> Mapping[str, str]:
+        """Return the annotations of a namespace; none if it is gone. Its metadata alone is read."""
         ...

@@ -146,6 +146,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: Json | bytes | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Json:
         """Send one request and return the answer's JSON.
 
@@ -157,7 +158,7 @@ class Transport:
         if query:
             url += "?" + urlencode(query)
         headers = {
-            "Accept": "application/json",
+            "Accept": accept,
             "Content-Type": content_type,
             "User-Agent": USER_AGENT,
         } | await self._credentials()

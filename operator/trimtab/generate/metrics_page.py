@@ -8,10 +8,11 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from trimtab.cluster import transport
 from trimtab.reconcile.machine import observability
+from trimtab.reconcile.notifying import outbox
 from trimtab.state_metrics.families import FAMILIES
 from trimtab.telemetry import scrape
 
-_OF_THE_PROCESS = (observability, transport, scrape)
+_OF_THE_PROCESS = (observability, transport, scrape, outbox)
 """Modules with metrics of prometheus_client."""
 
 _HEAD = """# Metrics of the operator

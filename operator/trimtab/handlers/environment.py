@@ -6,8 +6,12 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from trimtab.notify.settings import Notifications, read_notifications
 from trimtab.reconcile.machine.world import Settings
+
+NONE = Notifications()
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
     port = environ.get("TRIMTAB_HTTP_PORT", "8081")
     if not port.isdigit() or not 0 <= int(port) < 65536:
         raise ValueError("TRIMTAB_HTTP_PORT must be a port number")
+    destinations = environ.get("TRIMTAB_NOTIFICATIONS_FILE")
     namespaces = environ.get("TRIMTAB_WATCH_NAMESPACES", "").split(",")
     return Environment(
         settings=Settings(
@@ -46,6 +51,8 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
             store_credentials=environ.get("TRIMTAB_STORE_CREDENTIALS") or None,
             checkpoint_uri=environ.get("TRIMTAB_CHECKPOINT_URI") or None,
             signing_key_file=environ.get("TRIMTAB_SIGNING_KEY_FILE") or None,
+            notifications=read_notifications(Path(destinations)) if destinations else NONE,
+            notification_secrets=environ.get("TRIMTAB_NOTIFICATIONS_SECRETS", ""),
         ),
         identity=environ.get("TRIMTAB_POD_NAME") or socket.gethostname(),
         lease_name=environ.get("TRIMTAB_LEASE_NAME", "trimtab"),

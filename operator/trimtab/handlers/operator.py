@@ -28,6 +28,7 @@ from trimtab.handlers.environment import Environment
 from trimtab.handlers.events import kopf_registry, kopf_settings
 from trimtab.handlers.http import application, serve
 from trimtab.handlers.parts import Parts
+from trimtab.notify.post import Poster
 from trimtab.reconcile.checkpoints import Checkpoints
 from trimtab.reconcile.kinds.names import deployment_key
 from trimtab.reconcile.machine.cache import Cache
@@ -39,6 +40,9 @@ from trimtab.reconcile.machine.resync import Resync
 from trimtab.reconcile.machine.state_page import StatePage
 from trimtab.reconcile.machine.watched import written
 from trimtab.reconcile.machine.world import Settings, World
+from trimtab.reconcile.notifying.namespaces import Namespaces
+from trimtab.reconcile.notifying.notifier import Notifier
+from trimtab.reconcile.notifying.outbox import Outbox
 from trimtab.store.artifacts import ArtifactStore
 from trimtab.store.checkpoints import CheckpointObjects
 from trimtab.store.port import CheckpointStore
@@ -64,6 +68,7 @@ class Operator:
     health: Health
     state: StatePage
     checkpoints: Checkpoints
+    notifier: Notifier
     environment: Environment
     stop: asyncio.Event
 
@@ -102,9 +107,34 @@ def build_operator(
     health = Health(engine, resync, leadership)
     state = StatePage(world.cache, now=world.now, leads=lambda: _tells(leadership, resync))
     checkpoints = Checkpoints(world, _checkpoint_store(settings), leading=engine.allowed)
+    notifier = _notifier(world, settings)
     return Operator(
-        engine, telemetry, resync, leadership, health, state, checkpoints, environment, stop
+        engine,
+        telemetry,
+        resync,
+        leadership,
+        health,
+        state,
+        checkpoints,
+        notifier,
+        environment,
+        stop,
     )
+
+
+def _notifier(world: World, settings: Settings) -> Notifier:
+    """Return what tells decisions: nothing where no destination is named."""
+    boxes = [
+        Outbox(
+            destination,
+            Poster(destination, Path(settings.notification_secrets), now=world.now).post,
+            clock=time.monotonic,
+            dashboard_url=settings.notifications.dashboard_url,
+        )
+        for destination in settings.notifications.destinations
+    ]
+    namespaces = Namespaces(world.cluster, clock=time.monotonic)
+    return Notifier(world.cache, world.cluster, boxes, namespaces, now=world.now)
 
 
 def _tells(leadership: Leadership, resync: Resync) -> bool:
@@ -195,6 +225,8 @@ async def lead(operator: Operator) -> None:
         await operator.resync.anew()
     await operator.checkpoints.restore_all()
     async with asyncio.TaskGroup() as group:
+        # First, so that a destination that is new hears of the first decision.
+        group.create_task(operator.notifier.run())
         group.create_task(operator.engine.run())
         group.create_task(operator.checkpoints.run())
 
@@ -222,9 +254,12 @@ async def finish(operator: Operator) -> None:
     """Let passes under way end, keep what was counted, then give the Lease back."""
     is_leading = operator.engine.is_allowed
     operator.engine.hold()
+    is_idle = False
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FINISH_WITHIN_SECONDS):
             await operator.engine.idle()
+            is_idle = True
     if is_leading:
         await operator.checkpoints.save_all()
+        operator.notifier.mark(is_last=is_idle)
     await operator.leadership.release()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -92,6 +92,8 @@ class SimulatedCluster:
         """By uid and reason: the number that the series of events is at."""
         self.writes: list[Write] = []
         self.leases: dict[str, Lease] = {}
+        self.lease_annotations: dict[str, str] = {}
+        self.namespace_annotations: dict[str, dict[str, str]] = {}
         self.crash_after_writes: int | None = None
         """Kill the operator when this many more writes are stored; 0: before the next one."""
         self.fault: Callable[[str, Key], Exception | None] = lambda verb, key: None
@@ -308,6 +310,18 @@ class SimulatedCluster:
         held = self.leases.get(name)
         if held is not None and held.holder == identity:
             del self.leases[name]
+
+    def keep_with_lease(self, annotation: str, value: str) -> None:
+        """Keep it at once."""
+        self.lease_annotations[annotation] = value
+
+    def kept_with_lease(self, annotation: str) -> str | None:
+        """Return what was kept."""
+        return self.lease_annotations.get(annotation)
+
+    async def read_namespace_annotations(self, namespace: str) -> Mapping[str, str]:
+        """Return what a test has set."""
+        return self.namespace_annotations.get(namespace, {})
 
     # --- what everybody else does -----------------------------------------------------------
 

@@ -18,11 +18,20 @@ from tests.unit.chart.rendering import (
     run_helm,
 )
 
+from trimtab.notify.settings import read_notifications
+
 EXTERNAL = (
     "store.enabled=false",
     "artifacts.endpoint=https://minio.example.com:9443",
     "artifacts.accessKeyId=me",
     "artifacts.secretAccessKey=secret",
+)
+NOTIFYING = (
+    "notifications.secret=told",
+    "notifications.dashboardURL=https://g/{namespace}",
+    "notifications.destinations[0].name=team-a",
+    "notifications.destinations[0].type=slack",
+    "notifications.destinations[0].reasons={RolledBack,Promoted}",
 )
 VARIANTS = {
     "default": (),
@@ -30,6 +39,7 @@ VARIANTS = {
     "own_s3": EXTERNAL,
     "own_secret": ("artifacts.existingSecret=mine",),
     "persistent": ("store.persistence.enabled=true",),
+    "notifying": NOTIFYING,
     "two_replicas_monitored": ("operator.replicas=2", "podMonitor.enabled=true"),
 }
 
@@ -297,6 +307,76 @@ class TestPrometheus:
         assert spec["podMetricsEndpoints"][0]["port"] == "metrics"
         own = monitors["trimtab-system/trimtab"]["spec"]["podMetricsEndpoints"]
         assert own[0]["honorLabels"]  # namespace is that of the object
+
+
+class TestNotifications:
+    def test_without_destinations_there_is_nothing(self):
+        text = json.dumps(render())
+        assert "notifications" not in text
+        assert not [rule for _, rule in rules(render()) if "namespaces" in rule["resources"]]
+
+    def test_what_the_operator_reads_is_what_the_values_say(self, tmp_path):
+        objects = render(*NOTIFYING)
+        config = of_kind(objects, "ConfigMap")["trimtab-system/trimtab-notifications"]
+        (tmp_path / "n.json").write_text(config["data"]["notifications.json"])
+        found = read_notifications(tmp_path / "n.json")
+        assert found.dashboard_url == "https://g/{namespace}"
+        (destination,) = found.destinations
+        assert (destination.name, destination.type) == ("team-a", "slack")
+        assert destination.reasons == ["RolledBack", "Promoted"]
+
+    def test_the_secret_is_mounted_and_never_read_by_the_api(self):
+        objects = render(*NOTIFYING)
+        spec = pod_specs(objects)["trimtab"]
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        secret = {"secretName": "told", "optional": True}
+        assert volumes["notification-secrets"]["secret"] == secret
+        (container,) = spec["containers"]
+        mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        assert mounts["notification-secrets"]["readOnly"] is True
+        folder = mounts["notification-secrets"]["mountPath"]
+        assert env["TRIMTAB_NOTIFICATIONS_SECRETS"] == folder
+        path = f"{mounts['notifications']['mountPath']}/notifications.json"
+        assert env["TRIMTAB_NOTIFICATIONS_FILE"] == path
+
+    @pytest.mark.parametrize("more", [(), ("watchNamespaces={shop,lab}",)])
+    def test_it_may_read_namespaces_one_by_one_and_nothing_else_is_new(self, more):
+        def of(settings):
+            return [json.dumps(rule) for _, rule in rules(render(*settings, *more))]
+
+        new = [json.loads(rule) for rule in of(NOTIFYING)]
+        for rule in of(()):
+            new.remove(json.loads(rule))
+        allowed = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
+        assert new == [allowed] * (2 if more else 1)
+
+    def test_the_operator_starts_anew_with_other_destinations_and_not_with_other_secrets(self):
+        def annotations(*settings):
+            (found,) = (o for o in render(*settings) if o["kind"] == "Deployment"
+                        and o["metadata"]["name"] == "trimtab")  # fmt: skip
+            return found["spec"]["template"]["metadata"]["annotations"]
+
+        before = annotations(*NOTIFYING)
+        assert annotations(*NOTIFYING, "notifications.destinations[0].use=Always") != before
+        assert annotations(*NOTIFYING, "operator.podAnnotations.a=b") == {**before, "a": "b"}
+
+    @pytest.mark.parametrize(
+        ("settings", "word"),
+        [
+            (NOTIFYING[1:], "notifications.secret is needed"),
+            ((*NOTIFYING, "notifications.destinations[0].url=https://x"), "url"),
+            ((*NOTIFYING, "notifications.destinations[0].type=mail"), "type"),
+            ((*NOTIFYING, "notifications.destinations[0].name=A/B"), "name"),
+            (
+                (*NOTIFYING, "notifications.destinations[1].name=team-a",
+                 "notifications.destinations[1].type=teams"),
+                "two have the name team-a",
+            ),
+        ],
+    )  # fmt: skip
+    def test_a_mistake_is_refused_by_name(self, settings, word):
+        assert word in refusal(*settings)
 
 
 class TestImages:

@@ -21,9 +21,11 @@ def test_blocks_run_one_after_another(settings: ServingSettings, tmp_path: Path,
         "X": rows,
         "y": (rows[:, 0] > 0).astype(int),
     }
-    (page,) = {block.page for block in of_language("python")}
+    page = "docs/serving.md"
     with process(settings) as (_, url, metrics_url):
         for block in of_language("python"):
+            if block.page != page:
+                continue
             source = block.text.replace("s3://models", tmp_path.as_uri())
             source = source.replace("http://digits:8080", url)
             source = source.replace("http://digits-metrics:9090", metrics_url)

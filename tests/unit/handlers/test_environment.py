@@ -1,5 +1,8 @@
 """What the chart passes is read once, and what is wrong is named."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from trimtab.handlers.environment import read_environment
@@ -64,3 +67,18 @@ def test_graphs_have_an_image_of_their_own() -> None:
     settings = read_environment(NEEDED | {"TRIMTAB_SERVING_ONNX_IMAGE": "onnx:1"}).settings
     assert settings.serving_image_for("onnx") == "onnx:1"
     assert settings.serving_image_for("sklearn") == "serving:1"
+
+
+def test_destinations_are_read_from_their_file(tmp_path: Path) -> None:
+    assert read_environment(NEEDED).settings.notifications.destinations == []
+    file = tmp_path / "notifications.json"
+    told = {
+        "TRIMTAB_NOTIFICATIONS_FILE": str(file),
+        "TRIMTAB_NOTIFICATIONS_SECRETS": "/var/run/z",
+    }
+    with pytest.raises(ValueError, match=r"notifications\.json cannot be read"):
+        read_environment(NEEDED | told)
+    file.write_text(json.dumps({"destinations": [{"name": "a", "type": "teams"}]}))
+    settings = read_environment(NEEDED | told).settings
+    assert [one.name for one in settings.notifications.destinations] == ["a"]
+    assert settings.notification_secrets == "/var/run/z"

@@ -107,7 +107,7 @@ class Cache:
         """By uid the version at which an object was told to be gone."""
         self.on_own_write: Callable[[Change], None] = lambda change: None
         """Called with what a reply to our own write changed; its event will be no news."""
-        self.on_change: Callable[[Change], None] = lambda change: None
+        self.listeners: list[Callable[[Change], None]] = []
         """Called with every change of the view, wherever it came from."""
 
     def put(self, resource: Resource, obj: Json) -> bool:
@@ -200,7 +200,8 @@ class Cache:
     def _changed(self, key: Key, old: Json | None, new: Json | None) -> Change:
         self._link(key.resource, key, old, new)
         change = Change(key.resource, old, new)
-        self.on_change(change)
+        for listener in self.listeners:
+            listener(change)
         return change
 
     def _link(self, resource: Resource, key: Key, old: Json | None, new: Json | None) -> None:

@@ -76,7 +76,7 @@ class StatePage:
         self._deployments: dict[str, set[str]] = defaultdict(set)
         """By namespace."""
         self._tallies = Tallies()
-        cache.on_change = self.on_change
+        cache.listeners.append(self.on_change)
 
     # --- changes ----------------------------------------------------------------------------
 

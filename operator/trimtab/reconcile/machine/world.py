@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab.cluster.port import Cluster, Json, Key
 from trimtab.decide.outcome import Note
 from trimtab.errors import RetryLater
+from trimtab.notify.settings import Notifications
 from trimtab.reconcile.announce import SINKS, Announcer
 from trimtab.reconcile.machine.cache import Cache, Change, uid_of
 from trimtab.reconcile.machine.watched import resource_of
@@ -50,6 +51,9 @@ class Settings:
     """Where counts of open windows are kept; None: a restart begins them anew."""
     signing_key_file: str | None = None
     """File with the release's seed, by which checkpoints are sealed; None: there are none."""
+    notifications: Notifications = field(default_factory=Notifications)
+    notification_secrets: str = ""
+    """Folder with the URLs and keys of the destinations of notifications."""
 
     def serving_image_for(self, model_format: str) -> str:
         """Return the image that serves a version of this format."""

@@ -231,7 +231,7 @@ def test_what_one_answer_did_not_have_comes_back_by_any_later_word() -> None:
 def test_every_change_is_told_wherever_it_came_from() -> None:
     cache = Cache()
     told: list[Change] = []
-    cache.on_change = told.append
+    cache.listeners.append(told.append)
     first, second, third = (deployment(version) for version in (1, 2, 3))
     cache.take_in(DEPLOYMENTS, first)
     cache.take_in(DEPLOYMENTS, first)  # no news

@@ -1,0 +1,1 @@
+"""What destinations of notifications are, what each is sent, and the sending itself."""

@@ -1,0 +1,1 @@
+"""Notifications: decisions that are in status are told to destinations, in nobody's way."""
