@@ -35,7 +35,7 @@ SAMPLE = {
         deaf-standby/30
     """,
     "edits": """
-        clock-/9 together/38 doubled/9 crash-before/6 404/23 429/40 timeout/49
+        clock-/9 together/38 doubled/9 crash-before/6 404/23 429/40 timeout/49 dropped/46
     """,
     "quota": """
         403/34 409/51 500/10 crash-after/44 late-25/14 stale/31 down/49 clock-/32

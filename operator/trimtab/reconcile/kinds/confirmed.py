@@ -269,8 +269,9 @@ class _Look:
 class Awaited:
     """Whether pods came or went unheard: both their events and their workload's may be lost.
 
-    While pods are waited for their workload is read live, and while one that is Ready does not
-    answer pods are listed: it may be another by now. Ever more rarely; safe to lose.
+    While pods are waited for their workload is read live, which may be gone itself, and while one
+    that is Ready does not answer pods are listed: it may be another by now. Ever more rarely; safe
+    to lose.
     """
 
     looks: dict[str, _Look | None] = field(default_factory=dict)
@@ -299,8 +300,10 @@ class Awaited:
         if look is None or is_to_come(look.at, now, look.after):
             return look
         key = Key(WORKLOADS, snapshot.deployment.metadata.namespace, tried.workload)
-        is_silent = _is_silent(snapshot, revision)
-        if is_silent or await _ready_live(world, key) != snapshot.carried_by(revision):
+        live = await world.cluster.read(key)
+        is_gone = live is None and revision in snapshot.workloads
+        ready = 0 if live is None else ready_replicas(live)
+        if is_gone or _is_silent(snapshot, revision) or ready != snapshot.carried_by(revision):
             _list_pods(world)
         after = 2 * look.after
         return _Look(now + after, after) if after <= LONGEST_LOOK else None

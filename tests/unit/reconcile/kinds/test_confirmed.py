@@ -42,7 +42,7 @@ from trimtab.reconcile.kinds.confirmed import (
     require_wanted,
     without_stable,
 )
-from trimtab.reconcile.machine.cache import key_of
+from trimtab.reconcile.machine.cache import key_of, uid_of
 from trimtab.reconcile.machine.world import World
 from trimtab.simulation.cluster import SimulatedCluster
 
@@ -265,6 +265,15 @@ async def test_pods_that_became_ready_unheard_are_found_before_the_deadline(
     assert not soon
     await awaited.check(world, waiting(30))
     assert soon == listed
+
+
+async def test_a_workload_that_went_unheard_is_found() -> None:
+    awaited, (world, soon) = Awaited(), a_world(waiting(0), live=0)
+    key, stored = await known_workload(world)
+    await world.cluster.delete(key, uid=uid_of(stored))
+    await awaited.check(world, waiting(0))
+    await awaited.check(world, waiting(30))
+    assert soon == ["deployments", "pods"]
 
 
 async def test_a_clock_that_is_set_back_puts_no_look_off() -> None:

@@ -72,8 +72,8 @@ async def test_beyond_the_bound_the_oldest_go_and_the_next_message_says_so(
     await within(outbox, clock, 60)
     assert receiver.ids == [f"u-1-{seq}" for seq in range(16, 26)]
     first, *others = receiver.taken
-    lost = [numbered(seq).decision.at for seq in (1, 15)]
-    assert first.lost == Lost(15, *lost)
+    since, until = (numbered(seq).decision.at for seq in (1, 15))
+    assert first.lost == Lost(15, since, until)
     assert [telling.lost for telling in others] == [None] * 9
 
 
