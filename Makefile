@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
-.PHONY: help setup develop lock format lint unit test e2e generate verify docs \
+.PHONY: help setup develop lock format lint unit test e2e generate verify docs alerts \
   demo demo-clean images \
   cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-metrics bench-statistics bench-serving clients
 
@@ -43,7 +43,8 @@ lint: develop ## style, types, layers
 	$(BIN)/lint-imports
 
 unit: develop ## the rings without a cluster: pure, reconcile, wiring
-	HELM=$$($(CLUSTER) helm) $(BIN)/pytest -n auto --dist worksteal \
+	HELM=$$($(CLUSTER) helm) PROMTOOL=$$($(CLUSTER) promtool | tail -n 1) \
+	  $(BIN)/pytest -n auto --dist worksteal \
 	  tests/unit tests/security tests/corpus tests/wiring tests/faults
 
 docs: develop ## build the pages into .site; a dead link or a missing anchor is an error
@@ -79,6 +80,9 @@ demo: develop images ## play the quick start on a real cluster
 
 demo-clean: develop ## remove what the demo made; what others use of it stays
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo --clean
+
+alerts: develop ## the rules in promtool, then in a real Prometheus and Alertmanager
+	$(BIN)/python -m tests.alerts
 
 faults: develop ## the operator disturbed at every request; where it ends elsewhere than undisturbed
 	$(BIN)/python -m tests.faults

@@ -33,6 +33,11 @@ DEBIAN_PACKAGES = {
     "busybox-static": "/usr/bin/busybox",
     "prometheus": "/usr/bin/prometheus",  # a backend for the tests of metrics.prometheus
 }
+RULE_PACKAGES = {"prometheus": "/usr/bin/promtool"}
+ALERT_PACKAGES = {
+    "prometheus": "/usr/bin/prometheus",
+    "prometheus-alertmanager": "/usr/bin/prometheus-alertmanager",
+}
 IMAGE_PACKAGES = {
     "buildah": "/usr/bin/buildah",
     "containers-storage": "/usr/bin/containers-storage",

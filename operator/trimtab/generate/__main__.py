@@ -7,6 +7,8 @@ from pathlib import Path
 from trimtab.api.kinds import KINDS
 from trimtab.build.engines import ENGINES
 from trimtab.generate.access import engine_rules_text
+from trimtab.generate.alert_rules import rules_text
+from trimtab.generate.alerts_page import alerts_page
 from trimtab.generate.chart_page import chart_page
 from trimtab.generate.commands_page import commands_page
 from trimtab.generate.conditions_page import conditions_page, runbook_page
@@ -16,6 +18,7 @@ from trimtab.generate.metrics_page import metrics_page
 
 CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
 VALUES = Path("charts/trimtab/values.yaml")
+RULES = Path("charts/trimtab/files/rules.yaml")
 ENGINE_RULES = Path("charts/trimtab/templates/_engine_rules.tpl")
 
 
@@ -35,6 +38,8 @@ def generated_files(root: Path) -> dict[Path, str]:
         docs / "reference/chart.md": chart_page((root / VALUES).read_text(encoding="utf-8")),
         docs / "reference/metrics.md": metrics_page(),
         docs / "runbook.md": runbook_page(),
+        docs / "alerts.md": alerts_page(),
+        RULES: rules_text(),
         ENGINE_RULES: engine_rules_text(ENGINES.values()),
     }
 

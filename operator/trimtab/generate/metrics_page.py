@@ -50,17 +50,19 @@ def metrics_page() -> str:
         _row(family.name, family.type, family.labels, family.help)
         for family in sorted(FAMILIES, key=lambda one: one.name)
     ]
-    return f"{_HEAD}{_table(state)}{_OF_PROCESS}{_table(sorted(_process_rows()))}\n"
+    process = sorted(_row(*one) for one in process_metrics())
+    return f"{_HEAD}{_table(state)}{_OF_PROCESS}{_table(process)}\n"
 
 
-def _process_rows() -> Iterable[str]:
+def process_metrics() -> Iterable[tuple[str, str, tuple[str, ...], str]]:
+    """Yield name, type, labels and meaning of each metric of the process, in no order."""
     for module in _OF_THE_PROCESS:
         for metric in vars(module).values():
             if isinstance(metric, MetricWrapperBase):
                 (described,) = metric.describe()
                 kind = described.type
                 name = described.name + ("_total" if kind == "counter" else "")
-                yield _row(name, kind, metric._labelnames, described.documentation)
+                yield name, kind, tuple(metric._labelnames), described.documentation
 
 
 def _row(name: str, kind: str, labels: Iterable[str], text: str) -> str:

@@ -19,6 +19,7 @@ from trimtab.state_metrics.families import (
     ROLLOUT_STEP,
     ROLLOUT_STEPS,
     ROLLOUT_WEIGHT,
+    SERVING_SINCE,
 )
 from trimtab.state_metrics.lines import Lines
 from trimtab.state_metrics.seen import Json, Shown, add_common, lines_of, status_of, text_at
@@ -49,6 +50,7 @@ def deployment_shown(obj: Json, now: datetime) -> Shown:
         candidate.version if candidate is not None else "",
         text_at(obj, "spec", "rollout", "strategy") or _USUAL_STRATEGY,
     )
+    lines.add(SERVING_SINCE, stable.since.timestamp() if stable is not None else None)
     if status.rollout is not None and candidate is not None:
         _add_rollout(lines, status, candidate)
     for gate in status.gates:

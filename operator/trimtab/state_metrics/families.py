@@ -89,6 +89,11 @@ MODEL_AGE = _gauge(
     "",
     "Seconds since the ModelVersion was made that serves.",
 )
+SERVING_SINCE = _gauge(
+    "trimtab_serving_since_timestamp_seconds",
+    "",
+    "Unix seconds since when the version serves: its promotion, or the end of the way back to it.",
+)
 
 # --- DriftPolicy --------------------------------------------------------------------------------
 
@@ -167,8 +172,8 @@ UNREADABLE = Family(
 
 FAMILIES: Final = (
     DEPLOYMENT_INFO, ROLLOUT_WEIGHT, ROLLOUT_STEP, ROLLOUT_STEPS, GATE_EVIDENCE_RATIO, GATE_BAD,
-    GATE_TOTAL, ROLLOUTS, ROLLOUT_SECONDS, MODEL_AGE, DRIFT_VALUE, DRIFT_THRESHOLD, DRIFT_VERDICT,
-    FEATURE_PSI, QUALITY_ESTIMATED, QUALITY_REALISED, BUDGET_USED_RATIO, RETRAINS, CONDITION,
-    DECISIONS, LAST_DECISION, UNREADABLE,
+    GATE_TOTAL, ROLLOUTS, ROLLOUT_SECONDS, MODEL_AGE, SERVING_SINCE, DRIFT_VALUE, DRIFT_THRESHOLD,
+    DRIFT_VERDICT, FEATURE_PSI, QUALITY_ESTIMATED, QUALITY_REALISED, BUDGET_USED_RATIO, RETRAINS,
+    CONDITION, DECISIONS, LAST_DECISION, UNREADABLE,
 )  # fmt: skip
 """In the order of the page."""

@@ -308,6 +308,22 @@ class TestPrometheus:
         own = monitors["trimtab-system/trimtab"]["spec"]["podMetricsEndpoints"]
         assert own[0]["honorLabels"]  # namespace is that of the object
 
+    def test_rules_are_those_of_the_file(self):
+        assert not of_kind(render(), "PrometheusRule")
+        settings = ("prometheusRule.enabled=true", "prometheusRule.labels.release=prometheus")
+        rule = of_kind(render(*settings), "PrometheusRule")["trimtab-system/trimtab"]
+        assert rule["spec"] == yaml.safe_load((CHART / "files/rules.yaml").read_text())
+        assert rule["metadata"]["labels"]["release"] == "prometheus"
+
+    def test_links_of_rules_lead_to_the_pages_of_the_person(self):
+        url = "https://docs.example.com/trimtab/"
+        objects = render("prometheusRule.enabled=true", f"prometheusRule.docsUrl={url}")
+        rule = of_kind(objects, "PrometheusRule")["trimtab-system/trimtab"]
+        alerts = [r for group in rule["spec"]["groups"] for r in group["rules"] if "alert" in r]
+        links = {alert["annotations"]["runbook_url"] for alert in alerts}
+        assert len(links) == len(alerts)
+        assert all(link.startswith(f"{url}alerts.html#") for link in links)
+
 
 class TestNotifications:
     def test_without_destinations_there_is_nothing(self):

@@ -67,6 +67,7 @@ def test_a_deployment_in_a_rollout() -> None:
             candidate="v2",
             strategy="canary",
         ): 1,
+        of("trimtab_serving_since_timestamp_seconds", **IT): at,
         of("trimtab_rollout_weight", **IT, of="wanted"): 0.25,
         of("trimtab_rollout_weight", **IT, of="measured"): 0.23,
         of("trimtab_rollout_step", **IT): 2,

@@ -38,6 +38,9 @@ COUNTERS = {
 }
 
 
+IT = {"namespace": "shop", "name": "digits"}
+
+
 def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
@@ -91,6 +94,7 @@ class Expected:
         if stable:
             made = self.versions[stable["versionObject"]]["metadata"]["creationTimestamp"]
             self._add("trimtab_model_age_seconds", math.floor(self.now - seconds(made)))
+            self._add("trimtab_serving_since_timestamp_seconds", seconds(stable["since"]))
         rollout = status.get("rollout")
         if rollout:
             step = rollout.get("step")
@@ -190,6 +194,11 @@ async def test_after_every_pass_the_page_is_what_the_objects_say() -> None:
         policy_object(QUALITY, INPUTS, DATA, window="20s", retrain={"cooldown": "1m"})
     )
     await loop.until(lambda: loop.serving == "v1", 200)
+    promoted = {"kind": "Deployment", "reason": "Promoted", **IT}
+    state = loop.read()
+    at = state[of("trimtab_last_decision_timestamp_seconds", **promoted)]
+    since = state[of("trimtab_serving_since_timestamp_seconds", **IT)]
+    assert abs(since - at) < 1  # by which the rule of the lead time knows a promotion
     await loop.advance(60)
     loop.behaviour["v1"] = Behaviour(estimated=0.8, low=0.9)
     await loop.until(lambda: loop.serving.startswith("r"), 900)
