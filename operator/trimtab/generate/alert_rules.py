@@ -103,6 +103,7 @@ def _decided_within(kind: str, reason: EventReason, seconds: int) -> str:
 
 _OBJECT: Final = "{{ $labels.namespace }}/{{ $labels.name }}"
 _WHY: Final = "trimtab why mdep/{{ $labels.name }} -n {{ $labels.namespace }}"
+_WHY_POLICY: Final = "trimtab why dp/{{ $labels.name }} -n {{ $labels.namespace }}"
 _RUNBOOK: Final = "runbook.md"
 _NO_RETURN: Final = (Reason.NO_WAY_BACK, Reason.RETURN_DELAYED)
 
@@ -231,9 +232,8 @@ DATA_ALERTS: Final = (
         "quality is below its floor",
         _has(_type(ConditionType.HARM)),
         "The estimated or realised quality of a model that the DriftPolicy watches is below what "
-        "its spec allows. First run `trimtab why dp/{{ $labels.name }} -n "
-        "{{ $labels.namespace }}`: it says which signal, and whether a retraining runs. If none "
-        "does, go back with `trimtab rollback`, or retrain by hand.",
+        f"its spec allows. First run `{_WHY_POLICY}`: it says which signal, and whether a "
+        "retraining runs. If none does, go back with `trimtab rollback`, or retrain by hand.",
         see=(f"{_RUNBOOK}#harm",),
     ),
     Alert(
@@ -243,8 +243,8 @@ DATA_ALERTS: Final = (
         "values that a model gets are broken",
         _has(_type(ConditionType.DATA_BROKEN)),
         "Values are missing, unseen or out of range more often than the DriftPolicy allows, and "
-        "nothing is trained on them. First run `trimtab why dp/{{ $labels.name }} -n "
-        "{{ $labels.namespace }}`: it names the feature. Then ask who sends it what has changed.",
+        f"nothing is trained on them. First run `{_WHY_POLICY}`: it names the feature. Then "
+        "ask who sends it what has changed.",
         see=(f"{_RUNBOOK}#databroken",),
     ),
     Alert(
@@ -255,8 +255,8 @@ DATA_ALERTS: Final = (
         f"max by (namespace, name) (max_over_time({BUDGET_USED_RATIO.name}[{_BRIDGED}])) > 1",
         "Within 90 days the DriftPolicy had {{ $value | humanizePercentage }} of the false alarms "
         "that are accepted in that time. Either the data really keep moving, or the tolerance is "
-        "too small. First run `trimtab why dp/{{ $labels.name }} -n {{ $labels.namespace }}` and "
-        "compare the alarms with what happened then; `trimtab lint` says which tolerance fits.",
+        f"too small. First run `{_WHY_POLICY}` and compare the alarms with what happened then; "
+        "`trimtab lint` says which tolerance fits.",
         for_="15m",
         see=("statistics.md", f"{_RUNBOOK}#driftdetected"),
     ),

@@ -32,6 +32,7 @@ from trimtab.reconcile.notifying.marks import Mark, ago, earliest, from_text, la
 from trimtab.reconcile.notifying.namespaces import Namespaces
 from trimtab.reconcile.notifying.outbox import Outbox, instant_of
 from trimtab.reconcile.notifying.owners import owner_of
+from trimtab.reconcile.notifying.stepping import step_on
 from trimtab.state_metrics.kinds import decisions_after, last_number
 
 logger = logging.getLogger(__name__)
@@ -177,19 +178,10 @@ class Notifier:
             return
         await self.take_up()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._route())
+            group.create_task(step_on(self.step, self._something))
             group.create_task(self._mark())
             for box in self._boxes:
                 group.create_task(box.run())
-
-    async def _route(self) -> None:
-        while True:
-            self._something.clear()
-            wait = await self.step()
-            if wait is None:
-                await self._something.wait()
-            else:
-                await asyncio.sleep(wait)
 
     async def step(self) -> float | None:
         """Put one decision into the queues of those that its namespace uses.

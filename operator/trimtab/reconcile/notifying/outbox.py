@@ -20,6 +20,7 @@ from trimtab.errors import Refused, RetryLater
 from trimtab.notify.message import Lost, Message, Telling, and_lost
 from trimtab.notify.settings import Destination
 from trimtab.reconcile.machine.queue import BackOff
+from trimtab.reconcile.notifying.stepping import step_on
 
 logger = logging.getLogger(__name__)
 
@@ -98,13 +99,7 @@ class Outbox:
 
     async def run(self) -> None:
         """Send until cancelled."""
-        while True:
-            self._something.clear()
-            wait = await self.step()
-            if wait is None:
-                await self._something.wait()
-            else:
-                await asyncio.sleep(wait)  # also if it is 0: others have their turn
+        await step_on(self.step, self._something)
 
     async def step(self) -> float | None:
         """Try one message; return the seconds until the next try, None if there is none."""
