@@ -270,8 +270,8 @@ DATA_ALERTS: Final = (
         "max by (namespace, name, deployment) "
         f"(max_over_time({LABELS_SHARE.name}[{_BRIDGED}])) < {LABELS_NEEDED}",
         "Of the rows in the last window {{ $value | humanizePercentage }} have their label; the "
-        f"signal outcomes needs {LABELS_NEEDED:.0%} and judges nothing meanwhile. First see whether "
-        "what posts the outcomes still runs. If labels come later than they did, raise "
+        f"signal outcomes needs {LABELS_NEEDED:.0%} and judges nothing meanwhile. First see "
+        "whether what posts the outcomes still runs. If labels come later than they did, raise "
         f"`labelDelay` of the signal. `{_WHY_POLICY}` has the counts.",
         for_="30m",
         see=("policies.md",),
