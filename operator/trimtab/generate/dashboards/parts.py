@@ -382,10 +382,11 @@ def dashboard_text(
     annotations: Sequence[Annotation],
     rows: Sequence[Row],
     span: str = "now-6h",
+    refresh: str = "30s",
 ) -> str:
     """Return a dashboard as JSON, a panel a line. span: where the time shown begins."""
     board = build.Dashboard(title).uid(uid).description(text).tags([TAG]).time(span, "now")
-    board.readonly().refresh("30s").timezone("browser")
+    board.readonly().refresh(refresh).timezone("browser")
     board.tooltip(models.DashboardCursorSync.CROSSHAIR)
     board.variables([_source(), *map(_variable, variables)])
     others = build.DashboardLink("Trimtab").type(models.DashboardLinkType.DASHBOARDS).tags([TAG])
