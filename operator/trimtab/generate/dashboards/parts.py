@@ -21,9 +21,9 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 COLUMNS: Final = 24
-_BAR_TITLE: Final = 13
+_BAR_TITLE, _SMALL = 13, 9
 """Pixels."""
-_CELL: Final = 78
+_CELL: Final = 96
 """Pixels of a cell of a heat map: its head is `DD HH:mm`."""
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG: Final = "trimtab"
@@ -201,7 +201,7 @@ def bars(
     way = common_models.VizOrientation
     panel.orientation(way.VERTICAL if upright else way.HORIZONTAL)
     panel.value_mode(common_models.BarGaugeValueMode.COLOR)
-    panel.text(common.VizTextDisplayOptions().title_size(_BAR_TITLE))
+    panel.text(common.VizTextDisplayOptions().title_size(_SMALL if upright else _BAR_TITLE))
     panel.thresholds(_steps(steps)).color_scheme(_by_threshold())
     if top is not None:
         panel.max(top)
