@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import yaml
 
 from trimtab.api.conditions import ConditionType, EventReason, Reason
+from trimtab.decide.kstatus import REFUSALS
 from trimtab.reconcile.machine.observability import LEADING
 from trimtab.state_metrics.families import (
     BUDGET_USED_RATIO,
@@ -291,7 +292,8 @@ OPERATOR_ALERTS: Final = (
         "warning",
         "{{ $labels.kind }} " + _OBJECT,
         "nothing goes on until somebody changes something",
-        _has(_type(ConditionType.STALLED), by="namespace, name, kind"),
+        # The other reasons are those of other conditions, which have alerts of their own.
+        _has(_type(ConditionType.STALLED), _one_of(*sorted(REFUSALS)), by="namespace, name, kind"),
         "The API server refuses what the operator has to read or write, an object of somebody else "
         "is in the way, or the spec cannot be read. First read the message of the condition "
         "`Stalled` of the object: it has the server's words.",

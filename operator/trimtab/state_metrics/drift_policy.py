@@ -38,7 +38,7 @@ def drift_policy_shown(obj: Json, now: datetime) -> Shown:
         if signal.kind == "inputs":
             for feature in signal.top:
                 lines.add(FEATURE_PSI, feature.value, signal.deployment, feature.name)
-    if status.observed_generation == obj["metadata"].get("generation"):
+    if status.judged_generation == obj["metadata"].get("generation"):
         _add_quality(lines, obj, status.signals)
     counted = _alarms(status.budget, now)
     if status.budget is not None and status.budget.per_quarter > 0:
