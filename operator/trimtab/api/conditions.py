@@ -62,7 +62,7 @@ class Reason(StrEnum):
     Wait. If it lasts, look at the pods and at `kubectl get mv`.
     """
     SCALED_TO_ZERO = "ScaledToZero"
-    """Ready: `spec.replicas` is 0.
+    """Ready, Progressing: `spec.replicas` is 0.
 
     Set `spec.replicas` to serve again.
     """
@@ -103,7 +103,8 @@ class Reason(StrEnum):
     `trimtab retry mdep/NAME`.
     """
     FLAPPING = "Flapping"
-    """Degraded: three automatic rollbacks within an hour; nothing automatic happens any more.
+    """Progressing, Degraded: three automatic rollbacks within an hour; nothing automatic happens
+    any more.
 
     Find out why versions keep failing, then run `trimtab retry mdep/NAME`.
     """

@@ -1,6 +1,6 @@
 """`trimtab wait`: an exit code that says what became of an object, for pipelines.
 
-What an object says of itself is read in `outcome_of`, from its JSON alone; the loop only asks again.
+What an object says of itself is read in `outcome_of`, from its JSON alone; the loop asks again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 // What kstatus and Flux make of objects: JSON in, JSON out.
 //
 // On stdin {"expressions": {KIND: {"current", "failed", "inProgress"}}, "objects": [OBJECT, ...]}; on
-// stdout a list with, for each object, what kstatus says ("kstatus", "message") and what Flux's
-// kustomize-controller says with the expressions of its kind ("flux"), both by their own code.
+// stdout a list with, for each object, what kstatus says ("kstatus", "message"), and what Flux says
+// with the expressions of its kind ("flux") and without any ("flux_alone"). All by their own code:
+// Flux has a kstatus of its own.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"os"
 
+	fluxstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/fluxcd/pkg/apis/kustomize"
 	"github.com/fluxcd/pkg/runtime/cel"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,9 +25,10 @@ type question struct {
 }
 
 type verdict struct {
-	Kstatus status.Status `json:"kstatus"`
-	Message string        `json:"message"`
-	Flux    string        `json:"flux"`
+	Kstatus   string `json:"kstatus"`
+	Message   string `json:"message"`
+	Flux      string `json:"flux"`
+	FluxAlone string `json:"flux_alone"`
 }
 
 func main() {
@@ -69,6 +72,10 @@ func judge(text []byte, evaluators map[string]*cel.StatusEvaluator) (verdict, er
 	if err != nil {
 		return verdict{}, fmt.Errorf("kstatus: %w", err)
 	}
+	alone, err := fluxstatus.Compute(object)
+	if err != nil {
+		return verdict{}, fmt.Errorf("flux's kstatus: %w", err)
+	}
 	evaluator, found := evaluators[object.GetKind()]
 	if !found {
 		return verdict{}, fmt.Errorf("no expressions for %s", object.GetKind())
@@ -77,5 +84,10 @@ func judge(text []byte, evaluators map[string]*cel.StatusEvaluator) (verdict, er
 	if err != nil {
 		return verdict{}, fmt.Errorf("flux: %w", err)
 	}
-	return verdict{generic.Status, generic.Message, own.Status.String()}, nil
+	return verdict{
+		Kstatus:   generic.Status.String(),
+		Message:   generic.Message,
+		Flux:      own.Status.String(),
+		FluxAlone: alone.Status.String(),
+	}, nil
 }
