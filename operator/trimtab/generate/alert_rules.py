@@ -114,7 +114,7 @@ DEPLOYMENT_ALERTS: Final = (
         "critical",
         _OBJECT,
         "no version serves",
-        _has(_type(ConditionType.READY, None), 'status!="True"', _none_of(Reason.SCALED_TO_ZERO)),
+        _has(_type(ConditionType.READY, None), 'status!="True"'),
         "The Deployment is not Ready, so requests get no answers, or those of a first version that "
         f"failed. First run `{_WHY}`: it names the reason. Then look at the pods, or name a "
         "version that is good.",
