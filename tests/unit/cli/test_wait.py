@@ -71,12 +71,12 @@ def a_deployment(
     }
 
 
-RUNNING = {
+RUNNING: dict[str, Any] = {
     "reconciling": ("True", "StepRunning"),
     "up_to_date": ("False", "StepRunning"),
     "serving": "v1",
 }
-QUARANTINED = {
+QUARANTINED: dict[str, Any] = {
     "stalled": ("True", "Quarantined"),
     "up_to_date": ("False", "Quarantined"),
     "serving": "v1",
