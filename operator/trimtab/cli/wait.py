@@ -48,10 +48,8 @@ CAME_OUT_BAD = frozenset(
         "Unreadable",
         "SchemaBroken",
         "ChallengerWorse",
-        "InsufficientData",
         "DataFailed",
         "CodeFailed",
-        "InfrastructureFailed",
     }
 )
 """Reasons of `Stalled` that are a verdict on the version or the attempt."""

@@ -16,7 +16,8 @@ def commands_page() -> str:
         "codes: 0 success, 1 refused or failed, 2 wrong usage or wrong input, such as a file that "
         "is missing, 130 interrupted; `wait` has [more](../gitops.md#pipelines); for `lint` and "
         "`conform` see [Policies](../policies.md) and [Conformance](../conformance.md) too. As a "
-        "plug-in of kubectl, options come after the word `trimtab`. `trimtab --version` prints the version."
+        "plug-in of kubectl, options come after the word `trimtab`. `trimtab --version` prints the "
+        "version."
     )
     return "\n\n".join([head, *(_section(name, one) for name, one in _commands(root))]) + "\n"
 
