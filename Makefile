@@ -44,6 +44,7 @@ lint: develop ## style, types, layers
 
 unit: develop ## the rings without a cluster: pure, reconcile, wiring
 	HELM=$$($(CLUSTER) helm) PROMTOOL=$$($(CLUSTER) promtool | tail -n 1) \
+	  VERDICTS=$$($(CLUSTER) verdicts | tail -n 1) \
 	  $(BIN)/pytest -n auto --dist worksteal \
 	  tests/unit tests/security tests/corpus tests/wiring tests/faults
 
@@ -71,7 +72,7 @@ images: cluster-up ## build the images and hand them to the cluster
 	$(CLUSTER) images
 
 e2e: develop images ## the ring on a real cluster
-	$(CLUSTER) run -- $(BIN)/pytest tests/e2e
+	VERDICTS=$$($(CLUSTER) verdicts | tail -n 1) $(CLUSTER) run -- $(BIN)/pytest tests/e2e
 
 test: develop lint docs images verify unit e2e ## everything, from nothing
 

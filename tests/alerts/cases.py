@@ -82,7 +82,7 @@ _OF_DEPLOYMENT: Labels = {**IT, "kind": "Deployment"}
 CASES: dict[str, Case] = {
     "TrimtabNothingServes": Case(
         (state("Ready", "False", "NotEnoughReady"),),
-        (state("Ready", "False", "ScaledToZero"), state("Ready", "True", "Serving")),
+        (state("Ready", "True", "ScaledToZero"), state("Ready", "True", "Serving")),
         fires=10,
     ),
     "TrimtabNoWayBack": Case(

@@ -57,6 +57,17 @@ class GoProgram:
     version: str
 
 
+@dataclass(frozen=True)
+class GoModule:
+    """A program of this tree: a folder with `main.go`, `go.mod` and `go.sum`."""
+
+    name: str
+    folder: Path
+
+
+VERDICTS = GoModule("verdicts", MODULE.parent / "gitops" / "verdicts")
+"""What kstatus and Flux say of objects."""
+
 COREDNS = GoProgram("coredns", "github.com/coredns/coredns", "v1.15.0")
 HELM = GoProgram("helm", "helm.sh/helm/v4/cmd/helm", "v4.3.1")
 
@@ -123,6 +134,25 @@ def _install_program(settings: Settings, program: GoProgram, target: Path) -> No
     run([_go(settings), "install", "-trimpath", "-ldflags", "-s -w", reference], env=env)
     next(folder.iterdir()).rename(target)
     folder.rmdir()
+
+
+def build_module(settings: Settings, module: GoModule) -> Path:
+    """The binary of a program of this tree, built once for each state of its sources."""
+    target = built_module(settings, module)
+    with _alone(target):
+        if not target.exists():
+            say(f"building {module.name} (once, about a minute)")
+            built = target.with_suffix(".new")
+            flags: list[str | Path] = ["-trimpath", "-ldflags", "-s -w", "-o", built]
+            run([_go(settings), "build", *flags, "."], env={"CGO_ENABLED": "0"}, cwd=module.folder)
+            built.rename(target)
+    return target
+
+
+def built_module(settings: Settings, module: GoModule) -> Path:
+    """Where the binary is, or will be."""
+    sources = [module.folder / name for name in ("main.go", "go.mod", "go.sum")]
+    return _cached(settings, module.name, b"".join(file.read_bytes() for file in sources))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,15 @@ from pathlib import Path
 from . import existing, node
 from .images import provide_images, provide_images_to_context
 from .network import enter
-from .packages import HELM, RULE_PACKAGES, build_kubernetes, build_program, install_packages
+from .packages import (
+    HELM,
+    RULE_PACKAGES,
+    VERDICTS,
+    build_kubernetes,
+    build_module,
+    build_program,
+    install_packages,
+)
 from .processes import noted_parts
 from .settings import ClusterError, Settings, read_settings
 from .shell import say
@@ -33,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     verbs.add_parser("kubectl-prefix", help="print the words that reach the cluster")
     verbs.add_parser("helm", help="build helm if it is missing, and print where it is")
     verbs.add_parser("promtool", help="install promtool if it is missing, and print where it is")
+    verbs.add_parser("verdicts", help="build what asks kstatus and Flux, and print where it is")
     verbs.add_parser("images", help="build the images and bring them into the cluster")
     run = verbs.add_parser("run", help="run a command that reaches the cluster")
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -54,6 +63,8 @@ def _carry_out(wanted: argparse.Namespace, settings: Settings, context: str) -> 
         case "promtool":
             install_packages(RULE_PACKAGES)
             say(RULE_PACKAGES["prometheus"])
+        case "verdicts":
+            say(str(build_module(settings, VERDICTS)))
         case "run":
             _run(settings, context, wanted.command)
         case "images" if context:

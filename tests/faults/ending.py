@@ -25,7 +25,10 @@ Ending = dict[str, str]
 """What is looked at, and how it is."""
 
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
-CONDITIONS = ("Ready", "Progressing", "Degraded", "Paused", "Quarantined", "Stalled")
+CONDITIONS = (
+    *("Ready", "Progressing", "Degraded", "Paused", "Quarantined"),
+    *("UpToDate", "Reconciling", "Stalled"),
+)
 TOLD_ONCE = (
     "RolloutStarted",
     "RolledBack",

@@ -76,7 +76,7 @@ async def test_every_character_that_can_be_stored_can_be_applied(
     assert (await cluster.apply(manifest))["metadata"]["annotations"] == {"note": text}
     api_server.cluster.user_apply(deployment())
     stored = await cluster.apply_status(DEPLOYMENT, {"message": text})
-    assert stored["status"] == {"message": text}
+    assert stored["status"]["message"] == text
 
 
 async def test_apply_new_makes_an_object_or_leaves_the_one_that_is_there(
@@ -120,7 +120,7 @@ async def test_status_is_applied_to_the_subresource(
 ) -> None:
     api_server.cluster.user_apply(deployment())
     stored = await cluster.apply_status(DEPLOYMENT, {"replicas": 3})
-    assert stored["status"] == {"replicas": 3}
+    assert stored["status"] == {"observedGeneration": 0, "replicas": 3}
     assert "/modeldeployments/digits/status?" in api_server.requests[-1]
 
 

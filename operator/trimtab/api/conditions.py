@@ -14,7 +14,7 @@ class ConditionType(StrEnum):
     """What a condition of ours can be about."""
 
     READY = "Ready"
-    """Deployment: something good serves."""
+    """Deployment: something good serves, or no pods are wanted."""
     PROGRESSING = "Progressing"
     """Deployment: a rollout is under way."""
     DEGRADED = "Degraded"
@@ -37,6 +37,10 @@ class ConditionType(StrEnum):
     """DriftPolicy: missing, unseen or out-of-range values above their limit."""
     COMPLETE = "Complete"
     """RetrainJob: finished, in whatever way."""
+    UP_TO_DATE = "UpToDate"
+    """Deployment: the version that is wanted serves; it was not refused or rolled back."""
+    RECONCILING = "Reconciling"
+    """All kinds: it is on the way to what its spec wants, or waits for what comes by itself."""
     STALLED = "Stalled"
     """All kinds: nothing goes on until somebody changes something."""
 
@@ -58,7 +62,7 @@ class Reason(StrEnum):
     Wait. If it lasts, look at the pods and at `kubectl get mv`.
     """
     SCALED_TO_ZERO = "ScaledToZero"
-    """Ready: `spec.replicas` is 0.
+    """Ready, Progressing: `spec.replicas` is 0.
 
     Set `spec.replicas` to serve again.
     """
@@ -99,7 +103,8 @@ class Reason(StrEnum):
     `trimtab retry mdep/NAME`.
     """
     FLAPPING = "Flapping"
-    """Degraded: three automatic rollbacks within an hour; nothing automatic happens any more.
+    """Progressing, Degraded: three automatic rollbacks within an hour; nothing automatic happens
+    any more.
 
     Find out why versions keep failing, then run `trimtab retry mdep/NAME`.
     """
@@ -187,6 +192,12 @@ class Reason(StrEnum):
     """Progressing, Paused: a person paused the rollout.
 
     Go on with `trimtab resume mdep/NAME`, or end it with `trimtab abort mdep/NAME`.
+    """
+    PAUSED_BY_POLICY = "PausedByPolicy"
+    """Progressing: a DriftPolicy asks to try no other version for the time being.
+
+    The message has what it found. It ends by itself when that is over. To go on before, take
+    `pause` out of `spec.actions` of the policy.
     """
     BACKING_OFF = "BackingOff"
     """Progressing: nobody could judge the candidate in time; it is tried again later by itself.

@@ -311,7 +311,8 @@ class DeploymentStatus(Status):
 
     conditions: Conditions = Field(
         default_factory=list,
-        description="Ready, Progressing, Degraded, Paused, Quarantined and DataAvailable.",
+        description="Ready, Progressing, Degraded, Paused, Quarantined, DataAvailable, UpToDate, "
+        "Reconciling and Stalled.",
     )
     summary: DeploymentSummary = Field(
         default_factory=DeploymentSummary, description="Strings for the columns."

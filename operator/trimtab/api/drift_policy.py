@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.types import JsonValue
 
-from trimtab.api.conditions import Conditions
+from trimtab.api.conditions import Conditions, ConditionType, find_condition
 from trimtab.api.fields import (
     SET_LIST,
     Digest,
@@ -533,7 +533,8 @@ class DriftPolicyStatus(Status):
     """What was found and done."""
 
     conditions: Conditions = Field(
-        default_factory=list, description="Watching, DriftDetected, Harm and DataBroken."
+        default_factory=list,
+        description="Watching, DriftDetected, Harm, DataBroken, Reconciling and Stalled.",
     )
     summary: DriftPolicySummary = Field(
         default_factory=DriftPolicySummary, description="Strings for the columns."
@@ -576,6 +577,15 @@ class DriftPolicyStatus(Status):
         max_length=100,
         description="Retrainings that were not started; each reason once per cause.",
     )
+
+    @property
+    def judged_generation(self) -> int | None:
+        """Generation of the spec that the verdicts rest on.
+
+        Less than the observed one where that spec could only be looked at: it is not valid.
+        """
+        watching = find_condition(self.conditions, ConditionType.WATCHING)
+        return self.observed_generation if watching is None else watching.observed_generation
 
 
 class DriftPolicy(Kind):

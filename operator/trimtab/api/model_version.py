@@ -182,7 +182,8 @@ class ModelVersionStatus(Status):
         "Unknown: only the pods can check. Rejected: never served.",
     )
     conditions: Conditions = Field(
-        default_factory=list, description="Verified, with the reason when it is not."
+        default_factory=list,
+        description="Verified, with the reason when it is not; Reconciling and Stalled.",
     )
     used_by: list[Name] = Field(
         default_factory=list,

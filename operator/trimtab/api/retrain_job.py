@@ -222,7 +222,8 @@ class RetrainJobStatus(Status):
         default=None, description="ModelVersion that was made."
     )
     conditions: Conditions = Field(
-        default_factory=list, description="Complete, with how it ended as reason."
+        default_factory=list,
+        description="Complete, with how it ended as reason; Reconciling and Stalled.",
     )
     summary: RetrainJobSummary = Field(
         default_factory=RetrainJobSummary, description="Strings for the columns."

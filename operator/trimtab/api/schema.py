@@ -17,6 +17,9 @@ from trimtab.api.fields import format_duration, format_share
 
 Schema = dict[str, Any]
 
+UNSEEN = {"observedGeneration": 0}
+"""Status of an object that no operator has looked at."""
+
 _TESTED = re.compile(r"has\(self\.(\w+)\)")
 _SCALARS = (str, int, float, bool)
 _DROPPED = ("title", "default", "$defs", "const", "anyOf", "$ref")
@@ -31,7 +34,11 @@ class _DurationsAsText(GenerateJsonSchema):
 
 
 def structural_schema(model: type[BaseModel]) -> Schema:
-    """Return the schema of a kind: `spec` with defaults, `status` without, no `metadata`.
+    """Return the schema of a kind: `spec` with defaults, `status` with one, no `metadata`.
+
+    An object that no operator has seen has `observedGeneration: 0` and nothing else, so that tools
+    which compare it with the generation know that it is not done (kstatus takes an object without
+    status for current).
 
     Raises ValueError where the model uses what a structural schema cannot express.
     """
@@ -44,6 +51,8 @@ def structural_schema(model: type[BaseModel]) -> Schema:
         defaults=True,
     )
     status = _converted(properties["status"], definitions, defaults=False)
+    if "observedGeneration" in status["properties"]:
+        status["default"] = UNSEEN
     return {**root, "properties": {**root["properties"], "status": _with_whole_maps(status)}}
 
 

@@ -24,6 +24,7 @@ from trimtab.cli.retrain import retrain
 from trimtab.cli.session import Session
 from trimtab.cli.simulate import simulate
 from trimtab.cli.tree import get
+from trimtab.cli.wait import EXIT_CODES, USAGE, wait
 from trimtab.cli.why import why
 from trimtab.cluster.port import DEPLOYMENTS, OWN_KINDS
 from trimtab.errors import SpecError, TrimtabError
@@ -99,6 +100,14 @@ async def _why(session: Session, options: argparse.Namespace) -> int:
     return await why(session, key_of_target(options.target, session.namespace, *OWN_KINDS))
 
 
+async def _wait(session: Session, options: argparse.Namespace) -> int:
+    key = key_of_target(options.target, session.namespace, *OWN_KINDS)
+    if key.resource != DEPLOYMENTS and (options.promoted or options.expected is not None):
+        print("error: --promoted and --version are about a Deployment", file=sys.stderr)
+        return USAGE
+    return await wait(session, key, options.expected, options.timeout)
+
+
 async def _command(session: Session, options: argparse.Namespace) -> int:
     key = key_of_target(options.target, session.namespace, DEPLOYMENTS)
     return await command(session, key, options.verb, options.argument, options.wait)
@@ -131,6 +140,34 @@ def _add_looks(commands: Commands) -> None:
         type=_any_kind,
         metavar="mdep/NAME|dp/NAME|rj/NAME|mv/NAME",
         help="the object to explain",
+    )
+    codes = "; ".join(f"{code}: {text}" for code, text in EXIT_CODES.items())
+    until = add("wait", "wait until an object is as wanted, or is known not to become so", _wait)
+    until.description = f"{until.description}. Exit codes: {codes}."
+    until.add_argument(
+        "target",
+        type=_any_kind,
+        metavar="mdep/NAME|mv/NAME|rj/NAME|dp/NAME",
+        help="the object to wait for",
+    )
+    until.add_argument(
+        "--promoted",
+        action="store_true",
+        help="until the version that is wanted serves (of a Deployment always so)",
+    )
+    until.add_argument(
+        "--version",
+        dest="expected",
+        type=_version,
+        metavar="VERSION",
+        help="the version that is to serve (default: whichever is wanted)",
+    )
+    until.add_argument(
+        "--timeout",
+        type=_duration,
+        default=timedelta(minutes=30),
+        metavar="DURATION",
+        help="how long at most, such as 90s or 1h (default 30m)",
     )
 
 

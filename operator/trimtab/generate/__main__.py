@@ -15,12 +15,14 @@ from trimtab.generate.conditions_page import conditions_page, runbook_page
 from trimtab.generate.crds import crd_name, crd_text
 from trimtab.generate.dashboards.boards import DASHBOARDS
 from trimtab.generate.fields_page import fields_page
+from trimtab.generate.health_page import argocd_text, health_page
 from trimtab.generate.metrics_page import metrics_page
 
 CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
 VALUES = Path("charts/trimtab/values.yaml")
 RULES = Path("charts/trimtab/files/rules.yaml")
 DASHBOARD_FOLDER = Path("charts/trimtab/files/dashboards")
+ARGOCD = Path("manifests/gitops/argocd")
 ENGINE_RULES = Path("charts/trimtab/templates/_engine_rules.tpl")
 
 
@@ -41,9 +43,11 @@ def generated_files(root: Path) -> dict[Path, str]:
         docs / "reference/commands.md": commands_page(),
         docs / "reference/chart.md": chart_page((root / VALUES).read_text(encoding="utf-8")),
         docs / "reference/metrics.md": metrics_page(),
+        docs / "reference/health.md": health_page(),
         docs / "runbook.md": runbook_page(),
         docs / "alerts.md": alerts_page(),
         RULES: rules_text(),
+        ARGOCD / "argocd-cm.yaml": argocd_text((root / ARGOCD / "health.lua").read_text("utf-8")),
         ENGINE_RULES: engine_rules_text(ENGINES.values()),
     }
 

@@ -14,6 +14,7 @@ import yaml
 
 from trimtab.api.conditions import ConditionType, EventReason, Reason
 from trimtab.decide.drift.signals.outcomes import LABELS_NEEDED
+from trimtab.decide.kstatus import REFUSALS
 from trimtab.reconcile.machine.observability import LEADING
 from trimtab.state_metrics.families import (
     BUDGET_USED_RATIO,
@@ -115,7 +116,7 @@ DEPLOYMENT_ALERTS: Final = (
         "critical",
         _OBJECT,
         "no version serves",
-        _has(_type(ConditionType.READY, None), 'status!="True"', _none_of(Reason.SCALED_TO_ZERO)),
+        _has(_type(ConditionType.READY, None), 'status!="True"'),
         "The Deployment is not Ready, so requests get no answers, or those of a first version that "
         f"failed. First run `{_WHY}`: it names the reason. Then look at the pods, or name a "
         "version that is good.",
@@ -307,7 +308,8 @@ OPERATOR_ALERTS: Final = (
         "warning",
         "{{ $labels.kind }} " + _OBJECT,
         "nothing goes on until somebody changes something",
-        _has(_type(ConditionType.STALLED), by="namespace, name, kind"),
+        # The other reasons are those of other conditions, which have alerts of their own.
+        _has(_type(ConditionType.STALLED), _one_of(*sorted(REFUSALS)), by="namespace, name, kind"),
         "The API server refuses what the operator has to read or write, an object of somebody else "
         "is in the way, or the spec cannot be read. First read the message of the condition "
         "`Stalled` of the object: it has the server's words.",

@@ -26,7 +26,9 @@ def conditions_page() -> str:
         "# Conditions, reasons, events",
         "What to do about a reason stands in the [runbook](../runbook.md).",
         "## Condition types",
-        "Each has a status `True`, `False` or `Unknown`, a reason and a message with the figures.",
+        "Each has a status `True`, `False` or `Unknown`, a reason and a message with the figures. "
+        "`UpToDate`, `Reconciling` and `Stalled` repeat the reason of the condition that decides; "
+        "[what each reason comes to](health.md) has a page of its own.",
         _table("condition", "kind", "it is `True` when", conditions),
         "## Reasons",
         "Said by a condition, or in the status of a Deployment: `gate` (`status.gates`), `history` "

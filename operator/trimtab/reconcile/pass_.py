@@ -8,7 +8,8 @@ A status is written only to the version of the object that it rests on: where so
 first, the object is read and all of it is decided again, so that no late write undoes a newer one.
 Telling and acting begin together, and no pass waits for a sink: a slow one must not hold up a way
 back. A write that is refused for good, and an object that this release cannot read, become the
-condition `Stalled`.
+condition `Stalled`. That, and how the object stands (`decide.kstatus`), is written here: it follows
+from what was decided and from what was refused, and only the pass knows both.
 """
 
 from __future__ import annotations
@@ -23,16 +24,11 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from trimtab.api.conditions import (
-    Condition,
-    ConditionType,
-    EventReason,
-    Reason,
-    set_condition,
-)
+from trimtab.api.conditions import Condition, EventReason, Reason
 from trimtab.api.record import Record, Status
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import Json, Key
+from trimtab.decide.kstatus import WRITTEN, Refusal, refusal_in, with_standing
 from trimtab.decide.led_time import is_to_come
 from trimtab.decide.outcome import Note, Outcome
 from trimtab.errors import Conflict, Moved, NameTaken, Refused, RetryLater, SpecError
@@ -179,13 +175,13 @@ async def _write(
     """Write the intent, if it says something new or numbers moved and it is time."""
     passed = world.passed(key)
     old, now = _status_of(live), world.now()
-    new = outcome.status.to_json()
-    # Both are ours to write, not the decision's, which may rest on an older view of them.
-    new["conditions"] = _with_stalled(new.get("conditions", []), old)
-    stalled = _stalled_of(old)
-    if stalled is not None and stalled.status == "True" and stalled.reason == Reason.INVALID_SPEC:
-        # It could be read, or nothing would have been decided.
-        new["conditions"] = _set_stalled(world, live, new, False, Reason.AS_WANTED, "")
+    refusal = _refusal_in(old)
+    if refusal is not None and refusal.reason is Reason.INVALID_SPEC:
+        refusal = None  # it could be read, or nothing would have been decided
+    # These are ours to write, not the decision's, which may rest on an older view of them.
+    decided = [c for c in outcome.status.conditions if c.type not in WRITTEN]
+    conditions = _standing(world, live, [*decided, *_written_in(old)], refusal)
+    new = outcome.status.model_copy(update={"conditions": conditions}).to_json()
     new["record"] = old.get("record")
 
     def says(written_at: datetime | None) -> bool:
@@ -309,7 +305,7 @@ def _tell_again(world: World, uid: str) -> datetime:
     return world.announcer.again_at(uid, world.now())
 
 
-# --- stalled -------------------------------------------------------------------------------------
+# --- how the object stands -----------------------------------------------------------------------
 
 
 async def _go_on(world: World, key: Key, further: Sequence[Note]) -> None:
@@ -321,12 +317,11 @@ async def _go_on(world: World, key: Key, further: Sequence[Note]) -> None:
     if live is None:
         return
     status = _status_of(live)
-    stalled = _stalled_of(status)
-    is_over = stalled is not None and stalled.status == "True"
+    is_over = _refusal_in(status) is not None
     if not passed.unwritten and not is_over:
         return
     if is_over:
-        status["conditions"] = _set_stalled(world, live, status, False, Reason.AS_WANTED, "")
+        status["conditions"] = _stands(world, live, status, None)
 
     def written() -> None:
         passed.unwritten = ()
@@ -343,11 +338,15 @@ async def _stall(
     if live is None:
         raise Conflict(f"{key} is gone: {message}")
     status = _status_of(live)
-    before = _stalled_of(status)
-    is_same = before is not None and before.status == "True" and before.reason == reason
-    if not (is_same and before is not None and _words(before.message) == _words(message)):
+    before = _refusal_in(status)
+    is_same = before is not None and before.reason == reason
+    is_told = before is not None and is_same and _words(before.message) == _words(message)
+    observed = _observed(live, status, reason)
+    if not is_told or observed != status.get("observedGeneration"):
         logger.warning("%s: %s: %s", key, reason, message)
-        status["conditions"] = _set_stalled(world, live, status, True, reason, message)
+        status["conditions"] = _stands(world, live, status, Refusal(reason, message))
+        if observed is not None:
+            status["observedGeneration"] = observed
         note = Note(STALLED_EVENTS[reason], message, warning=True)
         await _put(world, key, live, status, () if is_same else (note,))
     wait = min(FIRST_REFUSED_WAIT * float(2**passed.refusals), LONGEST_REFUSED_WAIT)
@@ -360,32 +359,38 @@ def _words(message: str) -> str:
     return re.sub(r"\d+", "#", message)
 
 
-def _set_stalled(
-    world: World, live: Json, status: Json, holds: bool, reason: Reason, message: str
-) -> list[Json]:
+def _observed(live: Json, status: Json, reason: Reason) -> int | None:
+    """Return the generation that the status speaks of; also one that nothing could be decided on.
+
+    Else who waits for it would never come to see that nothing goes on.
+    """
+    before: int | None = status.get("observedGeneration")
+    is_undecided = reason in (Reason.INVALID_SPEC, Reason.READ_REFUSED)
+    return live["metadata"].get("generation", before) if is_undecided else before
+
+
+def _stands(world: World, live: Json, status: Json, refusal: Refusal | None) -> list[Json]:
+    """Return the conditions of a status anew: what was decided stands."""
+    told = _standing(world, live, _conditions(status), refusal)
+    return [condition.to_json() for condition in told]
+
+
+def _standing(
+    world: World, live: Json, conditions: Sequence[Condition], refusal: Refusal | None
+) -> list[Condition]:
     generation = live["metadata"].get("generation", 0)
-    conditions = set_condition(
-        _conditions(status),
-        ConditionType.STALLED,
-        holds,
-        reason,
-        message,
-        now=world.now(),
-        generation=generation,
-    )
-    return [condition.to_json() for condition in conditions]
+    return with_standing(conditions, refusal, now=world.now(), generation=generation)
 
 
-def _with_stalled(conditions: list[Json], old: Json) -> list[Json]:
-    """Return the conditions of a decision, with `Stalled` as it stands in status."""
-    others = [c for c in conditions if c["type"] != ConditionType.STALLED]
-    stalled = _stalled_of(old)
-    return others if stalled is None else [*others, stalled.to_json()]
+def _refusal_in(status: Json) -> Refusal | None:
+    """Return what could not be done; read in full only where there may be something."""
+    return refusal_in(_conditions(status)) if refusal_in(_written_in(status)) else None
 
 
-def _stalled_of(status: Json) -> Condition | None:
-    found = [c for c in status.get("conditions", []) if c.get("type") == ConditionType.STALLED]
-    return next(iter(_conditions({"conditions": found})), None)
+def _written_in(status: Json) -> list[Condition]:
+    """Return the conditions that are written here, as they stand."""
+    found = [c for c in status.get("conditions", []) if c.get("type") in WRITTEN]
+    return _conditions({"conditions": found})
 
 
 def _conditions(status: Json) -> list[Condition]:

@@ -21,6 +21,7 @@ from trimtab.api.kinds import BY_PLURAL
 from trimtab.api.meta import MANAGED_BY_LABEL, MANAGER
 from trimtab.api.record import Decision
 from trimtab.api.resource import Resource
+from trimtab.api.schema import UNSEEN
 from trimtab.cluster.port import OWN_KINDS, PODS, Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater
 from trimtab.reconcile.machine.watched import resource_of
@@ -406,7 +407,8 @@ class SimulatedCluster:
         )
         metadata["creationTimestamp"] = format_time(self.time)
         metadata["generation"] = 1
-        return obj | {"metadata": metadata}
+        unseen = {"status": dict(UNSEEN)} if resource_of(manifest) in OWN_KINDS else {}
+        return obj | {"metadata": metadata} | unseen
 
     def _admit(self, obj: Json, unchanged: str = "") -> None:
         """Refuse what the schema of one of our kinds refuses.

@@ -45,7 +45,7 @@ def drift_policy_shown(obj: Json, now: datetime) -> Shown:
         if signal.kind == "inputs":
             for feature in signal.top:
                 lines.add(FEATURE_PSI, feature.value, signal.deployment, feature.name)
-    if status.observed_generation == obj["metadata"].get("generation"):
+    if status.judged_generation == obj["metadata"].get("generation"):
         _add_quality(lines, obj, status.signals)
     attempts = Counter((one.deployment, str(one.phase)) for one in status.attempts)
     for of_phase, number in attempts.items():

@@ -67,6 +67,16 @@ STORY = (
         "kubectl wait --for=jsonpath='{.status.stable.version}'=v3 --timeout=5m mdep/digits",
         prints="met",
     ),
+    # docs/gitops.md
+    Step(
+        "kubectl wait mdep/digits --namespace shop --for=condition=UpToDate --timeout=30m",
+        prints="met",
+    ),
+    Step(
+        "trimtab wait mdep/digits --namespace shop --promoted --version v3 --timeout 1h",
+        prints="v3 serves",
+    ),
+    # docs/index.md
     Step("kubectl trimtab rollback mdep/digits", needs="condition=Progressing=False"),
     Step("kubectl trimtab retry mdep/digits", needs="condition=Quarantined"),
     Step("kubectl trimtab abort mdep/digits", needs=STEPPING),

@@ -53,6 +53,11 @@ ELSEWHERE = {
         "tests/e2e/loop/test_loop.py",
         "def test_act_ends_well_though_the_operator_is_killed_in_it",
     ),
+    "kubectl patch configmap argocd-cm --namespace argocd --type merge "
+    "--patch-file argocd-cm.yaml": (
+        "tests/e2e/rollouts/test_standing.py",
+        "def test_the_patch_of_argocd_gives_each_kind_the_script",
+    ),
     LOOK: ("tests/e2e/docs/test_documented_commands.py", "def test_what_the_demo_left_is_shown"),
     "trimtab replay policy.yaml --prometheus http://localhost:9090 --from 2026-01-01 "
     "--baseline baseline.json": (

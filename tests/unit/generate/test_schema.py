@@ -13,6 +13,7 @@ from trimtab.api.fields import Duration, Model, Share, rule, with_rules
 from trimtab.api.kinds import KINDS, KindInfo
 from trimtab.api.schema import fields_of, structural_schema, unbounded
 from trimtab.generate.__main__ import (
+    ARGOCD,
     VALUES,
     differing_files,
     generated_files,
@@ -79,6 +80,13 @@ def test_status_is_an_integer_generation_and_conditions_by_type(info: KindInfo) 
     assert status["conditions"]["x-kubernetes-list-type"] == "map"
     assert status["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
     assert not [path for path, field in fields_of({"properties": status}) if "default" in field]
+
+
+@pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
+def test_what_nobody_has_looked_at_says_so(info: KindInfo) -> None:
+    status = structural_schema(info.model)["properties"]["status"]
+    assert status["default"] == {"observedGeneration": 0}
+    assert not status.get("required")
 
 
 @pytest.mark.parametrize("info", KINDS, ids=KIND_IDS)
@@ -172,6 +180,8 @@ def test_check_fails_until_files_are_written(tmp_path: Path) -> None:
     arguments = ["--check", "--root", str(tmp_path)]
     (tmp_path / VALUES.parent).mkdir(parents=True)
     (tmp_path / VALUES).write_bytes((ROOT / VALUES).read_bytes())
+    (tmp_path / ARGOCD).mkdir(parents=True)
+    (tmp_path / ARGOCD / "health.lua").write_bytes((ROOT / ARGOCD / "health.lua").read_bytes())
     assert main(arguments) == 1
     write_files(tmp_path, generated_files(ROOT))
     assert main(arguments) == 0

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
 
+from trimtab.api.deployment import DeploymentStatus
+from trimtab.api.schema import UNSEEN
 from trimtab.cluster.port import MODEL_VERSIONS, SECRETS, WORKLOADS, Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavailable
 from trimtab.reconcile.kinds.deployment import kept_of
@@ -145,10 +147,54 @@ class TestRefused:
         assert shop.reason("Stalled") == "WriteRefused"
         assert shop.message("Stalled") == "exceeded quota: pods"
         assert shop.events().count("WriteRefused") == 1
+        assert (shop.condition("Reconciling"), shop.reason("Reconciling")) == (
+            "False", "WriteRefused",
+        )  # fmt: skip
         assert shop.serving == "v1"
         shop.cluster.fault = lambda verb, key: None
         await shop.harness.run_until(lambda: shop.serving == "v2", 600)
         assert shop.condition("Stalled") == "False"
+        assert shop.condition("UpToDate") == "True"
+
+    async def test_a_refusal_ends_and_what_was_decided_stalls_on(self) -> None:
+        shop = await rolled_back_shop()
+        await shop.harness.advance(5)
+        assert (shop.condition("Stalled"), shop.reason("Stalled")) == ("True", "Quarantined")
+        shop.cluster.fault = refuse(lambda verb, key: key.resource == WORKLOADS)
+        shop.change(lambda spec: spec.update(replicas=4))
+        await shop.harness.advance(5)
+        assert (shop.condition("Stalled"), shop.reason("Stalled")) == ("True", "WriteRefused")
+        shop.cluster.fault = lambda verb, key: None
+        await shop.harness.advance(60)
+        assert (shop.condition("Stalled"), shop.reason("Stalled")) == ("True", "Quarantined")
+        assert (shop.condition("UpToDate"), shop.reason("UpToDate")) == ("False", "Quarantined")
+
+
+async def test_a_name_that_is_taken_stalls_without_writes_at_rest() -> None:
+    """The decision says so itself: each pass comes to the same, and has nothing to write."""
+    shop = Shop()
+    shop.publish("v1")
+    service = {"apiVersion": "v1", "kind": "Service", "spec": {"selector": {"app": "theirs"}}}
+    shop.cluster.user_apply(service | {"metadata": {"name": "digits", "namespace": "shop"}})
+    shop.apply(deployment_object("v1"))
+    await shop.harness.advance(60)
+    assert (shop.condition("Stalled"), shop.reason("Stalled")) == ("True", "NameTaken")
+    writes = len(shop.cluster.writes)
+    await shop.harness.advance(240)
+    assert len(shop.cluster.writes) == writes
+
+
+async def test_restored_without_its_status_it_begins_anew() -> None:
+    """What an API server makes of a status that is left out is no status."""
+    shop = Shop()
+    await shop.serve("v1")
+    shop.cluster.user_change(KEY, lambda obj: obj.update(status=dict(UNSEEN)))
+    assert shop.status == DeploymentStatus(observed_generation=0)
+    shop.harness.restart()
+    await shop.harness.run_until(lambda: shop.serving == "v1", 120)
+    await shop.harness.advance(30)
+    assert shop.condition("UpToDate") == "True"
+    assert shop.live["status"]["observedGeneration"] == shop.live["metadata"]["generation"]
 
     async def test_read_before_a_decision_is_said_and_the_condition_clears(
         self, monkeypatch: pytest.MonkeyPatch
@@ -210,10 +256,20 @@ async def test_an_object_that_cannot_be_read_says_so_and_goes_on_when_it_can() -
     assert shop.reason("Stalled") == "InvalidSpec"
     assert "spec.replicas" in shop.message("Stalled")
     assert shop.events().count("InvalidSpec") == 1
+    # Looked at, and nothing decided: who waits for this spec sees that it never comes.
+    assert shop.live["status"]["observedGeneration"] == shop.live["metadata"]["generation"]
+    assert (shop.condition("UpToDate"), shop.reason("UpToDate")) == ("Unknown", "InvalidSpec")
+    assert shop.condition("Ready") == "True"
     shop.cluster.user_change(KEY, lambda obj: obj["spec"].update(replicas=2))
     await shop.harness.advance(5)
     assert shop.condition("Stalled") == "False"
+    assert shop.condition("UpToDate") == "True"
     assert set(shop.sizes().values()) == {2}
+    shop.cluster.user_change(KEY, lambda obj: obj["spec"].update(replicas="none"))
+    shop.cluster.user_change(KEY, lambda obj: obj["spec"].update(replicas="none at all"))
+    await shop.harness.advance(5)
+    assert shop.live["status"]["observedGeneration"] == shop.live["metadata"]["generation"]
+    assert shop.events().count("InvalidSpec") == 2
 
 
 async def test_a_record_that_cannot_be_read_begins_anew(caplog: pytest.LogCaptureFixture) -> None:

@@ -83,8 +83,15 @@ class TestStatus:
         cluster.user_apply(deployment())
         await cluster.apply_status(DEPLOYMENT, {"replicas": 1, "url": "http://x"})
         stored = await cluster.apply_status(DEPLOYMENT, {"replicas": 1})
-        assert stored["status"] == {"replicas": 1}
+        assert stored["status"] == {"replicas": 1, "observedGeneration": 0}
         assert stored["metadata"]["generation"] == 1
+
+    async def test_of_an_object_of_ours_begins_with_what_the_schema_says(
+        self, cluster: SimulatedCluster
+    ) -> None:
+        made = cluster.user_apply(deployment() | {"status": {"replicas": 7}})
+        assert made["status"] == {"observedGeneration": 0}
+        assert "status" not in cluster.user_apply(service())
 
     async def test_of_a_deleted_object_is_for_later(self, cluster: SimulatedCluster) -> None:
         with pytest.raises(RetryLater):

@@ -219,7 +219,7 @@ def _before(
 
 def _spec_changed(snapshot: PolicySnapshot) -> bool:
     policy = snapshot.policy
-    return policy.status.observed_generation != policy.metadata.generation
+    return policy.status.judged_generation != policy.metadata.generation
 
 
 def _status_of(

@@ -122,7 +122,8 @@ _ORDER = (
 def _telling_most(status: DeploymentStatus, stands: Mapping[ConditionType, Stand]) -> Reason:
     """Return the reason for the column; at rest, what is not Ready says most."""
     ready = stands[ConditionType.READY]
-    if not ready.holds and status.rollout is None:
+    says_most = not ready.holds or ready.reason is Reason.SCALED_TO_ZERO
+    if says_most and status.rollout is None:
         return ready.reason
     return next((stands[kind].reason for kind in _ORDER if stands[kind].holds), ready.reason)
 
@@ -133,7 +134,7 @@ def _telling_most(status: DeploymentStatus, stands: Mapping[ConditionType, Stand
 def _ready(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> Stand:
     replicas, stable, guard = snapshot.deployment.spec.replicas, status.stable, status.guard
     if replicas == 0:
-        return Stand(False, Reason.SCALED_TO_ZERO, "replicas is 0; set it to serve again")
+        return Stand(True, Reason.SCALED_TO_ZERO, "replicas is 0; set it to serve again")
     if stable is None:
         return _ready_without_stable(status, wanted)
     taken = snapshot.taken
@@ -237,6 +238,10 @@ def _resting(snapshot: Snapshot, status: DeploymentStatus, wanted: Wanted) -> St
         if is_flapping(status.history, snapshot.now):
             message = f"{version.spec.version} is not tried until: trimtab retry"
             return Stand(False, Reason.FLAPPING, message)
+        asked = snapshot.requested
+        if asked is not None and asked.do == "pause":
+            message = f"{version.spec.version} is not tried for now: {asked.message}"
+            return Stand(False, Reason.PAUSED_BY_POLICY, message)
         if stable is not None and control_alone(snapshot, status):
             message = (
                 f"{version.spec.version} waits to be tried: {stable.version} has no Ready pod, and "

@@ -30,7 +30,13 @@ _COUNTING = (
 )
 """Reasons whose messages have figures."""
 _EXPECTED_DATA = (("Unknown", Reason.WAITING), ("True", Reason.DATA_COMPLETE))
-_SEEN = (ConditionType.PROGRESSING, ConditionType.DATA_AVAILABLE)
+_SEEN = (
+    ConditionType.PROGRESSING,
+    ConditionType.DATA_AVAILABLE,
+    # These repeat why a rollout is where it is.
+    ConditionType.RECONCILING,
+    ConditionType.UP_TO_DATE,
+)
 _NUMBERS = {
     "stable": ("share",),
     "candidate": ("share", "ready", "desired"),

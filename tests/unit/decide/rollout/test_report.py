@@ -35,6 +35,7 @@ from trimtab.decide.rollout.phases import (
     paused_by_step,
 )
 from trimtab.decide.rollout.report import report
+from trimtab.decide.rollout.snapshot import Request
 from trimtab.decide.rollout.wanted import decide_wanted
 
 TWO = a_tried("v2")
@@ -71,6 +72,16 @@ def condition(status: DeploymentStatus, kind: str) -> tuple[str, str, str]:
 
 PROGRESSING: dict[str, tuple[Phase | None, dict[str, Any], tuple[str, str, str]]] = {
     "at_rest": (None, {"version": "v1"}, ("False", "UpToDate", "nothing else is wanted")),
+    "a_policy_asks_to_wait": (
+        None,
+        {"seen": {"requested": Request("pause", "drift: inputs moved")}},
+        ("False", "PausedByPolicy", "v2 is not tried for now: drift: inputs moved"),
+    ),
+    "a_policy_asks_to_go_back": (
+        None,
+        {"version": "v1", "seen": {"requested": Request("rollback", "drift: inputs moved")}},
+        ("False", "UpToDate", "nothing else is wanted"),
+    ),
     "backing_off": (
         None,
         {"candidate": TWO, "back_off": BackOff(revision=TWO.revision, not_before=NOW)},
@@ -161,7 +172,7 @@ READY: dict[str, tuple[Phase | None, dict[str, Any], tuple[str, str, str]]] = {
     "at_zero": (
         None,
         {"replicas": 0},
-        ("False", "ScaledToZero", "replicas is 0; set it to serve again"),
+        ("True", "ScaledToZero", "replicas is 0; set it to serve again"),
     ),
     "the_first_starts": (STARTING, {"stable": None}, ("False", "Starting", "v2 is starting")),
     "nothing_yet": (None, {"stable": None}, ("False", "Starting", "nothing serves yet")),

@@ -518,6 +518,28 @@ async def test_a_verdict_about_a_version_that_serves_no_more_retrains_nothing() 
     assert len(shop.jobs()) == 1
 
 
+async def test_a_spec_that_could_only_be_looked_at_is_judged_once_it_can_be_read() -> None:
+    """The pass counts it as observed, so that nobody waits for it; no verdict is about it."""
+    shop = PolicyShop()
+    shop.apply(policy_object(QUALITY))
+    await shop.harness.advance(130)
+    say_otherwise(
+        shop,
+        "quality",
+        verdict="InsufficientData",
+        windowStart="2026-01-01T00:01:00Z",
+        windowEnd="2026-01-01T00:02:00Z",
+    )
+
+    def change(obj: Json) -> None:
+        obj["spec"]["signals"][0]["floor"] = {"dropBy": "9%"}
+        obj["status"]["observedGeneration"] = obj["metadata"]["generation"] + 1
+
+    shop.cluster.user_change(POLICY, change)
+    await shop.harness.advance(1)
+    assert shop.verdict("quality") == "Stable"
+
+
 # --- two operators at once ----------------------------------------------------------------------
 
 
