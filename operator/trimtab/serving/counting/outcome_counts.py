@@ -44,7 +44,7 @@ class _Errors:
 class VersionOutcomes:
     """What was counted for one version; has_pairs_by_hour as `tells_pairs_by_hour` says."""
 
-    labels: Labels
+    labels: tuple[tuple[str, str], ...]
     is_regression: bool
     has_pairs_by_hour: bool
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -49,14 +49,14 @@ class Identity:
 
     @property
     def labels(self) -> tuple[tuple[str, str], ...]:
-        """Return the identity labels of every metric."""
-        return tuple(
-            zip(
-                metrics.IDENTITY_LABELS,
-                (self.model, self.version, self.digest, self.baseline),
-                strict=True,
-            )
-        )
+        """Return the labels of its series, which `trimtab_model_info` explains."""
+        return self.whole[:2]
+
+    @property
+    def whole(self) -> tuple[tuple[str, str], ...]:
+        """Return all that tells this version from every other."""
+        told = self.model, self.version, self.digest, self.baseline
+        return tuple(zip(metrics.IDENTITY_LABELS, told, strict=True))
 
 
 class Outcomes:
@@ -127,14 +127,14 @@ class Outcomes:
         if age < -1:
             raise TokenRefused("malformed", "predicted in the future: clocks differ")
         actuals = self._actuals(token, item["actual"])
-        version = self._version_of(token)
+        version = self._version(_identity_of(token), is_regression=token.is_regression)
         if not self._repeats.add(token.id):
             raise TokenRefused("repeated", "this token was counted already")
         for predicted, actual in zip(token.predicted, actuals, strict=True):
             if actual is not None:
                 _add(version, token.hour, predicted, actual)
         if token.pair is not None:
-            self._add_pair(token, item["actual"])
+            self._add_pair(version, token, item["actual"])
         return sum(actual is not None for actual in actuals)
 
     def _actuals(self, token: Token, actual: Any) -> list[Any]:
@@ -148,14 +148,13 @@ class Outcomes:
         names = set() if token.is_regression else set(token.predicted)
         return [None if value is None else read(value, names, i) for i, value in enumerate(values)]
 
-    def _add_pair(self, token: Token, actual: Any) -> None:
+    def _add_pair(self, version: VersionOutcomes, token: Token, actual: Any) -> None:
         """Count for both versions; what only one of them knows is not `OTHER_CLASS` here."""
         assert token.pair is not None
         values = actual if type(actual) is list else [actual]
         truths = [None if value is None else self._spelled(value, 0) for value in values]
-        identity = _identity_of(token)
         served = [str(name) for name in token.predicted]
-        self._paired.add(identity.labels, served, token.pair, truths)
+        self._paired.add(version.labels, served, token.pair, truths)
 
     def _number(self, value: Any, _names: set[Any], index: int) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -186,20 +185,28 @@ class Outcomes:
             return self._by_number.get(int(value), unknown)
         raise TokenRefused("malformed", f"actual[{index}]: a class name or number is wanted")
 
-    def _version_of(self, token: Token) -> VersionOutcomes:
-        return self._version(_identity_of(token), is_regression=token.is_regression)
-
     def _version(self, identity: Identity, *, is_regression: bool) -> VersionOutcomes:
         version = self._versions.get(identity)
         if version is None:
             if len(self._versions) >= MAX_VERSIONS:
                 raise TokenRefused("tooManyVersions", f"this pod counts {MAX_VERSIONS} versions")
+            # Of two of one name only the first is explained; the other's series say it themselves.
+            is_named = any(known.labels == identity.labels for known in self._versions)
+            labels = identity.whole if is_named else identity.labels
             version = self._versions[identity] = VersionOutcomes(
-                identity.labels, is_regression, self._has_pairs_by_hour
+                labels, is_regression, self._has_pairs_by_hour
             )
         if version.is_regression != is_regression:
             raise TokenRefused("malformed", "the version's other tokens are of another task")
         return version
+
+    def explained(self) -> list[Identity]:
+        """Return the versions beside the own one whose series carry no digest."""
+        return [
+            identity
+            for identity, version in self._versions.items()
+            if version.labels == identity.labels and identity != self._own
+        ]
 
     def families(self) -> list[Family]:
         """Return the samples of now; hours that are too old for labels are forgotten."""

@@ -101,7 +101,7 @@ class PairedOutcomes:
     ) -> None:
         """Count one token: the classes `served`, the pair, and a truth or None a row.
 
-        `labels` are the identity of the token. A truth that is `OTHER_CLASS` is wrong for both.
+        `labels` are those of the token's version. A truth that is `OTHER_CLASS` is wrong for both.
         """
         counted = self._of(labels, pair.against)
         if counted is None:
