@@ -101,8 +101,8 @@ def matrix(scrapes: list[list[Series]], *, is_one_life: bool = False) -> bytes:
     """What Prometheus says of one pod that was scraped every 15 s, and mostly began anew."""
     found: dict[tuple[str, frozenset[tuple[str, str]]], list[tuple[int, str]]] = {}
     for at, series in enumerate(scrapes):
-        series = [*series, (metrics.PROCESS_START, {}, 1 if is_one_life else 1 + 15 * at)]
-        for name, labels, value in series:
+        start: Series = (metrics.PROCESS_START, {}, 1 if is_one_life else 1 + 15 * at)
+        for name, labels, value in [*series, start]:
             found.setdefault((name, frozenset(labels.items())), []).append((15 * at, str(value)))
     result = [
         {"metric": {"__name__": name, "pod": "p", "job": "j", **dict(labels)}, "values": values}
@@ -216,7 +216,7 @@ class TestAPageThatLies:
     def test_new_digests_at_each_scrape_are_forgotten(self) -> None:
         parser = Parser()
         lines = [f'{STARTED[:-3]},l="{n}"}} 1'.replace("started_", "") for n in range(2_000)]
-        for scrape in range(200):
+        for scrape in range(60):
             parser.parse("\n".join([info(digest=str(scrape)), *lines]))
         assert parser._spent < 3 * MAX_NEW_BYTES
 
