@@ -22,6 +22,7 @@ from trimtab.cli.artifacts import (
 from trimtab.cli.manifest_check import read_object
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
+from trimtab.contract.cardinality import hours_told, tells_pairs_by_hour
 from trimtab.errors import SpecError
 from trimtab.lint.facts import POD_LABEL_DELAY, Facts
 from trimtab.lint.remarks import Remark, Severity
@@ -155,8 +156,10 @@ def _facts(
         },
         pod_label_delay=_pod_label_delay(deployment),
     )
-    tells = _tells_pairs(len(facts.classes), facts.pod_label_delay) if facts.classes else None
-    return replace(facts, tells_pairs=tells), remarks
+    if facts.classes:
+        hours = hours_told(facts.pod_label_delay.total_seconds())
+        facts = replace(facts, tells_pairs=tells_pairs_by_hour(len(facts.classes), hours))
+    return facts, remarks
 
 
 def _of_artifact(severity: Severity, version: ModelVersion, error: SpecError) -> Remark:
@@ -173,13 +176,3 @@ def _versions(deployment: Deployment, beside: Beside) -> list[ModelVersion]:
         if version.spec.model == deployment.spec.model
         and (pinned is None or version.spec.version == pinned)
     ]
-
-
-def _tells_pairs(classes: int, delay: timedelta) -> bool | None:
-    """Whether pods tell labels by hour and class; None without the serving extra."""
-    try:
-        from trimtab.serving.counting.outcome_counts import tells_pairs_by_hour
-        from trimtab.serving.counting.outcomes import GRACE_HOURS
-    except ImportError:
-        return None
-    return tells_pairs_by_hour(classes, -int(-delay.total_seconds() // 3600) + GRACE_HOURS)

@@ -126,6 +126,11 @@ class PairedOutcomes:
             mean = sum(difference for *_, difference in found) / len(found)
             counted.requests[on_grid(mean, self._draw)] += 1
 
+    @property
+    def size(self) -> int:
+        """How many series there are."""
+        return sum(len(one.rows) + len(one.requests) for one in self._counted.values())
+
     def _of(self, labels: tuple[tuple[str, str], ...], against: str) -> _Counted | None:
         key = labels, against
         counted = self._counted.get(key)

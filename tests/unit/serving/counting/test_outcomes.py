@@ -8,8 +8,8 @@ import pytest
 from tests.unit.serving.loopback import Client, served_as, serving, vector
 from tests.unit.serving.stored import KEY, Stored
 
+from trimtab.contract.cardinality import tells_pairs_by_hour
 from trimtab.contract.token import ID_BYTES, TokenWriter
-from trimtab.serving.counting.outcome_counts import tells_pairs_by_hour
 from trimtab.serving.counting.outcomes import MAX_VERSIONS, Identity, Outcomes
 from trimtab.serving.counting.repeats import RepeatMemory
 from trimtab.serving.inference.served import hour_now
