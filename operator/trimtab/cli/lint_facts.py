@@ -124,6 +124,19 @@ def facts_of(
     return [_facts(one, rows, beside, stated) for one in watched or [None]]
 
 
+def facts_of_deployment(
+    deployment: Deployment, beside: Beside, stated: Stated
+) -> tuple[Facts, list[Remark]]:
+    """Return what is known of the model of a Deployment, and what went wrong on the way.
+
+    Of one that a policy watches, the latter is said of the policy.
+    """
+    facts, remarks = _facts(deployment, None, beside, stated)
+    if any(selects(policy, deployment) for policy in beside.policies):
+        return facts, []
+    return facts, [replace(remark, field="spec.model") for remark in remarks]
+
+
 def _pod_label_delay(deployment: Deployment | None) -> timedelta:
     known = deployment.spec.serving.label_delay if deployment is not None else None
     return POD_LABEL_DELAY if known is None else known

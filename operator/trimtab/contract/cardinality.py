@@ -15,8 +15,8 @@ from trimtab.contract.metrics import BATCH_ROWS_BUCKETS, REQUEST_SECONDS_BUCKETS
 
 MOST_SERIES: Final = 18_000
 """Of a page of the runtime; some hundred more while two versions are compared."""
-MANY_SERIES: Final = 5_000
-"""A page beyond this costs a Prometheus more than most programs do."""
+MANY_SERIES: Final = 10_000
+"""Of one pod: beyond, a Prometheus has more to keep of it than of most programs together."""
 MAX_FEATURES: Final = 200
 """Whose bins are counted: of those that the signature marks, the first."""
 MAX_FEATURE_SERIES: Final = 10_000
