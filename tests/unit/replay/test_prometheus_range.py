@@ -93,6 +93,15 @@ async def test_chunks_add_up_over_a_restart() -> None:
     assert server.headers[0]["authorization"] == "Bearer t"
 
 
+async def test_digests_on_each_series_as_before_are_read_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = rows((await counted(Recorded()))[0])
+    monkeypatch.setitem(globals(), "OWN", WHOLE)
+    assert rows((await counted(Recorded()))[0]) == now
+    assert sum(now) > 0
+
+
 async def test_a_chunk_that_is_too_large_is_halved() -> None:
     server = Recorded(longest_seconds=1000)
     counting, _ = await counted(server)
