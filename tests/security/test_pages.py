@@ -44,6 +44,17 @@ for scrape in range(scrapes):
     windows.add("a/b", store.record("a/b", "p", sample, 5.0 * scrape), 5.0 * scrape)
 said = refused
 """
+CHANGING = """
+from trimtab.contract.identity import Identifier
+identifier = Identifier()
+for scrape in range(60):
+    info = f'trimtab_model_info{{model="m",version="v",digest="{"d" * 2000}{scrape}"}} 1'
+    lines = (f'trimtab_requests_total{{model="m",version="v",code="{n}"}} 1' for n in range(size))
+    sample = parser.parse("\\n".join([info, *lines]))
+    identifier.of(sample.values)
+    store.record("a/b", "p", sample, 5.0 * scrape)
+said = len(sample.values)
+"""
 RESTARTS = """
 for scrape in range(12):
     store.set_targets("a/b", [Target(f"p{scrape}", "pod", "r", "")], 5.0 * scrape)
@@ -55,6 +66,12 @@ said = store.losses("a/b").terminations
 def test_processes_that_restart_for_ever_cost_little() -> None:
     mib, told = grown(PREPARED, RESTARTS, "10", "trimtab_x_total", "6000")
     assert told == "12"
+    assert mib < MOST_MIB
+
+
+def test_a_version_that_has_another_digest_at_each_scrape_costs_little() -> None:
+    mib, told = grown(PREPARED, CHANGING, "1", "-", "6000")
+    assert told == "6001"
     assert mib < MOST_MIB
 
 

@@ -206,9 +206,10 @@ class Pod:
 
     async def _show(self, _: web.Request) -> web.Response:
         self.rows += 1
-        labels = 'model="m",version="v",digest="d",baseline="b"'
+        labels = 'model="m",version="v"'
         return web.Response(
             text=f"process_start_time_seconds {PROCESS_START}\n"
+            f'trimtab_model_info{{{labels},digest="d",baseline="b"}} 1\n'
             f'trimtab_predicted_total{{{labels},class="a"}} {self.rows}\n'
         )
 

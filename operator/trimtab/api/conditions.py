@@ -266,10 +266,11 @@ class Reason(StrEnum):
     URL and the Secret of `spec.metrics.prometheus`.
     """
     NO_SERIES = "NoSeries"
-    """DataAvailable, gate: the pods answer, but export no `trimtab_requests_total`.
+    """DataAvailable, gate: the pods answer, but export no `trimtab_requests_total`, or none whose
+    digest `trimtab_model_info` says.
 
     With an image of your own run `trimtab conform` against it. With Prometheus, check that it
-    scrapes the pods and keeps the labels.
+    scrapes the pods, and keeps the labels and `trimtab_model_info`.
     """
     STALE = "Stale"
     """DataAvailable, gate: the newest sample is too old to judge by.

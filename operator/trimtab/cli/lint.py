@@ -15,13 +15,21 @@ from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
 from trimtab.api.meta import API_VERSION, GROUP
 from trimtab.cli.api import ApiServer, usual_namespace
-from trimtab.cli.lint_facts import Beside, Stated, facts_of, objects_of, selected
+from trimtab.cli.lint_facts import (
+    Beside,
+    Stated,
+    facts_of,
+    facts_of_deployment,
+    objects_of,
+    selected,
+)
 from trimtab.cli.manifest_check import MODELS, read_object
 from trimtab.cluster.port import Json
 from trimtab.errors import SpecError, TrimtabError
 from trimtab.lint.policy import policy_remarks
 from trimtab.lint.remarks import Remark, Severity
 from trimtab.lint.rollout import deployment_remarks
+from trimtab.lint.series import series_remarks
 from trimtab.simulation.manifests import documents_in, documents_of, yaml_files
 
 CLEAN, WARNED, BROKEN = 0, 1, 2
@@ -192,7 +200,11 @@ def _documents(paths: Iterable[Path]) -> Iterable[tuple[Path, list[Json] | Remar
 
 def _remarks(one: Kind, beside: Beside, stated: Stated) -> list[Remark]:
     if isinstance(one, Deployment):
-        return [*deployment_remarks(one, stated.per_second), *_pin_remarks(one, beside)]
+        return [
+            *deployment_remarks(one, stated.per_second),
+            *_pin_remarks(one, beside),
+            *_series_remarks(one, beside, stated),
+        ]
     if isinstance(one, DriftPolicy):
         return [*_selector_remarks(one, beside), *_policy_remarks(one, beside, stated)]
     return []
@@ -204,6 +216,12 @@ def _policy_remarks(policy: DriftPolicy, beside: Beside, stated: Stated) -> list
     for facts, remarks in facts_of(policy, beside, stated):
         found += [*remarks, *policy_remarks(policy, facts)]
     return list(dict.fromkeys(found))
+
+
+def _series_remarks(deployment: Deployment, beside: Beside, stated: Stated) -> list[Remark]:
+    """Say how many series a pod has, where the model is known."""
+    facts, remarks = facts_of_deployment(deployment, beside, stated)
+    return [*remarks, *series_remarks(facts)]
 
 
 def _selector_remarks(policy: DriftPolicy, beside: Beside) -> list[Remark]:

@@ -22,6 +22,7 @@ from trimtab.cli.artifacts import (
 from trimtab.cli.manifest_check import read_object
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
+from trimtab.contract.cardinality import hours_told, tells_pairs_by_hour
 from trimtab.errors import SpecError
 from trimtab.lint.facts import POD_LABEL_DELAY, Facts
 from trimtab.lint.remarks import Remark, Severity
@@ -123,6 +124,19 @@ def facts_of(
     return [_facts(one, rows, beside, stated) for one in watched or [None]]
 
 
+def facts_of_deployment(
+    deployment: Deployment, beside: Beside, stated: Stated
+) -> tuple[Facts, list[Remark]]:
+    """Return what is known of the model of a Deployment, and what went wrong on the way.
+
+    Of one that a policy watches, the latter is said of the policy.
+    """
+    facts, remarks = _facts(deployment, None, beside, stated)
+    if any(selects(policy, deployment) for policy in beside.policies):
+        return facts, []
+    return facts, [replace(remark, field="spec.model") for remark in remarks]
+
+
 def _pod_label_delay(deployment: Deployment | None) -> timedelta:
     known = deployment.spec.serving.label_delay if deployment is not None else None
     return POD_LABEL_DELAY if known is None else known
@@ -155,8 +169,10 @@ def _facts(
         },
         pod_label_delay=_pod_label_delay(deployment),
     )
-    tells = _tells_pairs(len(facts.classes), facts.pod_label_delay) if facts.classes else None
-    return replace(facts, tells_pairs=tells), remarks
+    if facts.classes:
+        hours = hours_told(facts.pod_label_delay.total_seconds())
+        facts = replace(facts, tells_pairs=tells_pairs_by_hour(len(facts.classes), hours))
+    return facts, remarks
 
 
 def _of_artifact(severity: Severity, version: ModelVersion, error: SpecError) -> Remark:
@@ -173,13 +189,3 @@ def _versions(deployment: Deployment, beside: Beside) -> list[ModelVersion]:
         if version.spec.model == deployment.spec.model
         and (pinned is None or version.spec.version == pinned)
     ]
-
-
-def _tells_pairs(classes: int, delay: timedelta) -> bool | None:
-    """Whether pods tell labels by hour and class; None without the serving extra."""
-    try:
-        from trimtab.serving.counting.outcome_counts import tells_pairs_by_hour
-        from trimtab.serving.counting.outcomes import GRACE_HOURS
-    except ImportError:
-        return None
-    return tells_pairs_by_hour(classes, -int(-delay.total_seconds() // 3600) + GRACE_HOURS)

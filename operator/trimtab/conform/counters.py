@@ -21,6 +21,7 @@ from trimtab.conform.page import (
     differences,
     grows_by,
     growth,
+    infos,
     is_ours,
     known_page,
     look,
@@ -29,10 +30,15 @@ from trimtab.conform.page import (
 from trimtab.conform.rows import Check, Failed, Skipped, optional, required
 from trimtab.conform.tensors import rows_of
 from trimtab.contract import metrics
+from trimtab.contract.identity import ContradictoryIdentity, identities_of
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _GOOD, _BAD = 4, 2
 _EXACT: Final = "count every request and row once, nothing else (nobody else may ask meanwhile)"
+_LABELLED: Final = (
+    "label every series trimtab_* with model and version, and export one "
+    f"{metrics.MODEL_INFO}{{model,version,digest,baseline}} for each version"
+)
 _OF_TOKENS: Final = ("trimtab_outcome",)
 """Begin the names of what is counted for the version of the token, not that of the pod."""
 
@@ -81,12 +87,16 @@ async def _identity(container: Container) -> str:
     ours = [(name, labels) for name, labels, _ in page.samples if is_ours(name)]
     if not ours:
         raise Failed("no series trimtab_*", "label every one by its version")
+    try:
+        identities_of(infos(page.samples))
+    except ContradictoryIdentity as error:
+        raise Failed(str(error), "say one digest and one baseline of each version") from error
     found = set()
     for name, labels in ours:
         missing = [label for label in metrics.IDENTITY_LABELS if not labels.get(label)]
         if missing:
-            raise Failed(f"{name} has no {', '.join(missing)}", "label every series trimtab_*")
-        if not name.startswith(_OF_TOKENS):
+            raise Failed(f"{name} has no {', '.join(missing)}", _LABELLED)
+        if name != metrics.MODEL_INFO and not name.startswith(_OF_TOKENS):
             found.add(tuple(labels[label] for label in metrics.IDENTITY_LABELS))
     if len(found) != 1:
         raise Failed(f"{len(found)} versions", "one process serves one version")

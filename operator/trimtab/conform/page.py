@@ -12,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from trimtab.conform.container import Container, shown
 from trimtab.conform.rows import Failed, Skipped
+from trimtab.contract.identity import ContradictoryIdentity, identities_of
+from trimtab.contract.metrics import MODEL_INFO, Labels
 
 POLL_SECONDS: Final = 0.02
 ROUNDING: Final = 1e-6
@@ -23,7 +25,7 @@ Sample: TypeAlias = tuple[str, Mapping[str, str], float]
 
 @dataclass(frozen=True)
 class Page:
-    """All samples of one look."""
+    """All samples of one look; each with the digest and baseline that the page says of it."""
 
     samples: tuple[Sample, ...]
 
@@ -68,7 +70,29 @@ async def look(container: Container) -> Page:
     broken = [name for name, _, value in samples if not math.isfinite(value) and is_ours(name)]
     if broken:
         raise Failed(f"{broken[0]} is not finite", "export finite numbers")
-    return Page(samples)
+    return Page(_identified(samples))
+
+
+def _identified(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """Add what `trimtab_model_info` says; a page that contradicts itself stays as it is."""
+    try:
+        said = identities_of(infos(samples))
+    except ContradictoryIdentity:
+        return samples
+    identities = {version: dict(labels) for version, labels in said.items()}
+
+    def whole(labels: Mapping[str, str]) -> Mapping[str, str]:
+        if labels.get("digest") or labels.get("baseline"):
+            return labels
+        version = labels.get("model", ""), labels.get("version", "")
+        return {**labels, **identities.get(version, {})}
+
+    return tuple((name, whole(labels), value) for name, labels, value in samples)
+
+
+def infos(samples: Iterable[Sample]) -> Iterable[Labels]:
+    """Return the labels of the series `trimtab_model_info`."""
+    return (frozenset(labels.items()) for name, labels, _ in samples if name == MODEL_INFO)
 
 
 def _read(text: str, known: dict[str, Sample]) -> tuple[Sample, ...]:

@@ -1,7 +1,8 @@
 """Names and labels of the metrics that a serving container exports.
 
 The operator reads these names and no others; any container that exports them can be judged.
-All are labelled `model, version, digest, baseline` unless said otherwise.
+All are labelled `model` and `version` unless said otherwise; `MODEL_INFO` says what digest and
+baseline these two stand for, see `identity`.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ Series: TypeAlias = Mapping[SeriesKey, float]
 """Counts by series."""
 
 IDENTITY_LABELS: Final = ("model", "version", "digest", "baseline")
+"""What every series has once it is read; the first two are on the page."""
 
 REQUESTS_STARTED: Final = "trimtab_requests_started_total"
 REQUESTS: Final = "trimtab_requests_total"
@@ -57,8 +59,8 @@ Above 20 classes only `predicted == class` is exported.
 """
 
 OUTCOMES: Final = "trimtab_outcomes_total"
-"""Labelled rows by `predicted` and `actual`; model, version, digest and baseline are those of the
-token. An actual name that neither the token nor the serving model knows counts as `OTHER_CLASS`.
+"""Labelled rows by `predicted` and `actual`; model and version are those of the token. An actual
+name that neither the token nor the serving model knows counts as `OTHER_CLASS`.
 """
 OUTCOMES_BY_HOUR: Final = "trimtab_outcomes_by_hour_total"
 """Labelled rows by `hour` (Unix hours of the prediction) and `correct` (`true`, `false`), of few
@@ -120,8 +122,11 @@ COMPARE_SECONDS: Final = "trimtab_compare_seconds_total"
 """Seconds that answers were held up for the second version's, `against` its digest."""
 
 MODEL_INFO: Final = "trimtab_model_info"
-"""1; besides the identity `deployment`, `revision`, `task`, and `tokens`: the newest format of
-tokens that this pod reads whole, `1`, or `2` where it has the key to what format 2 seals.
+"""1; `digest` and `baseline` of a `model` and `version`, one series for each version that the page
+speaks of. That of the version that is served has `deployment`, `revision`, `task` and `tokens`,
+too: the newest format of tokens that this pod reads whole, `1`, or `2` where it has the key to what
+format 2 seals. Where two versions of one name have different bytes, the series of one of them carry
+`digest` and `baseline` themselves.
 """
 PROCESS_START: Final = "process_start_time_seconds"
 """Unix seconds at which the process started; without the identity labels."""
@@ -135,6 +140,45 @@ BATCH_ROWS_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
 REJECTED_CODES: Final = frozenset({"400", "413", "415", "422"})
 """Answers that say the request did not fit the model."""
+
+HISTOGRAMS: Final = (REQUEST_SECONDS, ASIDE_SECONDS, PREDICT_SECONDS, BATCH_ROWS)
+
+OF_VERSIONS: Final = frozenset(
+    {
+        *(f"{name}_{end}" for name in HISTOGRAMS for end in ("bucket", "count", "sum")),
+        REQUESTS_STARTED,
+        REQUESTS,
+        QUEUE_DEPTH,
+        FEATURE_BIN,
+        FEATURE_MISSING,
+        FEATURE_UNSEEN,
+        FEATURE_OUT_OF_RANGE,
+        SCORE_BIN,
+        SCORE_BIN_SUM,
+        PREDICTED,
+        PREDICTED_BY_HOUR,
+        PROBABILITY_SUM,
+        OUTCOMES,
+        OUTCOMES_BY_HOUR,
+        OUTCOME_ERRORS_COUNT,
+        OUTCOME_ERRORS_SUM,
+        OUTCOME_ERRORS_SQUARES,
+        OUTCOME_ERRORS_ABSOLUTE,
+        OUTCOME_ERRORS_BY_HOUR_COUNT,
+        OUTCOME_ERRORS_BY_HOUR_SUM,
+        OUTCOME_ERRORS_BY_HOUR_SQUARES,
+        OUTCOME_ERRORS_BY_HOUR_ABSOLUTE,
+        TOKENS_REFUSED,
+        COMPARED,
+        DISAGREEMENTS,
+        PAIRED_PREDICTED,
+        PAIRED_OUTCOMES,
+        PAIRED_REQUESTS,
+        COMPARE_STATE,
+        COMPARE_SECONDS,
+    }
+)
+"""Series that count something of one version: all but `MODEL_INFO` and `PROCESS_START`."""
 
 SUMS: Final = frozenset(
     {

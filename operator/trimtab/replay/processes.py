@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from trimtab.contract.metrics import PROCESS_START
+from trimtab.contract.metrics import MODEL_INFO, PROCESS_START
 from trimtab.errors import SpecError
 from trimtab.replay.counting import Counting
 from trimtab.telemetry.hours import TOTAL_OF_HOURLY
@@ -14,8 +14,8 @@ from trimtab.telemetry.prometheus_answer import RawSeries, Sampled, readings_of_
 from trimtab.telemetry.windows import WINDOWED_METRICS
 
 Source = frozenset[tuple[str, str]]
-WANTED = tuple(sorted({*WINDOWED_METRICS, *TOTAL_OF_HOURLY, PROCESS_START}))
-"""Names of the series that windows and late labels are made of."""
+WANTED = tuple(sorted({*WINDOWED_METRICS, *TOTAL_OF_HOURLY, MODEL_INFO, PROCESS_START}))
+"""Names of the series that windows and late labels are made of, and of what explains them."""
 
 
 class Processes:

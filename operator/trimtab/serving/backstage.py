@@ -143,21 +143,9 @@ class Backstage:
         pairs = tokens.snapshot() if tokens is not None else list
 
         def rendered() -> bytes:
-            info = [
-                *labels,
-                ("deployment", self._settings.deployment),
-                ("revision", self._settings.revision),
-                ("task", served.signature.task),
-                ("tokens", str(served.token_format)),
-            ]
             families = [
                 process,
-                Family(
-                    metrics.MODEL_INFO,
-                    "info",
-                    "What is served.",
-                    [(labelled(metrics.MODEL_INFO, info), 1)],
-                ),
+                self._info(served),
                 *requests(),
                 *pairs(),
                 *(second.families(labels) if second is not None else []),
@@ -167,6 +155,25 @@ class Backstage:
             return render(families, openmetrics=openmetrics)
 
         return await served.counting.run(rendered)
+
+    def _info(self, served: Served) -> Family:
+        own = [
+            *served.identity.whole,
+            ("deployment", self._settings.deployment),
+            ("revision", self._settings.revision),
+            ("task", served.signature.task),
+            ("tokens", str(served.token_format)),
+        ]
+        others = served.outcomes.explained() if served.outcomes is not None else []
+        return Family(
+            metrics.MODEL_INFO,
+            "info",
+            "What is served, and the artifact of each version that is told of.",
+            [
+                (labelled(metrics.MODEL_INFO, labels), 1)
+                for labels in (own, *(other.whole for other in others))
+            ],
+        )
 
     async def _outcomes(self, request: Request) -> Response:
         served = self._inference.served

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from trimtab.cluster.port import PODS, Key
+from trimtab.contract.identity import Identifier
 from trimtab.contract.metrics import Series
 from trimtab.simulation.cluster import SimulatedCluster, is_pod_ready
 from trimtab.simulation.traffic import Traffic
@@ -34,6 +35,7 @@ class SimulatedTelemetry:
         self.window_store = WindowStore()
         self.hour_store = HourStore()
         self._targets: dict[str, tuple[Target, ...]] = {}
+        self._identifier = Identifier()
 
     def _now(self) -> float:
         return self.cluster.now().timestamp()
@@ -117,7 +119,7 @@ class SimulatedTelemetry:
                 self.counters.record_failure(key, target.process, problem, self._now())
             else:
                 values = {} if how.empty else traffic.series_of(pod)
-                sample = Exposition(values, _started(target))
+                sample = Exposition(self._identifier.of(values), _started(target))
                 grown = self.counters.record(key, target.process, sample, self._now() + how.late)
                 since = self.counters.since(key, target.process)
                 self.window_store.add(key, grown, self._now(), since)

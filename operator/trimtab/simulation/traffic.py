@@ -187,20 +187,20 @@ class Traffic:
         add(names.FEATURE_BIN, rows - missing - low, feature="x", bin="1")
 
     def _identity(self, pod: Json) -> dict[str, str]:
-        labels, env = pod["metadata"]["labels"], environment(pod)
-        digest = env.get("TRIMTAB_ARTIFACT_DIGEST", "")
-        return {
-            "model": labels[MODEL_LABEL],
-            "version": labels[VERSION_LABEL],
-            "digest": digest,
-            "baseline": digest,
-        }
+        labels = pod["metadata"]["labels"]
+        return {"model": labels[MODEL_LABEL], "version": labels[VERSION_LABEL]}
+
+    def _info(self, pod: Json) -> SeriesKey:
+        """Return what says the digests of this version; that of its baseline is the same here."""
+        digest = environment(pod).get("TRIMTAB_ARTIFACT_DIGEST", "")
+        more = {"digest": digest, "baseline": digest}
+        return names.MODEL_INFO, frozenset({**self._identity(pod), **more}.items())
 
     def series_of(self, pod: Json) -> dict[SeriesKey, float]:
         """Return what the pod's metrics port shows now; all names, also before any request."""
         if pod["metadata"]["uid"] not in self.counters:
             self._answer(pod, 0, 0.0)
-        return dict(self.counters[pod["metadata"]["uid"]])
+        return {self._info(pod): 1.0, **self.counters[pod["metadata"]["uid"]]}
 
     def revisions(self) -> set[str]:
         """Return the revisions that the Service selects ready pods of."""

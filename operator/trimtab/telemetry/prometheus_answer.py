@@ -2,18 +2,20 @@
 
 Raw samples only: the counter store subtracts them, as it does with scrapes. Labels that a scrape
 configuration adds are left out, `exported_x` is the pod's own `x`, and empty labels, which
-Prometheus drops, are put back.
+Prometheus drops, are put back. What a series does not say of its digest and baseline,
+`trimtab_model_info` of the same scrape says: both have the same time.
 
 Source: Prometheus HTTP API, instant queries with a range selector (`resultType: matrix`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AllowInfNan, BaseModel, BeforeValidator, FailFast, Field, ValidationError
 
 from trimtab.contract import metrics
+from trimtab.contract.identity import ContradictoryIdentity, Identifier, UnknownIdentity
 from trimtab.contract.json_bounds import JsonBounds, TooMuchJson
 from trimtab.contract.metrics import SeriesKey
 from trimtab.telemetry.exposition import LATEST, Exposition, is_countable
@@ -48,22 +50,22 @@ _BY_FAMILY = {
     metrics.MODEL_INFO: ("deployment", "revision", "task", "tokens"),
     metrics.QUEUE_DEPTH: (),
 }
-_HISTOGRAMS = (
-    metrics.REQUEST_SECONDS,
-    metrics.ASIDE_SECONDS,
-    metrics.PREDICT_SECONDS,
-    metrics.BATCH_ROWS,
-)
 OWN_LABELS: dict[str, tuple[str, ...]] = {
     **_BY_FAMILY,
-    **{f"{name}_bucket": ("le",) for name in _HISTOGRAMS},
-    **{f"{name}_{end}": () for name in _HISTOGRAMS for end in ("count", "sum")},
+    **{f"{name}_bucket": ("le",) for name in metrics.HISTOGRAMS},
+    **{f"{name}_{end}": () for name in metrics.HISTOGRAMS for end in ("count", "sum")},
 }
 """Labels beside the identity of every series that is asked for."""
 
-_OPTIONAL = {(metrics.OUTCOMES_BY_HOUR, "predicted"), (metrics.OUTCOMES_BY_HOUR, "actual")}
-"""Labels that not every pod writes: where they are missing, they are not empty."""
+_OPTIONAL = {
+    (metrics.OUTCOMES_BY_HOUR, "predicted"),
+    (metrics.OUTCOMES_BY_HOUR, "actual"),
+    *((metrics.MODEL_INFO, label) for label in ("deployment", "revision", "task", "tokens")),
+}
+"""Labels that not every pod, or not every series, has: where they are missing, they are not empty.
+"""
 
+_DIGESTS = ("digest", "baseline")
 _KEPT = {*metrics.IDENTITY_LABELS, *(label for own in OWN_LABELS.values() for label in own)}
 
 BOUNDS = JsonBounds(containers=400_000, values=2_500_000, texts=1_200_000)
@@ -115,8 +117,9 @@ def readings_of(
 ) -> Readings | NoData:
     """Readings of each of `pods` that are newer than its `last`, in time order; maybe none.
 
-    A scrape that lacks a series which its process had shown, or the start time that others of it
-    show, has not wholly arrived and is left out. A partial answer is no data, never a value.
+    A scrape that lacks a series which its process had shown, the start time that others of it show,
+    or what says the digest of a series, has not wholly arrived and is left out; where that is so of
+    all scrapes, it is no data. A partial answer is no data, never a value.
     """
     series = series_of(body)
     if isinstance(series, NoData):
@@ -151,7 +154,8 @@ def readings_of_process(
     sources = {source_of(series) for series in ours}
     if not sources:
         return NoData(NoDataReason.NO_SERIES, "Prometheus has no series of this pod")
-    keys = [_key(series) for series in ours]
+    added = {name for series in ours for name in _DIGESTS if f"exported_{name}" in series.metric}
+    keys = [_key(series, added) for series in ours]
     if len(sources) > 1 or len(set(keys)) < len(keys):
         return NoData(
             NoDataReason.NOT_A_NUMBER,
@@ -172,7 +176,12 @@ def readings_of_process(
     no_time = next((value for value in starts.values() if not 0 <= value <= LATEST), None)
     if no_time is not None:
         return NoData(NoDataReason.NOT_A_NUMBER, f"{metrics.PROCESS_START} is {no_time}")
-    return _in_order(points, starts, last)
+    try:
+        return _in_order(points, starts, last)
+    except UnknownIdentity as error:
+        return NoData(NoDataReason.NO_SERIES, str(error))
+    except ContradictoryIdentity as error:
+        return NoData(NoDataReason.BACKEND_DOWN, str(error))
 
 
 def _in_order(
@@ -180,18 +189,28 @@ def _in_order(
     starts: Mapping[float, float],
     last: Sampled | None,
 ) -> tuple[Sampled, ...]:
+    """Raises UnknownIdentity where that is why there is nothing; one scrape may still arrive."""
     taken: list[Sampled] = []
     before = last
+    unknown: list[UnknownIdentity] = []
+    identifier = Identifier()
     for at in sorted(points):
         if before is not None and at <= before.at:
             continue
         if starts and at not in starts:
             continue
-        new = Sampled(at, Exposition(points[at], starts.get(at)))
+        try:
+            values = identifier.of(points[at])
+        except UnknownIdentity as error:
+            unknown.append(error)
+            continue
+        new = Sampled(at, Exposition(values, starts.get(at)))
         if before is not None and _lacks_some(before.sample, new.sample):
             continue
         taken.append(new)
         before = new
+    if not taken and unknown and (last is None or len(unknown) > 1):
+        raise unknown[-1]
     return tuple(taken)
 
 
@@ -212,12 +231,15 @@ def source_of(series: RawSeries) -> frozenset[tuple[str, str]]:
     )
 
 
-def _key(series: RawSeries) -> SeriesKey:
-    name = series.metric["__name__"]
-    labels = (*metrics.IDENTITY_LABELS, *OWN_LABELS[name])
+def _key(series: RawSeries, added: Collection[str]) -> SeriesKey:
+    """The series as the pod tells it. added: digests that a scrape configuration adds to all."""
     of = series.metric
-    return name, frozenset(
-        (label, of.get(f"exported_{label}", of.get(label, "")))
-        for label in labels
+    name = of["__name__"]
+    told = {
+        label: of.get(f"exported_{label}", "" if label in added else of.get(label, ""))
+        for label in (*metrics.IDENTITY_LABELS, *OWN_LABELS[name])
         if label in of or (name, label) not in _OPTIONAL
-    )
+    }
+    if not told["digest"] and not told["baseline"]:
+        del told["digest"], told["baseline"]
+    return name, frozenset(told.items())

@@ -26,6 +26,7 @@ from trimtab.telemetry.exposition import (
     MalformedExpositionError,
     NotFiniteError,
     Parser,
+    UnidentifiedError,
 )
 from trimtab.telemetry.port import NoData, NoDataReason, Target
 from trimtab.telemetry.prometheus_answer import Sampled
@@ -135,6 +136,8 @@ class Scraper:
             return self._parser.parse_bytes(body)
         except MalformedExpositionError as error:
             return NoData(NoDataReason.BACKEND_DOWN, str(error))
+        except UnidentifiedError as error:
+            return NoData(NoDataReason.NO_SERIES, str(error))
         except NotFiniteError as error:
             return NoData(NoDataReason.NOT_A_NUMBER, str(error))
 

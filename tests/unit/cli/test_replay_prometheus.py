@@ -26,7 +26,8 @@ spec:
   signals: [{kind: inputs}]
 """
 POD = {"namespace": "shop", "pod": "digits-a", "job": "pods"}
-OWN = {"model": "m", "version": "v1", "digest": "d", "baseline": baseline().digest}
+OWN = {"model": "m", "version": "v1"}
+WHOLE = {**OWN, "digest": "d", "baseline": baseline().digest}
 
 
 def samples(start: float, end: float) -> list[dict[str, Any]]:
@@ -42,6 +43,7 @@ def samples(start: float, end: float) -> list[dict[str, Any]]:
         series("trimtab_feature_bin_total", {**OWN, "feature": "x", "bin": name}, value)
         for name, value in bins.items()
     ]
+    found.append(series("trimtab_model_info", WHOLE, lambda _: 1))
     return [*found, series("process_start_time_seconds", {}, lambda _: T0 - 60)] if minutes else []
 
 

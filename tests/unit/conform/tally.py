@@ -11,10 +11,10 @@ from trimtab.contract.metrics import REQUEST_SECONDS_BUCKETS
 from trimtab.contract.token import Token
 
 MODEL, VERSION, DIGEST = "reference", "v1", "sha256:" + "11" * 32
-OWN = {"model": MODEL, "version": VERSION, "digest": DIGEST, "baseline": DIGEST}
+OWN = {"model": MODEL, "version": VERSION}
 STARTED = time.time()
 _FEATURES = ("x[0]", "x[1]", "colour")
-_OTHERS = ("predict_seconds_bucket", "batch_rows_bucket", "queue_depth", "model_info")
+_OTHERS = ("predict_seconds_bucket", "batch_rows_bucket", "queue_depth")
 _STANDING = {
     "requests_started_total": "started stands still",
     "requests_total": "codes stand still",
@@ -33,7 +33,7 @@ class Tally:
     def __init__(self, is_broken: Callable[[str], bool]) -> None:
         self._is_broken = is_broken
         self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
-        self._digest = DIGEST
+        self._outcomes: dict[str, str] = {}
         self.seconds = 0
         for feature in _FEATURES:
             self.add("feature_bin_total", 0, feature=feature, bin=self._bin(0))
@@ -86,7 +86,7 @@ class Tally:
     def labelled(self, token: Token, actual: list[Any]) -> None:
         """Count truths."""
         if self._is_broken("outcomes of another"):
-            self._digest = "sha256:" + "22" * 32
+            self._outcomes = {"digest": "sha256:" + "22" * 32, "baseline": DIGEST}
         for predicted, true in zip(token.predicted, actual, strict=False):
             self.add("outcomes_total", predicted=str(predicted), actual=str(true))
             self.add("outcomes_by_hour_total", hour=str(token.hour), correct="true")
@@ -98,7 +98,7 @@ class Tally:
         """Return the whole page."""
         if self._is_broken("no text"):
             return '{"metrics": 1}'
-        lines = self._start() + self._histogram()
+        lines = self._start() + self._infos() + self._histogram()
         for (name, labels), value in sorted(self._counts.items()):
             lines.append(self._line(name, str(value), **dict(labels)))
         for name in () if self._is_broken("no further metrics") else _OTHERS:
@@ -119,6 +119,18 @@ class Tally:
         ahead = 7200 if self._is_broken("a start to come") else 0
         return [f"process_start_time_seconds {STARTED + ahead}"]
 
+    def _infos(self) -> list[str]:
+        """Return what says the digest of the version."""
+        digest = "v1" if self._is_broken("a digest of its own") else DIGEST
+        line = self._line("model_info", "1", digest=digest, baseline=DIGEST)
+        if self._is_broken("no digest"):
+            return [self._line("model_info", "1")]
+        if self._is_broken("no model info"):
+            return []
+        if self._is_broken("two digests of a version"):
+            return [line, line.replace(DIGEST, "sha256:" + "22" * 32, 1)]
+        return [line]
+
     def _histogram(self) -> list[str]:
         bounds = [f"{bound:g}" for bound in REQUEST_SECONDS_BUCKETS]
         if self._is_broken("other bounds"):
@@ -138,15 +150,15 @@ class Tally:
 
     def _line(self, name: str, value: str, **more: str) -> str:
         own = dict(OWN)
-        if self._is_broken("no digest"):
-            del own["digest"]
-        if self._is_broken("a digest of its own"):
-            own["digest"] = "v1"
         if self._is_broken("labels of another model"):
             own["model"] = "another"
         if self._is_broken("labels of another version"):
             own["version"] = "v9"
+        if self._is_broken("series without a version"):
+            del own["version"]
+        if self._is_broken("digests on all series"):
+            own |= {"digest": DIGEST, "baseline": DIGEST}
         if name.startswith("outcomes"):
-            own["digest"] = self._digest if "digest" in own else ""
+            own |= self._outcomes
         inside = ",".join(f'{label}="{text}"' for label, text in (own | more).items())
         return f"trimtab_{name}{{{inside}}} {value}"

@@ -56,6 +56,9 @@ BROKEN = {
     "process start": ["no start", "a start with labels", "a start to come"],
     "identity labels": [
         "no digest",
+        "no model info",
+        "two digests of a version",
+        "series without a version",
         "a digest of its own",
         "labels of another model",
         "labels of another version",
@@ -123,6 +126,11 @@ async def test_a_broken_clause_fails_its_row(reference: Reference, check: str, c
     assert own.seen
     assert own.do
     assert is_conformant([own]) is not own.is_required
+
+
+async def test_digests_on_all_series_as_before_are_fine(reference: Reference) -> None:
+    reference.reset("digests on all series")
+    assert [row for row in await judged(reference) if row.verdict is Verdict.FAIL] == []
 
 
 async def test_a_model_of_one_row_a_request_is_not_asked_for_more(reference: Reference) -> None:

@@ -33,11 +33,18 @@ def scrape(
     start: float | None = None,
     digest: str | None = None,
     source: str = "",
+    is_whole: bool = False,
 ) -> str:
-    """One exposition: cumulated rows below and above the edge. source: labels of the scrape."""
+    """One exposition: cumulated rows below and above the edge. source: labels of the scrape.
+
+    is_whole: as pods wrote it before, each series with its digests.
+    """
     digest = digest or baseline().digest
-    own = f'{source}model="m",version="v1",digest="d",baseline="{digest}"'
+    short = f'{source}model="m",version="v1"'
+    whole = f'{short},digest="d",baseline="{digest}"'
+    own = whole if is_whole else short
     lines = [
+        f"trimtab_model_info{{{whole}}} 1 {at}",
         "# TYPE trimtab_feature_bin_total counter",
         f'trimtab_feature_bin_total{{{own},feature="x",bin="0"}} {low} {at}',
         f'trimtab_feature_bin_total{{{own},feature="x",bin="1"}} {high} {at}',

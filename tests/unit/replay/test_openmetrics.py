@@ -47,6 +47,27 @@ def test_snapshots_one_after_another_are_windows(tmp_path: Path) -> None:
     assert notes == []
 
 
+def test_digests_on_each_series_as_before_make_the_same_windows(tmp_path: Path) -> None:
+    files = []
+    for is_whole in (False, True):
+        parts = (scrape(T0 + 60 * i, 3 * i, i, start=T0 - 5, is_whole=is_whole) for i in range(130))
+        files.append(tmp_path / f"{is_whole}.txt")
+        files[-1].write_text("".join(parts))
+    new, before = (counted(file) for file in files)
+    assert new == before
+    assert rows(new[0][0]) == 59 * 4
+
+
+def test_a_recording_without_digests_says_what_is_missing(tmp_path: Path) -> None:
+    text = "".join(scrape(T0 + 60 * i, i, 0, start=T0 - 5, source='pod="a",') for i in range(62))
+    path = tmp_path / "scrapes.txt"
+    path.write_text("\n".join(line for line in text.splitlines() if "model_info" not in line))
+    counting = Counting(timedelta(hours=1), baseline().digest)
+    (note,) = read_scrapes([path], Matchers(), counting)
+    assert note.startswith("pod=a is left out")
+    assert "export trimtab_model_info with model, version, digest, baseline" in note
+
+
 def test_order_of_lines_repeats_and_files_do_not_matter(tmp_path: Path) -> None:
     source = 'namespace="shop",pod="a",'
     parts = [scrape(T0 + 60 * i, 3 * i, i, start=T0 - 5, source=source) for i in range(130)]

@@ -20,7 +20,8 @@ from trimtab.telemetry.prometheus import PrometheusReader
 
 HOURS_3 = Span(datetime.fromtimestamp(T0, UTC), datetime.fromtimestamp(T0 + 3 * 3600, UTC))
 POD = {"namespace": "shop", "pod": "digits-a", "job": "pods", "instance": "10.0.0.1:9090"}
-OWN = {"model": "m", "version": "v1", "digest": "d", "baseline": baseline().digest}
+OWN = {"model": "m", "version": "v1"}
+WHOLE = {**OWN, "digest": "d", "baseline": baseline().digest}
 
 
 class Recorded:
@@ -48,6 +49,10 @@ class Recorded:
             {
                 "metric": {"__name__": metrics.PREDICTED, **OWN, **POD, "class": "no"},
                 "values": rows,
+            },
+            {
+                "metric": {"__name__": metrics.MODEL_INFO, **WHOLE, **POD},
+                "values": [(at, "1") for at, _ in starts],
             },
             {"metric": {"__name__": metrics.PROCESS_START, **POD}, "values": starts},
             {
@@ -86,6 +91,15 @@ async def test_chunks_add_up_over_a_restart() -> None:
     assert ',namespace="shop",pod=~"digits-.*",job="pods"}[' in server.queries[0]
     assert metrics.REQUEST_SECONDS not in server.queries[0]
     assert server.headers[0]["authorization"] == "Bearer t"
+
+
+async def test_digests_on_each_series_as_before_are_read_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = rows((await counted(Recorded()))[0])
+    monkeypatch.setitem(globals(), "OWN", WHOLE)
+    assert rows((await counted(Recorded()))[0]) == now
+    assert sum(now) > 0
 
 
 async def test_a_chunk_that_is_too_large_is_halved() -> None:

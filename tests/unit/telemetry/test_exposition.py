@@ -30,7 +30,7 @@ def registry_text(class_names: list[str]) -> str:
     predicted = Counter("trimtab_predicted", "rows", ["class", "digest"], registry=registry)
     for number, name in enumerate(class_names):
         predicted.labels(**{"class": name, "digest": "sha256:ab"}).inc(number + 0.25)
-    seconds = Histogram("trimtab_request_seconds", "s", registry=registry)
+    seconds = Histogram("trimtab_other_seconds", "s", registry=registry)
     seconds.observe(0.3)
     Gauge("process_start_time_seconds", "s", registry=registry).set(1.7e9)
     Gauge("python_info", "foreign", ["a"], registry=registry).labels("NaN {} = \\").set(math.nan)
@@ -108,10 +108,10 @@ def test_not_a_number_is_told_from_garbage(value: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "trimtab_score_bin_sum_total -1e30",
-        "trimtab_outcome_errors_sum 1e60",
-        "trimtab_outcome_errors_squares_total 1e99",
-        "trimtab_requests_total 9007199254740992",
+        'trimtab_score_bin_sum_total{digest="d"} -1e30',
+        'trimtab_outcome_errors_sum{digest="d"} 1e60',
+        'trimtab_outcome_errors_squares_total{digest="d"} 1e99',
+        'trimtab_requests_total{digest="d"} 9007199254740992',
     ],
 )
 def test_sums_may_be_larger_than_what_is_counted(line: str) -> None:
@@ -122,9 +122,9 @@ def test_sums_may_be_larger_than_what_is_counted(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "trimtab_requests_total 9007199254740994",
-        "trimtab_request_seconds_count 1e50",
-        "trimtab_outcome_errors_sum 1e101",
+        'trimtab_requests_total{digest="d"} 9007199254740994',
+        'trimtab_request_seconds_count{digest="d"} 1e50',
+        'trimtab_outcome_errors_sum{digest="d"} 1e101',
     ],
 )
 def test_what_is_too_large_to_count_with_is_not_a_number(line: str) -> None:

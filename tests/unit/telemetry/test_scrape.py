@@ -19,8 +19,11 @@ from trimtab.telemetry.scrape import Schedule, Scraper, next_due
 from trimtab.telemetry.scraped import ScrapedTelemetry
 
 KEY = "shop/digits"
-GOOD = 'trimtab_requests_total{code="200"} 5\nprocess_start_time_seconds 2000\n'
-REQUESTS = ("trimtab_requests_total", frozenset({("code", "200")}))
+INFO = 'trimtab_model_info{model="m",version="v",digest="d",baseline="b"} 1\n'
+ANSWERED = 'trimtab_requests_total{model="m",version="v",code="200"}'
+GOOD = f"{INFO}{ANSWERED} 5\nprocess_start_time_seconds 2000\n"
+OWN = {"model": "m", "version": "v", "digest": "d", "baseline": "b"}
+REQUESTS = ("trimtab_requests_total", frozenset({**OWN, "code": "200"}.items()))
 NOW = 2001.5
 
 Writer = asyncio.StreamWriter
@@ -98,7 +101,8 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 async def test_a_good_pod_keeps_one_connection(pod: Pod, scraper: Scraper) -> None:
     for _ in range(3):
         found = await scraper.scrape(target_of(pod))
-        assert found == Sampled(NOW, Exposition({REQUESTS: 5.0}, 2000.0))
+        info = ("trimtab_model_info", frozenset(OWN.items()))
+        assert found == Sampled(NOW, Exposition({info: 1.0, REQUESTS: 5.0}, 2000.0))
     assert (pod.requests, pod.connections) == (3, 1)
 
 
@@ -267,8 +271,9 @@ async def test_a_sample_has_the_time_of_the_answer_not_of_its_reading(pod: Pod) 
 
 
 async def test_a_large_answer_is_parsed_off_the_loop(pod: Pod) -> None:
-    lines = [f'trimtab_feature_bin_total{{feature="f{k}",bin="0"}} {k}' for k in range(8000)]
-    pod.body = "\n".join(lines).encode()
+    own = 'model="m",version="v",bin="0"'
+    lines = [f'trimtab_feature_bin_total{{{own},feature="f{k}"}} {k}' for k in range(7999)]
+    pod.body = "\n".join([*lines, INFO]).encode()
     large = Scraper()
     found = await large.scrape(target_of(pod, timeout=10))
     await large.close()
@@ -328,8 +333,8 @@ async def test_times_that_a_pod_writes_into_its_page_are_not_believed(pod: Pod) 
         telemetry.set_targets(KEY, [])
         telemetry.set_targets(KEY, [target_of(pod, interval=0.05)])
         for count, time in ((5, "9999999999999"), (8, "-5"), (9, "")):
-            line = f'trimtab_requests_total{{code="200"}} {count} {time}'.rstrip()
-            pod.body = f"{line}\nprocess_start_time_seconds 2000 {time}\n".encode()
+            line = f"{ANSWERED} {count} {time}".rstrip()
+            pod.body = f"{line}\n{INFO}process_start_time_seconds 2000 {time}\n".encode()
 
             def is_counted(wanted: int = count) -> bool:
                 return total(telemetry.processes(KEY), REQUESTS[0]) == wanted
@@ -346,7 +351,10 @@ async def test_windows_gather_what_is_scraped_and_are_restored(pod: Pod) -> None
         telemetry.set_targets(KEY, [target_of(pod, interval=0.05)])
         await until(lambda: bool(telemetry.windows(KEY)))
         (window,) = telemetry.windows(KEY)
-        assert (window.start, dict(window.counts)) == (1980, {REQUESTS: 5})
+        assert (window.start, dict(window.counts)) == (
+            1980,
+            {(REQUESTS[0], frozenset({("code", "200")})): 5},
+        )
         checkpoint = telemetry.checkpoint(KEY)
         assert checkpoint is not None
         telemetry.forget(KEY)

@@ -162,8 +162,9 @@ def comparing_of(series: Series) -> tuple[int, str]:
     tokens, state = 1, ""
     for (name, labels), value in series.items():
         if name == names.MODEL_INFO:
-            said = dict(labels).get("tokens", "1")
-            tokens = int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 1
+            # Those of versions that the process does not serve have none.
+            if said := dict(labels).get("tokens", ""):
+                tokens = int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 1
         elif name == names.COMPARE_STATE and value == 1:
             state = dict(labels).get("state", "")[:40]
     return tokens, state

@@ -6,22 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final
 
 from trimtab.contract import metrics
+from trimtab.contract.cardinality import MAX_PAIRS
 from trimtab.contract.metrics import OTHER_CLASS
 from trimtab.serving.counting.exposition import Family, Kind, Labels, labelled
-
-MAX_PAIRS: Final = 2000
-"""Series of (predicted, actual) per version; a wrong pair beyond counts as actual `(other)`."""
-MAX_HOURLY_CLASSES: Final = 10
-MAX_HOURLY_PAIRS: Final = 5000
-"""Hours times classes squared, up to which pairs are told by hour; beyond, right or wrong only."""
-
-
-def tells_pairs_by_hour(classes: int, hours: int) -> bool:
-    """Whether predicted and actual class are told by hour."""
-    return 0 < classes <= MAX_HOURLY_CLASSES and hours * classes**2 <= MAX_HOURLY_PAIRS
 
 
 @dataclass(slots=True)
@@ -44,7 +33,7 @@ class _Errors:
 class VersionOutcomes:
     """What was counted for one version; has_pairs_by_hour as `tells_pairs_by_hour` says."""
 
-    labels: Labels
+    labels: tuple[tuple[str, str], ...]
     is_regression: bool
     has_pairs_by_hour: bool
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -52,20 +41,42 @@ class VersionOutcomes:
     errors: _Errors = field(default_factory=_Errors)
     errors_by_hour: dict[int, _Errors] = field(default_factory=dict)
 
-    def add_class(self, hour: int, predicted: str, actual: str) -> None:
+    @property
+    def size(self) -> int:
+        """How many series it has."""
+        errors = 4 + 4 * len(self.errors_by_hour) if self.is_regression else 0
+        return errors + len(self.pairs) + len(self.hours)
+
+    def adds(self, hour: int, rows: Iterable[tuple[str, str]], *, is_by_hour: bool) -> int:
+        """Return how many series more these rows would make; of a regression `rows` tells none."""
+        if self.is_regression:
+            return 4 * (is_by_hour and hour not in self.errors_by_hour)
+        pairs = {self._pair(predicted, actual) for predicted, actual in rows}
+        hours = {self._place(hour, *row) for row in rows} if is_by_hour else set()
+        return len(pairs - self.pairs.keys()) + len(hours - self.hours.keys())
+
+    def add_class(self, hour: int, predicted: str, actual: str, *, is_by_hour: bool) -> None:
         """Count one row of a classifier."""
+        self.pairs[self._pair(predicted, actual)] += 1
+        if is_by_hour:
+            self.hours[self._place(hour, predicted, actual)] += 1
+
+    def _pair(self, predicted: str, actual: str) -> tuple[str, str]:
         pair = (predicted, actual)
         if predicted != actual and len(self.pairs) >= MAX_PAIRS and pair not in self.pairs:
-            pair = (predicted, OTHER_CLASS)
-        self.pairs[pair] += 1
-        if not self.has_pairs_by_hour:
-            pair = ("true" if predicted == actual else "false", "")
-        self.hours[hour, *pair] += 1
+            return predicted, OTHER_CLASS
+        return pair
 
-    def add_error(self, hour: int, error: float) -> None:
+    def _place(self, hour: int, predicted: str, actual: str) -> tuple[int, str, str]:
+        if self.has_pairs_by_hour:
+            return hour, *self._pair(predicted, actual)
+        return hour, "true" if predicted == actual else "false", ""
+
+    def add_error(self, hour: int, error: float, *, is_by_hour: bool) -> None:
         """Count one row of a regression."""
         self.errors.add(error)
-        self.errors_by_hour.setdefault(hour, _Errors()).add(error)
+        if is_by_hour:
+            self.errors_by_hour.setdefault(hour, _Errors()).add(error)
 
     def forget_before(self, hour: int) -> None:
         """Drop the hours that are too old for labels."""

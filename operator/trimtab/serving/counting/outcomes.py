@@ -13,21 +13,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trimtab.contract import metrics
+from trimtab.contract.cardinality import (
+    GRACE_HOURS,
+    MAX_CLASSES_CROSSED,
+    MAX_HOURS,
+    MOST_SERIES,
+    tells_pairs_by_hour,
+)
 from trimtab.contract.metrics import OTHER_CLASS
 from trimtab.contract.pairing import Sealer
 from trimtab.contract.token import Token, TokenRefused, read_token
 from trimtab.serving.counting.exposition import Family, labelled
-from trimtab.serving.counting.outcome_counts import (
-    VersionOutcomes,
-    families_of,
-    tells_pairs_by_hour,
-)
+from trimtab.serving.counting.outcome_counts import VersionOutcomes, families_of
 from trimtab.serving.counting.pairs import PairedOutcomes
 from trimtab.serving.counting.repeats import RepeatMemory
-from trimtab.serving.counting.rows import MAX_CLASSES_CROSSED
 
 MAX_VERSIONS: Final = 16
-GRACE_HOURS: Final = 2
 REFUSALS: Final = ("forged", "late", "repeated", "malformed", "tooManyVersions")
 STATUS_OF: Final = {
     "forged": 400,
@@ -49,14 +50,14 @@ class Identity:
 
     @property
     def labels(self) -> tuple[tuple[str, str], ...]:
-        """Return the identity labels of every metric."""
-        return tuple(
-            zip(
-                metrics.IDENTITY_LABELS,
-                (self.model, self.version, self.digest, self.baseline),
-                strict=True,
-            )
-        )
+        """Return the labels of its series, which `trimtab_model_info` explains."""
+        return self.whole[:2]
+
+    @property
+    def whole(self) -> tuple[tuple[str, str], ...]:
+        """Return all that tells this version from every other."""
+        told = self.model, self.version, self.digest, self.baseline
+        return tuple(zip(metrics.IDENTITY_LABELS, told, strict=True))
 
 
 class Outcomes:
@@ -74,8 +75,11 @@ class Outcomes:
         delay_hours: int,
         hour_now: Callable[[], int],
         sealer: Sealer | None = None,
+        room: int = MOST_SERIES,
     ) -> None:
+        """room: how many series labels may have."""
         self._key = key
+        self._room = room
         self._sealer = sealer
         self._paired = PairedOutcomes()
         self._own = own
@@ -86,7 +90,8 @@ class Outcomes:
             str(number) == name for number, name in self._by_number.items()
         )
         self._delay_hours = delay_hours + GRACE_HOURS
-        self._has_pairs_by_hour = tells_pairs_by_hour(len(classes), self._delay_hours)
+        self._hours_told = min(self._delay_hours, MAX_HOURS)
+        self._has_pairs_by_hour = tells_pairs_by_hour(len(classes), self._hours_told)
         self._hour_now = hour_now
         self._repeats = RepeatMemory()
         self._refused: Counter[str] = Counter()
@@ -127,15 +132,30 @@ class Outcomes:
         if age < -1:
             raise TokenRefused("malformed", "predicted in the future: clocks differ")
         actuals = self._actuals(token, item["actual"])
-        version = self._version_of(token)
+        version = self._version(_identity_of(token), is_regression=token.is_regression)
+        known = [row for row in zip(token.predicted, actuals, strict=True) if row[1] is not None]
+        is_by_hour = age <= self._hours_told
+        self._check_room(version, token, known, is_by_hour=is_by_hour)
         if not self._repeats.add(token.id):
             raise TokenRefused("repeated", "this token was counted already")
-        for predicted, actual in zip(token.predicted, actuals, strict=True):
-            if actual is not None:
-                _add(version, token.hour, predicted, actual)
-        if token.pair is not None:
-            self._add_pair(token, item["actual"])
-        return sum(actual is not None for actual in actuals)
+        for predicted, actual in known:
+            _add(version, token.hour, predicted, actual, is_by_hour=is_by_hour)
+        if token.pair is not None and self._used() < self._room:
+            self._add_pair(version, token, item["actual"])
+        return len(known)
+
+    def _check_room(
+        self, version: VersionOutcomes, token: Token, rows: list[Any], *, is_by_hour: bool
+    ) -> None:
+        """Refuse what would make more series than the page has room for."""
+        left = self._room - self._used()
+        if left >= 2 * len(rows) + 4:
+            return
+        if version.adds(token.hour, rows, is_by_hour=is_by_hour) > max(0, left):
+            raise TokenRefused("tooManyVersions", "this pod has no room for more series of labels")
+
+    def _used(self) -> int:
+        return sum(version.size for version in self._versions.values()) + self._paired.size
 
     def _actuals(self, token: Token, actual: Any) -> list[Any]:
         """Return one truth a row; None where it is not known."""
@@ -148,14 +168,13 @@ class Outcomes:
         names = set() if token.is_regression else set(token.predicted)
         return [None if value is None else read(value, names, i) for i, value in enumerate(values)]
 
-    def _add_pair(self, token: Token, actual: Any) -> None:
+    def _add_pair(self, version: VersionOutcomes, token: Token, actual: Any) -> None:
         """Count for both versions; what only one of them knows is not `OTHER_CLASS` here."""
         assert token.pair is not None
         values = actual if type(actual) is list else [actual]
         truths = [None if value is None else self._spelled(value, 0) for value in values]
-        identity = _identity_of(token)
         served = [str(name) for name in token.predicted]
-        self._paired.add(identity.labels, served, token.pair, truths)
+        self._paired.add(version.labels, served, token.pair, truths)
 
     def _number(self, value: Any, _names: set[Any], index: int) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -186,24 +205,36 @@ class Outcomes:
             return self._by_number.get(int(value), unknown)
         raise TokenRefused("malformed", f"actual[{index}]: a class name or number is wanted")
 
-    def _version_of(self, token: Token) -> VersionOutcomes:
-        return self._version(_identity_of(token), is_regression=token.is_regression)
-
     def _version(self, identity: Identity, *, is_regression: bool) -> VersionOutcomes:
         version = self._versions.get(identity)
         if version is None:
             if len(self._versions) >= MAX_VERSIONS:
                 raise TokenRefused("tooManyVersions", f"this pod counts {MAX_VERSIONS} versions")
+            # Of two of one name only the first is explained; the other's series say it themselves.
+            is_named = any(known.labels == identity.labels for known in self._versions)
+            labels = identity.whole if is_named else identity.labels
             version = self._versions[identity] = VersionOutcomes(
-                identity.labels, is_regression, self._has_pairs_by_hour
+                labels, is_regression, self._has_pairs_by_hour and self._has_room_by_hour()
             )
         if version.is_regression != is_regression:
             raise TokenRefused("malformed", "the version's other tokens are of another task")
         return version
 
+    def _has_room_by_hour(self) -> bool:
+        """Whether the pairs of one more version may be told by hour."""
+        return self._room - self._used() >= (self._hours_told + 1) * len(self._classes) ** 2
+
+    def explained(self) -> list[Identity]:
+        """Return the versions beside the own one whose series carry no digest."""
+        return [
+            identity
+            for identity, version in self._versions.items()
+            if version.labels == identity.labels and identity != self._own
+        ]
+
     def families(self) -> list[Family]:
         """Return the samples of now; hours that are too old for labels are forgotten."""
-        oldest = self._hour_now() - self._delay_hours
+        oldest = self._hour_now() - self._hours_told
         for version in self._versions.values():
             version.forget_before(oldest)
         refused = [
@@ -224,11 +255,13 @@ def _identity_of(token: Token) -> Identity:
     return Identity(token.model, token.version, token.digest, token.baseline)
 
 
-def _add(version: VersionOutcomes, hour: int, predicted: Any, actual: Any) -> None:
+def _add(
+    version: VersionOutcomes, hour: int, predicted: Any, actual: Any, *, is_by_hour: bool
+) -> None:
     if version.is_regression:
-        version.add_error(hour, float(predicted) - actual)
+        version.add_error(hour, float(predicted) - actual, is_by_hour=is_by_hour)
     else:
-        version.add_class(hour, predicted, actual)
+        version.add_class(hour, predicted, actual, is_by_hour=is_by_hour)
 
 
 def _by_number(classes: Sequence[str]) -> dict[int, str]:

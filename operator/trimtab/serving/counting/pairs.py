@@ -101,7 +101,7 @@ class PairedOutcomes:
     ) -> None:
         """Count one token: the classes `served`, the pair, and a truth or None a row.
 
-        `labels` are the identity of the token. A truth that is `OTHER_CLASS` is wrong for both.
+        `labels` are those of the token's version. A truth that is `OTHER_CLASS` is wrong for both.
         """
         counted = self._of(labels, pair.against)
         if counted is None:
@@ -125,6 +125,11 @@ class PairedOutcomes:
         if found:
             mean = sum(difference for *_, difference in found) / len(found)
             counted.requests[on_grid(mean, self._draw)] += 1
+
+    @property
+    def size(self) -> int:
+        """How many series there are."""
+        return sum(len(one.rows) + len(one.requests) for one in self._counted.values())
 
     def _of(self, labels: tuple[tuple[str, str], ...], against: str) -> _Counted | None:
         key = labels, against

@@ -8,22 +8,25 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import isnan, prod
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline, CategoricalFeature, NumericFeature, Signature
+from trimtab.contract.cardinality import (
+    MAX_CLASSES_CROSSED,
+    MAX_CLASSES_NAMED,
+    Cardinality,
+    cardinality,
+)
 from trimtab.serving.counting.exposition import Family, Kind, Labels, histogram_samples, labelled
-from trimtab.serving.model.agreement import MAX_FEATURES
 from trimtab.serving.model.base import Matrix, Prediction, feature_names
 
 log = logging.getLogger(__name__)
-
-MAX_CLASSES_CROSSED: Final = 20
-MAX_CLASSES_NAMED: Final = 1000
 
 Ints = NDArray[np.int64]
 
@@ -31,8 +34,22 @@ Ints = NDArray[np.int64]
 class FeatureCounters:
     """Bins, missing, unseen and out-of-range values of the features that are watched."""
 
-    def __init__(self, signature: Signature, baseline: Baseline, labels: Labels) -> None:
-        self._watched = _watched(signature, baseline)
+    def __init__(
+        self, signature: Signature, baseline: Baseline, labels: Labels, *, hours_kept: int = 0
+    ) -> None:
+        """hours_kept: past hours that rows and labels are told by; 0: there are no labels."""
+        watchable = _watchable(signature, baseline)
+        self.cardinality: Cardinality = cardinality(
+            [len(feature.counts) for _, feature in watchable],
+            len(baseline.score_edges) + 1,
+            len(signature.classes),
+            hours_kept,
+        )
+        """Series of the page, as far as they are known now."""
+        counted = self.cardinality.features_counted
+        if counted < len(watchable):
+            log.warning("%d of %d features are counted", counted, len(watchable))
+        self._watched = _placed(watchable[:counted])
         self._numeric = [
             (column, np.asarray(feature.edges, dtype=np.float64), offset)
             for column, feature, offset in self._watched
@@ -314,10 +331,10 @@ class CallCounters:
         ]
 
 
-def _watched(
+def _watchable(
     signature: Signature, baseline: Baseline
-) -> list[tuple[int, NumericFeature | CategoricalFeature, int]]:
-    """Return (column, feature, offset of its bins) of the features to count, at most 200."""
+) -> list[tuple[int, NumericFeature | CategoricalFeature]]:
+    """Return (column, feature) of what the signature marks and the baseline has bins of."""
     columns: dict[str, int] = {}
     at = 0
     for tensor in signature.inputs:
@@ -325,15 +342,19 @@ def _watched(
             names = feature_names(tensor.name, tensor.shape)
             columns.update({name: at + i for i, name in enumerate(names)})
         at += prod(tensor.shape)
-    watchable = [feature for feature in baseline.features if feature.name in columns]
-    if len(watchable) > MAX_FEATURES:
-        log.warning("%d of %d features are counted", MAX_FEATURES, len(watchable))
-    watched = []
-    offset = 0
-    for feature in watchable[:MAX_FEATURES]:
-        watched.append((columns[feature.name], feature, offset))
-        offset += len(feature.counts)
-    return watched
+    features = baseline.features
+    return [(columns[feature.name], feature) for feature in features if feature.name in columns]
+
+
+def _placed(
+    watched: Sequence[tuple[int, NumericFeature | CategoricalFeature]],
+) -> list[tuple[int, NumericFeature | CategoricalFeature, int]]:
+    """Return (column, feature, offset of its bins)."""
+    offsets = accumulate((len(feature.counts) for _, feature in watched), initial=0)
+    return [
+        (column, feature, offset)
+        for (column, feature), offset in zip(watched, offsets, strict=False)
+    ]
 
 
 def _index(categories: list[str], offset: int) -> dict[str, int]:

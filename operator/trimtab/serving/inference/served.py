@@ -10,12 +10,13 @@ from time import monotonic
 from typing import Final
 
 from trimtab.contract.artifact import Baseline, Signature
+from trimtab.contract.cardinality import MOST_SERIES, hours_told
 from trimtab.contract.pairing import Sealer
 from trimtab.contract.token import check_key
 from trimtab.serving.comparing.container import Container
 from trimtab.serving.comparing.second import SecondModel
 from trimtab.serving.counting.comparison import Comparison
-from trimtab.serving.counting.outcomes import GRACE_HOURS, Identity, Outcomes
+from trimtab.serving.counting.outcomes import Identity, Outcomes
 from trimtab.serving.counting.requests import RequestCounters
 from trimtab.serving.counting.rows import CallCounters, FeatureCounters, ScoreCounters
 from trimtab.serving.counting.thread import CountingThread
@@ -111,13 +112,15 @@ class Served:
         self.outputs = loaded.outputs
         labels = self.identity.labels
         delay_hours = int(-(-settings.label_delay_seconds // 3600))
+        hours = hours_told(settings.label_delay_seconds) if loaded.key is not None else 0
+        features = FeatureCounters(self.signature, self.baseline, labels, hours_kept=hours)
         self.counting = CountingThread(
-            FeatureCounters(self.signature, self.baseline, labels),
+            features,
             ScoreCounters(
                 self.signature,
                 self.baseline,
                 labels,
-                hours_kept=delay_hours + GRACE_HOURS if loaded.key is not None else 0,
+                hours_kept=hours,
                 hour_now=hour_now,
             ),
             CallCounters(labels),
@@ -148,6 +151,7 @@ class Served:
                 delay_hours=delay_hours,
                 hour_now=hour_now,
                 sealer=loaded.sealer,
+                room=MOST_SERIES - features.cardinality.without_labels,
             )
         self._hung_seconds = settings.hung_seconds
         self._probe_row = sample_rows(self.signature, self.baseline, 1)

@@ -22,6 +22,7 @@ from trimtab.contract.artifact import (
     Signature,
     Tensor,
 )
+from trimtab.contract.cardinality import MAX_FEATURES
 from trimtab.serving.errors import ArtifactRefused
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 MAX_ELEMENTS: Final = 2**21
 """Elements of one row: 16 MiB as doubles, which is what a body may hold."""
 MAX_DIMENSIONS: Final = 16
-MAX_FEATURES: Final = 200
-"""Whose bins are counted: of those that the signature marks, the first."""
 MAX_BINS: Final = 1000
 """Of one feature or of the score: each is a series of every pod."""
 _PLACE: Final = re.compile(r"0|[1-9][0-9]{0,9}")

@@ -117,6 +117,12 @@ def test_which_tokens_a_process_reads_is_its_own_word(tokens: str | None, read: 
     assert comparing_of({info: 1.0}) == (read, "")
 
 
+def test_which_tokens_it_reads_is_said_of_the_version_that_it_serves() -> None:
+    own = key(names.MODEL_INFO, tokens="2", revision="r")
+    others = [key(names.MODEL_INFO, version=f"v{n}") for n in range(3)]
+    assert comparing_of(dict.fromkeys([others[0], own, *others[1:]], 1.0)) == (2, "")
+
+
 def test_the_state_of_a_comparison_is_the_one_that_is_so_now() -> None:
     series = {
         key(names.COMPARE_STATE, against=V1, state="loading"): 0.0,

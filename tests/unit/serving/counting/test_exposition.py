@@ -19,12 +19,8 @@ async def test_pages_parse_in_both_formats(settings: ServingSettings, binary: St
         )
     assert text.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert modern.headers["content-type"].startswith("application/openmetrics-text")
-    identity = {
-        "model": "digits",
-        "version": "v1",
-        "digest": binary.digest,
-        "baseline": binary.baseline.digest,
-    }
+    version = {"model": "digits", "version": "v1"}
+    digests = {"digest": binary.digest, "baseline": binary.baseline.digest}
     for families in (list(plain(text.text)), list(openmetrics(modern.text))):
         names = {sample.name for family in families for sample in family.samples}
         assert "trimtab_requests_total" in names
@@ -32,8 +28,11 @@ async def test_pages_parse_in_both_formats(settings: ServingSettings, binary: St
         assert "process_start_time_seconds" in names
         for family in families:
             for sample in family.samples:
-                if sample.name != "process_start_time_seconds":
-                    assert identity.items() <= sample.labels.items(), sample.name
+                if sample.name == "trimtab_model_info":
+                    assert (version | digests).items() <= sample.labels.items()
+                elif sample.name != "process_start_time_seconds":
+                    assert version.items() <= sample.labels.items(), sample.name
+                    assert not digests.keys() & sample.labels.keys(), sample.name
 
 
 async def test_negative_values_of_a_regression_are_no_counter(

@@ -8,12 +8,13 @@ import pytest
 from tests.unit.serving.loopback import Client, served_as, serving, vector
 from tests.unit.serving.stored import KEY, Stored
 
+from trimtab.contract.cardinality import tells_pairs_by_hour
 from trimtab.contract.token import ID_BYTES, TokenWriter
-from trimtab.serving.counting.outcome_counts import tells_pairs_by_hour
 from trimtab.serving.counting.outcomes import MAX_VERSIONS, Identity, Outcomes
 from trimtab.serving.counting.repeats import RepeatMemory
 from trimtab.serving.inference.served import hour_now
 from trimtab.serving.settings import ServingSettings
+from trimtab.telemetry.exposition import Parser
 
 DIGEST = "sha256:" + "11" * 32
 BASELINE = "sha256:" + "22" * 32
@@ -172,13 +173,28 @@ async def test_tokens_of_another_version_count_for_that_version(settings: Servin
     async with serving(settings) as client:
         await post(client, {"token": token(1), "actual": "2"}, {"token": token(2), "actual": 1})
         page = (await client.back.get("/metrics")).text
-    line = next(
-        line for line in page.splitlines() if 'predicted="1",actual="1"' in line and "v0" in line
-    )
-    assert f'version="v0",digest="{DIGEST}",baseline="{BASELINE}"' in line
-    assert line.endswith(" 1")
+    of_v0 = 'model="digits",version="v0"'
+    assert f'trimtab_outcomes_total{{{of_v0},predicted="1",actual="1"}} 1\n' in page
+    whole = f'{of_v0},digest="{DIGEST}",baseline="{BASELINE}"'
+    assert page.count("\ntrimtab_model_info{") == 2
+    assert f"trimtab_model_info{{{whole}}} 1\n" in page
     # "2" is known to neither token nor pod.
     assert 'predicted="1",actual="(other)"' in page
+
+
+async def test_a_version_of_the_same_name_with_other_bytes_says_its_digest_itself(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(settings) as client:
+        await post(client, {"token": token(1, version="v1"), "actual": "1"})
+        page = (await client.back.get("/metrics")).text
+    assert page.count("\ntrimtab_model_info{") == 1
+    rows = {
+        dict(labels)["digest"]: value
+        for (name, labels), value in Parser().parse(page).values.items()
+        if name == "trimtab_outcomes_total" and {("predicted", "1"), ("actual", "1")} <= labels
+    }
+    assert rows == {binary.digest: 0, DIGEST: 1}
 
 
 def outcomes(classes: tuple[str, ...] = ("0", "1"), hour: int = 1000) -> Outcomes:
