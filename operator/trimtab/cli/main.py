@@ -16,13 +16,13 @@ from trimtab.api.fields import parse_duration
 from trimtab.api.resource import Resource
 from trimtab.cli.api import ApiServer, usual_namespace
 from trimtab.cli.command import command
-from trimtab.cli.conform import add_arguments as add_conform
-from trimtab.cli.lint import add_arguments as add_lint
 from trimtab.cli.names import key_of_target
-from trimtab.cli.replay import add_arguments as add_replay
+from trimtab.cli.offline.conform import add_arguments as add_conform
+from trimtab.cli.offline.lint import add_arguments as add_lint
+from trimtab.cli.offline.replay import add_arguments as add_replay
+from trimtab.cli.offline.simulate import simulate
 from trimtab.cli.retrain import retrain
 from trimtab.cli.session import Session
-from trimtab.cli.simulate import simulate
 from trimtab.cli.tree import get
 from trimtab.cli.why import why
 from trimtab.cluster.port import DEPLOYMENTS, OWN_KINDS

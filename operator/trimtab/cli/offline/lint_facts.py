@@ -13,13 +13,13 @@ from trimtab.api.fields import Kind
 from trimtab.api.meta import Metadata
 from trimtab.api.model_version import ModelVersion
 from trimtab.cli.api import Api
-from trimtab.cli.artifacts import (
+from trimtab.cli.offline.artifacts import (
     ArtifactAway,
     read_baseline,
     read_documents_at,
     read_signature,
 )
-from trimtab.cli.manifest_check import read_object
+from trimtab.cli.offline.manifest_check import read_object
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.errors import SpecError

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from trimtab.cli.manifest_check import read_object
+from trimtab.cli.offline.manifest_check import read_object
 from trimtab.cli.tables import columns
 from trimtab.errors import SpecError
 from trimtab.simulation.manifests import Folder, read_folder

@@ -15,8 +15,8 @@ from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
 from trimtab.api.meta import API_VERSION, GROUP
 from trimtab.cli.api import ApiServer, usual_namespace
-from trimtab.cli.lint_facts import Beside, Stated, facts_of, objects_of, selected
-from trimtab.cli.manifest_check import MODELS, read_object
+from trimtab.cli.offline.lint_facts import Beside, Stated, facts_of, objects_of, selected
+from trimtab.cli.offline.manifest_check import MODELS, read_object
 from trimtab.cluster.port import Json
 from trimtab.errors import SpecError, TrimtabError
 from trimtab.lint.policy import policy_remarks
