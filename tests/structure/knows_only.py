@@ -35,7 +35,7 @@ class KnowsOnlyContract(Contract):
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         """Return the imports of the source modules that are not allowed."""
         allowed = [str(module) for module in self.allowed_modules]  # type: ignore[attr-defined]
-        left_out = [str(module) for module in self.left_out_modules or []]  # type: ignore[attr-defined]
+        left_out = [str(module) for module in getattr(self, "left_out_modules", None) or ()]
         broken = [
             (importer, imported)
             for source in self.source_modules  # type: ignore[attr-defined]

@@ -64,7 +64,7 @@ def page(scene: Scene) -> str:
         ("owner", list(_owners(scene))),
         ("under way", list(_under_way(scene))),
         ("waits for a person", list(_waits(one))),
-        ("not as it should be", list(_wrong([("Deployment", one)], policies))),
+        ("not as it should be", list(_wrong(one, policies))),
         ("alerts that this means", list(_alerts(scene, policies, jobs))),
         ("tried, newest first", history_lines(one.at("status"))[:MOST_ROLLOUTS]),
         ("quarantined", list(_quarantined(one))),
@@ -142,19 +142,21 @@ def _waits(deployment: Seen) -> Iterator[str]:
         yield (f"the wanted version is quarantined: name another one, or trimtab retry mdep/{name}")
 
 
-def _wrong(own: Sequence[tuple[str, Seen]], policies: Sequence[Seen]) -> Iterator[str]:
-    for kind, obj in [*own, *(("DriftPolicy", policy) for policy in policies)]:
-        for one in obj.all("status", "conditions"):
-            if not is_wrong(one):
-                continue
-            reason = one.text("reason")
-            since = at(one.time("lastTransitionTime"))
-            who = "" if kind == "Deployment" else f"{kind} {obj.name}: "
-            head = f"{who}{one.text('type')}={one.text('status')} {reason} since {since}"
-            yield f"{head}: {one.text('message')}".rstrip(": ")
+def _wrong(deployment: Seen, policies: Sequence[Seen]) -> Iterator[str]:
+    """Yield the conditions that are not fine; those that say the same are said once."""
+    objects = [("", f"mdep/{deployment.name}", deployment)]
+    objects += [(f"DriftPolicy {one.name}: ", f"dp/{one.name}", one) for one in policies]
+    for head, target, obj in objects:
+        told: dict[tuple[str, str], list[Seen]] = {}
+        for one in filter(is_wrong, obj.all("status", "conditions")):
+            told.setdefault((one.text("reason"), one.text("message")), []).append(one)
+        for (reason, message), same in told.items():
+            stands = ", ".join(f"{one.text('type')}={one.text('status')}" for one in same)
+            since = at(same[0].time("lastTransitionTime"))
+            yield f"{head}{stands} {reason} since {since}: {message}".removesuffix(": ")
             fact = fact_of(reason)
             if fact is not None and fact.advice:
-                yield f"  do: {fact.advice}"
+                yield f"  do: {fact.advice.replace('mdep/NAME', target)}"
 
 
 def _alerts(scene: Scene, policies: Sequence[Seen], jobs: Sequence[Seen]) -> Iterator[str]:

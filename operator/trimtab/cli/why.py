@@ -163,19 +163,34 @@ def _decisions_of_rollouts(deployment: Seen, now: datetime) -> Iterator[str]:
     decisions = deployment.all("status", "record", "decisions")
     heads = decision_lines(decisions)
     begun: datetime | None = None
+    before, told = 0, list[str]()
     for decision, head in zip(decisions, heads, strict=True):
         yield head
-        yield from (f"   {line}" for line in figures_of(decision))
-        inputs, made = decision.at("inputs"), decision.time("at")
-        gates = inputs.all("gates")
-        if gates and made is not None:
-            versions = [inputs.text(side, "version") for side in ("candidate", "stable")]
-            span = Span.of(begun or made - _USUAL_REACH, made, now)
-            failed = [gate for gate in gates if gate.text("verdict") == "Fail"]
-            telling = failed or gates[:1]
-            yield from (f"   {line}" for line in query_lines(deployment, telling, versions, span))
+        lines = [*figures_of(decision), *_queries_of(deployment, decision, begun, now)]
+        if lines and lines == told:
+            yield f"   the same figures as #{before}"
+        else:
+            yield from (f"   {line}" for line in lines)
+            before, told = decision.count("seq"), lines
         if decision.text("reason") in _BEGINS:
-            begun = made
+            begun = decision.time("at")
+
+
+def _queries_of(
+    deployment: Seen, decision: Seen, begun: datetime | None, now: datetime
+) -> Iterator[str]:
+    """Yield the queries of the gates that a decision rests on: those that failed, else the first.
+
+    begun: when what was counted began, where that is known.
+    """
+    inputs, made = decision.at("inputs"), decision.time("at")
+    gates = inputs.all("gates")
+    if made is None:
+        return
+    versions = [inputs.text(side, "version") for side in ("candidate", "stable")]
+    failed = [gate for gate in gates if gate.text("verdict") == "Fail"]
+    span = Span.of(begun or made - _USUAL_REACH, made, now)
+    yield from query_lines(deployment, failed or gates[:1], versions, span)
 
 
 def figures_of(decision: Seen) -> Iterator[str]:

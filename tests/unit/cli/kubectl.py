@@ -30,6 +30,8 @@ for pattern, answer in json.loads((folder / "answers").read_text()):
 sys.stderr.write("error: the test says nothing of: " + " ".join(words))
 sys.exit(97)
 """
+Calls = list[tuple[list[str], str]]
+"""Arguments and body of each; in the class below `list` is a verb."""
 APIS = "/apis/trimtab.dev/v1alpha1/namespaces/shop/"
 
 
@@ -69,8 +71,8 @@ class FakeKubectl:
         self.answer(f"get --raw {re.escape(path)}", json.dumps(obj))
 
     @property
-    def calls(self) -> list[tuple[list[str], str]]:
-        """The arguments and the body of each call so far."""
+    def calls(self) -> Calls:
+        """What it was called with so far."""
         file = self.folder / "calls"
         return [tuple(json.loads(line)) for line in file.read_text().splitlines()]
 

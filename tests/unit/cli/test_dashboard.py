@@ -87,7 +87,12 @@ def test_a_browser_is_opened_only_for_somebody_who_sees_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, opened: int
 ) -> None:
     links: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda link: links.append(link) or True)
+
+    def opened_by(link: str) -> bool:
+        links.append(link)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", opened_by)
     link = printed(capsys, f"dashboard {words}")
     assert links == [link] * opened
 

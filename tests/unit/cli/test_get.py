@@ -197,7 +197,7 @@ def tree(status: dict[str, Any], *pods: dict[str, Any]) -> list[str]:
 
 def test_pods_stand_below_their_revision_and_what_needs_eyes_comes_first() -> None:
     stable = {"version": "v1", "revision": "r1", "ready": 2, "desired": 12}
-    waiting = {
+    waiting: dict[str, Any] = {
         "containerStatuses": [
             {"restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
         ]

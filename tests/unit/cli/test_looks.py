@@ -136,6 +136,25 @@ async def test_why_shows_decision_counts_and_way_out() -> None:
         assert part in desk.text
 
 
+async def test_why_has_the_figures_of_each_decision_and_the_query_to_see_them_oneself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRIMTAB_GRAFANA_URL", "https://g.example.com")
+    desk = Desk(await failed_shop())
+    await why(desk.session, KEY)
+    decided = desk.text.partition("decisions:")[2]
+    heads = [line for line in decided.splitlines() if line.startswith("  #")]
+    (failed,) = (line for line in heads if "  GateFailed " in line)
+    after = decided.partition(failed)[2].splitlines()[1:]
+    assert after[0].startswith("     gate errors  Fail  GateFailed  ")
+    assert decided.count("the same figures as #") >= 1
+    query = next(line.strip() for line in after if "bad:" in line)
+    own = 'namespace="shop", model="digits", version=~"v1|v2", code=~"5.."'
+    assert f"increase(trimtab_requests_total{{{own}}}[60s] @ " in query
+    assert "https://g.example.com/d/trimtab-rollout?var-namespace=shop" in desk.text
+    assert "https://trimtab.dev/docs/alerts.html" in desk.text
+
+
 async def test_why_speaks_of_the_other_kinds() -> None:
     shop = Shop()
     await shop.serve("v1")
