@@ -115,7 +115,11 @@ def _on_signal(name: str, do: Callable[[], object]) -> Iterator[None]:
         yield
         return
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(number, do)
+    try:
+        loop.add_signal_handler(number, do)
+    except NotImplementedError:  # Windows has the signals, and no such handlers
+        yield
+        return
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -125,13 +125,15 @@ class Kubectl:
             config = _json(await self.run(["config", "view", "--minify", "-o", "json"]))
         except NoContext as error:
             raise await self._unknown_context() from error
-        except TrimtabError:
-            if not _is_in_cluster():
-                raise TrimtabError(
-                    "no cluster: there is no kubeconfig with a current context in ~/.kube/config "
-                    "or where KUBECONFIG says"
-                ) from None
-            return _namespace_of_pod()
+        except TrimtabError as error:
+            if "current-context" not in str(error):
+                raise
+            if _is_in_cluster():
+                return _namespace_of_pod()
+            raise TrimtabError(
+                "no cluster: there is no kubeconfig with a current context in ~/.kube/config or "
+                "where KUBECONFIG says"
+            ) from error
         contexts = Seen(config).all("contexts")
         return (contexts[0].text("context", "namespace") if contexts else "") or "default"
 
@@ -180,7 +182,8 @@ class Kubectl:
             yield process
         finally:
             if process.returncode is None:
-                process.kill()
+                with suppress(ProcessLookupError):  # it has ended just now
+                    process.kill()
                 await process.wait()
 
 

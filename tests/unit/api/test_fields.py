@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trimtab.api.durations import parse_duration
+from trimtab.api.durations import LONGEST, parse_duration
 from trimtab.api.fields import (
-    LONGEST,
     format_duration,
     format_share,
     format_time,

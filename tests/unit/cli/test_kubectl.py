@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
+from pathlib import Path
 
 import pytest
 from tests.unit.cli.kubectl import APIS, FakeKubectl, context
 
-from trimtab.api.resource import DEPLOYMENTS, OWN_KINDS, PODS, RETRAIN_JOBS, Key
+from trimtab.api.resource import DEPLOYMENTS, PODS, RETRAIN_JOBS, Key
 from trimtab.cli.api import NoSuchKind, NoSuchObject, Outdated, Scope
 from trimtab.cli.kubectl import Kubectl, path_of
 from trimtab.cli.main import main
@@ -181,6 +181,25 @@ def test_without_a_kubeconfig_it_says_so(
     assert "no cluster: there is no kubeconfig" in said(kubectl, capsys, "get")
 
 
+def test_a_kubeconfig_that_cannot_be_read_is_told_in_the_words_of_kubectl(
+    kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubectl.fail("config view .*", 'error: error loading config file "c": yaml: line 1: no\n')
+    assert (
+        said(kubectl, capsys, "get") == 'error: error loading config file "c": yaml: line 1: no\n'
+    )
+
+
+async def test_in_a_pod_without_a_kubeconfig_it_is_the_namespace_of_the_pod(
+    kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "namespace").write_text("inside\n")
+    monkeypatch.setattr("trimtab.cli.kubectl.IN_CLUSTER_NAMESPACE", tmp_path / "namespace")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    kubectl.fail("config view .*", "error: current-context must exist in order to minify\n")
+    assert await Kubectl().namespace() == "inside"
+
+
 def test_a_context_that_there_is_not(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,10 +215,3 @@ def test_forbidden_is_one_line(kubectl: FakeKubectl, capsys: pytest.CaptureFixtu
     kubectl.list("pods", path="/api/v1/namespaces/shop/")
     kubectl.fail(rf"get --raw {APIS}modeldeployments.*", FORBIDDEN)
     assert "is forbidden" in said(kubectl, capsys, "get")
-
-
-def test_every_kind_of_ours_can_be_asked_for(kubectl: FakeKubectl) -> None:
-    assert {path_of(kind, "shop") for kind in OWN_KINDS} == {
-        f"{APIS}{kind.plural}" for kind in OWN_KINDS
-    }
-    assert sys.executable  # the program of the fixture is run by it
