@@ -19,7 +19,7 @@ RUN touch requirements.lock && printf '%s\n' \
     'project = tomllib.load(open("pyproject.toml", "rb"))["project"]' \
     'extra = project["optional-dependencies"]' \
     'lists = {' \
-    '    "operator": project["dependencies"],' \
+    '    "operator": extra["operator"],' \
     '    "model": [line for line in extra["serving"] if line in extra["training"]],' \
     '    "serving": extra["serving"],' \
     '    "onnx": extra["onnx"],' \

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
-.PHONY: help setup develop lock format lint unit test e2e generate verify docs alerts \
+.PHONY: help setup develop lock format lint unit test e2e generate verify docs alerts cli \
   demo demo-clean images \
   cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-metrics bench-statistics bench-serving clients
 
@@ -15,12 +15,12 @@ help: ## list the verbs
 $(VENV)/.installed: pyproject.toml operator/requirements.lock
 	@echo "installing the operator and the commands into $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c operator/requirements.lock -e .
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[operator]'
 	touch $@
 
 $(VENV)/.develop: $(VENV)/.installed
 	@echo "installing the packages for tests and training (once, some minutes)"
-	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[serving,onnx,training,plot,dev]'
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[operator,serving,onnx,training,plot,dev]'
 	touch $@
 
 setup: $(VENV)/.installed ## install the operator and the commands into .venv from the lock file
@@ -54,6 +54,9 @@ docs: develop ## build the pages into .site; a dead link or a missing anchor is 
 generate: develop ## write CRDs, reference pages and manifests/install.yaml from their sources
 	$(BIN)/python -m trimtab.generate
 	HELM=$$($(CLUSTER) helm) manifests/render
+
+cli: develop ## build the command line as one file into dist/, with its krew manifest
+	$(BIN)/python -m trimtab.generate.single_file dist
 
 verify: develop ## are the generated files those that the sources give?
 	$(BIN)/python -m trimtab.generate --check

@@ -24,13 +24,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic.types import JsonValue
 
-_DURATION_PATTERN = r"^([0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m|h))+$"
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_DURATION_LENGTH = 20
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-SHORTEST = timedelta(milliseconds=1)
-LONGEST = timedelta(hours=87_600)
-"""Ten years: far above any use, and far below what a signed 64-bit count of nanoseconds holds."""
+from trimtab.api.durations import MOST_CHARACTERS, PATTERN, parse_duration
 
 _SHARE_PATTERN = r"^([0-9]{1,2}(\.[0-9]{1,4})?|100(\.0{1,4})?)%$"
 _SHARE_WORDS = "a share from 0% to 100%, such as 5%"
@@ -128,25 +122,6 @@ def unique(key: Callable[[Item], object], what: str) -> AfterValidator:
 # --- durations ----------------------------------------------------------------------------------
 
 
-def parse_duration(value: object) -> timedelta:
-    """Return the duration of a Go style string such as `1h30m`; ValueError outside 1ms..87600h."""
-    if isinstance(value, timedelta):
-        return value
-    if (
-        not isinstance(value, str)
-        or len(value) > _DURATION_LENGTH
-        or not re.fullmatch(_DURATION_PATTERN, value, re.ASCII)
-    ):
-        raise ValueError(f"{value!r} is not a duration such as 30s, 5m or 24h; days are hours")
-    seconds = sum(float(n) * _UNIT_SECONDS[unit] for n, unit in _DURATION_PART.findall(value))
-    duration = timedelta(seconds=seconds)
-    if duration < SHORTEST:
-        raise ValueError("a duration must be longer than zero, such as 30s")
-    if duration > LONGEST:
-        raise ValueError("a duration is at most 87600h")
-    return duration
-
-
 def format_duration(value: timedelta) -> str:
     """Return the shortest Go style string of whole units (`90s` as `1m30s`)."""
     milliseconds = round(value.total_seconds() * 1000)
@@ -160,8 +135,8 @@ def format_duration(value: timedelta) -> str:
 def _duration_schema(*entries: dict[str, JsonValue]) -> JsonDict:
     return {
         "type": "string",
-        "maxLength": _DURATION_LENGTH,
-        "pattern": _DURATION_PATTERN,
+        "maxLength": MOST_CHARACTERS,
+        "pattern": PATTERN,
         **rules(
             rule("duration(self) >= duration('1ms')", "must be longer than zero, such as 30s"),
             rule("duration(self) <= duration('87600h')", "must be at most 87600h"),

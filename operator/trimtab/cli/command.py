@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Final
 
-from trimtab.api.conditions import EventReason
-from trimtab.api.deployment import Deployment
-from trimtab.api.meta import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
+from trimtab.api.group import COMMAND_ANNOTATION, COMMAND_BY_ANNOTATION
+from trimtab.api.resource import Key
+from trimtab.cli.seen import Seen, printable
 from trimtab.cli.session import Session
-from trimtab.cluster.port import Key
 from trimtab.errors import SpecError, TrimtabError
-from trimtab.reconcile.kinds.typed import typed
 
 LOOK_EVERY_SECONDS = 0.3
 OF_CANDIDATE = ("promote", "abort", "pause", "resume")
 """Verbs that mean the candidate that the person saw, and never a later one."""
+COMMAND_REFUSED: Final = "CommandRefused"
+"""Reason of the decision, as the operator writes it."""
 
 
 class NotCarriedOut(TrimtabError):
@@ -37,7 +38,7 @@ async def command(
     before = await read_deployment(session, key)
     written = argument or argument_of(verb, before)
     if "/" in written:
-        raise SpecError(f"{written}: a version or revision has no slash")
+        raise SpecError(f"{printable(written)}: a version or revision has no slash")
     command_id = secrets.token_hex(4)
     await session.api.annotate(
         key,
@@ -56,42 +57,44 @@ async def command(
     return 1 if answer.is_refused else 0
 
 
-async def read_deployment(session: Session, key: Key) -> Deployment:
+async def read_deployment(session: Session, key: Key) -> Seen:
     """Return the live Deployment."""
-    return typed(Deployment, await session.api.get(key))
+    return Seen(await session.api.get(key))
 
 
-def argument_of(verb: str, deployment: Deployment) -> str:
+def argument_of(verb: str, deployment: Seen) -> str:
     """Return what a verb without an argument means now."""
     if verb not in OF_CANDIDATE:
         return "-"
-    candidate = deployment.status.candidate
-    if candidate is None or deployment.status.rollout is None:
-        raise SpecError(f"{verb}: no rollout of {deployment.metadata.name} is under way")
-    return candidate.revision
+    candidate = deployment.text("status", "candidate", "revision")
+    if not candidate or not deployment.at("status", "rollout"):
+        raise SpecError(f"{verb}: no rollout of {deployment.name} is under way")
+    return candidate
 
 
-def standing(deployment: Deployment) -> str:
+def standing(deployment: Seen) -> str:
     """Return in one line what serves, what is tried and why."""
-    status = deployment.status
-    parts = [f"serves {status.stable.version}" if status.stable else "serves nothing yet"]
-    if status.candidate is not None and status.rollout is not None:
-        step = f", step {status.summary.step}" if status.summary.step else ""
-        paused = ", paused" if status.rollout.paused_since is not None else ""
-        parts.append(f"tries {status.candidate.version} ({status.rollout.phase}{step}{paused})")
-    if status.summary.reason:
-        parts.append(status.summary.reason)
-    return f"{deployment.metadata.name}: {'; '.join(parts)}"
+    status = deployment.at("status")
+    serves = status.text("stable", "version")
+    parts = [f"serves {serves}" if serves else "serves nothing yet"]
+    tried = status.text("candidate", "version")
+    if tried and status.at("rollout"):
+        step = f", step {status.text('summary', 'step')}" if status.text("summary", "step") else ""
+        paused = ", paused" if status.time("rollout", "pausedSince") is not None else ""
+        parts.append(f"tries {tried} ({status.text('rollout', 'phase')}{step}{paused})")
+    if status.text("summary", "reason"):
+        parts.append(status.text("summary", "reason"))
+    return f"{deployment.name}: {'; '.join(parts)}"
 
 
 async def _carried_out(
     session: Session, key: Key, verb: str, command_id: str, wait_seconds: float
-) -> Deployment:
+) -> Seen:
     """Return the Deployment once the operator has taken the command up."""
     waited = 0.0
     while True:
         deployment = await read_deployment(session, key)
-        if command_id in deployment.status.commands:
+        if command_id in deployment.texts("status", "commands"):
             return deployment
         if waited >= wait_seconds:
             raise NotCarriedOut(
@@ -103,11 +106,11 @@ async def _carried_out(
         waited += LOOK_EVERY_SECONDS
 
 
-def answer_to(command_id: str, verb: str, deployment: Deployment) -> Answer:
+def answer_to(command_id: str, verb: str, deployment: Seen) -> Answer:
     """Return what was decided about a command; decisions are in the status that carries it out."""
-    for decision in deployment.status.record.decisions:
-        if decision.inputs.get("command") == command_id:
-            is_refused = decision.reason == EventReason.COMMAND_REFUSED
+    for decision in deployment.all("status", "record", "decisions"):
+        if decision.text("inputs", "command") == command_id:
+            is_refused = decision.text("reason") == COMMAND_REFUSED
             word = "refused" if is_refused else "carried out"
-            return Answer(is_refused, f"{word}: {decision.message}")
+            return Answer(is_refused, f"{word}: {decision.text('message')}")
     return Answer(False, f"{verb} was taken up")

@@ -1,48 +1,54 @@
-"""`trimtab`, also `kubectl trimtab`: arguments in, one command out, errors in one line."""
+"""`trimtab`, also `kubectl trimtab`: arguments in, one command out, errors in one line.
+
+Nothing is imported before it is needed, and what the commands on a cluster need is in the standard
+library: this is also the program that stands in a single file.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from trimtab import __version__
-from trimtab.api.fields import parse_duration
-from trimtab.api.resource import Resource
-from trimtab.cli.api import ApiServer, usual_namespace
-from trimtab.cli.command import command
-from trimtab.cli.conform import add_arguments as add_conform
-from trimtab.cli.lint import add_arguments as add_lint
-from trimtab.cli.names import key_of_target
-from trimtab.cli.replay import add_arguments as add_replay
-from trimtab.cli.retrain import retrain
-from trimtab.cli.session import Session
-from trimtab.cli.simulate import simulate
-from trimtab.cli.tree import get
-from trimtab.cli.wait import EXIT_CODES, USAGE, wait
-from trimtab.cli.why import why
-from trimtab.cluster.port import DEPLOYMENTS, OWN_KINDS
+from trimtab.api.durations import parse_duration
+from trimtab.api.resource import DEPLOYMENTS, OWN_KINDS, Key, Resource
+from trimtab.cli.lazy import Fill, LazyParser
+from trimtab.cli.names import is_name, key_of_target
 from trimtab.errors import SpecError, TrimtabError
+
+if TYPE_CHECKING:
+    from trimtab.cli.session import Session
+
+    Command = Callable[[Session, argparse.Namespace], Awaitable[int]]
 
 WAIT_SECONDS = 10.0
 _NAMESPACE = "default: the namespace of the kubeconfig's context"
 _CONTEXT = "context of the kubeconfig (default: the current one)"
 _DEPLOYMENT = "the Deployment"
+_ANY_KIND = "mdep/NAME|dp/NAME|rj/NAME|mv/NAME"
 INTERRUPTED = 130
-
-Command = Callable[[Session, argparse.Namespace], Awaitable[int]]
+ENDED = 143
+"""By SIGTERM or SIGHUP, as a shell has it."""
+COMPLETE = "__complete"
+COMPLETER = "kubectl_complete-trimtab"
+"""Under this name kubectl asks a plug-in for completions."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 success, 1 refused or failed, 2 wrong usage or input, 130 interrupted."""
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None and Path(sys.argv[0]).name == COMPLETER:
+        words = [COMPLETE, *words]
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # the tree has lines that not every code has
     try:
-        code: int = asyncio.run(options.run(options))
+        code = _completed(words[1:]) if words[:1] == [COMPLETE] else _run(words)
         sys.stdout.flush()
     except TrimtabError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -56,32 +62,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _run(words: Sequence[str]) -> int:
+    options = parser().parse_args(words)
+    import asyncio
+
+    try:
+        return int(asyncio.run(options.run(options)))
+    except asyncio.CancelledError:
+        return ENDED
+
+
+def _completed(words: Sequence[str]) -> int:
+    from trimtab.cli.completion import complete
+
+    print(complete(parser(), words))
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+    """Return the parser of all commands; each has its arguments once it is used."""
     root = argparse.ArgumentParser(
-        prog="trimtab", description="Keeps machine-learning models good after they ship."
+        prog=_program(), description="Keeps machine-learning models good after they ship."
     )
-    root.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    root.add_argument("-n", "--namespace", help=_NAMESPACE)
+    root.add_argument("--version", action="version", version=f"trimtab {__version__}")
+    root.add_argument("-n", "--namespace", type=_namespace, help=_NAMESPACE)
     root.add_argument("--context", help=_CONTEXT)
-    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=LazyParser)
     _add_looks(commands)
     _add_verbs(commands)
-    _add_simulate(commands)
+    _add_tools(commands)
     _add_offline(commands)
     return root
 
 
+def _program() -> str:
+    is_plugin = Path(sys.argv[0]).name.startswith("kubectl-")
+    return "kubectl trimtab" if is_plugin else "trimtab"
+
+
 def on_cluster(run: Command) -> Callable[[argparse.Namespace], Awaitable[int]]:
-    """Return the command with a connection that is closed after it."""
+    """Return the command with what it needs of the cluster."""
 
     async def connected(options: argparse.Namespace) -> int:
-        server = await ApiServer.connect(options.context)
-        try:
-            namespace = options.namespace or usual_namespace(options.context)
-            return await run(Session(server, namespace), options)
-        finally:
-            await server.close()
+        from trimtab.cli.kubectl import Kubectl
+        from trimtab.cli.session import Session
+
+        api = Kubectl(options.context)
+        return await run(Session(api, options.namespace or await api.namespace()), options)
 
     return connected
 
@@ -90,17 +117,22 @@ def on_cluster(run: Command) -> Callable[[argparse.Namespace], Awaitable[int]]:
 
 
 async def _get(session: Session, options: argparse.Namespace) -> int:
-    key = None
-    if options.target is not None:
-        key = key_of_target(options.target, session.namespace, DEPLOYMENTS)
-    return await get(session, key, watch=options.watch, clear=sys.stdout.isatty())
+    from trimtab.cli.get import get
+
+    key = _key(session, options, DEPLOYMENTS)
+    stream = sys.stdout if sys.stdout.isatty() else None
+    return await get(session, key, watch=options.watch, stream=stream)
 
 
 async def _why(session: Session, options: argparse.Namespace) -> int:
+    from trimtab.cli.why import why
+
     return await why(session, key_of_target(options.target, session.namespace, *OWN_KINDS))
 
 
 async def _wait(session: Session, options: argparse.Namespace) -> int:
+    from trimtab.cli.wait import USAGE, wait
+
     key = key_of_target(options.target, session.namespace, *OWN_KINDS)
     if key.resource != DEPLOYMENTS and (options.promoted or options.expected is not None):
         print("error: --promoted and --version are about a Deployment", file=sys.stderr)
@@ -108,61 +140,94 @@ async def _wait(session: Session, options: argparse.Namespace) -> int:
     return await wait(session, key, options.expected, options.timeout)
 
 
+async def _handover(session: Session, options: argparse.Namespace) -> int:
+    from trimtab.cli.handover import handover
+
+    return await handover(session, key_of_target(options.target, session.namespace, DEPLOYMENTS))
+
+
 async def _command(session: Session, options: argparse.Namespace) -> int:
+    from trimtab.cli.command import command
+
     key = key_of_target(options.target, session.namespace, DEPLOYMENTS)
     return await command(session, key, options.verb, options.argument, options.wait)
 
 
 async def _retrain(session: Session, options: argparse.Namespace) -> int:
+    from trimtab.cli.retrain import retrain
+
     key = key_of_target(options.target, session.namespace, DEPLOYMENTS)
     return await retrain(session, key, options.since)
 
 
-async def _simulate(options: argparse.Namespace) -> int:
-    return await simulate(options.paths, options.namespace or "default", options.minutes)
+async def _dashboard(session: Session, options: argparse.Namespace) -> int:
+    from trimtab.cli.dashboard import dashboard, has_display
+
+    key = _key(session, options, *OWN_KINDS)
+    is_opened = has_display() if options.open is None else options.open
+    return await dashboard(session, key, options.board, is_opened=is_opened)
+
+
+async def _completion(options: argparse.Namespace) -> int:
+    from trimtab.cli.completion import SCRIPTS
+
+    print(SCRIPTS[options.shell], end="")
+    return 0
+
+
+def _key(session: Session, options: argparse.Namespace, *allowed: Resource) -> Key | None:
+    if options.target is None:
+        return None
+    return key_of_target(options.target, session.namespace, *allowed)
 
 
 # --- the arguments ------------------------------------------------------------------------------
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[LazyParser]"
 
 
 def _add_looks(commands: Commands) -> None:
-    add = _adder(commands)
-    shown = add("get", "show Deployments with their versions, policies and retrainings", _get)
-    shown.add_argument(
+    text = "show Deployments with their versions, pods, policies and retrainings"
+    _add(commands, "get", text, _get, _arguments_of_get)
+    text = "explain the last decisions on an object, with their evidence and its queries"
+    _add(commands, "why", text, _why, _arguments_of_why)
+    text = "wait until an object is as wanted, or is known not to become so"
+    _add(commands, "wait", text, _wait, _arguments_of_wait)
+    text = "say what the next person on call has to know of a Deployment"
+    _add(commands, "handover", text, _handover, _one_deployment)
+
+
+def _arguments_of_get(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
         "target", nargs="?", type=_deployment, metavar="mdep/NAME", help="default: all"
     )
-    shown.add_argument("-w", "--watch", action="store_true", help="keep showing it as it changes")
-    reasons = add("why", "explain the last decisions on an object, with their evidence", _why)
-    reasons.add_argument(
-        "target",
-        type=_any_kind,
-        metavar="mdep/NAME|dp/NAME|rj/NAME|mv/NAME",
-        help="the object to explain",
+    one.add_argument(
+        "-w",
+        "--watch",
+        action="store_true",
+        help="keep showing it: in place on a terminal, else a block for each change",
     )
+
+
+def _arguments_of_wait(one: argparse.ArgumentParser) -> None:
+    from trimtab.cli.wait import EXIT_CODES
+
     codes = "; ".join(f"{code}: {text}" for code, text in EXIT_CODES.items())
-    until = add("wait", "wait until an object is as wanted, or is known not to become so", _wait)
-    until.description = f"{until.description}. Exit codes: {codes}."
-    until.add_argument(
-        "target",
-        type=_any_kind,
-        metavar="mdep/NAME|mv/NAME|rj/NAME|dp/NAME",
-        help="the object to wait for",
-    )
-    until.add_argument(
+    one.description = f"{one.description}. Exit codes: {codes}."
+    one.add_argument("target", type=_any_kind, metavar=_ANY_KIND, help="the object to wait for")
+    one.add_argument(
         "--promoted",
         action="store_true",
         help="until the version that is wanted serves (of a Deployment always so)",
     )
-    until.add_argument(
+    one.add_argument(
         "--version",
         dest="expected",
         type=_version,
         metavar="VERSION",
         help="the version that is to serve (default: whichever is wanted)",
     )
-    until.add_argument(
+    one.add_argument(
         "--timeout",
         type=_duration,
         default=timedelta(minutes=30),
@@ -171,8 +236,15 @@ def _add_looks(commands: Commands) -> None:
     )
 
 
+def _arguments_of_why(one: argparse.ArgumentParser) -> None:
+    one.add_argument("target", type=_any_kind, metavar=_ANY_KIND, help="the object to explain")
+
+
+def _one_deployment(one: argparse.ArgumentParser) -> None:
+    one.add_argument("target", type=_deployment, metavar="mdep/NAME", help=_DEPLOYMENT)
+
+
 def _add_verbs(commands: Commands) -> None:
-    add = _adder(commands)
     for verb, text in (
         ("promote", "promote the candidate now, without further steps"),
         ("abort", "roll the candidate back and quarantine it"),
@@ -181,8 +253,14 @@ def _add_verbs(commands: Commands) -> None:
         ("retry", "lift the quarantine of a version, so that it may be tried again"),
         ("rollback", "return to the last good version, or to another one"),
     ):
-        one = add(verb, text, _command)
-        one.add_argument("target", type=_deployment, metavar="mdep/NAME", help=_DEPLOYMENT)
+        _add(commands, verb, text, _command, _arguments_of(verb))
+    text = "retrain now, as the DriftPolicy of the Deployment says"
+    _add(commands, "retrain", text, _retrain, _arguments_of_retrain)
+
+
+def _arguments_of(verb: str) -> Fill:
+    def fill(one: argparse.ArgumentParser) -> None:
+        _one_deployment(one)
         one.set_defaults(verb=verb, argument=None)
         one.add_argument(
             "--wait",
@@ -207,9 +285,13 @@ def _add_verbs(commands: Commands) -> None:
                 metavar="VERSION",
                 help="version to return to (default: the last good one)",
             )
-    manual = add("retrain", "retrain now, as the DriftPolicy of the Deployment says", _retrain)
-    manual.add_argument("target", type=_deployment, metavar="mdep/NAME", help=_DEPLOYMENT)
-    manual.add_argument(
+
+    return fill
+
+
+def _arguments_of_retrain(one: argparse.ArgumentParser) -> None:
+    _one_deployment(one)
+    one.add_argument(
         "--since",
         type=_duration,
         metavar="DURATION",
@@ -218,45 +300,82 @@ def _add_verbs(commands: Commands) -> None:
     )
 
 
-def _add_simulate(commands: Commands) -> None:
-    text = "play manifests without a cluster and print every decision"
-    one = commands.add_parser("simulate", help=text, description=text)
-    one.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folder or YAML file")
+def _add_tools(commands: Commands) -> None:
+    text = "print the link to the dashboard of an object, or open it"
+    _add(commands, "dashboard", text, _dashboard, _arguments_of_dashboard)
+    text = "print what a shell needs to complete commands and names of objects"
+    one = commands.add_parser("completion", help=text, description=text)
     one.add_argument(
-        "-n",
-        "--namespace",
-        default=argparse.SUPPRESS,
-        help="namespace of objects that name none (default: default)",
+        "shell",
+        choices=("bash", "zsh", "fish", "kubectl"),
+        help="kubectl: the program kubectl_complete-trimtab, which completes `kubectl trimtab`",
+    )
+    one.set_defaults(run=_completion)
+
+
+def _arguments_of_dashboard(one: argparse.ArgumentParser) -> None:
+    from trimtab.cli.dashboard import BOARDS, VARIABLE
+
+    one.add_argument(
+        "target",
+        nargs="?",
+        type=_any_kind,
+        metavar=_ANY_KIND,
+        help=f"what it is to be about (default: the whole fleet); {VARIABLE} is the URL of Grafana",
     )
     one.add_argument(
-        "--minutes",
-        type=_minutes,
-        default=10.0,
-        help="simulated time where there is no simulation.yaml (default %(default)g)",
+        "--board", choices=tuple(BOARDS), help="dashboard (default: the one for the kind)"
     )
-    one.set_defaults(run=_simulate)
+    how = one.add_mutually_exclusive_group()
+    how.add_argument(
+        "--open",
+        action="store_const",
+        const=True,
+        help="open it in a browser (default: on a terminal with a display)",
+    )
+    how.add_argument(
+        "--print", dest="open", action="store_const", const=False, help="print the link only"
+    )
 
 
 def _add_offline(commands: Commands) -> None:
-    text = "run a DriftPolicy over recorded rows or counters and print each verdict"
-    add_replay(commands.add_parser("replay", help=text, description=text))
-    text = "check manifests before they are applied"
-    add_lint(commands.add_parser("lint", help=text, description=text))
-    text = "check a running container against the serving contract"
-    add_conform(commands.add_parser("conform", help=text, description=text))
+    for name, text in (
+        ("simulate", "play manifests without a cluster and print every decision"),
+        ("replay", "run a DriftPolicy over recorded rows or counters and print each verdict"),
+        ("lint", "check manifests before they are applied"),
+        ("conform", "check a running container against the serving contract"),
+    ):
+        commands.add_parser(name, help=text, description=text, fill=_offline(name))
 
 
-def _adder(commands: Commands) -> Callable[[str, str, Command], argparse.ArgumentParser]:
-    def add(name: str, text: str, run: Command) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text)
+def _offline(name: str) -> Fill:
+    """Return what adds the arguments of a command that judges with the operator's own code."""
+
+    def fill(one: argparse.ArgumentParser) -> None:
+        try:
+            module = import_module(f"trimtab.cli.offline.{name}")
+        except ModuleNotFoundError as error:
+            raise TrimtabError(
+                f"{name} needs packages of the operator that are not here ({error.name}): "
+                "pip install 'trimtab[operator]'"
+            ) from error
+        module.add_arguments(one)
+
+    return fill
+
+
+def _add(commands: Commands, name: str, text: str, run: Command, fill: Fill) -> None:
+    """Add a command on a cluster."""
+
+    def filled(one: argparse.ArgumentParser) -> None:
         # Where they are left out here, those before the command count.
         nothing = argparse.SUPPRESS
-        one.add_argument("-n", "--namespace", default=nothing, help=_NAMESPACE)
+        one.add_argument("-n", "--namespace", type=_namespace, default=nothing, help=_NAMESPACE)
         one.add_argument("--context", default=nothing, help=_CONTEXT)
         one.set_defaults(run=on_cluster(run))
-        return one
+        fill(one)
 
-    return add
+    commands.add_parser(name, help=text, description=text, fill=filled)
 
 
 def _deployment(text: str) -> str:
@@ -276,30 +395,25 @@ def _target(text: str, *allowed: Resource) -> str:
     return text
 
 
+def _namespace(text: str) -> str:
+    if not is_name(text) or "." in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a namespace")
+    return text
+
+
 def _version(text: str) -> str:
     if "/" in text:
         raise argparse.ArgumentTypeError(f"{text}: a version or revision has no slash")
     return text
 
 
-def _number(text: str, what: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {what}") from error
-
-
 def _seconds(text: str) -> float:
-    value = _number(text, "seconds")
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
     if not 0 <= value <= 3600:
         raise argparse.ArgumentTypeError("0 to 3600 seconds")
-    return value
-
-
-def _minutes(text: str) -> float:
-    value = _number(text, "minutes")
-    if not 0 < value <= 1440:
-        raise argparse.ArgumentTypeError("above 0 and at most 1440 minutes")
     return value
 
 

@@ -1,24 +1,22 @@
-"""`trimtab get`: Deployments with what serves, what is tried, who watches and who retrains."""
+"""Deployments as a tree: what serves, what is tried, their pods, who watches and who retrains."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
 
-from trimtab.api.deployment import Deployment, GateStatus, Tried
-from trimtab.api.drift_policy import DriftPolicy, SignalStatus
-from trimtab.api.fields import format_share
-from trimtab.api.retrain_job import RetrainJob
-from trimtab.cli.session import Session
-from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS, Key
-from trimtab.decide.rollout.traffic.plan import control_share
-from trimtab.reconcile.kinds.drift_policy import selects
-from trimtab.reconcile.kinds.typed import all_typed
+from trimtab.api.group import DEPLOYMENT_LABEL, REVISION_LABEL
+from trimtab.cli.evidence import gate_line
+from trimtab.cli.retrain import selects
+from trimtab.cli.seen import Seen, ago, share_text
+from trimtab.cli.tone import Tone, painted
 
-WATCH_EVERY_SECONDS = 1.0
 MOST_JOBS = 3
 """Older RetrainJobs are counted, not shown."""
-_CLEAR = "\033[H\033[2J"
+MOST_PODS = 10
+"""Of one revision; those that are not Ready come first, further ones are counted."""
 
 
 @dataclass
@@ -27,133 +25,255 @@ class Node:
 
     text: str
     children: list[Node] = field(default_factory=list)
+    tone: Tone = Tone.PLAIN
 
 
-async def get(session: Session, key: Key | None, *, watch: bool, clear: bool) -> int:
-    """Print the tree of one Deployment or all; with `watch` again whenever it changes."""
-    shown = ""
-    while True:
-        text = await _tree(session, key)
-        if text != shown:
-            session.say(f"{_CLEAR}{text}" if clear and watch else text)
-            shown = text
-        if not watch:
-            return 0
-        await session.sleep(WATCH_EVERY_SECONDS)
+@dataclass(frozen=True)
+class View:
+    """What there is in a namespace; now: None leaves ages out, so that only changes differ."""
+
+    deployments: Sequence[Seen] = ()
+    policies: Sequence[Seen] = ()
+    jobs: Sequence[Seen] = ()
+    pods: Sequence[Seen] = ()
+    now: datetime | None = None
 
 
-async def _tree(session: Session, key: Key | None) -> str:
-    if key is not None:
-        found = [await session.api.get(key)]
-    else:
-        found = await session.api.list(DEPLOYMENTS, session.namespace)
-    deployments = all_typed(Deployment, found)
-    if not deployments:
-        return f"no Deployments of trimtab.dev in namespace {session.namespace}"
-    policies = all_typed(DriftPolicy, await session.api.list(DRIFT_POLICIES, session.namespace))
-    jobs = all_typed(RetrainJob, await session.api.list(RETRAIN_JOBS, session.namespace))
-    nodes = [tree_of(deployment, policies, jobs) for deployment in deployments]
-    return "\n".join(line for node in nodes for line in lines_of(node))
+def forest(view: View) -> list[Node]:
+    """Return the trees of all Deployments, by name."""
+    return [tree_of(one, view) for one in sorted(view.deployments, key=lambda one: one.name)]
 
 
-def tree_of(
-    deployment: Deployment, policies: Sequence[DriftPolicy], jobs: Sequence[RetrainJob]
-) -> Node:
+def tree_of(deployment: Seen, view: View) -> Node:
     """Return the tree of one Deployment."""
-    status, name = deployment.status, deployment.metadata.name
-    node = Node(_headline(deployment))
-    if status.stable is not None:
-        node.children.append(Node(_tried("stable", status.stable)))
-    if status.candidate is not None and status.rollout is not None:
-        step = f"  step {status.summary.step}" if status.summary.step else ""
-        paused = "  paused" if status.rollout.paused_since is not None else ""
-        text = f"{_tried('candidate', status.candidate)}  {status.rollout.phase}{step}{paused}"
-        node.children.append(Node(text, [Node(gate_line(gate)) for gate in status.gates]))
-    good = status.last_good
-    if good is not None and (status.stable is None or good.revision != status.stable.revision):
-        share = control_share(deployment.spec, status)
-        control = f"  {format_share(round(share, 3))}" if share else ""
-        node.children.append(Node(_tried("control" if share else "last good", good) + control))
-    node.children += [
-        Node(f"quarantined  {r.version}  {r.reason} by {r.by}  {r.revision}")
-        for r in status.rejected
-    ]
-    for policy in policies:
-        if selects(policy, deployment):
-            signals = [s for s in policy.status.signals if s.deployment == name]
-            text = f"DriftPolicy {policy.metadata.name}  {_word(policy)}"
-            node.children.append(Node(text.rstrip(), [Node(signal_line(s)) for s in signals]))
-    own = [job for job in jobs if job.spec.cause.deployment == name]
-    own.sort(key=lambda job: str(job.metadata.creation_timestamp), reverse=True)
-    node.children += [Node(job_line(job)) for job in own[:MOST_JOBS]]
-    if len(own) > MOST_JOBS:
-        node.children.append(Node(f"and {len(own) - MOST_JOBS} older RetrainJobs"))
+    name = deployment.name
+    node = Node(_headline(deployment), tone=_tone_of(deployment))
+    pods = [pod for pod in view.pods if pod.text("metadata", "labels", DEPLOYMENT_LABEL) == name]
+    node.children += _revisions(deployment, pods, view.now)
+    node.children += [_quarantined(one) for one in deployment.all("status", "rejected")]
+    node.children += [_policy(one, name) for one in view.policies if selects(one, deployment)]
+    node.children += _jobs([j for j in view.jobs if j.text("spec", "cause", "deployment") == name])
     return node
 
 
-def lines_of(node: Node) -> list[str]:
+def lines_of(node: Node, *, colour: bool = False) -> list[str]:
     """Return the tree as lines."""
-    lines = [node.text]
+    return list(_lines(node, colour))
+
+
+def _lines(node: Node, colour: bool) -> Iterator[str]:
+    yield painted(node.text, node.tone) if colour else node.text
     for index, child in enumerate(node.children):
         is_last = index == len(node.children) - 1
         first, rest = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
-        below = lines_of(child)
-        lines += [first + below[0], *(rest + line for line in below[1:])]
-    return lines
+        for number, line in enumerate(_lines(child, colour)):
+            yield (rest if number else first) + line
 
 
-def gate_line(gate: GateStatus) -> str:
-    """Return a gate with its counts, as bad/total of candidate and stable."""
-    counts = f"{gate.candidate.bad:g}/{gate.candidate.total:g}"
-    if gate.stable is not None:
-        counts += f" against {gate.stable.bad:g}/{gate.stable.total:g}"
-    evidence = f"  evidence {gate.evidence:.3g} of {gate.threshold:g}" if gate.threshold else ""
-    reason = f"  {gate.reason}" if gate.reason else ""
-    return f"gate {gate.name}  {gate.verdict}{reason}  {counts}{evidence}"
+# --- a Deployment -------------------------------------------------------------------------------
 
 
-def signal_line(signal: SignalStatus) -> str:
-    """Return a signal with what it was judged on."""
-    figures = ""
-    if signal.value is not None:
-        figures = f"  {signal.value:g}"
-        if signal.threshold is not None:
-            figures += f", threshold {signal.threshold:g}"
-        figures += f" (n={signal.n})"
-    return f"{signal.kind}  {signal.verdict}{figures}"
+class Word(Enum):
+    """What a revision is to its Deployment."""
+
+    STABLE = "stable"
+    CANDIDATE = "candidate"
+    CONTROL = "control"
+    LAST_GOOD = "last good"
+    RETIRING = "retiring"
+    ENDING = "ending"
 
 
-def job_line(job: RetrainJob) -> str:
-    """Return a RetrainJob with its cause and what came out."""
-    status = job.status
-    parts = [f"RetrainJob {job.metadata.name}", status.phase, status.summary.result]
-    if status.model_version:
-        parts.append(f"made {status.model_version}")
-    if status.summary.cause:
-        parts.append(f"for {status.summary.cause}")
-    return "  ".join(part for part in parts if part)
+def _headline(deployment: Seen) -> str:
+    status = deployment.at("status")
+    serves, want = status.text("stable", "version"), status.text("summary", "want")
+    pinned = deployment.text("spec", "version")
+    parts = [
+        f"Deployment {deployment.name}",
+        f"serves {serves}" if serves else "serves nothing",
+        f"wants {pinned}" if pinned else f"follows ({want or 'nothing yet'})",
+    ]
+    if status.text("summary", "ready"):
+        parts.append(f"{status.text('summary', 'ready')} ready")
+    return "  ".join([*parts, status.text("summary", "reason")]).rstrip()
 
 
-def _headline(deployment: Deployment) -> str:
-    status, summary = deployment.status, deployment.status.summary
-    serving = f"serves {status.stable.version}" if status.stable else "serves nothing"
-    wanted = deployment.spec.version or summary.want
-    wants = f"wants {wanted}" if deployment.spec.version else f"follows ({wanted or 'nothing yet'})"
-    parts = [f"Deployment {deployment.metadata.name}", serving, wants]
-    if summary.ready:
-        parts.append(f"{summary.ready} ready")
-    return "  ".join([*parts, summary.reason]).rstrip()
+def _tone_of(deployment: Seen) -> Tone:
+    stands = {c.text("type"): c.text("status") for c in deployment.all("status", "conditions")}
+    if stands.get("Ready") == "False" or stands.get("Degraded") == "True":
+        return Tone.BAD
+    if "True" in (stands.get("Quarantined"), stands.get("Stalled"), stands.get("Progressing")):
+        return Tone.ATTENTION
+    return Tone.GOOD if stands.get("Ready") == "True" else Tone.PLAIN
 
 
-def _tried(what: str, tried: Tried) -> str:
-    text = f"{what}  {tried.version}  {tried.revision}"
-    if not tried.desired:
+def _revisions(deployment: Seen, pods: Sequence[Seen], now: datetime | None) -> Iterator[Node]:
+    """Yield what serves, what is tried, what could be returned to, and what is on its way out."""
+    status = deployment.at("status")
+    stable, candidate, good = (status.at(f) for f in ("stable", "candidate", "lastGood"))
+    by_revision: dict[str, list[Seen]] = {}
+    for pod in pods:
+        by_revision.setdefault(pod.text("metadata", "labels", REVISION_LABEL), []).append(pod)
+
+    def node(word: Word, tried: Seen, more: str = "") -> Node:
+        own = by_revision.pop(tried.text("revision"), [])
+        return Node(tried_line(word, tried) + more, list(_pods(own, now)))
+
+    if stable:
+        yield node(Word.STABLE, stable)
+    if candidate and status.at("rollout"):
+        paused = "  paused" if status.time("rollout", "pausedSince") is not None else ""
+        step = status.text("summary", "step")
+        more = f"  {status.text('rollout', 'phase')}{f'  step {step}' if step else ''}{paused}"
+        one = node(Word.CANDIDATE, candidate, more)
+        gates = [Node(gate_line(gate), tone=_gate_tone(gate)) for gate in status.all("gates")]
+        one.children = [*gates, *one.children]
+        yield one
+    if good and good.text("revision") != stable.text("revision"):
+        share = control_share(deployment)
+        more = f"  {share_text(share)}" if share else ""
+        yield node(Word.CONTROL if share else Word.LAST_GOOD, good, more)
+    retiring = status.text("retiring", "revision")
+    for revision, own in sorted(by_revision.items()):
+        word = Word.RETIRING if revision == retiring else Word.ENDING
+        yield Node(f"{word.value}  {revision or 'of no revision'}", list(_pods(own, now)))
+
+
+def tried_line(word: Word, tried: Seen) -> str:
+    """Return a revision with its pods and its share of the requests."""
+    text = f"{word.value}  {tried.text('version')}  {tried.text('revision')}"
+    desired = tried.count("desired")
+    if not desired:
         # What is told of pods on their way out is as old as the last change of the status.
         return f"{text}  0 pods"
-    parts = text, f"{tried.ready}/{tried.desired} ready", tried.weight, tried.share
+    parts = (
+        text,
+        f"{tried.count('ready')}/{desired} ready",
+        tried.text("weight"),
+        tried.text("share"),
+    )
     return "  ".join(part for part in parts if part)
 
 
-def _word(policy: DriftPolicy) -> str:
-    summary = policy.status.summary
-    return summary.verdict + (f"  last: {summary.action}" if summary.action else "")
+def control_share(deployment: Seen) -> float:
+    """Return which share of the requests the control gets, one pod of many; 0 without one."""
+    status = deployment.at("status")
+    is_in_rollout = bool(status.at("rollout")) or bool(status.at("candidate"))
+    if is_in_rollout or not status.at("lastGood"):
+        return 0.0
+    if status.time("guard", "controlSince") is None:
+        return 0.0
+    replicas = deployment.number("spec", "replicas")
+    return 1 / ((1 if replicas is None else replicas) + 1)
+
+
+def _gate_tone(gate: Seen) -> Tone:
+    by_verdict = {"Fail": Tone.BAD, "NoData": Tone.ATTENTION, "Pass": Tone.GOOD}
+    return by_verdict.get(gate.text("verdict"), Tone.PLAIN)
+
+
+def _quarantined(one: Seen) -> Node:
+    by = f"{one.text('reason')} by {one.text('by')}"
+    text = f"quarantined  {one.text('version')}  {by}  {one.text('revision')}"
+    return Node(text, tone=Tone.ATTENTION)
+
+
+# --- pods ---------------------------------------------------------------------------------------
+
+
+def _pods(pods: Iterable[Seen], now: datetime | None) -> Iterator[Node]:
+    order = sorted(pods, key=lambda pod: (is_ready(pod), pod.name))
+    for pod in order[:MOST_PODS]:
+        yield Node(pod_line(pod, now), tone=Tone.FAINT if is_ready(pod) else Tone.ATTENTION)
+    if len(order) > MOST_PODS:
+        yield Node(f"and {len(order) - MOST_PODS} more pods", tone=Tone.FAINT)
+
+
+def pod_line(pod: Seen, now: datetime | None) -> str:
+    """Return a pod with how it stands, why, its restarts and its age."""
+    restarts = sum(one.count("restartCount") for one in pod.all("status", "containerStatuses"))
+    parts = [f"pod {pod.name}", _stands(pod)]
+    if restarts:
+        parts.append(f"{restarts} restarts")
+    made = pod.time("metadata", "creationTimestamp")
+    if now is not None and made is not None:
+        parts.append(ago((now - made).total_seconds()))
+    return "  ".join(parts)
+
+
+def is_ready(pod: Seen) -> bool:
+    """Whether a pod takes requests."""
+    return any(
+        c.text("type") == "Ready" and c.text("status") == "True"
+        for c in pod.all("status", "conditions")
+    )
+
+
+def _stands(pod: Seen) -> str:
+    if pod.text("metadata", "deletionTimestamp"):
+        return "Terminating"
+    if is_ready(pod):
+        return "Ready"
+    for one in pod.all("status", "containerStatuses"):
+        for state in ("waiting", "terminated"):
+            if one.text("state", state, "reason"):
+                return one.text("state", state, "reason")
+    for one in pod.all("status", "conditions"):
+        if one.text("type") == "PodScheduled" and one.text("status") == "False":
+            return one.text("reason") or "Pending"
+    return pod.text("status", "phase") or "Pending"
+
+
+# --- policies and retrainings -------------------------------------------------------------------
+
+
+def _policy(policy: Seen, deployment: str) -> Node:
+    summary = policy.at("status", "summary")
+    action = summary.text("action")
+    word = summary.text("verdict") + (f"  last: {action}" if action else "")
+    signals = [
+        Node(signal_line(one), tone=_signal_tone(one))
+        for one in policy.all("status", "signals")
+        if one.text("deployment") == deployment
+    ]
+    return Node(f"DriftPolicy {policy.name}  {word}".rstrip(), signals)
+
+
+def signal_line(signal: Seen) -> str:
+    """Return a signal with what it was judged on."""
+    value, threshold = signal.number("value"), signal.number("threshold")
+    figures = ""
+    if value is not None:
+        figures = f"  {value:g}"
+        if threshold is not None:
+            figures += f", threshold {threshold:g}"
+        figures += f" (n={signal.count('n')})"
+    return f"{signal.text('kind')}  {signal.text('verdict')}{figures}"
+
+
+def _signal_tone(signal: Seen) -> Tone:
+    by_verdict = {"Drifting": Tone.BAD, "NoData": Tone.ATTENTION, "Stable": Tone.GOOD}
+    return by_verdict.get(signal.text("verdict"), Tone.PLAIN)
+
+
+def _jobs(jobs: list[Seen]) -> Iterator[Node]:
+    jobs.sort(key=lambda job: job.text("metadata", "creationTimestamp"), reverse=True)
+    for job in jobs[:MOST_JOBS]:
+        tone = Tone.BAD if job.text("status", "phase") == "Failed" else Tone.PLAIN
+        yield Node(job_line(job), tone=tone)
+    if len(jobs) > MOST_JOBS:
+        yield Node(f"and {len(jobs) - MOST_JOBS} older RetrainJobs", tone=Tone.FAINT)
+
+
+def job_line(job: Seen) -> str:
+    """Return a RetrainJob with its cause and what came out."""
+    status = job.at("status")
+    made, cause = status.text("modelVersion"), status.text("summary", "cause")
+    parts = [
+        f"RetrainJob {job.name}",
+        status.text("phase") or "Queued",
+        status.text("summary", "result"),
+        f"made {made}" if made else "",
+        f"for {cause}" if cause else "",
+    ]
+    return "  ".join(part for part in parts if part)

@@ -5,15 +5,16 @@ What an object says of itself is read in `outcome_of`, from its JSON alone; the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from trimtab.api.resource import Json, Key
 from trimtab.cli.api import NoSuchObject
 from trimtab.cli.session import Session
-from trimtab.cluster.port import Json, Key
-from trimtab.errors import RetryLater
+from trimtab.errors import Refused, TrimtabError
 
 DONE = 0
 ERROR = 1
@@ -35,6 +36,7 @@ EXIT_CODES = {
 }
 
 LOOK_EVERY_SECONDS = 2.0
+ANSWER_SECONDS = 30.0
 CAME_OUT_BAD = frozenset(
     {
         "Quarantined",
@@ -188,12 +190,20 @@ async def wait(session: Session, key: Key, version: str | None, timeout: timedel
 async def _look(session: Session, key: Key, *, is_first: bool) -> Json | str | None:
     """Return the object, why nobody can tell how it is now, or None if it is gone."""
     try:
-        return await session.api.get(key)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await session.api.get(key)
+    except TimeoutError as error:
+        words = f"the API server did not answer within {ANSWER_SECONDS:g} s"
+        if is_first:
+            raise TrimtabError(words) from error
+        return f"asked again: {words}"
     except NoSuchObject:
         if is_first:
             raise
         return None
-    except RetryLater as error:
+    except Refused:
+        raise
+    except TrimtabError as error:
         if is_first:
             raise
-        return f"no answer, asked again: {error}"
+        return f"asked again: {error}"

@@ -5,36 +5,40 @@ Objects are JSON as the API server has them. Every verb raises `Refused`, `Confl
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 from trimtab.api.record import Decision
-from trimtab.api.resource import Resource
+from trimtab.api.resource import (
+    DEPLOYMENTS,
+    DRIFT_POLICIES,
+    MODEL_VERSIONS,
+    OWN_KINDS,
+    PODS,
+    RETRAIN_JOBS,
+    Json,
+    Key,
+    Resource,
+)
 
-Json = dict[str, Any]
+__all__ = [
+    "DEPLOYMENTS",
+    "DRIFT_POLICIES",
+    "MODEL_VERSIONS",
+    "OWN_KINDS",
+    "PODS",
+    "RETRAIN_JOBS",
+    "SECRETS",
+    "SERVICES",
+    "WORKLOADS",
+    "Cluster",
+    "Json",
+    "Key",
+    "Resource",
+]
 
-
-MODEL_VERSIONS = Resource("trimtab.dev", "v1alpha1", "modelversions", "ModelVersion")
-DEPLOYMENTS = Resource("trimtab.dev", "v1alpha1", "modeldeployments", "Deployment")
-DRIFT_POLICIES = Resource("trimtab.dev", "v1alpha1", "driftpolicies", "DriftPolicy")
-RETRAIN_JOBS = Resource("trimtab.dev", "v1alpha1", "retrainjobs", "RetrainJob")
 WORKLOADS = Resource("apps", "v1", "deployments", "Deployment")
 SERVICES = Resource("", "v1", "services", "Service")
-PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")
-
-OWN_KINDS = (MODEL_VERSIONS, DEPLOYMENTS, DRIFT_POLICIES, RETRAIN_JOBS)
-"""All other kinds are watched and listed only where labelled as ours."""
-
-
-class Key(NamedTuple):
-    """One object to reconcile: type, namespace, name."""
-
-    resource: Resource
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.resource.plural}/{self.namespace}/{self.name}"
 
 
 class Cluster(Protocol):

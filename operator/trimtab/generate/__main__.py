@@ -10,6 +10,7 @@ from trimtab.generate.access import engine_rules_text
 from trimtab.generate.alert_rules import rules_text
 from trimtab.generate.alerts_page import alerts_page
 from trimtab.generate.chart_page import chart_page
+from trimtab.generate.cli_facts import facts_text
 from trimtab.generate.commands_page import commands_page
 from trimtab.generate.conditions_page import conditions_page, runbook_page
 from trimtab.generate.crds import crd_name, crd_text
@@ -20,6 +21,7 @@ from trimtab.generate.metrics_page import metrics_page
 
 CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
 VALUES = Path("charts/trimtab/values.yaml")
+FACTS = Path("operator/trimtab/cli/facts.json")
 RULES = Path("charts/trimtab/files/rules.yaml")
 DASHBOARD_FOLDER = Path("charts/trimtab/files/dashboards")
 ARGOCD = Path("manifests/gitops/argocd")
@@ -46,6 +48,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         docs / "reference/health.md": health_page(),
         docs / "runbook.md": runbook_page(),
         docs / "alerts.md": alerts_page(),
+        FACTS: facts_text(),
         RULES: rules_text(),
         ARGOCD / "argocd-cm.yaml": argocd_text((root / ARGOCD / "health.lua").read_text("utf-8")),
         ENGINE_RULES: engine_rules_text(ENGINES.values()),

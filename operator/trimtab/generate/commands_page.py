@@ -25,7 +25,9 @@ def commands_page() -> str:
 def _commands(root: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for action in root._actions:
         if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.items()
+            for name, one in action.choices.items():
+                one.complete()
+                yield name, one
 
 
 def _section(name: str, one: argparse.ArgumentParser) -> str:

@@ -14,7 +14,8 @@ import math
 from datetime import timedelta
 
 from trimtab.api.drift_policy import DriftPolicy, DriftPolicySpec, Signal
-from trimtab.api.fields import LONGEST, format_duration
+from trimtab.api.durations import LONGEST
+from trimtab.api.fields import format_duration
 from trimtab.decide.drift.budget import (
     LARGEST_ALPHA,
     SMALLEST_ALPHA,

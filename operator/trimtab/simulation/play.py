@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from trimtab.api.fields import format_duration, parse_duration
+from trimtab.api.durations import parse_duration
+from trimtab.api.fields import format_duration
 from trimtab.api.meta import API_VERSION
 from trimtab.cluster.port import (
     DEPLOYMENTS,

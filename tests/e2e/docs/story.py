@@ -58,6 +58,7 @@ STORY = (
     Step("kubectl trimtab why mdep/digits", prints="RolledBack"),
     Step("kubectl apply -f manifests/quickstart/04-try-better.yaml", prints="digits"),
     # docs/operations.md: commands of a person, while v3 is tried
+    Step("kubectl trimtab handover mdep/digits", prints="serves"),
     Step("kubectl trimtab pause mdep/digits", needs=STEPPING),
     Step("kubectl trimtab resume mdep/digits", needs="condition=Paused"),
     Step("kubectl trimtab get mdep/digits", prints="v3"),

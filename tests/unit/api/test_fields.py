@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from trimtab.api.durations import LONGEST, parse_duration
 from trimtab.api.fields import (
-    LONGEST,
     format_duration,
     format_share,
     format_time,
-    parse_duration,
     parse_share,
     parse_time,
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.unit.reconcile.worlds import KEY, Shop
 
 from trimtab.api.resource import Resource
-from trimtab.cli.api import NoSuchObject
+from trimtab.cli.api import Listing, NoSuchObject, Scope
 from trimtab.cli.session import Session
 from trimtab.cluster.port import Json, Key
 from trimtab.errors import Refused, TrimtabError
@@ -25,6 +27,7 @@ class FakeApi:
     forbidden: str = ""
     """Message with which every write is refused."""
     patches: list[dict[str, str]] = field(default_factory=list)
+    events: dict[str, asyncio.Queue[Json | TrimtabError | None]] = field(default_factory=dict)
 
     async def get(self, key: Key) -> Json:
         found = self.cluster.get(key)
@@ -32,15 +35,33 @@ class FakeApi:
             raise NoSuchObject(f"there is no {key.resource.kind} {key.name}")
         return found
 
-    async def list(self, resource: Resource, namespace: str | None) -> list[Json]:
-        return self.cluster.find(resource, namespace)
+    async def list(self, resource: Resource, scope: Scope) -> Listing:
+        found = self.cluster.find(resource, scope.namespace)
+        return Listing([one for one in found if is_in(one, scope)], "1")
+
+    async def watch(self, resource: Resource, scope: Scope, version: str) -> AsyncIterator[Json]:
+        """Yield what is put into `events` for the kind; an error ends it, None as the server does.
+
+        Whoever put it there is told by `task_done`.
+        """
+        queue = self.events.setdefault(resource.plural, asyncio.Queue())
+        while True:
+            event = await queue.get()
+            try:
+                if isinstance(event, TrimtabError):
+                    raise event
+                if event is None:
+                    return
+                yield event
+            finally:
+                queue.task_done()
 
     async def annotate(self, key: Key, annotations: dict[str, str]) -> Json:
         self._write()
         self.patches.append(annotations)
         return self.cluster.user_annotate(key, **annotations)
 
-    async def create(self, manifest: Json) -> Json:
+    async def create(self, key: Key, manifest: Json) -> Json:
         self._write()
         return self.cluster.user_apply(manifest)
 
@@ -50,6 +71,15 @@ class FakeApi:
     def _write(self) -> None:
         if self.forbidden:
             raise Refused(self.forbidden)
+
+
+def is_in(obj: Json, scope: Scope) -> bool:
+    """Whether an object is one of a scope; of labels only `name` and `name=value`."""
+    metadata = obj["metadata"]
+    name, equals, value = scope.labels.partition("=")
+    labels = metadata.get("labels") or {}
+    has_label = not name or (labels.get(name) == value if equals else name in labels)
+    return has_label and scope.name in ("", metadata["name"])
 
 
 @dataclass
@@ -74,7 +104,3 @@ class Desk:
     @property
     def text(self) -> str:
         return "\n".join(self.said)
-
-
-class StopWatching(TrimtabError):
-    """Ends a watch."""

@@ -10,6 +10,7 @@ from tests.unit.reconcile.worlds import KEY, Shop
 
 from trimtab.api.deployment import Deployment
 from trimtab.cli.command import NotCarriedOut, answer_to, command
+from trimtab.cli.seen import Seen
 from trimtab.errors import Refused, SpecError
 
 
@@ -114,7 +115,7 @@ async def test_a_command_whose_answer_is_no_longer_kept_still_shows_the_new_stat
         update={"status": desk.shop.status.model_copy(update={"record": forgotten})}
     )
     (command_id,) = desk.shop.status.commands
-    assert answer_to(command_id, "pause", live).message == "pause was taken up"
+    assert answer_to(command_id, "pause", Seen(live.to_json())).message == "pause was taken up"
 
 
 def deployment_of(desk: Desk) -> Deployment:

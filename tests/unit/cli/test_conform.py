@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.cli import conform as command
 from trimtab.cli.main import main
+from trimtab.cli.offline import conform as command
 from trimtab.conform.container import Asked
 from trimtab.conform.rows import Row, Verdict
 from trimtab.conform.run import checks

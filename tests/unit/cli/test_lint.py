@@ -14,9 +14,9 @@ from tests.unit.reconcile.worlds import Shop
 from tests.unit.replay.recorded import baseline
 
 from trimtab.api.fields import Kind
-from trimtab.cli.lint import lint as lint_files
-from trimtab.cli.lint_facts import Stated, objects_of
 from trimtab.cli.main import main
+from trimtab.cli.offline.lint import lint as lint_files
+from trimtab.cli.offline.lint_facts import Stated, objects_of
 from trimtab.contract import location
 from trimtab.errors import SpecError
 from trimtab.simulation.manifests import documents_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.unit.cli.fakes import Desk, StopWatching
+from tests.unit.cli.fakes import Desk
 from tests.unit.loop_objects import retrain_job
 from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.worlds import KEY, Shop
@@ -13,7 +13,9 @@ from tests.unit.reconcile.worlds import KEY, Shop
 from trimtab.api.deployment import Deployment, DeploymentSpec
 from trimtab.api.meta import Metadata
 from trimtab.cli.api import NoSuchObject
-from trimtab.cli.tree import get, lines_of, tree_of
+from trimtab.cli.get import get
+from trimtab.cli.seen import Seen
+from trimtab.cli.tree import View, lines_of, tree_of
 from trimtab.cli.why import why
 from trimtab.cluster.port import DRIFT_POLICIES, MODEL_VERSIONS, RETRAIN_JOBS
 from trimtab.simulation.traffic import Behaviour
@@ -41,7 +43,7 @@ async def test_the_tree_shows_a_rollout_with_its_gates() -> None:
     shop.command("pause")  # Counts come into status when something else does.
     await shop.harness.advance(1)
     desk = Desk(shop)
-    assert await get(desk.session, KEY, watch=False, clear=False) == 0
+    assert await get(desk.session, KEY, watch=False, stream=None) == 0
     lines = desk.text.splitlines()
     assert lines[0].startswith("Deployment digits  serves v1  wants v2")
     assert any(line.startswith("├─ stable  v1") for line in lines)
@@ -55,7 +57,7 @@ async def test_the_tree_shows_who_watches_who_retrains_and_what_was_sent_back() 
     for number in range(5):
         shop.cluster.user_apply(retrain_job(f"digits-{number}"))
     desk = Desk(shop)
-    await get(desk.session, None, watch=False, clear=False)
+    await get(desk.session, None, watch=False, stream=None)
     assert "quarantined  v2  GateFailed by trimtab" in desk.text
     assert "DriftPolicy digits" in desk.text
     assert desk.text.count("RetrainJob digits-") == 3
@@ -78,7 +80,7 @@ async def test_the_pod_of_the_last_good_version_is_shown_as_what_it_is() -> None
     assert guard is not None
     ends = guard.since + timedelta(minutes=10)
     desk = Desk(shop)
-    await get(desk.session, KEY, watch=False, clear=False)
+    await get(desk.session, KEY, watch=False, stream=None)
     (line,) = (line for line in desk.text.splitlines() if "v1" in line)
     assert line.startswith("└─ control  v1  ")
     assert line.endswith("1/1 ready  20%")
@@ -87,7 +89,7 @@ async def test_the_pod_of_the_last_good_version_is_shown_as_what_it_is() -> None
     assert f"until {ends:%Y-%m-%d %H:%M:%S}Z or the next rollout" in desk.text
     await shop.harness.advance(660)
     desk.said.clear()
-    await get(desk.session, KEY, watch=False, clear=False)
+    await get(desk.session, KEY, watch=False, stream=None)
     assert "control" not in desk.text
     (line,) = (line for line in desk.text.splitlines() if "v1" in line)
     assert line.startswith("└─ last good  v1  ")
@@ -107,34 +109,12 @@ async def test_pods_that_went_since_the_status_was_written_are_not_shown_as_read
         spec=spec,
         status=status.model_copy(update={"last_good": good}),
     )
-    assert lines_of(tree_of(one, [], []))[-1] == "└─ last good  v0  a0  0 pods"
-
-
-async def test_a_watch_shows_again_only_what_changed() -> None:
-    shop = Shop()
-    await shop.serve("v1")
-    desk = Desk(shop)
-    looks = 0
-
-    async def sleep(seconds: float) -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 5:
-            shop.want("v9")
-            await shop.harness.advance(1)
-        if looks == 10:
-            raise StopWatching
-
-    desk.session.sleep = sleep
-    with pytest.raises(StopWatching):
-        await get(desk.session, KEY, watch=True, clear=False)
-    assert len(desk.said) == 2
-    assert "wants v9" in desk.said[1]
+    assert lines_of(tree_of(Seen(one.to_json()), View()))[-1] == "└─ last good  v0  a0  0 pods"
 
 
 async def test_an_empty_namespace_is_said() -> None:
     desk = Desk(Shop())
-    await get(desk.session, None, watch=False, clear=False)
+    await get(desk.session, None, watch=False, stream=None)
     assert desk.text == "no Deployments of trimtab.dev in namespace shop"
 
 
@@ -154,6 +134,25 @@ async def test_why_shows_decision_counts_and_way_out() -> None:
         "GateFailed",
     ):
         assert part in desk.text
+
+
+async def test_why_has_the_figures_of_each_decision_and_the_query_to_see_them_oneself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRIMTAB_GRAFANA_URL", "https://g.example.com")
+    desk = Desk(await failed_shop())
+    await why(desk.session, KEY)
+    decided = desk.text.partition("decisions:")[2]
+    heads = [line for line in decided.splitlines() if line.startswith("  #")]
+    (failed,) = (line for line in heads if "  GateFailed " in line)
+    after = decided.partition(failed)[2].splitlines()[1:]
+    assert after[0].startswith("     gate errors  Fail  GateFailed  ")
+    assert decided.count("the same figures as #") >= 1
+    query = next(line.strip() for line in after if "bad:" in line)
+    own = 'namespace="shop", model="digits", version=~"v1|v2", code=~"5.."'
+    assert f"increase(trimtab_requests_total{{{own}}}[60s] @ " in query
+    assert "https://g.example.com/d/trimtab-rollout?var-namespace=shop" in desk.text
+    assert "https://trimtab.dev/docs/alerts.html" in desk.text
 
 
 async def test_why_speaks_of_the_other_kinds() -> None:

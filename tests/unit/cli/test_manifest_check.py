@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.cli.manifest_check import read_object
+from trimtab.cli.offline.manifest_check import read_object
 
 EXAMPLES = [
     yaml.safe_load(path.read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 
@@ -156,22 +155,6 @@ def test_yaml_that_cannot_be_read_is_one_line(
 ) -> None:
     (folder / "bad.yaml").write_text(text)
     assert words in told(capsys, "simulate bad.yaml")
-
-
-def test_a_context_that_there_is_not(
-    capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = {
-        "current-context": "here",
-        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-    }
-    (folder / "config").write_text(json.dumps(config))
-    monkeypatch.setenv("KUBECONFIG", str(folder / "config"))
-    assert main(["--context", "nope", "get"]) == 1
-    said = capsys.readouterr().err
-    assert said == "error: the kubeconfig has no context nope; there is here\n"
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

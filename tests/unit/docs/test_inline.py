@@ -40,7 +40,7 @@ def test_extras_of_pip_exist() -> None:
 
 @pytest.mark.parametrize("span", [s for s in spans("trimtab") if PLACEHOLDER not in s])
 def test_arguments_of_trimtab_are_understood(span: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = span.replace("/NAME", "/digits").split()[1:]
+    words = span.replace("/NAME", "/digits").replace(" NAMESPACE", " shop").split()[1:]
     # A verb alone is spoken of, not called.
     words = words if len(words) > 1 and not words[1].startswith("-") else [words[0], "--help"]
     assert _exit_code(words) == 0, capsys.readouterr().err

@@ -18,7 +18,7 @@ from trimtab.api.deployment import (
     StepStatus,
     Tried,
 )
-from trimtab.api.fields import LONGEST
+from trimtab.api.durations import LONGEST
 from trimtab.decide.led_time import Instant, led_between
 
 _STEP = "step"

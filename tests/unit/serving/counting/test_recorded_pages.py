@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.unit.serving.loopback import Client, served_as, serving, vector
 from tests.unit.serving.stored import Stored
 
-from trimtab.cli.artifacts import read_baseline
+from trimtab.cli.offline.artifacts import read_baseline
 from trimtab.contract import metrics
 from trimtab.replay.counting import Counting
 from trimtab.replay.matching import Matchers

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from trimtab.cli.manifest_check import read_object
+from trimtab.cli.offline.manifest_check import read_object
 from trimtab.cli.tables import columns
 from trimtab.errors import SpecError
 from trimtab.simulation.manifests import Folder, read_folder
@@ -15,6 +16,39 @@ from trimtab.simulation.play import ActResult, Line, Play, usual_scenario
 
 MOST_ERRORS = 5
 WRONG_INPUT = 2
+
+
+def add_arguments(one: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    one.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folder or YAML file")
+    one.add_argument(
+        "-n",
+        "--namespace",
+        default=argparse.SUPPRESS,
+        help="namespace of objects that name none (default: default)",
+    )
+    one.add_argument(
+        "--minutes",
+        type=_minutes,
+        default=10.0,
+        help="simulated time where there is no simulation.yaml (default %(default)g)",
+    )
+    one.set_defaults(run=run_simulate)
+
+
+async def run_simulate(options: argparse.Namespace) -> int:
+    """Play what the arguments name."""
+    return await simulate(options.paths, options.namespace or "default", options.minutes)
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes") from error
+    if not 0 < value <= 1440:
+        raise argparse.ArgumentTypeError("above 0 and at most 1440 minutes")
+    return value
 
 
 async def simulate(paths: Sequence[Path], namespace: str, minutes: float) -> int:

@@ -12,14 +12,14 @@ from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
 from trimtab.api.meta import Metadata
 from trimtab.api.model_version import ModelVersion
-from trimtab.cli.api import Api
-from trimtab.cli.artifacts import (
+from trimtab.cli.api import Api, Scope
+from trimtab.cli.offline.artifacts import (
     ArtifactAway,
     read_baseline,
     read_documents_at,
     read_signature,
 )
-from trimtab.cli.manifest_check import read_object
+from trimtab.cli.offline.manifest_check import read_object
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.contract.cardinality import hours_told, tells_pairs_by_hour
@@ -98,7 +98,7 @@ async def objects_of(api: Api, namespace: str) -> list[Kind]:
     """Return what a namespace of a cluster has; what cannot be read is left out."""
     found: list[Kind] = []
     for resource in (DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS):
-        for document in await api.list(resource, namespace):
+        for document in (await api.list(resource, Scope(namespace))).items:
             one, _ = read_object(document)
             if one is not None:
                 found.append(one)

@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trimtab.api.drift_policy import DriftPolicy
-from trimtab.cli.artifacts import read_baseline
-from trimtab.cli.replay_output import as_json, as_text
+from trimtab.cli.offline.artifacts import read_baseline
+from trimtab.cli.offline.replay_output import as_json, as_text
 from trimtab.decide.drift.windows import late_label_delay
 from trimtab.errors import SpecError
 from trimtab.replay.columns import Columns

@@ -14,8 +14,8 @@ from trimtab.api.deployment import Deployment
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
 from trimtab.api.meta import API_VERSION, GROUP
-from trimtab.cli.api import ApiServer, usual_namespace
-from trimtab.cli.lint_facts import (
+from trimtab.cli.kubectl import Kubectl
+from trimtab.cli.offline.lint_facts import (
     Beside,
     Stated,
     facts_of,
@@ -23,7 +23,7 @@ from trimtab.cli.lint_facts import (
     objects_of,
     selected,
 )
-from trimtab.cli.manifest_check import MODELS, read_object
+from trimtab.cli.offline.manifest_check import MODELS, read_object
 from trimtab.cluster.port import Json
 from trimtab.errors import SpecError, TrimtabError
 from trimtab.lint.policy import policy_remarks
@@ -120,11 +120,8 @@ async def run_lint(options: argparse.Namespace) -> int:
 
 
 async def _of_cluster(options: argparse.Namespace) -> list[Kind]:
-    server = await ApiServer.connect(options.context)
-    try:
-        return await objects_of(server, options.namespace or usual_namespace(options.context))
-    finally:
-        await server.close()
+    api = Kubectl(options.context)
+    return await objects_of(api, options.namespace or await api.namespace())
 
 
 # --- objects ------------------------------------------------------------------------------------
