@@ -13,12 +13,14 @@ from trimtab.generate.chart_page import chart_page
 from trimtab.generate.commands_page import commands_page
 from trimtab.generate.conditions_page import conditions_page, runbook_page
 from trimtab.generate.crds import crd_name, crd_text
+from trimtab.generate.dashboards.boards import DASHBOARDS
 from trimtab.generate.fields_page import fields_page
 from trimtab.generate.metrics_page import metrics_page
 
 CRD_FOLDERS = (Path("crds"), Path("charts/trimtab/files/crds"))
 VALUES = Path("charts/trimtab/values.yaml")
 RULES = Path("charts/trimtab/files/rules.yaml")
+DASHBOARD_FOLDER = Path("charts/trimtab/files/dashboards")
 ENGINE_RULES = Path("charts/trimtab/templates/_engine_rules.tpl")
 
 
@@ -29,9 +31,11 @@ def generated_files(root: Path) -> dict[Path, str]:
         for folder in CRD_FOLDERS
         for info in KINDS
     }
+    dashboards = {DASHBOARD_FOLDER / f"{name}.json": text() for name, text in DASHBOARDS.items()}
     docs = Path("docs")
     return {
         **files,
+        **dashboards,
         docs / "reference/fields.md": fields_page(),
         docs / "reference/conditions.md": conditions_page(),
         docs / "reference/commands.md": commands_page(),
@@ -45,19 +49,19 @@ def generated_files(root: Path) -> dict[Path, str]:
 
 
 def differing_files(root: Path, files: dict[Path, str]) -> list[Path]:
-    """Return which of `files` are missing or stale, and the leftover CRDs, sorted."""
+    """Return which of `files` are missing or stale, and leftover CRDs and dashboards, sorted."""
     stale = [path for path, text in files.items() if _text(root / path) != text]
     leftover = [
         path.relative_to(root)
-        for folder in CRD_FOLDERS
-        for path in (root / folder).glob("*.yaml")
+        for folder in (*CRD_FOLDERS, DASHBOARD_FOLDER)
+        for path in (root / folder).glob("*.*")
         if path.relative_to(root) not in files
     ]
     return sorted(stale + leftover)
 
 
 def write_files(root: Path, files: dict[Path, str]) -> None:
-    """Write `files` and remove the leftover CRDs."""
+    """Write `files` and remove what is left over."""
     for path in differing_files(root, files):
         if path in files:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
