@@ -85,7 +85,7 @@ def _install(modules: Path) -> None:
     new.mkdir(parents=True)
     for name in _LOCKED:
         shutil.copy(PAGE / name, new / name)
-    run(["npm", "ci", "--no-progress"], cwd=new)
+    run(["npm", "ci", "--no-progress", "--loglevel=error"], cwd=new)
     new.rename(folder)
 
 

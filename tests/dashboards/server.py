@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -165,7 +166,15 @@ def _load(recording: Recording, folder: Path, data: Path) -> None:
     assert promtool is not None
     text = folder / "recording.om"
     text.write_text(recording.text)
-    command = [promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", text, data]
+    command = [
+        promtool,
+        "tsdb",
+        "create-blocks-from",
+        "openmetrics",
+        "--quiet",
+        str(text),
+        str(data),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ValueError(f"promtool: {(done.stderr or done.stdout).strip()[-500:]}")

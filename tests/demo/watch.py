@@ -16,8 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,11 @@ from tests.cluster import processes
 from tests.cluster.packages import RULE_PACKAGES, install_packages
 from tests.cluster.settings import ClusterError, Settings
 from tests.cluster.shell import wait_until
+from tests.dashboards.boards import read_boards
+from tests.dashboards.browser import DASHBOARDS
+from tests.dashboards.built import find as find_built
+from tests.dashboards.check import draw
+from tests.dashboards.server import SCRAPE_SECONDS, Server
 from tests.e2e.kit.api import Api, ApiError
 from tests.e2e.kit.release import ROOT
 
@@ -39,10 +43,16 @@ URL = f"http://127.0.0.1:{PORT}"
 """Inside the cluster's network."""
 EXAMPLE = ROOT / "manifests/watch/prometheus.yaml"
 RULES = ROOT / "charts/trimtab/files/rules.yaml"
-SCRAPE_SECONDS = 5
-"""A demo is over in minutes: the usual 15 or 30 s would make steps of its curves."""
+PICTURES = ROOT / ".watch"
+REACHED = f"""\
+Prometheus goes on watching, at {URL} in the cluster's network. To look into it in a browser, at
+http://127.0.0.1:{PORT}, for as long as this runs:
+  socat TCP-LISTEN:{PORT},bind=127.0.0.1,reuseaddr,fork \\
+    EXEC:'python3 -m tests.cluster run -- socat STDIO TCP:127.0.0.1:{PORT}'
+To stop it: make demo-clean, which removes the rest of the demo too."""
 _FOUND = "pods.json"
 _LOOK_SECONDS = 1.0
+_LONGEST_SECONDS = 3600
 _NAME = "__meta_kubernetes_"
 
 
@@ -58,10 +68,10 @@ def start(settings: Settings) -> None:
     (folder / "rules.yaml").write_text(RULES.read_text())
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration(EXAMPLE.read_text())))
     (folder / _FOUND).write_text("[]")
-    module = [sys.executable, "-m", "tests.demo.watch", folder]
+    module = [sys.executable, "-m", "tests.demo.watch", str(folder)]
     here = ["env", f"--chdir={ROOT}", f"PYTHONPATH={ROOT}:{ROOT / 'operator'}"]
     processes.start(settings, PART, [*here, *module])
-    wait_until(_is_ready, f"{PART} ({settings.logs / PART}.log says why)", 60)
+    wait_until(Server(URL).is_ready, f"{PART} ({settings.logs / PART}.log says why)", 60)
 
 
 def stop(settings: Settings) -> bool:
@@ -69,6 +79,23 @@ def stop(settings: Settings) -> bool:
     did_run = processes.is_running(settings, PART)
     processes.end(settings, PART, seconds=30)
     return did_run
+
+
+def pictures(settings: Settings) -> str:
+    """Write a picture of each dashboard as it is now; return what was done or why not."""
+    built = find_built(settings)
+    if built is None:
+        return "no pictures of the dashboards: `python -m tests.dashboards prepare` says why"
+    server = Server(URL)
+    end = int(time.time())
+    seen = server.query(f"up[{_LONGEST_SECONDS}s]", end)
+    begin = int(min((series.points[0][0] for series in seen), default=end - 60))
+    PICTURES.mkdir(exist_ok=True)
+    try:
+        wrong = draw(built, server, begin, end, read_boards(DASHBOARDS), PICTURES)
+    except RuntimeError as error:
+        return f"no pictures of the dashboards: {error}"
+    return "\n".join([f"pictures of the dashboards: {PICTURES.name}/", *wrong])
 
 
 def folder_of(settings: Settings) -> Path:
@@ -79,6 +106,7 @@ def folder_of(settings: Settings) -> Path:
 def configuration(example: str) -> Json:
     """Return the example's configuration with the pods from a file, and a shorter interval."""
     found: Json = yaml.safe_load(example)
+    # A demo is over in minutes: the usual 15 or 30 s would make steps of its curves.
     found["global"] = {
         "scrape_interval": f"{SCRAPE_SECONDS}s",
         "scrape_timeout": f"{SCRAPE_SECONDS}s",
@@ -122,14 +150,6 @@ def _meta(pod: Json, container: Json, port: Json) -> dict[str, str]:
         f"{_NAME}pod_container_port_name": port.get("name", ""),
         f"{_NAME}pod_phase": pod["status"]["phase"],
     }
-
-
-def _is_ready() -> bool:
-    try:
-        with urllib.request.urlopen(f"{URL}/-/ready", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def main(folder: Path) -> int:

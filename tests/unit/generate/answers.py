@@ -21,7 +21,9 @@ SET = {
     "$pod": "some",
 }
 """Values of the variables; longer names come first."""
-_ASKED = re.compile(r'expr: (".*?(?<!\\)"), time: \S+,\s*exp:.*?\n\s*got:(.*?)(?=\n\s*expr:|\Z)', re.S)
+_ASKED = re.compile(
+    r'expr: (".*?(?<!\\)"), time: \S+,\s*exp:.*?\n\s*got:(.*?)(?=\n\s*expr:|\Z)', re.S
+)
 _LABEL = re.compile(r'(\w+)=\\*"')
 
 

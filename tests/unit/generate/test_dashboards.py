@@ -30,7 +30,9 @@ PANELS = [
 ]
 GRID_PIXELS = 1280 / 24
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-SERIES = re.compile(r"(?<![\w$:])((?:trimtab|process|container|namespace(?=[_:]))[\w:]*)(\{[^}]*\})?")
+SERIES = re.compile(
+    r"(?<![\w$:])((?:trimtab|process|container|namespace(?=[_:]))[\w:]*)(\{[^}]*\})?"
+)
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 LEGEND = re.compile(r"\{\{(\w+)\}\}")
 each_board = pytest.mark.parametrize("name", BOARDS)

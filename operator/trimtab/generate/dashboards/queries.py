@@ -166,5 +166,3 @@ def board_link(uid: str, namespace: str, deployment: str) -> str:
         for name, column in (("namespace", namespace), ("deployment", deployment))
     ).replace("'", '"')
     return f"/d/{uid}?{of}&${{datasource:queryparam}}&${{__url_time_range}}"
-
-

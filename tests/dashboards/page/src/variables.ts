@@ -89,6 +89,9 @@ export function substitute(text: string, values: Values, step: number, asked: As
     __range: `${range}s`,
     __range_s: `${range}`,
     __range_ms: `${range * 1000}`,
+    __from: `${asked.from}`,
+    __to: `${asked.to}`,
+    __url_time_range: `from=${asked.from}&to=${asked.to}`,
   };
   return text.replace(REFERENCE, (whole, ...found: (string | undefined)[]) => {
     const name = found[0] ?? found[1] ?? found[3] ?? "";
