@@ -6,6 +6,7 @@ import {
   type DisplayValue,
   type DisplayValueAlignmentFactors,
   type Field,
+  type FieldConfigSource,
   type FieldDisplay,
   FieldType,
   formattedValueToString,
@@ -56,6 +57,7 @@ import { substitute, type Values } from "./variables";
 
 export interface Ready {
   panel: Panel;
+  fieldConfig: FieldConfigSource;
   frames: DataFrame[];
   report: PanelReport;
 }
@@ -119,9 +121,10 @@ export async function prepare(panel: Panel, width: number, around: Surroundings)
       transformDataFrame(transformations, frames, { interpolate: replaceVariables }),
     );
   }
+  const fieldConfig = checkedFieldConfig(where, panel.type, panel.fieldConfig);
   frames = applyFieldOverrides({
     data: frames,
-    fieldConfig: checkedFieldConfig(where, panel.type, panel.fieldConfig),
+    fieldConfig,
     fieldConfigRegistry: registryOf(panel.type),
     replaceVariables,
     theme,
@@ -137,7 +140,7 @@ export async function prepare(panel: Panel, width: number, around: Surroundings)
     ),
   );
   report.panels.push(told);
-  return { panel, frames, report: told };
+  return { panel, fieldConfig, frames, report: told };
 }
 
 function checkUnits(where: string, frames: DataFrame[]): void {
@@ -163,7 +166,7 @@ export function Draw(drawing: Drawing): ReactElement {
 }
 
 function Nothing({ ready, height, around }: Drawing): ReactElement {
-  const text = ready.panel.fieldConfig?.defaults.noValue ?? NO_DATA;
+  const text = ready.fieldConfig.defaults.noValue ?? NO_DATA;
   return (
     <div
       style={{
@@ -218,7 +221,7 @@ function Values_({ ready, width, height, around }: Drawing): ReactElement {
   const isStat = panel.type === "stat";
   const shown = getFieldDisplayValues({
     data: frames,
-    fieldConfig: panel.fieldConfig ?? { defaults: {}, overrides: [] },
+    fieldConfig: ready.fieldConfig,
     reduceOptions: { calcs: ["lastNotNull"], ...options.reduceOptions },
     replaceVariables: (text) => substitute(text, values, asked.scrapeSeconds, asked),
     sparkline: isStat && options.graphMode === "area",
@@ -341,8 +344,8 @@ function Table({ ready, width, height, around }: Drawing): ReactElement {
       enableVirtualization={false}
       structureRev={1}
       timeRange={around.range}
-      fieldConfig={panel.fieldConfig}
-      noValue={panel.fieldConfig?.defaults.noValue}
+      fieldConfig={ready.fieldConfig}
+      noValue={ready.fieldConfig.defaults.noValue}
       disableKeyboardEvents
     />
   );

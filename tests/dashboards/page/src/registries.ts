@@ -9,6 +9,7 @@ import {
   type FieldConfigPropertyItem,
   type FieldConfigSource,
   fieldMatchers,
+  getPanelOptionsWithDefaults,
   identityOverrideProcessor,
   numberOverrideProcessor,
   standardFieldConfigEditorRegistry,
@@ -91,9 +92,22 @@ export const TYPES: Record<string, Record<string, unknown>> = {
   text: {},
 };
 
+/** What Grafana's server takes where the JSON says nothing. */
+const DEFAULTS: Partial<Record<string, unknown>> = {
+  [FieldConfigProperty.Mappings]: [],
+  [FieldConfigProperty.Thresholds]: {
+    mode: "absolute",
+    steps: [
+      { value: -Infinity, color: "green" },
+      { value: 80, color: "red" },
+    ],
+  },
+};
+
 function propertyOf(id: string, process: Process): FieldConfigPropertyItem {
   return {
     id,
+    defaultValue: DEFAULTS[id],
     path: id,
     name: id,
     editor: () => null,
@@ -124,12 +138,18 @@ export function registerAll(): void {
   });
 }
 
-const registries = new Map<string, FieldConfigOptionsRegistry>();
+const plugins = new Map<string, PanelPlugin>();
 
 export function registryOf(type: string): FieldConfigOptionsRegistry {
-  const known = registries.get(type);
+  return pluginOf(type).fieldConfigRegistry;
+}
+
+function pluginOf(type: string): PanelPlugin {
+  const known = plugins.get(type);
   if (known !== undefined) return known;
+  const mode = type === "timeseries" ? "palette-classic" : "thresholds";
   const plugin = new PanelPlugin(() => null).useFieldConfig({
+    standardOptions: { [FieldConfigProperty.Color]: { defaultValue: { mode } } },
     useCustomConfig: (builder) => {
       for (const [path, defaultValue] of Object.entries(TYPES[type] ?? {})) {
         builder.addCustomEditor({
@@ -146,11 +166,11 @@ export function registryOf(type: string): FieldConfigOptionsRegistry {
       }
     },
   });
-  registries.set(type, plugin.fieldConfigRegistry);
-  return plugin.fieldConfigRegistry;
+  plugins.set(type, plugin);
+  return plugin;
 }
 
-/** Return the panel's field options, and tell of those that this page would pass over. */
+/** Return the panel's field options with those that it leaves out, and tell of those that this page would pass over. */
 export function checkedFieldConfig(
   where: string,
   type: string,
@@ -177,5 +197,10 @@ export function checkedFieldConfig(
       if (!isKnown) tellProblem(`${where}: override of ${id} is not understood`);
     }
   }
-  return config;
+  return getPanelOptionsWithDefaults({
+    plugin: pluginOf(type),
+    currentOptions: {},
+    currentFieldConfig: config,
+    isAfterPluginChange: false,
+  }).fieldConfig;
 }
