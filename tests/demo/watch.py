@@ -116,12 +116,19 @@ def configuration(example: str) -> Json:
     for job in found["scrape_configs"]:
         (discovery,) = job.pop("kubernetes_sd_configs")
         job.pop("scrape_interval", None)
-        named = (discovery.get("namespaces") or {}).get("names")
         job["file_sd_configs"] = [{"files": [_FOUND], "refresh_interval": "1s"}]
-        if named:  # the discovery of a namespace does not find the pods of others
-            within = {"source_labels": [f"{_NAME}namespace"], "action": "keep"}
-            job["relabel_configs"].insert(0, {**within, "regex": "|".join(named)})
+        job["relabel_configs"] = [*_narrowed(discovery), *job["relabel_configs"]]
     return found
+
+
+def _narrowed(discovery: Json) -> list[Json]:
+    """Return the discovery's own selection as relabelling: the file has all pods."""
+    named = (discovery.get("namespaces") or {}).get("names")
+    kept = [(f"{_NAME}namespace", "|".join(named))] if named else []
+    for selector in discovery.get("selectors", []):
+        label, value = selector["label"].split("=")
+        kept.append((_meta_label(label), value))
+    return [{"source_labels": [name], "regex": regex, "action": "keep"} for name, regex in kept]
 
 
 def found_as(pods: list[Json]) -> list[Json]:
@@ -136,12 +143,13 @@ def found_as(pods: list[Json]) -> list[Json]:
     ]
 
 
+def _meta_label(name: str) -> str:
+    return f"{_NAME}pod_label_{''.join(c if c.isalnum() else '_' for c in name)}"
+
+
 def _meta(pod: Json, container: Json, port: Json) -> dict[str, str]:
     metadata = pod["metadata"]
-    labels = {
-        f"{_NAME}pod_label_{''.join(c if c.isalnum() else '_' for c in name)}": value
-        for name, value in (metadata.get("labels") or {}).items()
-    }
+    labels = {_meta_label(name): value for name, value in (metadata.get("labels") or {}).items()}
     return {
         **labels,
         f"{_NAME}namespace": metadata["namespace"],

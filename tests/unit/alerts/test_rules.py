@@ -114,8 +114,15 @@ class TestExamples:
     def test_prometheus_keeps_the_labels_of_objects(self) -> None:
         example = yaml.safe_load((ROOT / "manifests/watch/prometheus.yaml").read_text())
         assert example["rule_files"] == [RULE_FILE.name]
-        honours = {job["job_name"]: job["honor_labels"] for job in example["scrape_configs"]}
-        assert honours["trimtab"]
+        jobs = {job["job_name"]: job for job in example["scrape_configs"]}
+        assert jobs["trimtab"]["honor_labels"]
+
+    def test_pods_do_not_say_whose_they_are(self) -> None:
+        example = yaml.safe_load((ROOT / "manifests/watch/prometheus.yaml").read_text())
+        (job,) = (one for one in example["scrape_configs"] if one["job_name"] == "trimtab-pods")
+        assert not job.get("honor_labels", False)
+        given = {step["target_label"] for step in job["relabel_configs"] if "target_label" in step}
+        assert given == {"namespace", "pod", "deployment"}
 
     def test_alertmanager_sends_to_receivers_that_exist(self) -> None:
         example = yaml.safe_load((ROOT / "manifests/watch/alertmanager.yaml").read_text())

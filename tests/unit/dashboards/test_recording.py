@@ -152,5 +152,16 @@ class TestDemo:
             )
             assert "kubernetes_sd_configs" not in ours
         assert made["rule_files"] == example["rule_files"]
-        first = made["scrape_configs"][0]["relabel_configs"][0]
-        assert first["regex"] == "trimtab-system"
+
+    def test_the_example_narrows_what_is_found(self) -> None:
+        jobs = {job["job_name"]: job for job in configuration(EXAMPLE.read_text())["scrape_configs"]}
+        assert jobs["trimtab"]["relabel_configs"][0] == {
+            "source_labels": ["__meta_kubernetes_namespace"],
+            "regex": "trimtab-system",
+            "action": "keep",
+        }
+        assert jobs["trimtab-pods"]["relabel_configs"][0] == {
+            "source_labels": ["__meta_kubernetes_pod_label_app_kubernetes_io_managed_by"],
+            "regex": "trimtab",
+            "action": "keep",
+        }
