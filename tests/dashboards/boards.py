@@ -14,7 +14,7 @@ from tests.dashboards.server import SCRAPE_SECONDS
 Json = dict[str, Any]
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_REFERENCE = re.compile(r"\$\{(\w+)[^}]*\}|\$(\w+)")
+_REFERENCE = re.compile(r"\$\{([a-zA-Z_]\w*)[^}]*\}|\$([a-zA-Z_]\w*)")  # $1 is Prometheus' own
 ALL = "$__all"
 
 

@@ -12,7 +12,13 @@ from tests.dashboards.browser import Seen, Wanted, look
 from tests.dashboards.built import Built
 from tests.dashboards.judge import Verdict, judge, problems_of_page
 from tests.dashboards.pictures import shrink
-from tests.dashboards.server import Server, read_recording, serving
+from tests.dashboards.server import (
+    LOOKBACK_SECONDS,
+    SCRAPE_SECONDS,
+    Server,
+    read_recording,
+    serving,
+)
 
 from trimtab.cli.tables import columns
 
@@ -20,6 +26,9 @@ PICTURES = REPOSITORY / "docs/pictures"
 THEMES = ("dark", "light")
 WIDTHS = (1280, 1920)
 OF_DEMO = {"namespace": "trimtab-quickstart", "deployment": "digits"}
+LOOKED_AT_DURING = {"rollout": "trimtab_rollout_step"}
+"""Dashboards that are looked at while a series is there, the last time that it is; others at the
+end."""
 RULES = r"namespace\w*:"
 """Names of the recording rules' series."""
 
@@ -55,13 +64,17 @@ def check(
     times = recording.begin, recording.end
     sheets: list[Sheet] = []
     with serving(recording, folder / "recorded") as server:
+        times_of = {board.name: _times(board, server, *times) for board in boards}
         for theme in THEMES:
             for width in WIDTHS:
                 kept = pictures if (theme, width) == ("dark", 1280) else None
-                wanted = [_wanted(board, server, times, theme, width, kept) for board in boards]
+                wanted = [
+                    _wanted(board, server, times_of[board.name], theme, width, kept)
+                    for board in boards
+                ]
                 sheets += _judged(boards, look(built, wanted), f"{theme} {width}")
     with serving(recording.without(RULES), folder / "without-rules") as server:
-        wanted = [_wanted(board, server, times) for board in boards]
+        wanted = [_wanted(board, server, times_of[board.name]) for board in boards]
         sheets += _judged(boards, look(built, wanted), "without rules", may_be_empty=True)
     with serving(None, folder / "empty") as server:
         wanted = [_wanted(board, server, times) for board in boards]
@@ -77,10 +90,19 @@ def draw(
 ) -> list[str]:
     """Write a picture of each dashboard; return what is wrong, in words."""
     to.mkdir(exist_ok=True)
-    wanted = [_wanted(board, server, (begin, end), pictures=to) for board in boards]
+    wanted = [
+        _wanted(board, server, _times(board, server, begin, end), pictures=to) for board in boards
+    ]
     return [
         found for sheet in _judged(boards, look(built, wanted), "now") for found in sheet.found()
     ]
+
+
+def _times(board: Board, server: Server, begin: int, end: int) -> tuple[int, int]:
+    """Return from when to when a dashboard is looked at."""
+    name = LOOKED_AT_DURING.get(board.name)
+    found = server.query_range(f"count({name})", begin, end, SCRAPE_SECONDS) if name else []
+    return begin, int(found[0].points[-1][0]) - LOOKBACK_SECONDS if found else end
 
 
 def _wanted(

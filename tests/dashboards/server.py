@@ -24,7 +24,7 @@ Labels = Mapping[str, str]
 
 SCRAPE_SECONDS = 5
 """Of a recording; a series that was not scraped three times is over."""
-_LOOKBACK = 3 * SCRAPE_SECONDS
+LOOKBACK_SECONDS = 3 * SCRAPE_SECONDS
 _HEAD = re.compile(r"# recorded from (\d+) to (\d+)\n")
 
 
@@ -154,7 +154,7 @@ def serving(recording: Recording | None, folder: Path) -> Iterator[Server]:
         f"--config.file={configuration}",
         f"--storage.tsdb.path={data}",
         "--storage.tsdb.retention.time=100y",  # a recording is old
-        f"--query.lookback-delta={_LOOKBACK}s",  # it has no marks where a series ended
+        f"--query.lookback-delta={LOOKBACK_SECONDS}s",  # it has no marks where a series ended
         f"--web.listen-address={server.url.removeprefix('http://')}",
     ):
         wait_until(server.is_ready, "Prometheus", 60)

@@ -26,7 +26,7 @@ ORDERED = "".join(sorted(SAMPLES.splitlines(True), key=lambda line: line.split("
 
 
 def a_board(kind: str = "stat", expr: str = "took_seconds", unit: str = "s", **more: Any) -> Json:
-    target = {"refId": "A", "expr": expr, "legendFormat": "{{a}}"}
+    target: Json = {"refId": "A", "expr": expr, "legendFormat": "{{a}}"}
     target |= {"range": True} if kind == "timeseries" else {"instant": True}
     target |= {"format": "table"} if kind == "table" else {}
     defaults = {"unit": unit, "noValue": "no data yet", **more.pop("defaults", {})}

@@ -88,9 +88,9 @@ class TestQueries:
         assert BOARD.values(chosen) == {"namespace": "shop", "name": ".*"}
 
     def test_variables_take_their_place(self) -> None:
-        expr = 'a{b="$b",c=~"${b:regex}"}[$__rate_interval] offset $__range > $__from'
+        expr = 'a{b="$b",c=~"${b:regex}",d="$1"}[$__rate_interval] offset $__range > $__from'
         filled_in = filled(expr, {"b": "x"}, 5, 100, 160)
-        assert filled_in == 'a{b="x",c=~"x"}[20s] offset 60s > 100000'
+        assert filled_in == 'a{b="x",c=~"x",d="$1"}[20s] offset 60s > 100000'
         with pytest.raises(KeyError):
             filled("$nobody", {}, 5, 0, 1)
 
