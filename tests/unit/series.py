@@ -9,7 +9,7 @@ from trimtab.api.conditions import ConditionType, EventReason
 from trimtab.contract import metrics
 from trimtab.generate.alert_rules import RECORDINGS
 from trimtab.generate.metrics_page import process_metrics
-from trimtab.state_metrics.families import FAMILIES
+from trimtab.state_metrics.families import FAMILIES, UNREADABLE
 from trimtab.telemetry.prometheus_answer import OWN_LABELS
 
 OF_TARGET = frozenset({"namespace", "pod"})
@@ -34,6 +34,8 @@ def of_state() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for family in FAMILIES:
         found |= _with_parts(family.name, family.type, {*family.labels})
+    # It is of no object: namespace and pod are those of the operator.
+    found[UNREADABLE.name] |= OF_TARGET
     return found
 
 
@@ -71,14 +73,14 @@ VALUES: dict[str, tuple[str, ...]] = {
     "version": ("v1",),
     "serving": ("v1",),
     "le": ("0.1", "+Inf"),
-    "side": ("candidate", "stable"),
+    "side": ("candidate", "stable", "champion", "challenger"),
     "of": ("wanted", "measured"),
     "kind": ("Deployment", "DriftPolicy", "RetrainJob", "ModelVersion"),
     "type": tuple(ConditionType),
     "status": ("True", "False"),
     "verdict": ("Stable", "InsufficientData", "NoData", "Drifting"),
     "signal": ("inputs", "predictions", "quality", "outcomes", "data"),
-    "code": ("200", "500", "503"),
+    "code": ("200", "400", "500", "503"),
     "correct": ("true", "false"),
     "bin": ("0", "1", "10"),
     "verb": ("get", "patch", "create"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from trimtab.state_metrics.families import (
     FEATURE_PSI,
     QUALITY_ESTIMATED,
     QUALITY_REALISED,
+    RETRAIN_ATTEMPTS,
     Family,
 )
 from trimtab.state_metrics.lines import Lines
@@ -40,6 +42,9 @@ def drift_policy_shown(obj: Json, now: datetime) -> Shown:
                 lines.add(FEATURE_PSI, feature.value, signal.deployment, feature.name)
     if status.observed_generation == obj["metadata"].get("generation"):
         _add_quality(lines, obj, status.signals)
+    attempts = Counter((one.deployment, str(one.phase)) for one in status.attempts)
+    for of_phase, number in attempts.items():
+        lines.add(RETRAIN_ATTEMPTS, number, *of_phase)
     counted = _alarms(status.budget, now)
     if status.budget is not None and status.budget.per_quarter > 0:
         watched = len({signal.deployment for signal in status.signals})

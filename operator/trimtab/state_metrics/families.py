@@ -89,6 +89,12 @@ MODEL_AGE = _gauge(
     "",
     "Seconds since the ModelVersion was made that serves.",
 )
+LINEAGE_DEPTH = _gauge(
+    "trimtab_model_lineage_depth",
+    "",
+    "Versions behind the one that serves, each the parent of the next, as far as the cluster has "
+    "them; 100 at most.",
+)
 SERVING_SINCE = _gauge(
     "trimtab_serving_since_timestamp_seconds",
     "",
@@ -146,6 +152,49 @@ RETRAINS = _counter(
     "process leads.",
 )
 
+RETRAIN_ATTEMPTS = _gauge(
+    "trimtab_retrain_attempts",
+    "deployment phase",
+    "RetrainJobs of the policy that its status remembers, by how they ended (Started: not yet). A "
+    "deleted one counts, too.",
+)
+RETRAIN_INFO = _gauge(
+    "trimtab_retrain_info",
+    "deployment model cause phase version",
+    "1: what the RetrainJob answers (a signal, or manual), how far it is, and the version that it "
+    "makes.",
+)
+RETRAIN_ATTEMPT = _gauge(
+    "trimtab_retrain_attempt",
+    "deployment",
+    "Which attempt for its cause the RetrainJob is, from 1.",
+)
+RETRAIN_STARTED = _gauge(
+    "trimtab_retrain_started_timestamp_seconds",
+    "deployment",
+    "Unix seconds at which the training started.",
+)
+RETRAIN_FINISHED = _gauge(
+    "trimtab_retrain_finished_timestamp_seconds",
+    "deployment",
+    "Unix seconds at which the RetrainJob ended.",
+)
+RETRAIN_MEASURED = _gauge(
+    "trimtab_retrain_measured",
+    "deployment side version metric",
+    "The metric of champion and of challenger (side) on the same held-out rows.",
+)
+RETRAIN_MEASURED_LOWER = _gauge(
+    "trimtab_retrain_measured_lower",
+    "deployment side version metric",
+    "Lower end of the interval of trimtab_retrain_measured.",
+)
+RETRAIN_MEASURED_UPPER = _gauge(
+    "trimtab_retrain_measured_upper",
+    "deployment side version metric",
+    "Upper end of the interval of trimtab_retrain_measured.",
+)
+
 # --- all kinds ----------------------------------------------------------------------------------
 
 CONDITION = _gauge(
@@ -172,8 +221,11 @@ UNREADABLE = Family(
 
 FAMILIES: Final = (
     DEPLOYMENT_INFO, ROLLOUT_WEIGHT, ROLLOUT_STEP, ROLLOUT_STEPS, GATE_EVIDENCE_RATIO, GATE_BAD,
-    GATE_TOTAL, ROLLOUTS, ROLLOUT_SECONDS, MODEL_AGE, SERVING_SINCE, DRIFT_VALUE, DRIFT_THRESHOLD,
-    DRIFT_VERDICT, FEATURE_PSI, QUALITY_ESTIMATED, QUALITY_REALISED, BUDGET_USED_RATIO, RETRAINS,
+    GATE_TOTAL, ROLLOUTS, ROLLOUT_SECONDS, MODEL_AGE, LINEAGE_DEPTH, SERVING_SINCE,
+    DRIFT_VALUE, DRIFT_THRESHOLD, DRIFT_VERDICT, FEATURE_PSI, QUALITY_ESTIMATED,
+    QUALITY_REALISED, BUDGET_USED_RATIO, RETRAINS,
+    RETRAIN_ATTEMPTS, RETRAIN_INFO, RETRAIN_ATTEMPT, RETRAIN_STARTED, RETRAIN_FINISHED,
+    RETRAIN_MEASURED, RETRAIN_MEASURED_LOWER, RETRAIN_MEASURED_UPPER,
     CONDITION, DECISIONS, LAST_DECISION, UNREADABLE,
 )  # fmt: skip
 """In the order of the page."""

@@ -1,5 +1,6 @@
 """What the chart renders, by variant."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -323,6 +324,87 @@ class TestPrometheus:
         links = {alert["annotations"]["runbook_url"] for alert in alerts}
         assert len(links) == len(alerts)
         assert all(link.startswith(f"{url}alerts.html#") for link in links)
+
+
+class TestDashboards:
+    FILES = sorted((CHART / "files/dashboards").glob("*.json"))
+
+    def test_are_off_as_the_monitors_are(self):
+        assert "dashboard" not in json.dumps(render()).replace("dashboardURL", "")
+
+    def test_sidecar_finds_each_in_a_config_map(self):
+        maps = of_kind(render("dashboards.configMaps.enabled=true"), "ConfigMap")
+        assert len(self.FILES) == 6
+        for file in self.FILES:
+            found = maps[f"trimtab-system/trimtab-dashboard-{file.stem}"]
+            assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+            assert found["metadata"]["annotations"] == {"grafana_folder": "Trimtab"}
+            (name,) = found["data"]
+            assert name == f"trimtab-{file.stem}.json"
+            assert json.loads(found["data"][name]) == json.loads(file.read_text())
+
+    def test_labels_and_places_are_those_of_the_person(self):
+        maps = of_kind(
+            render(
+                "dashboards.configMaps.enabled=true",
+                "dashboards.configMaps.namespace=monitoring",
+                "dashboards.configMaps.label=example.com/board",
+                "dashboards.configMaps.labelValue=",
+                "dashboards.configMaps.folder=",
+            ),
+            "ConfigMap",
+        )
+        found = maps["monitoring/trimtab-dashboard-fleet"]["metadata"]
+        assert found["labels"]["example.com/board"] == ""
+        assert "annotations" not in found
+
+    def test_grafana_operator_gets_each_as_an_object(self):
+        settings = (
+            "dashboards.grafanaOperator.enabled=true",
+            "dashboards.grafanaOperator.instanceSelector.matchLabels.dashboards=mine",
+            "dashboards.grafanaOperator.folder=ML",
+        )
+        objects = render(*settings)
+        boards = of_kind(objects, "GrafanaDashboard")
+        assert set(boards) == {f"trimtab-system/trimtab-{file.stem}" for file in self.FILES}
+        assert not [name for name in of_kind(objects, "ConfigMap") if "dashboard" in name]
+        for file in self.FILES:
+            board = boards[f"trimtab-system/trimtab-{file.stem}"]
+            spec = dict(board["spec"])
+            assert board["apiVersion"] == "grafana.integreatly.org/v1beta1"
+            assert json.loads(spec.pop("json")) == json.loads(file.read_text())
+            assert spec == {
+                "instanceSelector": {"matchLabels": {"dashboards": "mine"}},
+                "allowCrossNamespaceImport": True,
+                "folder": "ML",
+                "resyncPeriod": "10m",
+            }
+
+    def test_a_release_with_all_of_it_fits_into_a_secret(self):
+        everything = (
+            "podMonitor.enabled=true",
+            "prometheusRule.enabled=true",
+            "dashboards.configMaps.enabled=true",
+            "dashboards.grafanaOperator.enabled=true",
+        )
+        files = [file.read_text() for file in CHART.rglob("*") if file.is_file()]
+        # A Secret holds the base64 of this, and is base64 in turn: 1 MiB at most.
+        stored = gzip.compress(json.dumps([files, render(*everything)]).encode())
+        assert len(stored) * 16 / 9 < 0.6 * 2**20
+
+    @pytest.mark.parametrize(
+        "setting",
+        [
+            "dashboards.configMaps.label=no label",
+            "dashboards.configMaps.labelValue=a b",
+            "dashboards.configMaps.namespace=Not-A-Name",
+            "dashboards.grafanaOperator.resyncPeriod=often",
+            "dashboards.grafanaOperator.instanceSelector.labels.a=b",
+            "dashboards.more=true",
+        ],
+    )
+    def test_wrong_values_are_refused(self, setting):
+        assert "dashboards" in refusal(setting)
 
 
 class TestNotifications:

@@ -36,7 +36,7 @@ def telling_of(to: DestinationType) -> Telling:
         warning=True,
         inputs={"candidate": "v2"},
     )
-    url = "https://grafana.example.com/d/rollout?var-namespace={namespace}&var-name={name}"
+    url = "https://grafana.example.com/d/trimtab-rollout?var-namespace={namespace}&var-deployment={name}"
     destination = Destination.model_validate({"name": "there", "type": to})
     return Telling(message_of(obj, decision, owner="team-a"), destination, url)
 

@@ -280,7 +280,61 @@ def test_a_version_and_a_retraining() -> None:
     name = of(
         "trimtab_last_decision_timestamp_seconds", **IT, kind="RetrainJob", reason="RetrainStarted"
     )
-    assert shown("RetrainJob", obj_of("RetrainJob", job)) == {name: NOW.timestamp()}
+    assert shown("RetrainJob", obj_of("RetrainJob", job))[name] == NOW.timestamp()
+
+
+JOB_SPEC = {
+    "model": "cats",
+    "cause": {"deployment": "a", "signal": "quality", "policy": "p", "attempt": 2},
+}
+
+
+def test_a_retraining_shows_both_sides_with_their_intervals() -> None:
+    champion = {"version": "v1", "metric": "f1", "value": 0.75, "interval": [0.5, 0.875]}
+    challenger = {"version": "r1", "metric": "f1", "value": 0.25}
+    status = RetrainJobStatus.model_validate(
+        {
+            "phase": "Rejected",
+            "new_version": "r1",
+            "started": NOW,
+            "finished": NOW + timedelta(minutes=1),
+            "champion": champion,
+            "challenger": challenger,
+        }
+    ).to_json()
+    of_it = {**IT, "deployment": "a"}
+    first = {**of_it, "side": "champion", "version": "v1", "metric": "f1"}
+    second = {**of_it, "side": "challenger", "version": "r1", "metric": "f1"}
+    info = {"model": "cats", "cause": "quality", "phase": "Rejected", "version": "r1"}
+    assert shown("RetrainJob", obj_of("RetrainJob", status, JOB_SPEC)) == {
+        of("trimtab_retrain_info", **of_it, **info): 1,
+        of("trimtab_retrain_attempt", **of_it): 2,
+        of("trimtab_retrain_started_timestamp_seconds", **of_it): NOW.timestamp(),
+        of("trimtab_retrain_finished_timestamp_seconds", **of_it): NOW.timestamp() + 60,
+        of("trimtab_retrain_measured", **first): 0.75,
+        of("trimtab_retrain_measured_lower", **first): 0.5,
+        of("trimtab_retrain_measured_upper", **first): 0.875,
+        of("trimtab_retrain_measured", **second): 0.25,
+    }
+
+
+@pytest.mark.parametrize("attempt", [None, "2", 0, 10**400, True, [2]])
+def test_an_attempt_that_is_none_is_the_first(attempt: Any) -> None:
+    obj = obj_of("RetrainJob", None, {"cause": {"deployment": "a", "attempt": attempt}})
+    assert shown("RetrainJob", obj)[of("trimtab_retrain_attempt", **IT, deployment="a")] == 1
+
+
+def test_attempts_of_a_policy_are_counted_by_how_they_ended() -> None:
+    phases = [("a", "Failed"), ("a", "Failed"), ("a", "Started"), ("b", "Cancelled")]
+    attempts = [
+        {"name": f"rj-{n}", "deployment": deployment, "phase": phase}
+        for n, (deployment, phase) in enumerate(phases)
+    ]
+    assert shown("DriftPolicy", obj_of("DriftPolicy", policy(attempts=attempts))) == {
+        of("trimtab_retrain_attempts", **IT, deployment="a", phase="Failed"): 2,
+        of("trimtab_retrain_attempts", **IT, deployment="a", phase="Started"): 1,
+        of("trimtab_retrain_attempts", **IT, deployment="b", phase="Cancelled"): 1,
+    }
 
 
 def test_the_end_of_a_retraining_is_seen_once() -> None:

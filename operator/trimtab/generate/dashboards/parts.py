@@ -68,12 +68,12 @@ class Word:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: the field's name in the answer, its title and how it is drawn.
+    """A column of a table: its name in the answer, its title and how it is drawn.
 
-    field: a label, or `Value #A` of the query A. link: where a click leads.
+    name: a label, or `Value #A` of the query A. link: where a click leads.
     """
 
-    field: str
+    name: str
     title: str
     unit: str = "none"
     steps: Steps = ()
@@ -129,10 +129,9 @@ def stats(
     panel.text_mode(mode.NAME if name_only else mode.AUTO)
     panel.graph_mode(past.AREA if graph else past.NONE)
     panel.reduce_options(_last()).thresholds(_steps(steps)).color_scheme(_by_threshold())
-    panel.targets(_targets(queries, instant=not graph))
     if words:
         panel.mappings([_mapping(words)])
-    return panel.build()
+    return _asking(panel, queries, instant=not graph)
 
 
 def graph(
@@ -175,8 +174,7 @@ def graph(
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(dashed))
     for legend, color in (colors or {}).items():
         panel.override_by_regexp(f"/{legend}/", [_property("color", _fixed(color))])
-    panel.targets(_targets(queries, instant=False))
-    return panel.build()
+    return _asking(panel, queries, instant=False)
 
 
 def bars(
@@ -202,12 +200,10 @@ def bars(
         panel.max(top)
     if sorted_by is None:
         panel.reduce_options(_last())
-        panel.targets(_targets(queries, instant=True))
-    else:
-        panel.reduce_options(common.ReduceDataOptions().values(True).calcs([]).fields(""))
-        panel.targets(_targets(queries, instant=True, as_table=True))
-        panel.with_transformation(_transformation("sortBy", sort=[{"field": sorted_by}]))
-    return panel.build()
+        return _asking(panel, queries, instant=True)
+    panel.reduce_options(common.ReduceDataOptions().values(True).calcs([]).fields(""))
+    panel.with_transformation(_transformation("sortBy", sort=[{"field": sorted_by}]))
+    return _asking(panel, queries, instant=True, as_table=True)
 
 
 def rows(
@@ -215,22 +211,21 @@ def rows(
 ) -> models.Panel:
     """Return a table: a row for each set of labels that the queries share, as columns say."""
     panel = _described(table.Panel(), about).filterable(False)
-    panel.targets(_targets(queries, instant=True, as_table=True))
     panel.with_transformation(_transformation("merge"))
-    keep = [column.field for column in columns]
+    keep = [column.name for column in columns]
     panel.with_transformation(_transformation("filterFieldsByName", include={"names": keep}))
     panel.with_transformation(
         _transformation(
             "organize",
             excludeByName={},
             indexByName={name: place for place, name in enumerate(keep)},
-            renameByName={column.field: column.title for column in columns},
+            renameByName={column.name: column.title for column in columns},
         )
     )
     panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(desc)])
     for column in columns:
         panel.override_by_name(column.title, _drawn(column))
-    return panel.build()
+    return _asking(panel, queries, instant=True, as_table=True)
 
 
 def matrix(
@@ -241,7 +236,6 @@ def matrix(
     Grafana's heat map is no part of its component library; a table is, and has figures besides.
     """
     panel = _described(table.Panel(), about).filterable(False).max_data_points(columns)
-    panel.targets(_targets([query], instant=False, as_table=True))
     panel.with_transformation(
         _transformation("formatTime", timeField="Time", outputFormat="DD HH:mm", useTimezone=True)
     )
@@ -264,7 +258,7 @@ def matrix(
         [_property("custom.cellOptions", {"type": "color-background", "mode": "basic"})],
     )
     panel.override_by_name(title, [_property("custom.width", 220)])
-    return panel.build()
+    return _asking(panel, [query], instant=False, as_table=True)
 
 
 # --- parts of panels ----------------------------------------------------------------------------
@@ -278,16 +272,18 @@ def _described(panel: _Panel, about: About) -> _Panel:
     return panel
 
 
-def _targets(
-    queries: Iterable[Query], *, instant: bool, as_table: bool = False
-) -> list[prometheus.Dataquery]:
+def _asking(
+    panel: _Panel, queries: Iterable[Query], *, instant: bool, as_table: bool = False
+) -> models.Panel:
+    """Return the panel with its queries. as_table: labels and value are fields of one frame."""
     form = PromQueryFormat.TABLE if as_table else PromQueryFormat.TIME_SERIES
-    targets = []
+    built = panel.build()
+    built.targets = []
     for letter, query in zip(ascii_uppercase, queries, strict=False):
         target = prometheus.Dataquery().expr(query.expr).ref_id(letter).datasource(SOURCE)
         target.format(form).legend_format(query.legend or "__auto")
-        targets.append(target.instant() if instant else target.range())
-    return targets
+        built.targets.append((target.instant() if instant else target.range()).build())
+    return built
 
 
 def _last() -> common.ReduceDataOptions:
@@ -382,10 +378,11 @@ def dashboard_text(
     annotations: Sequence[Annotation],
     rows: Sequence[Row],
     span: str = "now-6h",
+    refresh: str = "30s",
 ) -> str:
     """Return a dashboard as JSON, a panel a line. span: where the time shown begins."""
     board = build.Dashboard(title).uid(uid).description(text).tags([TAG]).time(span, "now")
-    board.readonly().refresh("30s").timezone("browser")
+    board.readonly().refresh(refresh).timezone("browser")
     board.tooltip(models.DashboardCursorSync.CROSSHAIR)
     board.variables([_source(), *map(_variable, variables)])
     others = build.DashboardLink("Trimtab").type(models.DashboardLinkType.DASHBOARDS).tags([TAG])

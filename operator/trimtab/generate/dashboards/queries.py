@@ -23,6 +23,7 @@ from trimtab.generate.dashboards.parts import (
 from trimtab.state_metrics.families import (
     CONDITION,
     DEPLOYMENT_INFO,
+    DRIFT_VERDICT,
     LAST_DECISION,
     Family,
 )
@@ -84,6 +85,16 @@ VERDICTS: Final = {
     "2": Word("No data", ORANGE),
     "3": Word("Drifting", RED),
 }
+
+
+def verdict(*matchers: str) -> str:
+    """Return the verdict of each signal as a number of `VERDICTS`."""
+    words = ("Stable", "InsufficientData", "NoData", "Drifting")
+    return " or ".join(
+        f"{number} * {series(DRIFT_VERDICT, *matchers, matcher)}"
+        for number, matcher in enumerate(f'verdict="{word}"' for word in words)
+    )
+
 
 OWN: Final = (
     "* on (namespace, pod) group_left (deployment, revision) max by "

@@ -23,6 +23,7 @@ from trimtab.generate.dashboards.parts import (
     stats,
 )
 from trimtab.generate.dashboards.queries import (
+    BLIND,
     CANDIDATE,
     NO_PODS,
     NO_STATE,
@@ -56,10 +57,7 @@ _SIDES: Final = "version, revision"
 _SHARE: Final = f"{series(GATE_BAD, OF_DEPLOYMENT)} / {series(GATE_TOTAL, OF_DEPLOYMENT)}"
 _SERVING: Final = series(DEPLOYMENT_INFO, OF_DEPLOYMENT, 'serving!=""')
 _LAST: Final = series(LAST_DECISION, OF_DEPLOYMENT, 'kind="Deployment"')
-_SEEN: Final = (
-    condition(ConditionType.DATA_AVAILABLE, 'status="True"')
-    + f"\nor 0 * {condition(ConditionType.DATA_AVAILABLE)}"
-)
+_SEEN: Final = f"0 * {BLIND}\nor {condition(ConditionType.DATA_AVAILABLE)}"
 
 _TOP: Final = [
     stats(

@@ -29,6 +29,7 @@ from trimtab.state_metrics.deployment import ends_between
 from trimtab.state_metrics.families import (
     DECISIONS,
     FAMILIES,
+    LINEAGE_DEPTH,
     MODEL_AGE,
     RETRAINS,
     ROLLOUT_SECONDS,
@@ -40,13 +41,15 @@ from trimtab.state_metrics.families import (
 from trimtab.state_metrics.kinds import SHOWN, decisions_after, last_number
 from trimtab.state_metrics.lines import Text, labelled, line
 from trimtab.state_metrics.other_kinds import trained_between
-from trimtab.state_metrics.seen import Shown, created_at
+from trimtab.state_metrics.seen import Shown, created_at, text_at
 
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 1.0
 SLICE_SECONDS = 0.005
 """So long the event loop is kept at most, but for one object."""
+DEEPEST = 100
+"""Versions in a row that are counted."""
 
 
 class StatePage:
@@ -67,10 +70,12 @@ class StatePage:
         self._until: dict[Hashable, datetime] = {}
         """By owner: when its lines change by time alone."""
         self._unreadable: set[Key] = set()
-        self._ages: dict[Key, tuple[bytes, Key]] = {}
-        """By Deployment: its series, and the version that serves."""
+        self._serving: dict[Key, tuple[bytes, bytes, Key]] = {}
+        """By Deployment: its series of age and of depth, and the version that serves."""
         self._made: dict[Key, float] = {}
         """By ModelVersion: when it was made, Unix seconds."""
+        self._parents: dict[Key, Key] = {}
+        """By ModelVersion: the one that it replaces."""
         self._numbers: dict[Key, tuple[str, int]] = {}
         """By object: its uid, and the last decision that is counted or was there before."""
         self._deployments: dict[str, set[str]] = defaultdict(set)
@@ -103,6 +108,7 @@ class StatePage:
         self._changed.pop(key, None)
         self._numbers.pop(key, None)
         self._made.pop(key, None)
+        self._parents.pop(key, None)
         self._unreadable.discard(key)
         self._take(key, Shown())
         self._forget_counters(_counters_of(key))
@@ -212,7 +218,7 @@ class StatePage:
         self._unreadable.discard(key)
         try:
             if key.resource == MODEL_VERSIONS:
-                self._take_age(key, obj)
+                self._take_origin(key, obj)
             shown = SHOWN[key.resource.kind](obj, now)
         except ValidationError:
             self._unreadable.add(key)
@@ -224,13 +230,21 @@ class StatePage:
 
     def _take(self, key: Key, shown: Shown) -> None:
         self._put(key, shown.text, shown.until)
-        self._ages.pop(key, None)
+        self._serving.pop(key, None)
         if shown.serves is not None:
-            series = labelled(MODEL_AGE, (key.namespace, key.name))
+            age, depth = (
+                f"{labelled(family, (key.namespace, key.name))} ".encode(errors="replace")
+                for family in (MODEL_AGE, LINEAGE_DEPTH)
+            )
             version = Key(MODEL_VERSIONS, key.namespace, shown.serves)
-            self._ages[key] = f"{series} ".encode(errors="replace"), version
+            self._serving[key] = age, depth, version
 
-    def _take_age(self, key: Key, obj: Json) -> None:
+    def _take_origin(self, key: Key, obj: Json) -> None:
+        parent = text_at(obj, "spec", "lineage", "parent")
+        if parent:
+            self._parents[key] = Key(MODEL_VERSIONS, key.namespace, parent)
+        else:
+            self._parents.pop(key, None)
         made = created_at(obj)
         if made is None:
             self._made.pop(key, None)
@@ -265,14 +279,27 @@ class StatePage:
         """Yield what is worked out at each scrape."""
         if family is MODEL_AGE:
             now = self._now().timestamp()
-            for series, version in self._ages.values():
+            for age, _, version in self._serving.values():
                 made = self._made.get(version)
                 if made is not None:
-                    yield b"%s%d\n" % (series, max(0.0, now - made))
+                    yield b"%s%d\n" % (age, max(0.0, now - made))
+        if family is LINEAGE_DEPTH:
+            for _, depth, version in self._serving.values():
+                if version in self._made:
+                    yield b"%s%d\n" % (depth, self._depth(version))
         if family is UNREADABLE:
             found = Counter(key.resource.kind for key in self._unreadable)
             for kind in SHOWN:
                 yield line(labelled(UNREADABLE, (kind,)), found[kind])
+
+    def _depth(self, version: Key) -> int:
+        """Return how many versions stand behind it; a circle, made by hand, ends at the bound."""
+        depth = 0
+        parent = self._parents.get(version)
+        while parent in self._made and depth < DEEPEST:
+            depth += 1
+            parent = self._parents.get(parent)
+        return depth
 
 
 def _counters_of(key: Key) -> Hashable:

@@ -19,6 +19,7 @@ from trimtab.cluster.port import (
     DRIFT_POLICIES,
     MODEL_VERSIONS,
     OWN_KINDS,
+    RETRAIN_JOBS,
     Json,
     Key,
 )
@@ -65,6 +66,8 @@ class Expected:
             self._add_deployment(obj)
         for obj in world.cache.all(DRIFT_POLICIES):
             self._add_policy(obj)
+        for obj in world.cache.all(RETRAIN_JOBS):
+            self._add_job(obj)
 
     def _add(self, name: str, value: float, **labels: str) -> None:
         self.series[of(name, **self._of, **labels)] = value
@@ -95,6 +98,7 @@ class Expected:
             made = self.versions[stable["versionObject"]]["metadata"]["creationTimestamp"]
             self._add("trimtab_model_age_seconds", math.floor(self.now - seconds(made)))
             self._add("trimtab_serving_since_timestamp_seconds", seconds(stable["since"]))
+            self._add("trimtab_model_lineage_depth", self._depth(stable["versionObject"]))
         rollout = status.get("rollout")
         if rollout:
             step = rollout.get("step")
@@ -137,9 +141,39 @@ class Expected:
             if signal["kind"] == "quality" and "value" in signal:
                 metric = {"deployment": signal["deployment"], "metric": "accuracy", "class": ""}
                 self._add("trimtab_quality_estimated", signal["value"], **metric)
+        attempts = status.get("attempts", [])
+        for how in {(one["deployment"], one["phase"]) for one in attempts}:
+            number = sum((one["deployment"], one["phase"]) == how for one in attempts)
+            deployment, phase = how
+            self._add("trimtab_retrain_attempts", number, deployment=deployment, phase=phase)
         if "budget" in status:
             used = len(status["budget"]["alarms"]) / status["budget"]["perQuarter"]
             self._add("trimtab_false_alarm_budget_used_ratio", used)
+
+    def _depth(self, name: str) -> int:
+        parent = self.versions[name]["spec"].get("lineage", {}).get("parent")
+        return 1 + self._depth(parent) if parent in self.versions else 0
+
+    def _add_job(self, obj: Json) -> None:
+        self._of = {"namespace": "shop", "name": obj["metadata"]["name"]}
+        cause, status = obj["spec"]["cause"], obj.get("status") or {}
+        of_it = {"deployment": cause["deployment"]}
+        what = {"model": obj["spec"]["model"], "cause": cause["signal"]}
+        phase, version = status.get("phase", "Queued"), status.get("newVersion", "")
+        self._add("trimtab_retrain_info", 1, **of_it, **what, phase=phase, version=version)
+        self._add("trimtab_retrain_attempt", cause.get("attempt", 1), **of_it)
+        for when in ("started", "finished"):
+            if when in status:
+                at = seconds(status[when])
+                self._add(f"trimtab_retrain_{when}_timestamp_seconds", at, **of_it)
+        for side in ("champion", "challenger"):
+            measured = status.get(side)
+            if measured:
+                of_side = {**of_it, "side": side, "metric": measured["metric"]}
+                of_side["version"] = measured.get("version", "")
+                self._add("trimtab_retrain_measured", measured["value"], **of_side)
+                for end, bound in zip(("lower", "upper"), measured["interval"], strict=True):
+                    self._add(f"trimtab_retrain_measured_{end}", bound, **of_side)
 
 
 class Watched(Loop):
@@ -216,6 +250,10 @@ async def test_after_every_pass_the_page_is_what_the_objects_say() -> None:
         "trimtab_feature_psi",
         "trimtab_quality_estimated",
         "trimtab_false_alarm_budget_used_ratio",
+        "trimtab_retrain_attempts",
+        "trimtab_retrain_measured",
+        "trimtab_retrain_measured_upper",
+        "trimtab_retrain_finished_timestamp_seconds",
     }
     decided: Counter[Any] = Counter()
     for resource in OWN_KINDS:

@@ -208,6 +208,31 @@ def test_the_age_is_that_of_the_version_that_serves(it: Bench) -> None:
     assert age not in it.series()
 
 
+def test_the_depth_is_how_many_versions_stand_behind(it: Bench) -> None:
+    depth = of("trimtab_model_lineage_depth", **IT)
+
+    def made(version: str, parent: str | None = None) -> None:
+        lineage = {} if parent is None else {"lineage": {"parent": f"digits-{parent}"}}
+        it.take("ModelVersion", spec=lineage, name=f"digits-{version}")
+
+    it.take("Deployment", deployment_status(stable=tried("v3")))
+    assert depth not in it.series()
+    made("v3", "v2")
+    assert it.series()[depth] == 0  # v2 is not there
+    made("v1")
+    made("v2", "v1")
+    assert it.series()[depth] == 2
+    made("v1", "v3")
+    assert it.series()[depth] == 100  # a circle
+    (first,) = [v for v in it.cache.all(MODEL_VERSIONS) if v["metadata"]["name"] == "digits-v1"]
+    it.cache.take_out(MODEL_VERSIONS, first)
+    assert it.series()[depth] == 1
+    made("v2")
+    assert it.series()[depth] == 1
+    made("v3")
+    assert it.series()[depth] == 0
+
+
 def test_alarms_leave_the_budget_without_a_write(it: Bench) -> None:
     used = of("trimtab_false_alarm_budget_used_ratio", **IT)
     budget = {"perQuarter": 1.0, "levelPerLook": 0.1, "alarms": ["2025-12-31T00:00:00Z"]}

@@ -1,0 +1,306 @@
+"""Retraining and versions: why, how often, what came out, and how old what serves is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trimtab.api.conditions import EventReason
+from trimtab.generate.dashboards.parts import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    YELLOW,
+    About,
+    Column,
+    Query,
+    Word,
+    bars,
+    dashboard_text,
+    graph,
+    rows,
+    stats,
+)
+from trimtab.generate.dashboards.queries import (
+    BY,
+    BY_DEPLOYMENT,
+    NO_STATE,
+    OF_DEPLOYMENT,
+    OF_NAMESPACE,
+    board_link,
+    counted,
+    decisions,
+    series,
+    variables,
+)
+from trimtab.state_metrics.families import (
+    LAST_DECISION,
+    LINEAGE_DEPTH,
+    MODEL_AGE,
+    RETRAIN_ATTEMPT,
+    RETRAIN_ATTEMPTS,
+    RETRAIN_FINISHED,
+    RETRAIN_INFO,
+    RETRAIN_MEASURED,
+    RETRAIN_MEASURED_LOWER,
+    RETRAIN_MEASURED_UPPER,
+    RETRAIN_STARTED,
+    RETRAINS,
+    Family,
+)
+
+UID: Final = "trimtab-retraining"
+_DAY: Final = 86400
+_NO_JOB: Final = "no retraining yet"
+_OLD: Final = ((None, BLUE),)
+_JOB: Final = f"{BY}, deployment"
+_PHASES: Final = {
+    "Queued": Word("Queued", BLUE),
+    "Running": Word("Running", BLUE),
+    "Succeeded": Word("Succeeded", GREEN),
+    "Rejected": Word("Rejected", ORANGE),
+    "InsufficientData": Word("Too few rows", ORANGE),
+    "Failed": Word("Failed", RED),
+}
+
+
+def _today(phase: str) -> str:
+    """Return how many ended so within 24 h."""
+    ended = series(RETRAIN_FINISHED, BY_DEPLOYMENT)
+    so = series(RETRAIN_INFO, BY_DEPLOYMENT, f'phase=~"{phase}"')
+    return counted(f"time() - {ended} < {_DAY} and on ({BY}) {so}")
+
+
+def _side(family: Family, side: str) -> str:
+    found = series(family, BY_DEPLOYMENT, f'side="{side}"')
+    return f"max by ({_JOB}, metric) ({found})"
+
+
+_SKIPPED: Final = series(
+    LAST_DECISION, OF_NAMESPACE, 'kind="DriftPolicy"', f'reason="{EventReason.RETRAIN_SKIPPED}"'
+)
+_TOP: Final = [
+    stats(
+        About(
+            "Under way", "RetrainJobs that wait or run. Nothing is to be done.", "none", NO_STATE, 4
+        ),
+        [Query(counted(series(RETRAIN_INFO, BY_DEPLOYMENT, 'phase=~"Queued|Running"')))],
+    ),
+    stats(
+        About(
+            "Failed today",
+            "Ended within 24 h without a version: data, code or infrastructure. Red: run "
+            "`trimtab why rj/NAME`; the log of the training pod has the rest.",
+            "none",
+            NO_STATE,
+            4,
+        ),
+        [Query(_today("Failed|InsufficientData"))],
+        steps=((None, GREEN), (1, RED)),
+    ),
+    stats(
+        About(
+            "Rejected today",
+            "The new version was worse than the one that serves. Orange: more data or another "
+            "model is needed; the table below has the figures.",
+            "none",
+            NO_STATE,
+            4,
+        ),
+        [Query(_today("Rejected"))],
+        steps=((None, GREEN), (1, ORANGE)),
+    ),
+    stats(
+        About(
+            "Skipped today",
+            "DriftPolicies that wanted a retraining within 24 h and did not start it: cooldown, "
+            "broken data, too many tries. Orange: `trimtab why dp/NAME` says why.",
+            "none",
+            NO_STATE,
+            4,
+        ),
+        [Query(counted(f"time() - max by ({BY}) ({_SKIPPED}) < {_DAY}"))],
+        steps=((None, GREEN), (1, ORANGE)),
+    ),
+    stats(
+        About(
+            "Oldest model",
+            "Since the ModelVersion was made that serves. Too old for what it is for: retrain by "
+            "hand with `trimtab retrain`.",
+            "s",
+            NO_STATE,
+            4,
+            decimals=0,
+        ),
+        [Query(f"max({series(MODEL_AGE, OF_DEPLOYMENT)})")],
+    ),
+    stats(
+        About(
+            "Deepest lineage",
+            "Versions in a row, each made from the one before. Many without a person in between: "
+            "compare the first with the last one before you trust it.",
+            "none",
+            NO_STATE,
+            4,
+        ),
+        [Query(f"max({series(LINEAGE_DEPTH, OF_DEPLOYMENT)})")],
+    ),
+]
+_JOBS: Final = rows(
+    About(
+        "Retrainings",
+        "Each RetrainJob with its cause, its attempt and how it ended. Red: no version was made; "
+        "`trimtab why rj/NAME -n NAMESPACE` has the message.",
+        "none",
+        _NO_JOB,
+        24,
+    ),
+    [
+        Query(f"max by ({_JOB}, cause, phase, version) ({series(RETRAIN_INFO, BY_DEPLOYMENT)})"),
+        Query(f"max by ({_JOB}) ({series(RETRAIN_ATTEMPT, BY_DEPLOYMENT)})"),
+        Query(f"1000 * max by ({_JOB}) ({series(RETRAIN_STARTED, BY_DEPLOYMENT)})"),
+        Query(f"1000 * max by ({_JOB}) ({series(RETRAIN_FINISHED, BY_DEPLOYMENT)})"),
+    ],
+    [
+        Column("namespace", "Namespace"),
+        Column("name", "RetrainJob", width=260),
+        Column(
+            "deployment",
+            "Deployment",
+            link=("Quality", board_link("trimtab-quality", "Namespace", "Deployment")),
+        ),
+        Column("cause", "Cause"),
+        Column("Value #B", "Attempt"),
+        Column("phase", "Phase", words=_PHASES),
+        Column("version", "New version"),
+        Column("Value #C", "Started", "dateTimeAsIso", width=180),
+        Column("Value #D", "Ended", "dateTimeAsIso", width=180),
+    ],
+    sort="Started",
+    desc=True,
+)
+_COMPARED: Final = rows(
+    About(
+        "Champion against challenger, with intervals",
+        "Both on the same held-out rows: the version that served, and the new one. Intervals that "
+        "overlap much: too few rows to tell; more labels help.",
+        "none",
+        "no data yet: no retraining has measured",
+        24,
+    ),
+    [
+        Query(_side(RETRAIN_MEASURED, "champion")),
+        Query(_side(RETRAIN_MEASURED_LOWER, "champion")),
+        Query(_side(RETRAIN_MEASURED_UPPER, "champion")),
+        Query(_side(RETRAIN_MEASURED, "challenger")),
+        Query(_side(RETRAIN_MEASURED_LOWER, "challenger")),
+        Query(_side(RETRAIN_MEASURED_UPPER, "challenger")),
+    ],
+    [
+        Column("namespace", "Namespace"),
+        Column("name", "RetrainJob", width=260),
+        Column("deployment", "Deployment"),
+        Column("metric", "Metric"),
+        Column("Value #A", "Champion", decimals=4),
+        Column("Value #B", "from", decimals=4),
+        Column("Value #C", "to", decimals=4),
+        Column("Value #D", "Challenger", decimals=4),
+        Column("Value #E", "from ", decimals=4),
+        Column("Value #F", "to ", decimals=4),
+    ],
+    sort="RetrainJob",
+    desc=True,
+)
+_ENDED: Final = graph(
+    About(
+        "Retrainings that ended, by cause and outcome",
+        "Since the operator leads. The same cause again and again: what changed is not in the "
+        "data that it learns from.",
+        "none",
+        "none has ended since the operator leads",
+        12,
+    ),
+    [
+        Query(
+            "sum by (cause, outcome) "
+            f"(increase({series(RETRAINS, BY_DEPLOYMENT)}[$__rate_interval])) > 0",
+            "{{cause}} {{outcome}}",
+        )
+    ],
+    stacked=True,
+    bars=True,
+)
+_ATTEMPTS: Final = bars(
+    About(
+        "Attempts that policies remember",
+        "By Deployment and how they ended; these are what cooldown, maxPerWeek and giveUpAfter "
+        "count. Red: five or more of one kind; stop and look why, if they are failures.",
+        "none",
+        "no attempt yet",
+        12,
+        decimals=0,
+    ),
+    [
+        Query(
+            f"topk(12, sum by (deployment, phase) ({series(RETRAIN_ATTEMPTS, BY_DEPLOYMENT)}))",
+            "{{deployment}} {{phase}}",
+        )
+    ],
+    steps=((None, GREEN), (3, YELLOW), (5, RED)),
+)
+_AGES: Final = bars(
+    About(
+        "Age of what serves",
+        "Since the ModelVersion was made, of the ten oldest. Too old for what it is for: retrain "
+        "by hand.",
+        "s",
+        NO_STATE,
+        12,
+        decimals=0,
+    ),
+    [
+        Query(
+            f"topk(10, max by ({BY}) ({series(MODEL_AGE, OF_DEPLOYMENT)}))",
+            "{{namespace}}/{{name}}",
+        )
+    ],
+    steps=_OLD,
+)
+_DEPTHS: Final = bars(
+    About(
+        "Depth of lineage",
+        "Versions behind the one that serves, of the ten deepest. Small steps add up: each was "
+        "compared with the one before only.",
+        "none",
+        NO_STATE,
+        12,
+        decimals=0,
+    ),
+    [
+        Query(
+            f"topk(10, max by ({BY}) ({series(LINEAGE_DEPTH, OF_DEPLOYMENT)}))",
+            "{{namespace}}/{{name}}",
+        )
+    ],
+    steps=_OLD,
+)
+
+
+def text() -> str:
+    """Return the dashboard as JSON."""
+    return dashboard_text(
+        uid=UID,
+        title="Trimtab / Retraining",
+        text="Why models are trained again, how often, what came out, and how old what serves is.",
+        variables=variables(many=True),
+        annotations=decisions("RetrainJob|ModelVersion", OF_NAMESPACE),
+        rows=(
+            (4, _TOP),
+            (8, [_JOBS]),
+            (7, [_COMPARED]),
+            (8, [_ENDED, _ATTEMPTS]),
+            (8, [_AGES, _DEPTHS]),
+        ),
+        span="now-7d",
+        refresh="1m",
+    )
