@@ -75,6 +75,13 @@ def _judge_panel(
         _judge_empty(panel, told, verdict, may_be_empty)
         return verdict
     _judge_unit(panel, say)
+    label = _read_label(panel)
+    if label is not None:
+        texts = [one.labels.get(label, "") for _, series in answers for one in series]
+        verdict.is_equal = all(text and _plain(text) in _plain(told["text"]) for text in texts)
+        if not verdict.is_equal:
+            say(f"not to be read in the panel: {texts}")
+        return verdict
     verdict.is_equal = _is_equal(panel, told, expected, say) and not verdict.problems
     return verdict
 
@@ -129,6 +136,13 @@ def _judge_empty(panel: Json, told: Json, verdict: Verdict, may_be_empty: bool) 
         verdict.problems.append(f"it is empty: {text}")
     else:
         verdict.reason = text
+
+
+def _read_label(panel: Json) -> str | None:
+    """Return the label whose value the panel shows in place of the number, if it does."""
+    fields = panel.get("options", {}).get("reduceOptions", {}).get("fields", "")
+    found = re.fullmatch(r"/\^(\w+)\$/", fields)
+    return None if found is None else found[1]
 
 
 def _judge_unit(panel: Json, say: Any) -> None:

@@ -25,6 +25,10 @@ SAMPLES = "".join(
 ORDERED = "".join(sorted(SAMPLES.splitlines(True), key=lambda line: line.split("}", maxsplit=1)[0]))
 
 
+CALM = {"options": {"match": "null", "result": {"color": "#8e8e8e"}}, "type": "special"}
+"""A mapping that gives no data a colour of their own."""
+
+
 def a_board(kind: str = "stat", expr: str = "took_seconds", unit: str = "s", **more: Any) -> Json:
     target: Json = {"refId": "A", "expr": expr, "legendFormat": "{{a}}"}
     target |= {"range": True} if kind == "timeseries" else {"instant": True}
@@ -48,9 +52,11 @@ RIGHT = {
     "gauge": a_board("gauge"),
     "table": a_board("table"),
     "timeseries": a_board("timeseries", "rate(asked_total[$__rate_interval])", "reqps"),
-    "nothing": a_board(expr="took_seconds > 1", defaults={"noValue": "none"}),
+    "nothing": a_board(expr="took_seconds > 1", defaults={"noValue": "none", "mappings": [CALM]}),
+    "label": a_board("stat", options={"reduceOptions": {"calcs": ["last"], "fields": "/^a$/"}}),
     "text": {**a_board(), "panels": [{**a_board("text")["panels"][0], "targets": []}]},
 }
+RIGHT["label"]["panels"][0]["targets"][0] |= {"format": "table", "expr": 'took_seconds{a="x"}'}
 RIGHT["text"]["panels"][0]["options"] = {"content": "**Read** this"}
 WRONG = {
     "heatmap": (a_board("heatmap"), "type heatmap is not understood"),
@@ -70,6 +76,10 @@ WRONG = {
         "matcher by is not understood",
     ),
     "renamed": (a_board(expr="took_second"), "it is empty: no data yet"),
+    "calm": (
+        a_board(expr="took_seconds > 1", defaults={"noValue": "none"}),
+        "no data have the colour of a value",
+    ),
     "hidden": (
         a_board("stat", options={"textMode": "none"}),
         "not to be read",

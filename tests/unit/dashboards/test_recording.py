@@ -154,7 +154,9 @@ class TestDemo:
         assert made["rule_files"] == example["rule_files"]
 
     def test_the_example_narrows_what_is_found(self) -> None:
-        jobs = {job["job_name"]: job for job in configuration(EXAMPLE.read_text())["scrape_configs"]}
+        jobs = {
+            job["job_name"]: job for job in configuration(EXAMPLE.read_text())["scrape_configs"]
+        }
         assert jobs["trimtab"]["relabel_configs"][0] == {
             "source_labels": ["__meta_kubernetes_namespace"],
             "regex": "trimtab-system",

@@ -25,6 +25,8 @@ SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG: Final = "trimtab"
 
 GREEN, BLUE, YELLOW, ORANGE, RED, GREY = "green", "blue", "yellow", "orange", "red", "text"
+NOTHING: Final = "#8e8e8e"
+"""Neither well nor ill, on a dark and on a light page."""
 
 Steps = Sequence[tuple[float | None, str]]
 """From which value on which colour; the first value is None."""
@@ -118,20 +120,19 @@ def stats(
     *,
     steps: Steps = PLAIN,
     words: Mapping[str, Word] | None = None,
-    name_only: bool = False,
+    label: str | None = None,
     graph: bool = False,
 ) -> models.Panel:
-    """Return large figures. name_only: the legend is what is to be read. graph: with its past."""
-    mode, color = common_models.BigValueTextMode, common_models.BigValueColorMode
-    past = common_models.BigValueGraphMode
+    """Return large figures. label: its value is what is to be read. graph: with its past."""
+    color, past = common_models.BigValueColorMode, common_models.BigValueGraphMode
     panel = _described(stat.Panel(), about)
     panel.color_mode(color.NONE if steps is PLAIN and not words else color.BACKGROUND)
-    panel.text_mode(mode.NAME if name_only else mode.AUTO)
+    panel.text_mode(common_models.BigValueTextMode.AUTO)
     panel.graph_mode(past.AREA if graph else past.NONE)
-    panel.reduce_options(_last()).thresholds(_steps(steps)).color_scheme(_by_threshold())
-    if words:
-        panel.mappings([_mapping(words)])
-    return _asking(panel, queries, instant=not graph)
+    panel.reduce_options(_last("" if label is None else f"/^{label}$/"))
+    panel.thresholds(_steps(steps)).color_scheme(_by_threshold())
+    panel.mappings([*([_mapping(words)] if words else []), _nothing(about)])
+    return _asking(panel, queries, instant=not graph, as_table=label is not None)
 
 
 def graph(
@@ -195,7 +196,7 @@ def bars(
     way = common_models.VizOrientation
     panel.orientation(way.VERTICAL if upright else way.HORIZONTAL)
     panel.value_mode(common_models.BarGaugeValueMode.COLOR)
-    panel.thresholds(_steps(steps)).color_scheme(_by_threshold())
+    panel.thresholds(_steps(steps)).color_scheme(_by_threshold()).mappings([_nothing(about)])
     if top is not None:
         panel.max(top)
     if sorted_by is None:
@@ -286,8 +287,9 @@ def _asking(
     return built
 
 
-def _last() -> common.ReduceDataOptions:
-    return common.ReduceDataOptions().values(False).calcs(["lastNotNull"]).fields("")
+def _last(fields: str = "") -> common.ReduceDataOptions:
+    """Return that the last value counts. fields: a pattern of names; all numbers if empty."""
+    return common.ReduceDataOptions().values(False).calcs(["lastNotNull"]).fields(fields)
 
 
 def _steps(steps: Steps) -> build.ThresholdsConfig:
@@ -309,6 +311,16 @@ def _mapping(words: Mapping[str, Word]) -> models.ValueMap:
             value: models.ValueMappingResult(text=word.text, color=word.color, index=place)
             for place, (value, word) in enumerate(words.items())
         }
+    )
+
+
+def _nothing(about: About) -> models.SpecialValueMap:
+    """Return that no data are grey: Grafana gives them the colour of 0, which is mostly green."""
+    return models.SpecialValueMap(
+        options=models.DashboardSpecialValueMapOptions(
+            match=models.SpecialValueMatch.NULL,
+            result=models.ValueMappingResult(text=about.no_value, color=NOTHING),
+        )
     )
 
 

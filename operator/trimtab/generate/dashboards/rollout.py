@@ -76,13 +76,13 @@ _TOP: Final = [
         About(
             "Serves", "The version that users get now.", "none", "nothing serves, or no data yet", 4
         ),
-        [Query(f"max by (serving) ({_SERVING})", "{{serving}}")],
-        name_only=True,
+        [Query(f"max by (serving) ({_SERVING})")],
+        label="serving",
     ),
     stats(
         About("Is tried", "The version that is tried beside it.", "none", "none is tried", 4),
-        [Query(f"max by (candidate) ({CANDIDATE})", "{{candidate}}")],
-        name_only=True,
+        [Query(f"max by (candidate) ({CANDIDATE})")],
+        label="candidate",
     ),
     stats(
         About(

@@ -238,6 +238,7 @@ function Values_({ ready, width, height, around }: Drawing): ReactElement {
         text: display.text,
       })),
   );
+  if (!ready.report.hasData) checkCalm(ready, shown, theme);
   const one = isStat ? bigValue(options, theme) : bar(options, theme);
   return (
     <VizRepeater<FieldDisplay, DisplayValueAlignmentFactors>
@@ -258,6 +259,17 @@ function Values_({ ready, width, height, around }: Drawing): ReactElement {
       maxVizHeight={options.maxVizHeight ?? (isStat ? undefined : 300)}
     />
   );
+}
+
+/** No data must not look like a value that is well or ill. */
+function checkCalm(ready: Ready, shown: FieldDisplay[], theme: GrafanaTheme2): void {
+  const steps = ready.fieldConfig.defaults.thresholds?.steps ?? [];
+  const colors = steps
+    .filter(({ color }) => color !== "text")
+    .map(({ color }) => theme.visualization.getColorByName(color));
+  if (shown.some(({ display }) => colors.includes(display.color ?? ""))) {
+    tellProblem(`panel ${ready.panel.title}: no data have the colour of a value`);
+  }
 }
 
 type One = VizRepeaterRenderValueProps<FieldDisplay, DisplayValueAlignmentFactors>;
