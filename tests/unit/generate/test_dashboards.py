@@ -128,7 +128,7 @@ class TestPanels:
     @each_panel
     def test_is_wide_enough(self, panel: Any) -> None:
         pixels = panel["gridPos"]["w"] * GRID_PIXELS
-        assert len(panel["title"]) * 8 + 40 <= pixels, "the title is cut off"
+        assert len(panel["title"]) * 8 + 60 <= pixels, "the title is cut off"
         least = {"stat": 150, "timeseries": 400, "bargauge": 400, "table": 400}
         assert pixels >= least[panel["type"]]
 

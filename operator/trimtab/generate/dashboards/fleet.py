@@ -24,6 +24,7 @@ from trimtab.generate.dashboards.parts import (
 from trimtab.generate.dashboards.queries import (
     BY,
     BY_DEPLOYMENT,
+    CANDIDATE,
     DEGRADED,
     NO_STATE,
     NOT_SERVING,
@@ -72,6 +73,7 @@ _WANT_SOMEBODY: Final = "|".join(
 )
 _CONDITIONS: Final = series(CONDITION, OF_NAMESPACE, f'type=~"{_WANT_SOMEBODY}"', 'status="True"')
 _WANTED: Final = series(ROLLOUT_WEIGHT, OF_DEPLOYMENT, 'of="wanted"')
+_EVIDENCE: Final = f"{series(GATE_EVIDENCE_RATIO, OF_DEPLOYMENT)} and on ({BY}) {CANDIDATE}"
 _INFO: Final = series(DEPLOYMENT_INFO, OF_DEPLOYMENT)
 _INFO_LABELS: Final = "model, serving, candidate"
 
@@ -161,7 +163,7 @@ _DEPLOYMENTS: Final = rows(
         "What serves, what is tried",
         "All Deployments that are chosen above. A click on a name opens its rollout, one on the "
         "model its quality. Red: run `trimtab why mdep/NAME -n NAMESPACE` first.",
-        "none",
+        "s",
         NO_STATE,
         24,
     ),
@@ -169,33 +171,35 @@ _DEPLOYMENTS: Final = rows(
         Query(f"max by ({BY}, {_INFO_LABELS}) ({_INFO})"),
         Query(STATE),
         Query(f"max by ({BY}) ({_WANTED})"),
-        Query(f"max by ({BY}) ({series(GATE_EVIDENCE_RATIO, OF_DEPLOYMENT)})"),
+        Query(f"max by ({BY}) ({_EVIDENCE})"),
         Query(f"max by ({BY}) ({series(MODEL_AGE, OF_DEPLOYMENT)})"),
     ],
     [
-        Column("namespace", "Namespace"),
+        Column("namespace", "Namespace", width=120),
         Column(
             "name",
             "Deployment",
             link=("Rollout", board_link("trimtab-rollout", "Namespace", "Deployment")),
         ),
-        Column("Value #B", "State", words=STATES),
+        Column("Value #B", "State", words=STATES, width=130),
         Column(
             "model",
             "Model",
+            width=150,
             link=("Quality", board_link("trimtab-quality", "Namespace", "Deployment")),
         ),
-        Column("serving", "Serves"),
-        Column("candidate", "Tried"),
-        Column("Value #C", "Share wanted", "percentunit", decimals=0),
+        Column("serving", "Serves", width=120),
+        Column("candidate", "Tried", width=120),
+        Column("Value #C", "Share wanted", "percentunit", width=120, decimals=0),
         Column(
             "Value #D",
             "Evidence against",
             "percentunit",
             ((None, GREEN), (0.5, YELLOW), (1, RED)),
+            width=140,
             decimals=0,
         ),
-        Column("Value #E", "Age", "s", decimals=0),
+        Column("Value #E", "Age", "s", width=110, decimals=1),
     ],
     sort="State",
     desc=True,
@@ -215,16 +219,16 @@ _SIGNALS: Final = rows(
         Query(f"max by (namespace, deployment, signal) ({series(DRIFT_THRESHOLD, BY_DEPLOYMENT)})"),
     ],
     [
-        Column("namespace", "Namespace"),
+        Column("namespace", "Namespace", width=100),
         Column(
             "deployment",
             "Deployment",
             link=("Quality", board_link("trimtab-quality", "Namespace", "Deployment")),
         ),
-        Column("signal", "Signal"),
-        Column("Value #A", "Verdict", words=VERDICTS),
-        Column("Value #B", "Value", decimals=3),
-        Column("Value #C", "Limit", decimals=3),
+        Column("signal", "Signal", width=100),
+        Column("Value #A", "Verdict", words=VERDICTS, width=100),
+        Column("Value #B", "Value", width=75, decimals=3),
+        Column("Value #C", "Limit", width=75, decimals=3),
     ],
     sort="Verdict",
     desc=True,
@@ -241,7 +245,7 @@ _NEAREST: Final = bars(
     ),
     [
         Query(
-            f"topk(10, max by ({BY}, gate) ({series(GATE_EVIDENCE_RATIO, OF_DEPLOYMENT)}))",
+            f"topk(10, max by ({BY}, gate) ({_EVIDENCE}))",
             "{{namespace}}/{{name}} {{gate}}",
         )
     ],
@@ -285,7 +289,7 @@ _DORA: Final = rows(
         "Lead time: from the making of a version to its promotion, the median of the Deployments. "
         "Failed: sent back, of those decided. Red: test more before you publish. With the "
         "recording rules; without them it is worked out at each look.",
-        "none",
+        "s",
         "no data yet: no rollout has ended since the operator leads",
         24,
     ),

@@ -21,6 +21,10 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 COLUMNS: Final = 24
+_BAR_TITLE, _SMALL = 13, 9
+"""Pixels."""
+_CELL: Final = 96
+"""Pixels of a cell of a heat map: its head is `DD HH:mm`."""
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG: Final = "trimtab"
 
@@ -144,23 +148,25 @@ def graph(
     stacked: bool = False,
     bars: bool = False,
     stairs: bool = False,
+    from_zero: bool = True,
     colors: Mapping[str, str] | None = None,
 ) -> models.Panel:
-    """Return lines over time, from 0 on.
+    """Return lines over time.
 
     steps: lines across, where they are; top: end of the axis, if there is nothing above it.
-    colors: by a regular expression of the legend.
+    from_zero: whether the axis begins at 0. colors: by a regular expression of the legend.
     """
     panel = _described(timeseries.Panel(), about)
-    table_of_last = common.VizLegendOptions().show_legend(True)
-    table_of_last.display_mode(common_models.LegendDisplayMode.TABLE)
-    table_of_last.placement(common_models.LegendPlacement.BOTTOM).calcs(["lastNotNull", "max"])
-    panel.legend(table_of_last)
+    legend = common.VizLegendOptions().show_legend(True).calcs(["lastNotNull"])
+    legend.display_mode(common_models.LegendDisplayMode.LIST)
+    panel.legend(legend.placement(common_models.LegendPlacement.BOTTOM))
     tooltip = common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI)
     panel.tooltip(tooltip.sort(common_models.SortOrder.DESCENDING))
-    panel.min(0).line_width(2).show_points(common_models.VisibilityMode.AUTO)
-    panel.fill_opacity(60 if bars else 25 if stacked else 8)
+    panel.line_width(2).show_points(common_models.VisibilityMode.AUTO)
+    panel.fill_opacity(60 if bars else 25 if stacked else 0)
     panel.color_scheme(build.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
+    if from_zero:
+        panel.min(0)
     if top is not None:
         panel.axis_soft_max(top)
     if bars:
@@ -173,8 +179,8 @@ def graph(
         dashed = common_models.GraphThresholdsStyleMode.DASHED
         panel.thresholds(_steps(steps))
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(dashed))
-    for legend, color in (colors or {}).items():
-        panel.override_by_regexp(f"/{legend}/", [_property("color", _fixed(color))])
+    for pattern, color in (colors or {}).items():
+        panel.override_by_regexp(f"/{pattern}/", [_property("color", _fixed(color))])
     return _asking(panel, queries, instant=False)
 
 
@@ -196,6 +202,7 @@ def bars(
     way = common_models.VizOrientation
     panel.orientation(way.VERTICAL if upright else way.HORIZONTAL)
     panel.value_mode(common_models.BarGaugeValueMode.COLOR)
+    panel.text(common.VizTextDisplayOptions().title_size(_SMALL if upright else _BAR_TITLE))
     panel.thresholds(_steps(steps)).color_scheme(_by_threshold()).mappings([_nothing(about)])
     if top is not None:
         panel.max(top)
@@ -237,6 +244,8 @@ def matrix(
     Grafana's heat map is no part of its component library; a table is, and has figures besides.
     """
     panel = _described(table.Panel(), about).filterable(False).max_data_points(columns)
+    # Columns come in the order in which their times are met.
+    panel.with_transformation(_transformation("sortBy", sort=[{"field": "Time"}]))
     panel.with_transformation(
         _transformation("formatTime", timeField="Time", outputFormat="DD HH:mm", useTimezone=True)
     )
@@ -254,9 +263,18 @@ def matrix(
         _transformation("organize", excludeByName={}, indexByName={}, renameByName={name: title})
     )
     panel.thresholds(_steps(steps)).color_scheme(_by_threshold())
+    nothing = models.ValueMappingResult(text="–", color="transparent")
+    empty = models.SpecialValueMap(
+        models.DashboardSpecialValueMapOptions(models.SpecialValueMatch.NULL, nothing)
+    )
     panel.override_by_regexp(
         "/^[0-9]{2} /",
-        [_property("custom.cellOptions", {"type": "color-background", "mode": "basic"})],
+        [
+            _property("custom.cellOptions", {"type": "color-background", "mode": "basic"}),
+            _property("custom.width", _CELL),
+            _property("noValue", "–"),
+            _property("mappings", [empty]),
+        ],
     )
     panel.override_by_name(title, [_property("custom.width", 220)])
     return _asking(panel, [query], instant=False, as_table=True)
@@ -334,7 +352,8 @@ def _transformation(name: str, **options: Any) -> models.DataTransformerConfig:
 
 def _drawn(column: Column) -> list[models.DynamicConfigValue]:
     """Return how the cells of a column look."""
-    properties = [_property("unit", column.unit)]
+    # The panel's own is said once, where there is no row at all.
+    properties = [_property("unit", column.unit), _property("noValue", "–")]
     if column.decimals is not None:
         properties.append(_property("decimals", column.decimals))
     if column.width is not None:

@@ -82,8 +82,8 @@ _SCORES: Final = (
     f' label_replace(max by (namespace, serving) ({_SERVING}), "version", "$1", "serving", "(.+)"))'
 )
 _AS_TRAINED: Final = (
-    f'label_replace({_SCORES}\n* scalar(count({_SCORES}))\n/ scalar(sum({_SCORES})), "bin", "0$1", '
-    '"bin", "([0-9])")'
+    f"label_replace(label_replace({_SCORES}\n* scalar(count({_SCORES}))\n/ scalar(sum({_SCORES})), "
+    '"bin", "0$1", "bin", "([0-9])"), "bin", "b$1", "bin", "(.+)")'
 )
 
 
@@ -143,7 +143,7 @@ _TOP: Final = [
     ),
     stats(
         About(
-            "Budget of alarms used",
+            "Alarm budget used",
             "Alarms of 90 days over the false alarms that are accepted. Red: either the data "
             "really move, or the tolerance is too small: `trimtab lint` says which one fits.",
             "percentunit",
@@ -180,6 +180,7 @@ _METRICS: Final = graph(
             "limit of {{signal}}",
         ),
     ],
+    from_zero=False,
     colors={"^estimated": BLUE, "^realised": GREEN, "^limit": RED},
 )
 _BY_VERSION: Final = graph(
@@ -193,7 +194,7 @@ _BY_VERSION: Final = graph(
         decimals=1,
     ),
     [Query(_right('correct="true"') + " / " + _right(), "{{version}}")],
-    top=1,
+    from_zero=False,
 )
 _HEAT: Final = matrix(
     About(
@@ -209,7 +210,7 @@ _HEAT: Final = matrix(
     row="feature",
     title="Feature",
     steps=((None, GREEN), (0.1, YELLOW), (0.25, RED)),
-    columns=14,
+    columns=9,
 )
 _SCORE: Final = bars(
     About(

@@ -105,11 +105,16 @@ _TOP: Final = [
             "the version is being taken out. Read the gate in the table below, and tell who "
             "published the version.",
             "percentunit",
-            _NO_GATES,
+            "none is tried, or no gate has looked",
             4,
             decimals=0,
         ),
-        [Query(f"max({series(GATE_EVIDENCE_RATIO, OF_DEPLOYMENT)})")],
+        [
+            Query(
+                f"max({series(GATE_EVIDENCE_RATIO, OF_DEPLOYMENT)} "
+                f"and on (namespace, name) {CANDIDATE})"
+            )
+        ],
         steps=((None, GREEN), (0.5, YELLOW), (1, RED)),
         graph=True,
     ),
@@ -184,10 +189,10 @@ _COUNTS: Final = rows(
     ],
     [
         Column("gate", "Gate"),
-        Column("side", "Side"),
-        Column("Value #A", "Bad", "short"),
-        Column("Value #B", "Total", "short"),
-        Column("Value #C", "Share", "percentunit", decimals=2),
+        Column("side", "Side", width=110),
+        Column("Value #A", "Bad", width=90, decimals=0),
+        Column("Value #B", "Total", width=90, decimals=0),
+        Column("Value #C", "Share", "percentunit", width=90, decimals=2),
     ],
     sort="Gate",
     desc=False,

@@ -68,13 +68,14 @@ _TOP: Final = [
     ),
     stats(
         About(
-            "Latency, p99",
-            "Of all versions. What is slow for you, your gate on slow answers says.",
+            "Slowest p99",
+            "99th percentile of the latency of the slowest Deployment. What is too slow for you, "
+            "your gate on slow answers says.",
             "s",
             NO_PODS,
             4,
         ),
-        [Query(quantile(0.99, "deployment", metrics.REQUEST_SECONDS), "{{deployment}}")],
+        [Query(f"max({quantile(0.99, 'deployment', metrics.REQUEST_SECONDS)})")],
         graph=True,
     ),
     stats(
