@@ -58,6 +58,7 @@ def look(built: Built, wanted: Sequence[Wanted]) -> list[Seen]:
             {
                 "url": f"{origin}/index.html?{urllib.parse.urlencode(_asked(one))}",
                 "width": one.width,
+                "height": _height(one.dashboard),
                 "picture": None if one.picture is None else str(one.picture),
             }
             for one in wanted
@@ -71,6 +72,13 @@ def look(built: Built, wanted: Sequence[Wanted]) -> list[Seen]:
         )
         for one, answer in zip(wanted, answers, strict=True)
     ]
+
+
+def _height(dashboard: Path) -> int:
+    """Return in pixels how high a dashboard is, with its title."""
+    panels = json.loads(dashboard.read_text())["panels"]
+    rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
+    return int(rows * 38 + 86)
 
 
 def _asked(one: Wanted) -> dict[str, str]:

@@ -1,14 +1,13 @@
 // Opens pages in a real Chromium one after the other, and tells of each what the page reported.
 //
-// node driver.mjs FILE: FILE is JSON, {chromium, pages: [{url, width, picture}]}. Writes one line of
+// node driver.mjs FILE: FILE is JSON, {chromium, seconds, pages: [{url, width, height, picture}]}. Writes one line of
 // JSON for each page. Nothing but 127.0.0.1 has a name here, so no page can ask anything else.
 import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 
-/** @typedef {{url: string, width: number, picture: string | null}} Wanted */
+/** @typedef {{url: string, width: number, height: number, picture: string | null}} Wanted */
 /** @type {{chromium: string, seconds: number, pages: Wanted[]}} */
 const plan = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
-const FIRST_HEIGHT = 900;
 
 const browser = await chromium.launch({
   executablePath: plan.chromium,
@@ -31,7 +30,8 @@ try {
 /** @param {Wanted} wanted */
 async function open(wanted) {
   const context = await browser.newContext({
-    viewport: { width: wanted.width, height: FIRST_HEIGHT },
+    // All of it is in view: parts that are not are drawn only when somebody scrolls to them.
+    viewport: { width: wanted.width, height: wanted.height },
     reducedMotion: "reduce",
     timezoneId: "UTC",
     locale: "en-US",

@@ -47,6 +47,7 @@ import {
 import { TableNG } from "@grafana/ui/unstable";
 import { type ReactElement, useLayoutEffect } from "react";
 import { lastValueFrom } from "rxjs";
+import type uPlot from "uplot";
 import type { UPlotConfigBuilder } from "@grafana/ui";
 import { type Mark, marksHook } from "./annotations";
 import type { Asked, Panel } from "./model";
@@ -382,17 +383,19 @@ function Graph({ ready, width, height, around }: Drawing): ReactElement {
     calcs: [],
     ...(panel.options as GraphOptions | undefined)?.legend,
   };
+  const finite = frames.map(withoutSpecial);
   const drawn: Shown[] = [];
   const seen = (builder: UPlotConfigBuilder, aligned: DataFrame): null => {
-    drawn.splice(0, drawn.length, ...curves(frames, aligned, legend, around.theme));
+    drawn.splice(0, drawn.length, ...curves(finite, aligned, legend, around.theme));
     ready.report.annotations = around.marks.length;
     builder.addHook("draw", marksHook(around.marks));
+    builder.addHook("draw", (plot) => checkAxes(panel.title, plot, drawn.length > 0));
     return null;
   };
   useShown(ready, drawn);
   return (
     <TimeSeries
-      frames={frames}
+      frames={finite}
       structureRev={1}
       width={width}
       height={height}
@@ -404,6 +407,23 @@ function Graph({ ready, width, height, around }: Drawing): ReactElement {
       {seen}
     </TimeSeries>
   );
+}
+
+/** Grafana's panel leaves out what has no place on an axis. */
+function withoutSpecial(frame: DataFrame): DataFrame {
+  const plain = (field: Field): Field =>
+    field.type === FieldType.number
+      ? { ...field, values: field.values.map((v: number) => (Number.isFinite(v) ? v : null)) }
+      : field;
+  return { ...frame, fields: frame.fields.map(plain) };
+}
+
+/** Curves without an axis are not drawn, for all that the legend lists them. */
+function checkAxes(title: string, plot: uPlot, hasCurves: boolean): void {
+  const axes = plot.series.slice(1).map(({ scale }) => plot.scales[scale ?? ""]);
+  const isFlat = (axis: uPlot.Scale | undefined): boolean =>
+    typeof axis?.min !== "number" || typeof axis.max !== "number";
+  if (hasCurves && axes.some(isFlat)) tellProblem(`panel ${title}: curves without an axis`);
 }
 
 /** The last point of each curve, and the figures that its legend has as text. */

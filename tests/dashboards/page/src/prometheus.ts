@@ -94,7 +94,7 @@ export async function runTarget(
   const frames =
     target.format === "table"
       ? tableFrames(series, target, many)
-      : series.map((one) => seriesFrame(one, target));
+      : series.map((one) => seriesFrame(one, target, isInstant ? undefined : step));
   return { frames, report };
 }
 
@@ -107,14 +107,16 @@ function lastOf(one: Series): Fetched {
   return { labels: one.metric, value: pointsOf(one).at(-1)?.[1] ?? NaN };
 }
 
-function seriesFrame(one: Series, target: Target): DataFrame {
+function seriesFrame(one: Series, target: Target, step: number | undefined): DataFrame {
   const points = pointsOf(one);
   const { __name__: name, ...labels } = one.metric;
+  // With the step Grafana sees where a series was not there, and leaves a gap.
+  const time = step === undefined ? {} : { interval: step * 1000 };
   return {
     refId: target.refId,
     length: points.length,
     fields: [
-      { name: "Time", type: FieldType.time, config: {}, values: points.map(([at]) => at) },
+      { name: "Time", type: FieldType.time, config: time, values: points.map(([at]) => at) },
       {
         name: "Value",
         type: FieldType.number,
