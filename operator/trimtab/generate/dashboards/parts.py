@@ -149,15 +149,19 @@ def graph(
     bars: bool = False,
     stairs: bool = False,
     from_zero: bool = True,
+    many: bool = False,
     colors: Mapping[str, str] | None = None,
 ) -> models.Panel:
     """Return lines over time.
 
     steps: lines across, where they are; top: end of the axis, if there is nothing above it.
-    from_zero: whether the axis begins at 0. colors: by a regular expression of the legend.
+    from_zero: whether the axis begins at 0. many: lines, so that the legend has no room for their
+    last values. colors: by a regular expression of the legend. bars: what was in each two minutes,
+    which are four scrapes or more, so that hardly anything is in two bars.
     """
     panel = _described(timeseries.Panel(), about)
-    legend = common.VizLegendOptions().show_legend(True).calcs(["lastNotNull"])
+    legend = common.VizLegendOptions().show_legend(True)
+    legend.calcs([] if many else ["lastNotNull"])
     legend.display_mode(common_models.LegendDisplayMode.LIST)
     panel.legend(legend.placement(common_models.LegendPlacement.BOTTOM))
     tooltip = common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI)
@@ -181,7 +185,7 @@ def graph(
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(dashed))
     for pattern, color in (colors or {}).items():
         panel.override_by_regexp(f"/{pattern}/", [_property("color", _fixed(color))])
-    return _asking(panel, queries, instant=False)
+    return _asking(panel.interval("2m") if bars else panel, queries, instant=False)
 
 
 def bars(

@@ -172,6 +172,7 @@ _BAD: Final = graph(
     ),
     [Query(f"max by (gate, side) ({_SHARE})", "{{gate}} {{side}}")],
     stairs=True,
+    many=True,
 )
 _COUNTS: Final = rows(
     About(
@@ -210,6 +211,7 @@ _LATENCY: Final = graph(
         Query(quantile(0.5, _SIDES, metrics.REQUEST_SECONDS), "{{version}} {{revision}} p50"),
         Query(quantile(0.99, _SIDES, metrics.REQUEST_SECONDS), "{{version}} {{revision}} p99"),
     ],
+    many=True,
 )
 _REQUESTS: Final = graph(
     About(

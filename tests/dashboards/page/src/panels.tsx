@@ -1,6 +1,7 @@
 // One panel: its data, Grafana's field options and transformations, and Grafana's drawing of it.
 import {
   applyFieldOverrides,
+  applyNullInsertThreshold,
   cacheFieldDisplayNames,
   type DataFrame,
   type DisplayValue,
@@ -383,7 +384,15 @@ function Graph({ ready, width, height, around }: Drawing): ReactElement {
     calcs: [],
     ...(panel.options as GraphOptions | undefined)?.legend,
   };
-  const finite = frames.map(withoutSpecial);
+  const finite = frames.map((frame) =>
+    withoutSpecial(
+      applyNullInsertThreshold({
+        frame,
+        refFieldPseudoMin: around.asked.from,
+        refFieldPseudoMax: around.asked.to,
+      }),
+    ),
+  );
   const drawn: Shown[] = [];
   const seen = (builder: UPlotConfigBuilder, aligned: DataFrame): null => {
     drawn.splice(0, drawn.length, ...curves(finite, aligned, legend, around.theme));
@@ -409,7 +418,8 @@ function Graph({ ready, width, height, around }: Drawing): ReactElement {
   );
 }
 
-/** Grafana's panel leaves out what has no place on an axis. */
+/** As Grafana's panel does before it draws: a gap where a series was not there (the old component
+ * does so for the first series only), and nothing for what has no place on an axis. */
 function withoutSpecial(frame: DataFrame): DataFrame {
   const plain = (field: Field): Field =>
     field.type === FieldType.number
