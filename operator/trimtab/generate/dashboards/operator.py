@@ -207,6 +207,7 @@ _REQUESTS: Final = graph(
     ),
     [Query(_rate("verb", REQUESTS), "{{verb}}")],
     stacked=True,
+    many=True,
 )
 _ERRORS: Final = graph(
     About(

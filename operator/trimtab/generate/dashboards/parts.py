@@ -166,8 +166,9 @@ def graph(
     panel.legend(legend.placement(common_models.LegendPlacement.BOTTOM))
     tooltip = common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI)
     panel.tooltip(tooltip.sort(common_models.SortOrder.DESCENDING))
-    panel.line_width(2).show_points(common_models.VisibilityMode.AUTO)
-    panel.fill_opacity(60 if bars else 25 if stacked else 0)
+    # The line of what is stacked would be seen on top where there is nothing of it.
+    panel.line_width(0 if stacked else 2).show_points(common_models.VisibilityMode.AUTO)
+    panel.fill_opacity(60 if stacked else 0)
     panel.color_scheme(build.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
     if from_zero:
         panel.min(0)

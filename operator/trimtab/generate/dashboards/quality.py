@@ -286,6 +286,7 @@ _LABELS: Final = graph(
         Query(per_second("reason", metrics.TOKENS_REFUSED), "refused: {{reason}}"),
     ],
     colors={"^refused": RED},
+    many=True,
 )
 
 

@@ -269,7 +269,7 @@ def text() -> str:
         rows=(
             (4, _TOP),
             (8, [_SHARES, _EVIDENCE]),
-            (8, [_BAD, _COUNTS]),
+            (10, [_BAD, _COUNTS]),
             (8, [_LATENCY, _REQUESTS]),
             (8, [_DECIDED, _ENDS]),
         ),
