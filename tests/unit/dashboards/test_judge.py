@@ -161,3 +161,24 @@ class TestWhatIsWrong:
         whole = told_of(panel, [(3.0, "3"), (4.0, "4")], "1 3 2 4")
         assert verdict_of(panel, whole).is_equal
         assert not verdict_of(panel, told_of(panel, [(3.0, "3")], "1 3")).is_equal
+
+    def test_a_table_whose_labels_cannot_be_read(self) -> None:
+        panel = a_panel("a_table", "table", unit="none")
+        keep = {"id": "filterFieldsByName", "options": {"include": {"names": ["a", "Value"]}}}
+        panel["transformations"] = [keep]
+        shown: list[tuple[float, str | None]] = [(3.0, "3"), (4.0, "4")]
+        assert verdict_of(panel, told_of(panel, shown, "1 3 2 4")).is_equal
+        assert "not to be read" in verdict_of(panel, told_of(panel, shown, "3 4")).problems[0]
+
+    def test_columns_of_time_show_nothing_of_their_own(self) -> None:
+        panel = a_panel("a_table", "table", unit="none")
+        panel["transformations"] = [{"id": "groupingToMatrix", "options": {}}]
+        assert verdict_of(panel, told_of(panel, [(4.0, "4")], "2 4")).is_equal
+        assert not verdict_of(panel, told_of(panel, [], "2 4")).is_equal
+        assert not verdict_of(panel, told_of(panel, [(5.0, "5")], "2 5")).is_equal
+
+    def test_a_label_in_place_of_a_number(self) -> None:
+        panel = a_panel("a_table", unit="none")
+        panel["options"] = {"reduceOptions": {"fields": "/^a$/"}}
+        assert verdict_of(panel, told_of(panel, [], "1 and 2")).is_equal
+        assert not verdict_of(panel, told_of(panel, [], "1")).is_equal
