@@ -48,7 +48,7 @@ REACHED = f"""\
 Prometheus goes on watching, at {URL} in the cluster's network. To look into it in a browser, at
 http://127.0.0.1:{PORT}, for as long as this runs:
   socat TCP-LISTEN:{PORT},bind=127.0.0.1,reuseaddr,fork \\
-    EXEC:'python3 -m tests.cluster run -- socat STDIO TCP:127.0.0.1:{PORT}'
+    EXEC:'python3 -m tests.cluster run -- socat STDIO TCP\\:127.0.0.1\\:{PORT}'
 To stop it: make demo-clean, which removes the rest of the demo too."""
 _FOUND = "pods.json"
 _LOOK_SECONDS = 1.0
