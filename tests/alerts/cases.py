@@ -139,6 +139,13 @@ CASES: dict[str, Case] = {
         fires=15,
         value="150%",
     ),
+    "TrimtabLabelShareLow": Case(
+        (Given("trimtab_labels_share", {**IT, "deployment": "a"}, "0.25"),),
+        (Given("trimtab_labels_share", {**IT, "deployment": "a"}, "0.5"),),
+        fires=30,
+        labels={**IT, "deployment": "a"},
+        value="25%",
+    ),
     "TrimtabRetrainingFailed": Case(
         (decided("RetrainFailed", "0", "RetrainJob"),),
         (
@@ -218,7 +225,7 @@ def fires_and_clears(name: str) -> dict[str, Any]:
         "exp_annotations": {key: _filled(text, case) for key, text in _ANNOTATIONS[name].items()},
     }
     labels = ", ".join(f'{key}="{value}"' for key, value in sorted(case.labels.items()))
-    by = ", ".join(["alertname", "namespace", "name", "kind", "job"])
+    by = ", ".join(["alertname", "namespace", "name", "kind", "job", "deployment"])
     sample = "{" + ", ".join(filter(None, [f'alertname="{name}"', labels])) + "}"
     return {
         "interval": "1m",

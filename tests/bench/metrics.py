@@ -1,7 +1,8 @@
 """What a scrape of the metrics of state costs, beside prometheus_client with the same series.
 
-`make bench-metrics`; takes about a minute and prints one table. Each Deployment is in a rollout
-with three gates, and a policy with four signals and five features watches it. The peer is what
+`make bench-metrics`; takes some minutes and prints one table. Each Deployment is in a rollout
+with three gates, and a policy with four signals and 20 features watches it. One size is done again
+with every name as long as it can be. The peer is what
 operators usually do: a registry of ordinary Gauges, written out by `generate_latest` at each
 scrape. It is not asked for 10,000 Deployments, since its objects alone would need a gigabyte.
 """
@@ -14,6 +15,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
@@ -24,7 +26,7 @@ from tests.bench.statistics.rows import Row, judged, render
 
 from trimtab.api.conditions import Condition
 from trimtab.api.deployment import DeploymentStatus
-from trimtab.api.drift_policy import DriftPolicyStatus
+from trimtab.api.drift_policy import MOST_FEATURES, DriftPolicyStatus
 from trimtab.api.meta import API_VERSION
 from trimtab.api.record import Decision, Record
 from trimtab.cluster.port import DEPLOYMENTS, DRIFT_POLICIES, MODEL_VERSIONS, Json
@@ -42,25 +44,40 @@ CONDITIONS = ("Ready", "Progressing", "Degraded", "Paused", "Quarantined", "Data
 DECIDED = ("RolloutStarted", "Promoted", "GuardPassed", "StepReached")
 
 
+@dataclass(frozen=True)
+class Names:
+    """How long names are: those of objects, those of namespaces, and those of features."""
+
+    object: int = 0
+    namespace: int = 0
+    feature: int = 0
+
+
+USUAL = Names()
+LONGEST = Names(object=40, namespace=63, feature=256)
+"""As the schemas of the kinds and the API server have it; 256 is what a status keeps."""
+
+
 def main() -> None:
     """Measure every size and print the table."""
     hostile()
     rows: list[Row] = []
     for size in SIZES:
-        rows += measured(size)
+        rows += measured(size, f"{size} Deployments")
+    rows += measured(SIZES[-1], f"{SIZES[-1]} with the longest names", LONGEST)
     print(render(rows))
 
 
-def measured(size: int) -> list[Row]:
+def measured(size: int, where: str, names: Names = USUAL) -> list[Row]:
     """Return the lines of one size."""
     clock = [NOW]
     cache = Cache()
     page = StatePage(cache, now=lambda: clock[0], leads=lambda: True)
-    fill(cache, size)
+    fill(cache, size, names)
     began = time.perf_counter()
     assert page.refresh()
     rendered = time.perf_counter() - began
-    later = [deployment(n, "2") for n in range(size)]
+    later = [deployment(n, "2", names) for n in range(size)]
     began = time.perf_counter()
     decide_all(cache, later)
     decided = time.perf_counter() - began
@@ -69,15 +86,15 @@ def measured(size: int) -> list[Row]:
     assert page.refresh()
     scrape_ms = timed(page.joined)
     body = page.joined()
-    where = f"{size} Deployments"
     peer = ""
     if size <= PEER_UP_TO:
         registry = as_gauges(body.decode())
         peer = f"prometheus_client {shown(timed(lambda: generate_latest(registry)))}"
     goal = GOAL_MS[size]
     is_met = max(scrape_ms) <= goal
+    scrape = judged(where, "scrape, ms", shown(scrape_ms), f"<= {goal:g}", is_met, peer)
     return [
-        judged(where, "scrape, ms", shown(scrape_ms), f"<= {goal:g}", is_met, peer),
+        scrape if names is USUAL else Row(where, "scrape, ms", shown(scrape_ms)),
         Row(where, "rendering of an object, ms", f"{1000 * rendered / (3 * size):.3f}"),
         Row(where, "taking a decision in, ms", f"{1000 * decided / size:.3f}"),
         Row(where, "page, MB", f"{len(body) / 1e6:.2f}"),
@@ -144,12 +161,13 @@ def as_gauges(text: str) -> CollectorRegistry:
 # --- objects ------------------------------------------------------------------------------------
 
 
-def fill(cache: Cache, size: int) -> None:
+def fill(cache: Cache, size: int, names: Names) -> None:
     """Take in Deployments, policies and versions as a list at the start does."""
     for n in range(size):
-        cache.take_in(DEPLOYMENTS, deployment(n, "1"))
-        cache.take_in(DRIFT_POLICIES, policy(n))
-        cache.take_in(MODEL_VERSIONS, obj_of("ModelVersion", f"model-{n}-v1", n, "1", {}, {}))
+        cache.take_in(DEPLOYMENTS, deployment(n, "1", names))
+        cache.take_in(DRIFT_POLICIES, policy(n, names))
+        version = obj_of("ModelVersion", f"model-{n}-v1", n, "1", {}, {}, names)
+        cache.take_in(MODEL_VERSIONS, version)
 
 
 def decide_all(cache: Cache, objects: Iterable[Json]) -> None:
@@ -158,7 +176,7 @@ def decide_all(cache: Cache, objects: Iterable[Json]) -> None:
         cache.take_in(DEPLOYMENTS, obj)
 
 
-def deployment(n: int, version: str) -> Json:
+def deployment(n: int, version: str, names: Names = USUAL) -> Json:
     """Return one in the second step of a rollout; version 2 has one more decision."""
     candidate = tried(n, "v2") | {"weight": "50% wanted, 3 of 6 pods", "share": "48%"}
     gates = [
@@ -182,16 +200,21 @@ def deployment(n: int, version: str) -> Json:
         "gates": gates,
     }
     written = DeploymentStatus.model_validate(status).to_json()
-    return obj_of("Deployment", f"model-{n}", n, version, {"model": f"model-{n}"}, written)
+    name = padded(f"model-{n}", names.object)
+    return obj_of("Deployment", name, n, version, {"model": name}, written, names)
 
 
-def policy(n: int) -> Json:
+def policy(n: int, names: Names = USUAL) -> Json:
     """Return one with four signals, all judged."""
-    top = [{"name": f"feature_number_{place}", "value": 0.01 * place} for place in range(5)]
+    top = [
+        {"name": padded(f"feature_number_{place}", names.feature), "value": 0.01 * place}
+        for place in range(MOST_FEATURES)
+    ]
+    name = padded(f"model-{n}", names.object)
     signals = [
         {
             "kind": kind,
-            "deployment": f"model-{n}",
+            "deployment": name,
             "verdict": "Stable",
             "value": 0.9123,
             "threshold": 0.85,
@@ -212,13 +235,26 @@ def policy(n: int) -> Json:
     }
     written = DriftPolicyStatus.model_validate(status).to_json()
     spec = {"signals": [{"kind": one["kind"]} for one in signals]}
-    return obj_of("DriftPolicy", f"model-{n}", n, "1", spec, written)
+    return obj_of("DriftPolicy", name, n, "1", spec, written, names)
 
 
-def obj_of(kind: str, name: str, n: int, version: str, spec: Json, status: Json) -> Json:
+def padded(name: str, length: int) -> str:
+    """Return the name, at least so long."""
+    return name.ljust(length, "x")
+
+
+def obj_of(
+    kind: str,
+    name: str,
+    n: int,
+    version: str,
+    spec: Json,
+    status: Json,
+    names: Names = USUAL,
+) -> Json:
     metadata = {
         "name": name,
-        "namespace": f"team-{n % 20}",
+        "namespace": padded(f"team-{n % 20}", names.namespace),
         "uid": f"{kind}-{n}",
         "generation": 1,
         "resourceVersion": version,

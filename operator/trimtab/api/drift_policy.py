@@ -40,6 +40,8 @@ MetricName = Literal["accuracy", "precision", "recall", "f1", "auc", "mae", "rms
 MOST_WATCHED = 100
 """Deployments that one policy watches: its status has their verdicts, and a limit."""
 REMEMBERED_ATTEMPTS = 2 * MOST_WATCHED
+MOST_FEATURES = 20
+"""Features that a signal names of one Deployment."""
 AttemptPhase = Literal[
     "Started", "Succeeded", "Rejected", "InsufficientData", "Failed", "Cancelled"
 ]
@@ -449,8 +451,23 @@ class SignalStatus(Model):
     needed: int | None = Field(default=None, description="Requests that would have been enough.")
     window_start: Time | None = Field(default=None, description="Start of the window.")
     window_end: Time | None = Field(default=None, description="End of the window.")
+    lower: float | None = Field(
+        default=None,
+        description="Lower bound of the value, of quality and outcomes: one-sided, at the level of "
+        "one look.",
+    )
+    upper: float | None = Field(default=None, description="Upper bound of the value, likewise.")
+    labelled: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the window's rows whose truth has come in, of outcomes.",
+    )
     top: list[FeatureFinding] = Field(
-        default_factory=list, max_length=5, description="Features that moved most."
+        default_factory=list,
+        max_length=MOST_FEATURES,
+        description="Features that moved most: of signal inputs 20, or fewer where many "
+        "Deployments are watched.",
     )
     message: Text = Field(default="", description="What was found, with the figures.")
 

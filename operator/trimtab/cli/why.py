@@ -107,7 +107,7 @@ def about_policy(policy: DriftPolicy) -> tuple[str, list[Section]]:
         if signal.message:
             signals.append(f"  {signal.message}")
         if len(signal.top) > 1:
-            top = ", ".join(f"{feature.name} {feature.value:g}" for feature in signal.top)
+            top = ", ".join(f"{feature.name} {feature.value:g}" for feature in signal.top[:5])
             signals.append(f"  moved most: {top}")
     last = status.last_action
     action = []

@@ -13,10 +13,12 @@ from typing import Any, Final, Literal
 import yaml
 
 from trimtab.api.conditions import ConditionType, EventReason, Reason
+from trimtab.decide.drift.signals.outcomes import LABELS_NEEDED
 from trimtab.reconcile.machine.observability import LEADING
 from trimtab.state_metrics.families import (
     BUDGET_USED_RATIO,
     CONDITION,
+    LABELS_SHARE,
     LAST_DECISION,
     MODEL_AGE,
     ROLLOUT_SECONDS,
@@ -259,6 +261,20 @@ DATA_ALERTS: Final = (
         "`trimtab lint` says which tolerance fits.",
         for_="15m",
         see=("statistics.md", f"{_RUNBOOK}#driftdetected"),
+    ),
+    Alert(
+        "TrimtabLabelShareLow",
+        "warning",
+        _OBJECT,
+        "too few labels come in to judge {{ $labels.deployment }}",
+        "max by (namespace, name, deployment) "
+        f"(max_over_time({LABELS_SHARE.name}[{_BRIDGED}])) < {LABELS_NEEDED}",
+        "Of the rows in the last window {{ $value | humanizePercentage }} have their label; the "
+        f"signal outcomes needs {LABELS_NEEDED:.0%} and judges nothing meanwhile. First see "
+        "whether what posts the outcomes still runs. If labels come later than they did, raise "
+        f"`labelDelay` of the signal. `{_WHY_POLICY}` has the counts.",
+        for_="30m",
+        see=("policies.md",),
     ),
     Alert(
         "TrimtabRetrainingFailed",

@@ -37,6 +37,9 @@ MOST_DECISIONS = 60
 MOST_STATUS_BYTES = 64 * 1024
 MOST_INPUT_BYTES = 2048
 TELL_AGAIN = timedelta(seconds=15)
+MOST_AT_ONCE = 25
+"""So many decisions of one object a sink is told without a pause, as events of client-go are
+(`EventSourceObjectSpamFilter` in `k8s.io/client-go/tools/record`); then one each `TELL_AGAIN`."""
 LONGEST_WAIT = timedelta(minutes=5)
 REFUSED_LONG = timedelta(minutes=10)
 """So old a decision is when it is asked whether the sink refuses it alone."""
@@ -59,6 +62,23 @@ class _Refusal:
 
 
 @dataclass
+class _Allowance:
+    """How many decisions of an object a sink may be told now."""
+
+    at: datetime
+    left: float = MOST_AT_ONCE
+
+    def take(self, now: datetime) -> bool:
+        """Use one of them, if there is one. A clock that was put back gives none."""
+        earned = max(timedelta(), now - self.at) / TELL_AGAIN
+        self.at, self.left = now, min(MOST_AT_ONCE, self.left + earned)
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+
+@dataclass
 class Announcer:
     """The sinks, and how far each has been told in this process. Safe to lose."""
 
@@ -68,6 +88,8 @@ class Announcer:
     _under_way: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
     """By uid: never two at once, or a late reply would tell an earlier decision last."""
     _refused: dict[tuple[str, str], _Refusal] = field(default_factory=dict)
+    """By uid and sink."""
+    _allowed: dict[tuple[str, str], _Allowance] = field(default_factory=dict)
     """By uid and sink."""
     _own: dict[str, int] = field(default_factory=dict)
     """By uid: the first decision that this process has made."""
@@ -127,6 +149,8 @@ class Announcer:
         for decision in record.decisions:
             if decision.seq <= told:
                 continue
+            if not self._allowed.setdefault(of, _Allowance(now.at)).take(now.at):
+                return (refused or decision).seq - 1
             try:
                 await sink.tell(regarding, decision, self._as_of(of[0], decision, now))
             except RetryLater as error:
@@ -173,6 +197,7 @@ class Announcer:
         for sink in self.sinks:
             self._told.pop((uid, sink.name), None)
             self._refused.pop((uid, sink.name), None)
+            self._allowed.pop((uid, sink.name), None)
 
 
 def _age(decision: Decision, now: Instant) -> timedelta:

@@ -14,17 +14,21 @@ from trimtab.state_metrics.families import (
     DRIFT_VALUE,
     DRIFT_VERDICT,
     FEATURE_PSI,
+    LABELS_SHARE,
+    QUALITY_BOUNDS,
     QUALITY_ESTIMATED,
     QUALITY_REALISED,
     RETRAIN_ATTEMPTS,
-    Family,
 )
 from trimtab.state_metrics.lines import Lines
 from trimtab.state_metrics.seen import Json, Shown, add_common, lines_of, status_of, text_at
 
 QUARTER = timedelta(days=90)
 """What the budget of false alarms is about."""
-_QUALITY = {"quality": QUALITY_ESTIMATED, "outcomes": QUALITY_REALISED}
+_QUALITY = {
+    "quality": (QUALITY_ESTIMATED, "estimated"),
+    "outcomes": (QUALITY_REALISED, "realised"),
+}
 _USUAL_METRIC = "accuracy"
 
 
@@ -37,6 +41,7 @@ def drift_policy_shown(obj: Json, now: datetime) -> Shown:
         lines.add(DRIFT_VALUE, signal.value, *of)
         lines.add(DRIFT_THRESHOLD, signal.threshold, *of)
         lines.add(DRIFT_VERDICT, 1.0, *of, signal.verdict)
+        lines.add(LABELS_SHARE, signal.labelled, signal.deployment)
         if signal.kind == "inputs":
             for feature in signal.top:
                 lines.add(FEATURE_PSI, feature.value, signal.deployment, feature.name)
@@ -60,11 +65,15 @@ def _alarms(budget: BudgetStatus | None, now: datetime) -> list[datetime]:
 def _add_quality(lines: Lines, obj: Json, signals: Sequence[SignalStatus]) -> None:
     """Name the metric of a value: only where it was judged by the spec that is there."""
     for signal in signals:
-        family: Family | None = _QUALITY.get(signal.kind)
-        if family is not None and signal.value is not None:
+        named = _QUALITY.get(signal.kind)
+        if named is not None:
+            family, of = named
             asked = _signal_of(obj, signal.kind)
             metric = text_at(asked, "metric") or _USUAL_METRIC
-            lines.add(family, signal.value, signal.deployment, metric, text_at(asked, "class"))
+            labels = signal.deployment, metric, text_at(asked, "class")
+            lines.add(family, signal.value, *labels)
+            lines.add(QUALITY_BOUNDS[of, "lower"], signal.lower, *labels)
+            lines.add(QUALITY_BOUNDS[of, "upper"], signal.upper, *labels)
 
 
 def _signal_of(obj: Json, kind: str) -> Json:

@@ -123,7 +123,8 @@ DRIFT_VERDICT = _gauge(
 FEATURE_PSI = _gauge(
     "trimtab_feature_psi",
     "deployment feature",
-    "How far the features moved that moved most (status keeps five).",
+    "How far the features moved that moved most (status keeps 20, or fewer where a policy "
+    "watches many Deployments).",
 )
 QUALITY_ESTIMATED = _gauge(
     "trimtab_quality_estimated",
@@ -135,6 +136,21 @@ QUALITY_REALISED = _gauge(
     "trimtab_quality_realised",
     "deployment metric class",
     "The metric of signal outcomes in its last window, measured on labelled rows.",
+)
+QUALITY_BOUNDS = {
+    (of, bound): _gauge(
+        f"trimtab_quality_{of}_{bound}",
+        "deployment metric class",
+        f"{bound.capitalize()} bound of trimtab_quality_{of}, one-sided at the level of one look.",
+    )
+    for of in ("estimated", "realised")
+    for bound in ("lower", "upper")
+}
+"""By what it bounds and which bound it is."""
+LABELS_SHARE = _gauge(
+    "trimtab_labels_share",
+    "deployment",
+    "Share of the rows in the last window of signal outcomes whose truth has come in.",
 )
 BUDGET_USED_RATIO = _gauge(
     "trimtab_false_alarm_budget_used_ratio",
@@ -223,7 +239,7 @@ FAMILIES: Final = (
     DEPLOYMENT_INFO, ROLLOUT_WEIGHT, ROLLOUT_STEP, ROLLOUT_STEPS, GATE_EVIDENCE_RATIO, GATE_BAD,
     GATE_TOTAL, ROLLOUTS, ROLLOUT_SECONDS, MODEL_AGE, LINEAGE_DEPTH, SERVING_SINCE,
     DRIFT_VALUE, DRIFT_THRESHOLD, DRIFT_VERDICT, FEATURE_PSI, QUALITY_ESTIMATED,
-    QUALITY_REALISED, BUDGET_USED_RATIO, RETRAINS,
+    QUALITY_REALISED, *QUALITY_BOUNDS.values(), LABELS_SHARE, BUDGET_USED_RATIO, RETRAINS,
     RETRAIN_ATTEMPTS, RETRAIN_INFO, RETRAIN_ATTEMPT, RETRAIN_STARTED, RETRAIN_FINISHED,
     RETRAIN_MEASURED, RETRAIN_MEASURED_LOWER, RETRAIN_MEASURED_UPPER,
     CONDITION, DECISIONS, LAST_DECISION, UNREADABLE,

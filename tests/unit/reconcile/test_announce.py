@@ -17,6 +17,7 @@ from trimtab.decide.outcome import Note
 from trimtab.errors import Refused, TrimtabError, Unavailable
 from trimtab.reconcile.announce import (
     KEPT_DECISIONS,
+    MOST_AT_ONCE,
     MOST_DECISIONS,
     MOST_INPUT_BYTES,
     MOST_STATUS_BYTES,
@@ -223,6 +224,22 @@ async def test_a_sink_that_refuses_everything_for_long_loses_nothing() -> None:
     sink.error = None
     assert await announcer.announce(OBJECT, record, now)
     assert sink.told == [1, 2, 3]
+
+
+async def test_one_object_is_told_of_so_often_and_no_more_and_nothing_is_lost() -> None:
+    sink, other = List(), {**OBJECT, "metadata": {**OBJECT["metadata"], "uid": "u2"}}
+    announcer = Announcer([sink])
+    record, now = decided(Record(), MOST_AT_ONCE + 3), NOW
+    assert not await announcer.announce(OBJECT, record, now)
+    assert sink.told == [*range(1, MOST_AT_ONCE + 1)]
+    assert not await announcer.announce(OBJECT, record, now - timedelta(hours=1))
+    assert sink.told == [*range(1, MOST_AT_ONCE + 1)]
+    assert await announcer.announce(other, decided(Record(), 1), now)
+    now -= timedelta(hours=1)
+    for more in (1, 2, 3):
+        now = announcer.again_at("u1", now)
+        assert await announcer.announce(OBJECT, record, now) is (more == 3)
+    assert sink.told == [*range(1, MOST_AT_ONCE + 1), 1, *range(MOST_AT_ONCE + 1, MOST_AT_ONCE + 4)]
 
 
 async def test_the_next_process_goes_on_where_status_says() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from trimtab.api.conditions import EventReason
 from trimtab.api.drift_policy import (
+    MOST_FEATURES,
     MOST_WATCHED,
     Attempt,
     DriftPolicy,
@@ -53,6 +54,9 @@ from trimtab.decide.outcome import Note, Outcome
 from trimtab.decide.retrain.cause import retrain_job_name
 
 REMEMBERED_SKIPS = 100
+FEATURES_IN_ALL = 200
+"""Features that the status names of all Deployments, so that an object has room for them."""
+FEWEST_FEATURES = 5
 REMEMBERED_JOBS = 2 * MOST_WATCHED
 
 
@@ -175,7 +179,14 @@ def _entry(snapshot: PolicySnapshot, watched: WatchedDeployment, signal: Signal)
     is_others = (watched.name, signal.kind) in snapshot.others
     if before is not None and is_others and _is_others_better(own, before, finding):
         return before
-    return _status_of(signal, watched, finding, None if finding.verdict == "NoData" else span)
+    span = None if finding.verdict == "NoData" else span
+    return _status_of(signal, watched, finding, span, features_kept(len(snapshot.deployments)))
+
+
+def features_kept(watched: int) -> int:
+    """Return how many features of a signal the status names of each Deployment that is watched."""
+    room = FEATURES_IN_ALL // max(1, watched)
+    return min(MOST_FEATURES, max(FEWEST_FEATURES, room))
 
 
 def _is_others_better(own: SignalType, before: SignalStatus, finding: Finding) -> bool:
@@ -216,6 +227,7 @@ def _status_of(
     watched: WatchedDeployment,
     finding: Finding,
     span: WindowView | LabelledWindow | None,
+    most_features: int,
 ) -> SignalStatus:
     return SignalStatus(
         kind=signal.kind,
@@ -227,7 +239,13 @@ def _status_of(
         needed=finding.needed,
         window_start=span.start if span is not None else None,
         window_end=span.end if span is not None else None,
-        top=[FeatureFinding(name=name[:256], value=value) for name, value in finding.top],
+        lower=finding.lower,
+        upper=finding.upper,
+        labelled=finding.labelled,
+        top=[
+            FeatureFinding(name=name[:256], value=value)
+            for name, value in finding.top[:most_features]
+        ],
         message=finding.message[:1024],
     )
 

@@ -40,6 +40,8 @@ from trimtab.state_metrics.families import (
     DRIFT_VALUE,
     DRIFT_VERDICT,
     FEATURE_PSI,
+    LABELS_SHARE,
+    QUALITY_BOUNDS,
     QUALITY_ESTIMATED,
     QUALITY_REALISED,
     Family,
@@ -133,13 +135,17 @@ _TOP: Final = [
         About(
             "Labels seen",
             "Labelled rows of those predicted in the time shown; labels may be of rows before it. "
+            "Last window: of the rows that signal outcomes judges; it needs half of them. "
             "Few: ask who posts labels. None is expected where there is no signal outcomes.",
             "percentunit",
             "no data yet: no label was posted",
             4,
             decimals=1,
         ),
-        [Query(_LABELLED)],
+        [
+            Query(_LABELLED, "time shown"),
+            Query(f"min({series(LABELS_SHARE, BY_DEPLOYMENT)})", "last window"),
+        ],
     ),
     stats(
         About(
@@ -155,12 +161,25 @@ _TOP: Final = [
         steps=((None, GREEN), (0.8, YELLOW), (1, RED)),
     ),
 ]
+
+
+def _bounds(of: str) -> Query:
+    """Return both bounds of a quality."""
+    each = " or ".join(
+        f"label_replace(max by (metric, class) ({series(QUALITY_BOUNDS[of, end], BY_DEPLOYMENT)}), "
+        f'"bound", "{end}", "", "")'
+        for end in ("lower", "upper")
+    )
+    return Query(each, f"bounds of {of} {{{{metric}}}} {{{{class}}}}: {{{{bound}}}}")
+
+
 _LIMITS: Final = series(DRIFT_THRESHOLD, BY_DEPLOYMENT, 'signal=~"quality|outcomes"')
 _METRICS: Final = graph(
     About(
         "Quality against its limits",
-        "Estimated without labels, realised on labelled rows, and where each fires. A line that "
-        "falls towards its limit: see which features move, and whether a retraining is due.",
+        "Estimated without labels, realised on labelled rows, the bounds of both, and where each "
+        "fires: once both bounds are beyond it. A line that falls towards its limit: see which "
+        "features move, and whether a retraining is due.",
         "none",
         _NO_QUALITY,
         12,
@@ -175,13 +194,21 @@ _METRICS: Final = graph(
             f"max by (metric, class) ({series(QUALITY_REALISED, BY_DEPLOYMENT)})",
             "realised {{metric}} {{class}}",
         ),
+        *(_bounds(of) for of in ("estimated", "realised")),
         Query(
             f"max by (signal) ({_LIMITS})",
             "limit of {{signal}}",
         ),
     ],
     from_zero=False,
-    colors={"^estimated": BLUE, "^realised": GREEN, "^limit": RED},
+    many=True,
+    colors={
+        "^estimated": BLUE,
+        "^realised": GREEN,
+        "^limit": RED,
+        "^bounds of estimated": "super-light-blue",
+        "^bounds of realised": "super-light-green",
+    },
 )
 _BY_VERSION: Final = graph(
     About(

@@ -9,7 +9,7 @@ from tests.unit.decide.drift.policies import INPUTS, QUALITY, entry, policy
 from tests.unit.loop_objects import BASELINE_1
 
 from trimtab.api.conditions import EventReason
-from trimtab.decide.drift.policy import decide_policy, newly_begun, requested_action
+from trimtab.decide.drift.policy import decide_policy, features_kept, newly_begun, requested_action
 from trimtab.decide.drift.rules import StartRetrain
 from trimtab.decide.drift.snapshot import PolicySnapshot, WatchedDeployment
 
@@ -53,3 +53,8 @@ def test_of_two_retrainings_that_are_refused_each_start_is_told_once() -> None:
     assert newly_begun(status, starts) == starts
     told = status.model_copy(update={"started": ["a", "b"]})
     assert newly_begun(told, starts) == []
+
+
+@pytest.mark.parametrize(("watched", "kept"), [(0, 20), (1, 20), (10, 20), (20, 10), (100, 5)])
+def test_a_policy_that_watches_many_names_fewer_features_of_each(watched: int, kept: int) -> None:
+    assert features_kept(watched) == kept

@@ -207,6 +207,8 @@ def below(what: str, test: FloorTest, standard: Standard) -> Finding:
         threshold=round(test.floor, 4),
         n=int(test.n),
         needed=test.needed,
+        lower=round(test.lower, 4),
+        upper=round(test.upper, 4),
     )
     if test.is_below:
         return replace(finding, verdict="Drifting", message=f"{text}, at most {test.upper:.3f}")
@@ -231,6 +233,8 @@ def above(what: str, error: Bounded, standard: Standard) -> Finding:
         threshold=_significant(test.ceiling),
         n=int(test.n),
         needed=needed,
+        lower=_known(test.lower),
+        upper=_known(test.upper),
     )
     if test.is_above:
         return replace(finding, verdict="Drifting", message=f"{text}, at least {test.lower:.4g}")
@@ -246,3 +250,7 @@ def above(what: str, error: Bounded, standard: Standard) -> Finding:
 
 def _significant(value: float) -> float:
     return float(f"{value:.6g}")
+
+
+def _known(bound: float) -> float | None:
+    return _significant(bound) if math.isfinite(bound) else None

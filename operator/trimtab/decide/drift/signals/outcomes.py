@@ -77,19 +77,28 @@ def judge_outcomes(
         total(counts, metrics.OUTCOME_ERRORS_ABSOLUTE),
     )
     labelled = errors.count + total(counts, metrics.OUTCOMES)
+    if predicted is None:
+        return _judge_labelled(counts, errors, labelled, standard, alpha)
+    share = labelled_share(labelled, predicted)
+    if not labelled or share >= LABELS_NEEDED:
+        finding = _judge_labelled(counts, errors, labelled, standard, alpha)
+    else:
+        finding = Finding(
+            "InsufficientData",
+            f"labels of {share:.0%} of {predicted:.0f} rows have come in, "
+            f"{LABELS_NEEDED:.0%} are needed",
+            threshold=standard.bound,
+            n=int(labelled),
+            needed=int(np.ceil(predicted * LABELS_NEEDED)),
+        )
+    return replace(finding, labelled=round(share, 4) if predicted > 0 else None)
+
+
+def _judge_labelled(
+    counts: Series, errors: ErrorSums, labelled: float, standard: Standard, alpha: float
+) -> Finding:
     if not labelled:
         return nothing("NoSeries: no label has come in", standard)
-    if predicted is not None:
-        share = labelled_share(labelled, predicted)
-        if share < LABELS_NEEDED:
-            return Finding(
-                "InsufficientData",
-                f"labels of {share:.0%} of {predicted:.0f} rows have come in, "
-                f"{LABELS_NEEDED:.0%} are needed",
-                threshold=standard.bound,
-                n=int(labelled),
-                needed=int(np.ceil(predicted * LABELS_NEEDED)),
-            )
     if standard.is_error:
         return _judge_realised_error(errors, standard, alpha)
     if errors.count:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.api.conditions import ConditionType, EventReason
-from trimtab.api.drift_policy import Signal
+from trimtab.api.drift_policy import MOST_FEATURES, Signal
 from trimtab.contract.artifact import Baseline
 from trimtab.contract.metrics import Series
 from trimtab.decide.drift.finding import Finding
@@ -38,8 +38,6 @@ from trimtab.stats.holm import holm_rejects
 DEFAULT_TOLERANCE = 0.02
 PSI_TO_FIND = 0.1
 """Rows are asked for until a shift of this PSI would be seen in nine of ten windows."""
-
-TOP_FEATURES = 5
 
 
 def tolerance_of(signal: Signal) -> float:
@@ -139,7 +137,7 @@ def judge_histograms(
     shown_among = np.flatnonzero(rejected) if rejected.any() else np.arange(len(tested.names))
     order = np.lexsort((-tested.value[shown_among], tested.p_value[shown_among]))
     shown = shown_among[order[0]]
-    ranked = shown_among[np.argsort(-tested.value[shown_among], kind="stable")][:TOP_FEATURES]
+    ranked = np.lexsort((-tested.value, ~rejected))[:MOST_FEATURES]
     value, threshold = float(tested.value[shown]), float(tested.threshold[shown])
     text = f"PSI {value:.3f} of {tested.names[shown]}, threshold {threshold:.3f} (n={n})"
     finding = Finding(

@@ -64,17 +64,38 @@ def test_a_version_without_probabilities_cannot_be_estimated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labelled", "right", "verdict"),
+    ("labelled", "right", "verdict", "share"),
     [
-        pytest.param(2500, 0.97, "Stable", id="right_enough"),
-        pytest.param(2500, 0.85, "Drifting", id="wrong_too_often"),
-        pytest.param(1200, 0.85, "InsufficientData", id="fewer_than_half_of_the_labels"),
-        pytest.param(0, 0.85, "NoData", id="no_labels_at_all"),
+        pytest.param(2500, 0.97, "Stable", 0.8333, id="right_enough"),
+        pytest.param(2500, 0.85, "Drifting", 0.8333, id="wrong_too_often"),
+        pytest.param(1200, 0.85, "InsufficientData", 0.4, id="fewer_than_half_of_the_labels"),
+        pytest.param(0, 0.85, "NoData", 0, id="no_labels_at_all"),
     ],
 )
-def test_outcomes(labelled: int, right: float, verdict: str) -> None:
+def test_outcomes(labelled: int, right: float, verdict: str, share: float) -> None:
     counts = window_counts(labelled=labelled, right=right)
-    assert judge_outcomes(counts, ACCURACY, ALPHA, predicted=3000).verdict == verdict
+    finding = judge_outcomes(counts, ACCURACY, ALPHA, predicted=3000)
+    assert (finding.verdict, finding.labelled) == (verdict, share)
+
+
+def test_of_no_rows_no_share_is_labelled() -> None:
+    counts = window_counts(n=0, labelled=100)
+    finding = judge_outcomes(counts, ACCURACY, ALPHA, predicted=0)
+    assert (finding.verdict, finding.labelled) == ("InsufficientData", None)
+    assert judge_outcomes(counts, ACCURACY, ALPHA, predicted=None).labelled is None
+
+
+@pytest.mark.parametrize("standard", [ACCURACY, Standard("f1", 0.9), Standard("recall", 0.9, "0")])
+def test_a_value_lies_between_its_bounds(standard: Standard) -> None:
+    counts = window_counts(labelled=2500, right=0.97)
+    for finding in (
+        judge_outcomes(counts, standard, ALPHA, predicted=3000),
+        judge_quality(counts, None, standard, ALPHA),
+    ):
+        assert finding.value is not None, finding
+        assert finding.lower is not None
+        assert finding.upper is not None
+        assert 0 < finding.lower < finding.value <= finding.upper <= 1
 
 
 def test_where_nobody_knows_how_many_were_predicted_the_labels_are_judged() -> None:
