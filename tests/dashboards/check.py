@@ -13,7 +13,6 @@ from tests.dashboards.built import Built
 from tests.dashboards.judge import Verdict, judge, problems_of_page
 from tests.dashboards.pictures import shrink
 from tests.dashboards.server import (
-    LOOKBACK_SECONDS,
     SCRAPE_SECONDS,
     Server,
     read_recording,
@@ -26,9 +25,8 @@ PICTURES = REPOSITORY / "docs/pictures"
 THEMES = ("dark", "light")
 WIDTHS = (1280, 1920)
 OF_DEMO = {"namespace": "trimtab-quickstart", "deployment": "digits"}
-LOOKED_AT_DURING = {"rollout": "trimtab_rollout_step"}
-"""Dashboards that are looked at while a series is there, the last time that it is; others at the
-end."""
+LOOKED_AT_DURING = {"rollout": "trimtab_gate_total and on (namespace, name) trimtab_rollout_step"}
+"""Dashboards that are looked at when this is there for the last time; others at the end."""
 RULES = r"namespace\w*:"
 """Names of the recording rules' series."""
 
@@ -64,7 +62,7 @@ def check(
     times = recording.begin, recording.end
     sheets: list[Sheet] = []
     with serving(recording, folder / "recorded") as server:
-        times_of = {board.name: _times(board, server, *times) for board in boards}
+        times_of = {board.name: _times(board, server, *times, LOOKBACK_SECONDS) for board in boards}
         for theme in THEMES:
             for width in WIDTHS:
                 kept = pictures if (theme, width) == ("dark", 1280) else None
@@ -98,11 +96,14 @@ def draw(
     ]
 
 
-def _times(board: Board, server: Server, begin: int, end: int) -> tuple[int, int]:
-    """Return from when to when a dashboard is looked at."""
-    name = LOOKED_AT_DURING.get(board.name)
-    found = server.query_range(f"count({name})", begin, end, SCRAPE_SECONDS) if name else []
-    return begin, int(found[0].points[-1][0]) - LOOKBACK_SECONDS if found else end
+def _times(board: Board, server: Server, begin: int, end: int, late: int = 0) -> tuple[int, int]:
+    """Return from when to when a dashboard is looked at.
+
+    late: by so many seconds the server shows a series longer than it was there.
+    """
+    what = LOOKED_AT_DURING.get(board.name)
+    found = server.query_range(f"count({what})", begin, end, SCRAPE_SECONDS) if what else []
+    return begin, int(found[0].points[-1][0]) - late if found else end
 
 
 def _wanted(
