@@ -13,7 +13,6 @@ from tests.dashboards.built import Built
 from tests.dashboards.judge import Verdict, judge, problems_of_page
 from tests.dashboards.pictures import shrink
 from tests.dashboards.server import (
-    SCRAPE_SECONDS,
     Server,
     read_recording,
     serving,
@@ -25,8 +24,6 @@ PICTURES = REPOSITORY / "docs/pictures"
 THEMES = ("dark", "light")
 WIDTHS = (1280, 1920)
 OF_DEMO = {"namespace": "trimtab-quickstart", "deployment": "digits"}
-LOOKED_AT_DURING = {"rollout": "trimtab_gate_total and on (namespace, name) trimtab_rollout_step"}
-"""Dashboards that are looked at when this is there for the last time; others at the end."""
 RULES = r"namespace\w*:"
 """Names of the recording rules' series."""
 
@@ -62,17 +59,13 @@ def check(
     times = recording.begin, recording.end
     sheets: list[Sheet] = []
     with serving(recording, folder / "recorded") as server:
-        times_of = {board.name: _times(board, server, *times, LOOKBACK_SECONDS) for board in boards}
         for theme in THEMES:
             for width in WIDTHS:
                 kept = pictures if (theme, width) == ("dark", 1280) else None
-                wanted = [
-                    _wanted(board, server, times_of[board.name], theme, width, kept)
-                    for board in boards
-                ]
+                wanted = [_wanted(board, server, times, theme, width, kept) for board in boards]
                 sheets += _judged(boards, look(built, wanted), f"{theme} {width}")
     with serving(recording.without(RULES), folder / "without-rules") as server:
-        wanted = [_wanted(board, server, times_of[board.name]) for board in boards]
+        wanted = [_wanted(board, server, times) for board in boards]
         sheets += _judged(boards, look(built, wanted), "without rules", may_be_empty=True)
     with serving(None, folder / "empty") as server:
         wanted = [_wanted(board, server, times) for board in boards]
@@ -88,22 +81,10 @@ def draw(
 ) -> list[str]:
     """Write a picture of each dashboard; return what is wrong, in words."""
     to.mkdir(exist_ok=True)
-    wanted = [
-        _wanted(board, server, _times(board, server, begin, end), pictures=to) for board in boards
-    ]
+    wanted = [_wanted(board, server, (begin, end), pictures=to) for board in boards]
     return [
         found for sheet in _judged(boards, look(built, wanted), "now") for found in sheet.found()
     ]
-
-
-def _times(board: Board, server: Server, begin: int, end: int, late: int = 0) -> tuple[int, int]:
-    """Return from when to when a dashboard is looked at.
-
-    late: by so many seconds the server shows a series longer than it was there.
-    """
-    what = LOOKED_AT_DURING.get(board.name)
-    found = server.query_range(f"count({what})", begin, end, SCRAPE_SECONDS) if what else []
-    return begin, int(found[0].points[-1][0]) - late if found else end
 
 
 def _wanted(

@@ -170,7 +170,7 @@ _JOBS: Final = rows(
         Query(f"1000 * max by ({_JOB}) ({series(RETRAIN_FINISHED, BY_DEPLOYMENT)})"),
     ],
     [
-        Column("namespace", "Namespace", width=110),
+        Column("namespace", "Namespace", width=150),
         Column("name", "RetrainJob"),
         Column(
             "deployment",
@@ -206,7 +206,7 @@ _COMPARED: Final = rows(
         Query(_side(RETRAIN_MEASURED_UPPER, "challenger")),
     ],
     [
-        Column("namespace", "Namespace", width=110),
+        Column("namespace", "Namespace", width=150),
         Column("name", "RetrainJob"),
         Column("deployment", "Deployment", width=130),
         Column("metric", "Metric", width=90),
