@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
-.PHONY: help setup develop lock format lint unit test e2e generate verify docs alerts cli \
+.PHONY: help setup develop lock format lint unit test e2e generate verify docs alerts dashboards cli \
   demo demo-clean images \
   cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-metrics bench-statistics bench-serving clients
 
@@ -79,14 +79,18 @@ e2e: develop images ## the ring on a real cluster
 
 test: develop lint docs images verify unit e2e ## everything, from nothing
 
-demo: develop images ## play the quick start on a real cluster
-	$(CLUSTER) run -- $(BIN)/python -m tests.demo
+demo: develop images ## play the quick start on a real cluster; WATCH=1: with Prometheus and pictures
+	$(if $(WATCH),-$(BIN)/python -m tests.dashboards prepare)
+	$(CLUSTER) run -- $(BIN)/python -m tests.demo $(if $(WATCH),--watch)
 
 demo-clean: develop ## remove what the demo made; what others use of it stays
 	$(CLUSTER) run -- $(BIN)/python -m tests.demo --clean
 
 alerts: develop ## the rules in promtool, then in a real Prometheus and Alertmanager
 	$(BIN)/python -m tests.alerts
+
+dashboards: develop ## every panel drawn in a real browser from a recording of the demo
+	$(BIN)/python -m tests.dashboards
 
 faults: develop ## the operator disturbed at every request; where it ends elsewhere than undisturbed
 	$(BIN)/python -m tests.faults

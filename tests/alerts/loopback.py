@@ -108,7 +108,7 @@ def running(stage: Stage, folder: Path) -> Iterator[None]:
     server.stage = stage
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
-    own, prometheus, alertmanager = server.server_address[1], _free_port(), _free_port()
+    own, prometheus, alertmanager = server.server_address[1], free_port(), free_port()
     hooks = {_HOOKS: f"http://127.0.0.1:{own}"}
     (folder / "alertmanager.yml").write_text(_changed(EXAMPLE, hooks | _QUICK))
     (folder / "rules.yml").write_text(_changed(RULES, _BRIDGED))
@@ -117,7 +117,7 @@ def running(stage: Stage, folder: Path) -> Iterator[None]:
     )
     try:
         with (
-            _process(
+            process(
                 folder,
                 "prometheus-alertmanager",
                 f"--config.file={folder / 'alertmanager.yml'}",
@@ -125,7 +125,7 @@ def running(stage: Stage, folder: Path) -> Iterator[None]:
                 f"--web.listen-address=127.0.0.1:{alertmanager}",
                 "--cluster.listen-address=",
             ),
-            _process(
+            process(
                 folder,
                 "prometheus",
                 f"--config.file={folder / 'prometheus.yml'}",
@@ -157,28 +157,30 @@ def _changed(file: Path, changes: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _process(folder: Path, name: str, *arguments: str) -> Iterator[None]:
+def process(folder: Path, name: str, *arguments: str) -> Iterator[None]:
+    """Run a program, with its log in the folder, and end it; AssertionError if it ended before."""
     program = shutil.which(name)
     assert program is not None, name
     log_file = folder / f"{name}.log"
     with log_file.open("wb") as log:
-        process = subprocess.Popen([program, *arguments], stdout=log, stderr=subprocess.STDOUT)
+        started = subprocess.Popen([program, *arguments], stdout=log, stderr=subprocess.STDOUT)
     try:
         yield
-        assert process.poll() is None, log_file.read_text()[-2000:]
+        assert started.poll() is None, log_file.read_text()[-2000:]
     except AssertionError as error:
         error.add_note(f"{name}: {log_file.read_text()[-2000:]}")
         raise
     finally:
-        process.send_signal(signal.SIGTERM)
+        started.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=stretched(10))
+            started.wait(timeout=stretched(10))
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            started.kill()
+            started.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

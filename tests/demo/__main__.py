@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from tests.cluster.settings import ClusterError, read_settings
+from tests.demo import watch
 from tests.demo.play import ACTS, AFTERWARDS, LIMIT_SECONDS, clean, install, play, table
 from tests.demo.stage import TRAINING_IMAGE, NotSeen, Stage
 from tests.patience import Limit
@@ -20,11 +22,20 @@ def main(arguments: Sequence[str]) -> int:
     """Return 0, or 1 when an act was not seen or the whole took too long."""
     parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
     parser.add_argument("--clean", action="store_true", help="remove what the demo made")
+    parser.add_argument("--watch", action="store_true", help="with a Prometheus that stays")
     given = parser.parse_args(arguments)
     if given.clean:
         print("removing what the demo made, which takes up to a minute", flush=True)
+        watch.stop(read_settings())
         print(clean())
         return 0
+    if given.watch:
+        try:
+            watch.start(read_settings())
+        except ClusterError as error:
+            print(f"not watched: {error}", file=sys.stderr)
+            return 1
+        print(f"a Prometheus watches, at {watch.URL} in the cluster's network", flush=True)
     began, allowed = time.monotonic(), Limit(LIMIT_SECONDS)
     print("installing the release and an empty namespace", flush=True)
     try:
@@ -44,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         if one.missing:
             print(f"not seen in {one.title}: {one.missing}", file=sys.stderr)
     print(f"\n{AFTERWARDS}", flush=True)
+    if given.watch:
+        print(f"\n{watch.pictures(read_settings())}\n{watch.REACHED}", flush=True)
     are_all = len(seen) == len(ACTS) and not any(one.missing for one in seen)
     return 0 if are_all and not allowed.is_over() else 1
 

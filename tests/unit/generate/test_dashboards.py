@@ -17,7 +17,7 @@ from tests.unit.generate.answers import answers, filled
 from tests.unit.series import everything
 
 from trimtab.generate.dashboards.boards import DASHBOARDS
-from trimtab.generate.dashboards.parts import MARK_OPTIONS
+from trimtab.generate.dashboards.parts import MARK_OPTIONS, NOTHING
 
 register_default_plugins()
 BOARDS: dict[str, dict[str, Any]] = {name: json.loads(text()) for name, text in DASHBOARDS.items()}
@@ -116,6 +116,14 @@ class TestPanels:
         config = json.dumps(panel["fieldConfig"])
         if '"red"' in config:
             assert len(panel["description"].split(". ")) >= 2, panel["description"]
+
+    @each_panel
+    def test_no_data_look_neither_well_nor_ill(self, panel: Any) -> None:
+        if panel["type"] in {"stat", "bargauge"}:
+            *_, nothing = panel["fieldConfig"]["defaults"]["mappings"]
+            no_value = panel["fieldConfig"]["defaults"]["noValue"]
+            shown = {"text": no_value, "color": NOTHING}
+            assert nothing == {"type": "special", "options": {"match": "null", "result": shown}}
 
     @each_panel
     def test_is_wide_enough(self, panel: Any) -> None:

@@ -52,6 +52,7 @@ from trimtab.state_metrics.families import (
     LAST_DECISION,
     MODEL_AGE,
     ROLLOUT_WEIGHT,
+    ROLLOUTS,
 )
 
 UID: Final = "trimtab-fleet"
@@ -60,7 +61,12 @@ _NO_POLICY: Final = "no data yet: no DriftPolicy has looked"
 _LAST_BACK: Final = series(
     LAST_DECISION, OF_DEPLOYMENT, 'kind="Deployment"', f'reason="{EventReason.ROLLED_BACK}"'
 )
-_BACK: Final = f"time() - max by ({BY}) ({_LAST_BACK}) < {_DAY}"
+_BACK_COUNTED: Final = series(ROLLOUTS, OF_DEPLOYMENT, 'outcome="RolledBack"')
+_BACK: Final = (
+    # Status keeps the last decisions only, the counter is of the operator that leads.
+    f"time() - max by ({BY}) ({_LAST_BACK}) < {_DAY}\n"
+    f"or max by ({BY}) (increase({_BACK_COUNTED}[1d])) > 0"
+)
 _WANT_SOMEBODY: Final = "|".join(
     (
         ConditionType.DEGRADED,
@@ -175,7 +181,7 @@ _DEPLOYMENTS: Final = rows(
         Query(f"max by ({BY}) ({series(MODEL_AGE, OF_DEPLOYMENT)})"),
     ],
     [
-        Column("namespace", "Namespace", width=120),
+        Column("namespace", "Namespace", width=170),
         Column(
             "name",
             "Deployment",
@@ -219,16 +225,16 @@ _SIGNALS: Final = rows(
         Query(f"max by (namespace, deployment, signal) ({series(DRIFT_THRESHOLD, BY_DEPLOYMENT)})"),
     ],
     [
-        Column("namespace", "Namespace", width=100),
+        Column("namespace", "Namespace", width=140),
         Column(
             "deployment",
             "Deployment",
             link=("Quality", board_link("trimtab-quality", "Namespace", "Deployment")),
         ),
-        Column("signal", "Signal", width=100),
-        Column("Value #A", "Verdict", words=VERDICTS, width=100),
-        Column("Value #B", "Value", width=75, decimals=3),
-        Column("Value #C", "Limit", width=75, decimals=3),
+        Column("signal", "Signal", width=80),
+        Column("Value #A", "Verdict", words=VERDICTS, width=85),
+        Column("Value #B", "Value", width=70, decimals=3),
+        Column("Value #C", "Limit", width=70, decimals=3),
     ],
     sort="Verdict",
     desc=True,
@@ -276,12 +282,14 @@ _DECIDED: Final = graph(
     ),
     [
         Query(
-            f"sum by (reason) (increase({series(DECISIONS, OF_NAMESPACE)}[$__rate_interval])) > 0",
+            "round(sum by (reason) "
+            f"(increase({series(DECISIONS, OF_NAMESPACE)}[$__rate_interval]))) > 0",
             "{{reason}}",
         )
     ],
     stacked=True,
     bars=True,
+    many=True,
 )
 _DORA: Final = rows(
     About(

@@ -120,9 +120,9 @@ _TOP: Final = [
     stats(
         About(
             "Scrapes left out",
-            "A minute, while the one before was under way. Red: 3 or more; faults are found late. "
+            "While the one before was under way. Red: 3 or more; faults are found late. "
             "See whether the operator has enough CPU, then which pods answer slowly on port 9090.",
-            "none",
+            "suffix:/min",
             NO_STATE,
             4,
             decimals=1,
@@ -181,6 +181,7 @@ _LATENCY: Final = graph(
         Query(_quantile(0.99, "kind", LATENCY_SECONDS), "{{kind}} answer"),
         Query(_quantile(0.99, "kind", PASS_SECONDS), "{{kind}} pass"),
     ],
+    many=True,
 )
 _LEASE: Final = graph(
     About(
@@ -206,6 +207,7 @@ _REQUESTS: Final = graph(
     ),
     [Query(_rate("verb", REQUESTS), "{{verb}}")],
     stacked=True,
+    many=True,
 )
 _ERRORS: Final = graph(
     About(
@@ -227,6 +229,7 @@ _REQUEST_SECONDS: Final = graph(
         12,
     ),
     [Query(_quantile(0.99, "verb", REQUEST_SECONDS), "{{verb}}")],
+    many=True,
 )
 _REPAIRED: Final = graph(
     About(

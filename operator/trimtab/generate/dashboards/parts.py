@@ -29,6 +29,8 @@ SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG: Final = "trimtab"
 
 GREEN, BLUE, YELLOW, ORANGE, RED, GREY = "green", "blue", "yellow", "orange", "red", "text"
+NOTHING: Final = "#8e8e8e"
+"""Neither well nor ill, on a dark and on a light page."""
 
 Steps = Sequence[tuple[float | None, str]]
 """From which value on which colour; the first value is None."""
@@ -122,20 +124,19 @@ def stats(
     *,
     steps: Steps = PLAIN,
     words: Mapping[str, Word] | None = None,
-    name_only: bool = False,
+    label: str | None = None,
     graph: bool = False,
 ) -> models.Panel:
-    """Return large figures. name_only: the legend is what is to be read. graph: with its past."""
-    mode, color = common_models.BigValueTextMode, common_models.BigValueColorMode
-    past = common_models.BigValueGraphMode
+    """Return large figures. label: its value is what is to be read. graph: with its past."""
+    color, past = common_models.BigValueColorMode, common_models.BigValueGraphMode
     panel = _described(stat.Panel(), about)
     panel.color_mode(color.NONE if steps is PLAIN and not words else color.BACKGROUND)
-    panel.text_mode(mode.NAME if name_only else mode.AUTO)
+    panel.text_mode(common_models.BigValueTextMode.AUTO)
     panel.graph_mode(past.AREA if graph else past.NONE)
-    panel.reduce_options(_last()).thresholds(_steps(steps)).color_scheme(_by_threshold())
-    if words:
-        panel.mappings([_mapping(words)])
-    return _asking(panel, queries, instant=not graph)
+    panel.reduce_options(_last("" if label is None else f"/^{label}$/"))
+    panel.thresholds(_steps(steps)).color_scheme(_by_threshold())
+    panel.mappings([*([_mapping(words)] if words else []), _nothing(about)])
+    return _asking(panel, queries, instant=not graph, as_table=label is not None)
 
 
 def graph(
@@ -148,21 +149,26 @@ def graph(
     bars: bool = False,
     stairs: bool = False,
     from_zero: bool = True,
+    many: bool = False,
     colors: Mapping[str, str] | None = None,
 ) -> models.Panel:
     """Return lines over time.
 
     steps: lines across, where they are; top: end of the axis, if there is nothing above it.
-    from_zero: whether the axis begins at 0. colors: by a regular expression of the legend.
+    from_zero: whether the axis begins at 0. many: lines, so that the legend has no room for their
+    last values. colors: by a regular expression of the legend. bars: what was in each two minutes,
+    which are four scrapes or more, so that hardly anything is in two bars.
     """
     panel = _described(timeseries.Panel(), about)
-    legend = common.VizLegendOptions().show_legend(True).calcs(["lastNotNull"])
+    legend = common.VizLegendOptions().show_legend(True)
+    legend.calcs([] if many else ["lastNotNull"])
     legend.display_mode(common_models.LegendDisplayMode.LIST)
     panel.legend(legend.placement(common_models.LegendPlacement.BOTTOM))
     tooltip = common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI)
     panel.tooltip(tooltip.sort(common_models.SortOrder.DESCENDING))
-    panel.line_width(2).show_points(common_models.VisibilityMode.AUTO)
-    panel.fill_opacity(60 if bars else 25 if stacked else 0)
+    # The line of what is stacked would be seen on top where there is nothing of it.
+    panel.line_width(0 if stacked else 2).show_points(common_models.VisibilityMode.AUTO)
+    panel.fill_opacity(60 if stacked else 0)
     panel.color_scheme(build.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
     if from_zero:
         panel.min(0)
@@ -180,7 +186,7 @@ def graph(
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(dashed))
     for pattern, color in (colors or {}).items():
         panel.override_by_regexp(f"/{pattern}/", [_property("color", _fixed(color))])
-    return _asking(panel, queries, instant=False)
+    return _asking(panel.interval("2m") if bars else panel, queries, instant=False)
 
 
 def bars(
@@ -202,7 +208,7 @@ def bars(
     panel.orientation(way.VERTICAL if upright else way.HORIZONTAL)
     panel.value_mode(common_models.BarGaugeValueMode.COLOR)
     panel.text(common.VizTextDisplayOptions().title_size(_SMALL if upright else _BAR_TITLE))
-    panel.thresholds(_steps(steps)).color_scheme(_by_threshold())
+    panel.thresholds(_steps(steps)).color_scheme(_by_threshold()).mappings([_nothing(about)])
     if top is not None:
         panel.max(top)
     if sorted_by is None:
@@ -304,8 +310,9 @@ def _asking(
     return built
 
 
-def _last() -> common.ReduceDataOptions:
-    return common.ReduceDataOptions().values(False).calcs(["lastNotNull"]).fields("")
+def _last(fields: str = "") -> common.ReduceDataOptions:
+    """Return that the last value counts. fields: a pattern of names; all numbers if empty."""
+    return common.ReduceDataOptions().values(False).calcs(["lastNotNull"]).fields(fields)
 
 
 def _steps(steps: Steps) -> build.ThresholdsConfig:
@@ -327,6 +334,16 @@ def _mapping(words: Mapping[str, Word]) -> models.ValueMap:
             value: models.ValueMappingResult(text=word.text, color=word.color, index=place)
             for place, (value, word) in enumerate(words.items())
         }
+    )
+
+
+def _nothing(about: About) -> models.SpecialValueMap:
+    """Return that no data are grey: Grafana gives them the colour of 0, which is mostly green."""
+    return models.SpecialValueMap(
+        options=models.DashboardSpecialValueMapOptions(
+            match=models.SpecialValueMatch.NULL,
+            result=models.ValueMappingResult(text=about.no_value, color=NOTHING),
+        )
     )
 
 

@@ -201,6 +201,7 @@ _METRICS: Final = graph(
         ),
     ],
     from_zero=False,
+    many=True,
     colors={
         "^estimated": BLUE,
         "^realised": GREEN,
@@ -312,6 +313,7 @@ _LABELS: Final = graph(
         Query(per_second("reason", metrics.TOKENS_REFUSED), "refused: {{reason}}"),
     ],
     colors={"^refused": RED},
+    many=True,
 )
 
 

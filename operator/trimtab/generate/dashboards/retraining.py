@@ -33,6 +33,7 @@ from trimtab.generate.dashboards.queries import (
     variables,
 )
 from trimtab.state_metrics.families import (
+    DECISIONS,
     LAST_DECISION,
     LINEAGE_DEPTH,
     MODEL_AGE,
@@ -78,6 +79,14 @@ def _side(family: Family, side: str) -> str:
 _SKIPPED: Final = series(
     LAST_DECISION, OF_NAMESPACE, 'kind="DriftPolicy"', f'reason="{EventReason.RETRAIN_SKIPPED}"'
 )
+_SKIPPED_COUNTED: Final = series(
+    DECISIONS, OF_NAMESPACE, 'kind="DriftPolicy"', f'reason="{EventReason.RETRAIN_SKIPPED}"'
+)
+_SKIPPED_TODAY: Final = (
+    # Status keeps the last decisions only, the counter is of the operator that leads.
+    f"time() - max by ({BY}) ({_SKIPPED}) < {_DAY}\n"
+    f"or max by ({BY}) (increase({_SKIPPED_COUNTED}[1d])) > 0"
+)
 _TOP: Final = [
     stats(
         About(
@@ -118,7 +127,7 @@ _TOP: Final = [
             NO_STATE,
             4,
         ),
-        [Query(counted(f"time() - max by ({BY}) ({_SKIPPED}) < {_DAY}"))],
+        [Query(counted(_SKIPPED_TODAY))],
         steps=((None, GREEN), (1, ORANGE)),
     ),
     stats(
@@ -161,7 +170,7 @@ _JOBS: Final = rows(
         Query(f"1000 * max by ({_JOB}) ({series(RETRAIN_FINISHED, BY_DEPLOYMENT)})"),
     ],
     [
-        Column("namespace", "Namespace", width=110),
+        Column("namespace", "Namespace", width=150),
         Column("name", "RetrainJob"),
         Column(
             "deployment",
@@ -197,7 +206,7 @@ _COMPARED: Final = rows(
         Query(_side(RETRAIN_MEASURED_UPPER, "challenger")),
     ],
     [
-        Column("namespace", "Namespace", width=110),
+        Column("namespace", "Namespace", width=150),
         Column("name", "RetrainJob"),
         Column("deployment", "Deployment", width=130),
         Column("metric", "Metric", width=90),
@@ -222,8 +231,8 @@ _ENDED: Final = graph(
     ),
     [
         Query(
-            "sum by (cause, outcome) "
-            f"(increase({series(RETRAINS, BY_DEPLOYMENT)}[$__rate_interval])) > 0",
+            "round(sum by (cause, outcome) "
+            f"(increase({series(RETRAINS, BY_DEPLOYMENT)}[$__rate_interval]))) > 0",
             "{{cause}} {{outcome}}",
         )
     ],

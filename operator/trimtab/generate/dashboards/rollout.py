@@ -76,13 +76,13 @@ _TOP: Final = [
         About(
             "Serves", "The version that users get now.", "none", "nothing serves, or no data yet", 4
         ),
-        [Query(f"max by (serving) ({_SERVING})", "{{serving}}")],
-        name_only=True,
+        [Query(f"max by (serving) ({_SERVING})")],
+        label="serving",
     ),
     stats(
         About("Is tried", "The version that is tried beside it.", "none", "none is tried", 4),
-        [Query(f"max by (candidate) ({CANDIDATE})", "{{candidate}}")],
-        name_only=True,
+        [Query(f"max by (candidate) ({CANDIDATE})")],
+        label="candidate",
     ),
     stats(
         About(
@@ -172,6 +172,7 @@ _BAD: Final = graph(
     ),
     [Query(f"max by (gate, side) ({_SHARE})", "{{gate}} {{side}}")],
     stairs=True,
+    many=True,
 )
 _COUNTS: Final = rows(
     About(
@@ -210,6 +211,7 @@ _LATENCY: Final = graph(
         Query(quantile(0.5, _SIDES, metrics.REQUEST_SECONDS), "{{version}} {{revision}} p50"),
         Query(quantile(0.99, _SIDES, metrics.REQUEST_SECONDS), "{{version}} {{revision}} p99"),
     ],
+    many=True,
 )
 _REQUESTS: Final = graph(
     About(
@@ -267,7 +269,7 @@ def text() -> str:
         rows=(
             (4, _TOP),
             (8, [_SHARES, _EVIDENCE]),
-            (8, [_BAD, _COUNTS]),
+            (10, [_BAD, _COUNTS]),
             (8, [_LATENCY, _REQUESTS]),
             (8, [_DECIDED, _ENDS]),
         ),

@@ -157,6 +157,7 @@ _ERRORS: Final = graph(
             _LEGEND,
         )
     ],
+    top=0.05,
 )
 _LATENCY: Final = graph(
     About(
@@ -171,6 +172,7 @@ _LATENCY: Final = graph(
         Query(quantile(0.5, _VERSION, metrics.REQUEST_SECONDS), f"{_LEGEND} p50"),
         Query(quantile(0.99, _VERSION, metrics.REQUEST_SECONDS), f"{_LEGEND} p99"),
     ],
+    many=True,
 )
 _MODEL: Final = graph(
     About(
@@ -185,6 +187,7 @@ _MODEL: Final = graph(
         Query(quantile(0.5, _VERSION, metrics.PREDICT_SECONDS), f"{_LEGEND} p50"),
         Query(quantile(0.99, _VERSION, metrics.PREDICT_SECONDS), f"{_LEGEND} p99"),
     ],
+    many=True,
 )
 _JOINED: Final = graph(
     About(
