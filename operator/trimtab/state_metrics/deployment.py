@@ -22,7 +22,15 @@ from trimtab.state_metrics.families import (
     SERVING_SINCE,
 )
 from trimtab.state_metrics.lines import Lines
-from trimtab.state_metrics.seen import Json, Shown, add_common, lines_of, status_of, text_at
+from trimtab.state_metrics.seen import (
+    Json,
+    Shown,
+    add_common,
+    decided_last,
+    lines_of,
+    status_of,
+    text_at,
+)
 
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 _USUAL_STRATEGY = str(Rollout.model_fields["strategy"].default)
@@ -55,7 +63,11 @@ def deployment_shown(obj: Json, now: datetime) -> Shown:
         _add_rollout(lines, status, candidate)
     for gate in status.gates:
         _add_gate(lines, gate)
-    return Shown(lines.text(), serves=None if stable is None else stable.version_object)
+    return Shown(
+        lines.text(),
+        serves=None if stable is None else stable.version_object,
+        decided=decided_last(status),
+    )
 
 
 def _add_rollout(lines: Lines, status: DeploymentStatus, candidate: Tried) -> None:

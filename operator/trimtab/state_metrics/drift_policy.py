@@ -21,7 +21,15 @@ from trimtab.state_metrics.families import (
     RETRAIN_ATTEMPTS,
 )
 from trimtab.state_metrics.lines import Lines
-from trimtab.state_metrics.seen import Json, Shown, add_common, lines_of, status_of, text_at
+from trimtab.state_metrics.seen import (
+    Json,
+    Shown,
+    add_common,
+    decided_last,
+    lines_of,
+    status_of,
+    text_at,
+)
 
 QUARTER = timedelta(days=90)
 """What the budget of false alarms is about."""
@@ -55,7 +63,11 @@ def drift_policy_shown(obj: Json, now: datetime) -> Shown:
         watched = len({signal.deployment for signal in status.signals})
         accepted = status.budget.per_quarter * max(1, watched)
         lines.add(BUDGET_USED_RATIO, len(counted) / accepted)
-    return Shown(lines.text(), until=min(counted) + QUARTER if counted else None)
+    return Shown(
+        lines.text(),
+        decided=decided_last(status),
+        until=min(counted) + QUARTER if counted else None,
+    )
 
 
 def _alarms(budget: BudgetStatus | None, now: datetime) -> list[datetime]:

@@ -226,7 +226,8 @@ DECISIONS = _counter(
 LAST_DECISION = _gauge(
     "trimtab_last_decision_timestamp_seconds",
     "kind reason",
-    "Unix seconds of the last decision of this reason among those that status keeps (ten or more).",
+    "Unix seconds of the last decision of this reason, among those that status keeps (ten or more) "
+    "and those that this process has seen made while it leads.",
 )
 UNREADABLE = Family(
     "trimtab_operator_unreadable_objects",

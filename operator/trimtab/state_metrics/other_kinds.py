@@ -18,7 +18,15 @@ from trimtab.state_metrics.families import (
     RETRAIN_STARTED,
 )
 from trimtab.state_metrics.lines import Lines
-from trimtab.state_metrics.seen import Json, Shown, add_common, lines_of, status_of, text_at
+from trimtab.state_metrics.seen import (
+    Json,
+    Shown,
+    add_common,
+    decided_last,
+    lines_of,
+    status_of,
+    text_at,
+)
 
 BY_PERSON = "manual"
 
@@ -26,8 +34,9 @@ BY_PERSON = "manual"
 def model_version_shown(obj: Json, now: datetime) -> Shown:
     """Return the series of a ModelVersion; ValidationError if its status cannot be read."""
     lines = lines_of(obj)
-    add_common(lines, "ModelVersion", ModelVersionStatus.read_stored(status_of(obj)))
-    return Shown(lines.text())
+    status = ModelVersionStatus.read_stored(status_of(obj))
+    add_common(lines, "ModelVersion", status)
+    return Shown(lines.text(), decided=decided_last(status))
 
 
 def retrain_job_shown(obj: Json, now: datetime) -> Shown:
@@ -50,7 +59,7 @@ def retrain_job_shown(obj: Json, now: datetime) -> Shown:
     for side, measured in (("champion", status.champion), ("challenger", status.challenger)):
         if measured is not None:
             _add_measured(lines, measured, deployment, side)
-    return Shown(lines.text())
+    return Shown(lines.text(), decided=decided_last(status))
 
 
 def _add_measured(lines: Lines, measured: Measured, deployment: str, side: str) -> None:

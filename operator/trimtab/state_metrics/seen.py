@@ -26,6 +26,8 @@ class Shown:
     text: Text = field(default_factory=dict)
     serves: str | None = None
     """Of a Deployment: the ModelVersion that serves; its age is worked out at each scrape."""
+    decided: Mapping[str, float] = field(default_factory=dict)
+    """By reason: when it was decided last, Unix seconds, as far as status says."""
     until: datetime | None = None
     """When they are to be worked out anew although nothing was written; None: never."""
 
@@ -62,8 +64,14 @@ def add_common(lines: Lines, kind: str, status: Status) -> None:
     """Add what all kinds have: conditions, and when each reason was decided last."""
     for condition in status.conditions:
         lines.add(CONDITION, 1.0, kind, condition.type, condition.status, condition.reason)
-    last: dict[str, datetime] = {}
+    for reason, at in decided_last(status).items():
+        lines.add(LAST_DECISION, at, kind, reason)
+
+
+def decided_last(status: Status) -> dict[str, float]:
+    """Return by reason when it was decided last, Unix seconds."""
+    last: dict[str, float] = {}
     for decision in status.record.decisions:
-        last[decision.reason] = max(decision.at, last.get(decision.reason, decision.at))
-    for reason, at in last.items():
-        lines.add(LAST_DECISION, at.timestamp(), kind, reason)
+        at = decision.at.timestamp()
+        last[decision.reason] = max(at, last.get(decision.reason, at))
+    return last

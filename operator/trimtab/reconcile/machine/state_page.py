@@ -18,6 +18,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ from trimtab.state_metrics.deployment import ends_between
 from trimtab.state_metrics.families import (
     DECISIONS,
     FAMILIES,
+    LAST_DECISION,
     LINEAGE_DEPTH,
     MODEL_AGE,
     RETRAINS,
@@ -78,6 +80,9 @@ class StatePage:
         """By ModelVersion: the one that it replaces."""
         self._numbers: dict[Key, tuple[str, int]] = {}
         """By object: its uid, and the last decision that is counted or was there before."""
+        self._decided: dict[Key, dict[str, float]] = {}
+        """By object and reason: when it was decided last. Status may have dropped it by now, while
+        an alert about it goes on for an hour."""
         self._deployments: dict[str, set[str]] = defaultdict(set)
         """By namespace."""
         self._tallies = Tallies()
@@ -107,6 +112,7 @@ class StatePage:
     def _forget(self, key: Key) -> None:
         self._changed.pop(key, None)
         self._numbers.pop(key, None)
+        self._decided.pop(key, None)
         self._made.pop(key, None)
         self._parents.pop(key, None)
         self._unreadable.discard(key)
@@ -136,6 +142,7 @@ class StatePage:
         if before is None:
             return
         if before[0] != uid:
+            self._decided.pop(key, None)
             self._forget_counters(_counters_of(key))
             return
         if old is None or number <= before[1] or not self._leads():
@@ -144,6 +151,7 @@ class StatePage:
         kind, of = key.resource.kind, (key.namespace, key.name)
         for decision in decisions_after(new, before[1]):
             self._tallies.count(_counters_of(key), DECISIONS, now, *of, kind, decision.reason)
+            self._decided.setdefault(key, {})[decision.reason] = decision.at.timestamp()
         self._show_counters(_counters_of(key))
         if key.resource == DEPLOYMENTS:
             self._count_ends(key, old, new, now)
@@ -219,7 +227,7 @@ class StatePage:
         try:
             if key.resource == MODEL_VERSIONS:
                 self._take_origin(key, obj)
-            shown = SHOWN[key.resource.kind](obj, now)
+            shown = self._with_decided(key, SHOWN[key.resource.kind](obj, now))
         except ValidationError:
             self._unreadable.add(key)
             shown = Shown()
@@ -227,6 +235,19 @@ class StatePage:
             logger.exception("%s: a bug in the metrics of state", key)
             shown = Shown()
         self._take(key, shown)
+
+    def _with_decided(self, key: Key, shown: Shown) -> Shown:
+        """Add what was decided and is not in status any more."""
+        of = key.namespace, key.name, key.resource.kind
+        dropped = b"".join(
+            line(labelled(LAST_DECISION, (*of, reason)), at)
+            for reason, at in self._decided.get(key, {}).items()
+            if reason not in shown.decided
+        )
+        if not dropped:
+            return shown
+        kept = shown.text.get(LAST_DECISION, b"")
+        return replace(shown, text={**shown.text, LAST_DECISION: kept + dropped})
 
     def _take(self, key: Key, shown: Shown) -> None:
         self._put(key, shown.text, shown.until)

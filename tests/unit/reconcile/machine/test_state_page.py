@@ -37,6 +37,7 @@ from trimtab.state_metrics.kinds import SHOWN
 IT = {"namespace": "shop", "name": "digits"}
 INFO = "trimtab_deployment_info"
 DECISIONS = "trimtab_decisions_total"
+LAST = "trimtab_last_decision_timestamp_seconds"
 
 
 class Bench:
@@ -283,6 +284,23 @@ def test_a_standby_counts_nothing_and_goes_on_from_what_there_is() -> None:
     found = it.later()
     assert found[decided("StepReached")] == 1
     assert decided("RolloutStarted") not in found
+
+
+def test_when_it_was_decided_is_known_also_once_status_has_dropped_it(it: Bench) -> None:
+    def times() -> set[str]:
+        return {dict(labels)["reason"] for _, labels in it.named(LAST)}
+
+    many = ["RolledBack", *["StepReached"] * 12]
+    it.take("Deployment", decisions())
+    it.take("Deployment", decisions(*many[:2]))
+    before = it.named(LAST)
+    kept = record(*many)
+    kept = kept.model_copy(update={"decisions": kept.decisions[-10:]})
+    it.take("Deployment", deployment_status(record=kept))
+    assert it.named(LAST).keys() == before.keys()
+    assert times() == {"RolledBack", "StepReached"}
+    it.take("Deployment", deployment_status(record=kept), uid="u2")
+    assert times() == {"StepReached"}
 
 
 def test_another_object_of_the_name_is_counted_anew(it: Bench) -> None:
