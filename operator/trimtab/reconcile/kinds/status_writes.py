@@ -106,7 +106,11 @@ def is_deployment_worth_writing(
     return written_at is not None and _is_time(written_at, pause, now)
 
 
-POLICY_NUMBERS = ("value", "threshold", "n", "needed", "windowStart", "windowEnd", "top", "message")
+POLICY_NUMBERS = (
+    "value", "threshold", "n", "needed", "windowStart", "windowEnd", "top", "message", "lower",
+    "upper", "labelled",
+)  # fmt: skip
+"""What moves with each window: all but whose signal it is, and what it says."""
 
 
 def is_policy_worth_writing(

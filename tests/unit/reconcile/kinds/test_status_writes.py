@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.unit.reconcile.worlds import KEY, Shop
 
+from trimtab.api.drift_policy import SignalStatus
 from trimtab.api.resource import Resource
 from trimtab.cluster.port import DEPLOYMENTS, Json
 from trimtab.reconcile.kinds.status_writes import (
     AS_SEEN,
     DURING_ROLLOUT,
+    POLICY_NUMBERS,
     is_deployment_worth_writing,
     is_policy_worth_writing,
     significant,
@@ -118,3 +120,8 @@ def test_numbers_are_written_soon_after_a_clock_that_was_ahead_is_put_right() ->
     old, new = ({"budget": {"looks": looks}} for looks in (1, 2))
     assert is_policy_worth_writing(old, new, now + timedelta(days=1), now)
     assert not is_policy_worth_writing(old, new, now - timedelta(minutes=1), now)
+
+
+def test_each_field_of_a_signal_is_news_or_a_number() -> None:
+    fields = SignalStatus.model_json_schema(by_alias=True)["properties"].keys()
+    assert fields == {*POLICY_NUMBERS, "kind", "deployment", "verdict"}
