@@ -223,6 +223,8 @@ async def test_nobody_there_is_asked_again(line: Line) -> None:
         "https://" + "x" * 3000,
         "http://[::1",
         "https://a/\r\nx: secret",
+        "https://xn--a/secret",
+        "https://xn--/secret",
     ],
 )
 async def test_a_url_that_is_none_waits_until_it_is_mended(
@@ -233,6 +235,7 @@ async def test_a_url_that_is_none_waits_until_it_is_mended(
         line.outbox.add(message())
         await sent(line.outbox)
     assert "secret" not in caplog.text
+    assert "bug" not in caplog.text
     assert len(line.outbox.waiting()) == 1
 
 
@@ -278,6 +281,19 @@ async def test_secrets_are_read_anew_for_each_try(line: Line) -> None:
     (line.folder / "there.ca.crt").unlink()
     await line.post()
     assert [got.path for got in line.receiver.got] == ["/new"]
+
+
+@pytest.mark.parametrize("mistaken", ["", "not a certificate"])
+async def test_authorities_that_were_mistaken_and_are_taken_back_are_used_again(
+    line: Line, mistaken: str
+) -> None:
+    await line.post()
+    line.write("ca.crt", mistaken)
+    with pytest.raises(RetryLater, match=r"there\.ca\.crt is no certificate in PEM"):
+        await line.post()
+    (line.folder / "there.ca.crt").unlink()
+    await line.post()
+    assert len(line.receiver.got) == 2
 
 
 async def test_nothing_secret_is_logged(line: Line, caplog: pytest.LogCaptureFixture) -> None:
