@@ -7,8 +7,11 @@ import base64
 import hashlib
 import hmac
 import logging
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any
 import pytest
 from tests.security.answers import make_certificate
 from tests.unit.notify.messages import DASHBOARD, message
+from tests.unit.reconcile.machine.engines import reached
 from tests.unit.reconcile.notifying.boxes import Clock, sent, within
 from tests.wiring.receiver import (
     MisbehavingReceiver,
@@ -294,6 +298,50 @@ async def test_authorities_that_were_mistaken_and_are_taken_back_are_used_again(
     (line.folder / "there.ca.crt").unlink()
     await line.post()
     assert len(line.receiver.got) == 2
+
+
+async def test_a_name_that_is_never_answered_keeps_no_thread_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, look_up, asked = threading.Event(), socket.getaddrinfo, []
+
+    def hanging(host: Any, *of: Any, **named: Any) -> Any:
+        if "dead" in str(host):
+            asked.append(host)
+            answered.wait()
+        return look_up("127.0.0.1", *of, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as shared:
+        loop.set_default_executor(shared)
+        line = Line(MisbehavingReceiver(), tmp_path)
+        await line.open()
+        url = (tmp_path / "there.url").read_text()
+        await line.post()
+        line.write("url", url.replace("127.0.0.1", "dead.example.com"))
+        trying = asyncio.create_task(line.post())
+        await reached(lambda: bool(asked), 20)
+        try:
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 20) == "free"
+        finally:
+            answered.set()
+        await trying
+        assert len(line.receiver.got) == 2
+        await line.close()
+
+
+async def test_the_next_address_of_a_name_is_tried(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two(host: Any, port: int, **named: Any) -> Any:
+        nobody = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+        there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        return [nobody, nobody, there]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    await line.post()
+    assert len(line.receiver.got) == 1
 
 
 async def test_nothing_secret_is_logged(line: Line, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,14 +1,20 @@
-"""A network of which no connection brings more than a few bytes.
+"""A network of which no connection brings more than a few bytes, and no name holds up others.
 
 Nothing limits how many interim answers (1xx) a receiver may send before its own: read as fast as
-they come they would keep the event loop busy, and with it every pass of the operator.
+they come they would keep the event loop busy, and with it every pass of the operator. And nothing
+ends a look-up of a name that nobody answers: in the threads that all parts share a few of them
+would keep the operator from reading what the API server says.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain, zip_longest
 from typing import Any
 
 import httpcore
@@ -18,6 +24,9 @@ MOST_READ_BYTES = 32 * 1024
 """Of one connection, after TLS: the head of an answer."""
 AT_ONCE_BYTES = 2 * 1024
 """Then others have their turn."""
+MOST_ADDRESSES = 4
+ADDRESS_WITHIN_SECONDS = 3.0
+"""Before the next address of a name is tried."""
 
 
 class _Stream(httpcore.AsyncNetworkStream):
@@ -56,6 +65,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 class _Backend(httpcore.AsyncNetworkBackend):
     def __init__(self) -> None:
         self._backend = httpcore.AnyIOBackend()
+        self._names = ThreadPoolExecutor(1, thread_name_prefix="names")
 
     async def connect_tcp(
         self,
@@ -65,13 +75,41 @@ class _Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        connected = await self._backend.connect_tcp(
-            host, port, timeout, local_address, socket_options
-        )
-        return _Stream(connected)
+        error: Exception = httpcore.ConnectError("the name has no address")
+        for address in await self._addresses(host, port):
+            try:
+                async with asyncio.timeout(ADDRESS_WITHIN_SECONDS):
+                    connected = await self._backend.connect_tcp(
+                        address, port, timeout, local_address, socket_options
+                    )
+            except (httpcore.ConnectError, TimeoutError) as failed:
+                error = failed
+            else:
+                return _Stream(connected)
+        raise httpcore.ConnectError("no address can be reached") from error
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._names, look_up)
+        except OSError as error:
+            raise httpcore.ConnectError("the name is not known") from error
+        return _mixed([(family, str(address[0])) for family, *_, address in found])
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+    def close(self) -> None:
+        """Begin no further look-up; one that hangs ends by itself."""
+        self._names.shutdown(wait=False, cancel_futures=True)
+
+
+def _mixed(found: Sequence[tuple[int, str]]) -> list[str]:
+    """Return some addresses, of each family in turn: one family may lead nowhere."""
+    families = dict.fromkeys(family for family, _ in found)
+    columns = [[address for of, address in found if of == family] for family in families]
+    rows = chain.from_iterable(zip_longest(*columns))
+    return list(dict.fromkeys(address for address in rows if address))[:MOST_ADDRESSES]
 
 
 class BoundedTransport(httpx.AsyncHTTPTransport):
@@ -79,6 +117,12 @@ class BoundedTransport(httpx.AsyncHTTPTransport):
 
     def __init__(self, trusted: ssl.SSLContext) -> None:
         super().__init__(verify=trusted)
+        self._network = _Backend()
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=trusted, max_keepalive_connections=0, network_backend=_Backend()
+            ssl_context=trusted, max_keepalive_connections=0, network_backend=self._network
         )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self._network.close()
+        await super().aclose()
