@@ -79,6 +79,8 @@ class Notifier:
         self._something = asyncio.Event()
         self._heard: dict[Key, tuple[str, int]] = {}
         """By object: its uid, and the last decision that was heard of."""
+        self._gaps: dict[Key, dict[str, int]] = {}
+        """By object and destination: the `missing_before` that its next message is to have."""
         self._marks: dict[str, Mark] | None = None
         """How far each destination was told when this process took up; None before."""
         self._has_taken_up = False
@@ -119,7 +121,9 @@ class Notifier:
             return
         if change.new is None:
             if change.old is not None:
-                self._heard.pop(key_of(change.resource, change.old), None)
+                key = key_of(change.resource, change.old)
+                self._heard.pop(key, None)
+                self._gaps.pop(key, None)
             return
         self._offer(self._new_in(key_of(change.resource, change.new), change.new))
 
@@ -132,8 +136,11 @@ class Notifier:
         if last <= heard and not is_first:
             return []
         self._heard[key] = uid, last
+        if is_first:
+            self._gaps.pop(key, None)
         try:
-            return list(self._wanted(obj, decisions_after(obj, heard), heard, is_first=is_first))
+            decisions = decisions_after(obj, heard)
+            return list(self._wanted(key, obj, decisions, heard, is_first=is_first))
         except ValidationError:
             logger.info("%s: what was decided cannot be read, and is not told", key)
         except Exception:  # the boundary that the module's docstring explains
@@ -141,25 +148,36 @@ class Notifier:
         return []
 
     def _wanted(
-        self, obj: Json, decisions: Sequence[Decision], heard: int, *, is_first: bool
+        self, key: Key, obj: Json, decisions: Sequence[Decision], heard: int, *, is_first: bool
     ) -> Iterator[_Offered]:
         """Yield those that a destination wants; of an object's first sight, what it may lack."""
         marks = self._marks or {}
         for decision in decisions:
-            # Status keeps the last decisions only: those between may be gone.
-            first = decision.seq if decision is decisions[0] and decision.seq > heard + 1 else 0
-            message = message_of(obj, decision, missing_before=first)
+            message = message_of(obj, decision)
             if any(box.destination.owners for box in self._boxes):
                 message = replace(message, owner=owner_of(self._cache, obj))
             at = instant_of(message)
-            boxes = tuple(
+            boxes = [
                 box
                 for box in self._boxes
-                if passes(box.destination, message)
-                and not (is_first and not marks[box.destination.name].is_before(at))
-            )
-            if boxes:
-                yield _Offered(message, boxes)
+                if not (is_first and not marks[box.destination.name].is_before(at))
+            ]
+            # Status keeps the last decisions only: those between may be gone.
+            if decision is decisions[0] and decision.seq > heard + 1:
+                self._gaps[key] = {box.destination.name: decision.seq for box in boxes}
+            wanting = [box for box in boxes if passes(box.destination, message)]
+            yield from self._with_gaps(key, message, wanting)
+
+    def _with_gaps(self, key: Key, message: Message, boxes: Sequence[Outbox]) -> Iterator[_Offered]:
+        """Yield the message such that it names what each of these destinations may lack."""
+        by_gap: dict[int, list[Outbox]] = {}
+        gaps = self._gaps.get(key, {})
+        for box in boxes:
+            by_gap.setdefault(gaps.pop(box.destination.name, 0), []).append(box)
+        if not gaps:
+            self._gaps.pop(key, None)
+        for before, lacking in by_gap.items():
+            yield _Offered(replace(message, missing_before=before), tuple(lacking))
 
     def _offer(self, offered: Iterable[_Offered]) -> None:
         for one in offered:

@@ -353,3 +353,37 @@ async def test_whatever_happens_nothing_is_lost_unsaid_and_order_holds(
         if not kills:
             assert len(seqs) == len(set(seqs))
     assert missing <= lost or is_least
+
+
+async def test_a_gap_is_named_in_the_first_message_that_a_destination_wants(shop: Shop) -> None:
+    shop.destinations = [{"name": "there", "reasons": ["RolledBack"]}, {"name": "all"}]
+    await shop.start()
+    for receiver in shop.receivers.values():
+        receiver.error = Unavailable("no answer")
+    for seq in range(1, 26):
+        shop.decide(reason="Promoted" if 16 <= seq <= 20 else "RolledBack")
+        shop.passes(60)
+    await shop.tell()
+    shop.notifier.mark(is_last=True)
+    await shop.start()
+    for receiver in shop.receivers.values():
+        receiver.error = None
+    await shop.tell()
+    assert shop.ids() == [f"uid-digits-{seq}" for seq in range(21, 26)]
+    for name, first in (("there", 21), ("all", 16)):
+        told = shop.receivers[name].taken
+        assert [t.message.missing_before for t in told] == [16] + [0] * (25 - first)
+
+
+async def test_a_gap_is_named_later_where_nothing_is_wanted_now(shop: Shop) -> None:
+    shop.destinations = [{"name": "there", "reasons": ["RolledBack"]}]
+    await shop.start()
+    shop.decide(reason="Promoted", count=1)
+    shop.decide(reason="Promoted", count=20)
+    await shop.tell()
+    assert shop.ids() == []
+    shop.decide()
+    shop.decide()
+    await shop.tell()
+    assert shop.ids() == ["uid-digits-22", "uid-digits-23"]
+    assert [t.message.missing_before for t in shop.receivers["there"].taken] == [12, 0]
