@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,18 @@ async def test_the_others_are_posted_as_json(tmp_path: Path, kind: DestinationTy
     assert got.headers["content-type"] == "application/json"
     assert got.path == ("/am/api/v2/alerts" if kind == "alertmanager" else "/hook?token=secret")
     assert "webhook-signature" not in got.headers
+    await line.close()
+
+
+async def test_an_alert_that_waited_for_its_receiver_has_not_ended_when_it_comes(
+    tmp_path: Path,
+) -> None:
+    line = Line(MisbehavingReceiver(), tmp_path, "alertmanager")
+    await line.open()
+    await line.post(reason="CommandRefused", at=NOW - timedelta(hours=2))
+    ((alert,),) = (got.json for got in line.receiver.got)
+    assert alert["startsAt"] == "2026-11-30T11:00:00+00:00"
+    assert alert["endsAt"] == "2026-11-30T14:00:00+00:00"
     await line.close()
 
 

@@ -143,6 +143,8 @@ class Telling:
     destination: Destination
     dashboard_url: str = field(default="")
     lost: Lost | None = None
+    at: datetime | None = None
+    """When it is sent; None: as soon as it was decided."""
 
     @property
     def link(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -82,7 +82,7 @@ class Poster:
 
     async def post(self, telling: Telling) -> None:
         """Send one message. Raises RetryLater, or Refused where another try may not help."""
-        sent = FORMATS[self._destination.type](telling)
+        sent = FORMATS[self._destination.type](replace(telling, at=self._now()))
         if sent is None:
             return
         url = self._url(sent.path)

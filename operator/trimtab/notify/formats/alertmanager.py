@@ -1,6 +1,7 @@
 """Alertmanager's API v2: a warning fires, and the decision that ends it resolves it.
 
-Nothing is sent again to keep an alert firing, so that each says when it ends by itself.
+Nothing is sent again to keep an alert firing, so that each says when it ends by itself: counted
+from when it is sent, since one that had ended before it came would be told to nobody.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def alertmanager_sent(telling: Telling) -> Sent | None:
 def _alert(telling: Telling, reason: str, lasts: timedelta) -> dict[str, Any]:
     """The labels name the alert: they are the same when it fires and when it is resolved."""
     message, at = telling.message, telling.message.decision.at
+    until = max(at, telling.at or at) + lasts if lasts else at
     alert: dict[str, Any] = {
         "labels": {
             "alertname": f"Trimtab{reason}",
@@ -76,7 +78,7 @@ def _alert(telling: Telling, reason: str, lasts: timedelta) -> dict[str, Any]:
             "evidence": message.evidence,
             "decision": message.id,
         },
-        "endsAt": (at + lasts).isoformat(),
+        "endsAt": until.isoformat(),
     }
     if lasts:
         alert["startsAt"] = at.isoformat()

@@ -153,9 +153,7 @@ class Notifier:
         """Yield those that a destination wants; of an object's first sight, what it may lack."""
         marks = self._marks or {}
         for decision in decisions:
-            message = message_of(obj, decision)
-            if any(box.destination.owners for box in self._boxes):
-                message = replace(message, owner=owner_of(self._cache, obj))
+            message = message_of(obj, decision, owner=owner_of(self._cache, obj))
             at = instant_of(message)
             boxes = [
                 box

@@ -230,6 +230,19 @@ async def test_it_goes_to_who_owns_the_version_that_is_tried(shop: Shop) -> None
     assert (shop.ids("a"), shop.ids("b")) == (["uid-digits-1"], ["uid-digits-2"])
 
 
+async def test_who_owns_it_is_said_where_nobody_filters_by_it(shop: Shop) -> None:
+    version = {
+        "apiVersion": "trimtab.dev/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": {"name": "digits-v1", "namespace": "shop", "uid": "1"},
+        "spec": {"card": {"owner": "team-a"}},
+    }
+    shop.cache.put(MODEL_VERSIONS, version)
+    shop.decide(status={"stable": {"versionObject": "digits-v1"}})
+    await shop.tell()
+    assert [telling.message.owner for telling in shop.receivers["there"].taken] == ["team-a"]
+
+
 async def test_an_object_that_was_made_again_begins_anew(shop: Shop) -> None:
     shop.decide(count=3)
     await shop.tell()
