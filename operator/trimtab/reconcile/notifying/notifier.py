@@ -85,6 +85,7 @@ class Notifier:
         """How far each destination was told when this process took up; None before."""
         self._has_taken_up = False
         self._failures = 0
+        self._parts: list[asyncio.Task[None]] = []
         cache.listeners.append(self.on_change)
 
     # --- hearing ----------------------------------------------------------------------------
@@ -189,15 +190,25 @@ class Notifier:
     # --- telling ----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take up, and tell until cancelled; does nothing where there is no destination."""
+        """Take up, and tell until `end`; does nothing where there is no destination."""
         if not self._boxes:
             return
         await self.take_up()
         async with asyncio.TaskGroup() as group:
-            group.create_task(step_on(self.step, self._something))
-            group.create_task(self._mark())
-            for box in self._boxes:
-                group.create_task(box.run())
+            routing = step_on(self.step, self._something)
+            parts = [routing, self._mark(), *(box.run() for box in self._boxes)]
+            self._parts = [group.create_task(part) for part in parts]
+
+    async def end(self, *, is_last: bool) -> None:
+        """Tell no more, then say how far it came: the next process goes on there.
+
+        is_last: as of `mark`.
+        """
+        for part in self._parts:
+            part.cancel()
+        if self._parts:
+            await asyncio.wait(self._parts)
+        self.mark(is_last=is_last)
 
     async def step(self) -> float | None:
         """Put one decision into the queues of those that its namespace uses.

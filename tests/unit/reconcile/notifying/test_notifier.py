@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.reconcile.machine.engines import reached
 from tests.unit.reconcile.notifying.shops import Shop
 
 from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS
@@ -54,6 +56,23 @@ async def test_after_a_restart_what_was_told_is_not_told_again(shop: Shop) -> No
     await shop.start()
     await shop.tell()
     assert len(shop.ids()) == 30
+
+
+async def test_what_says_how_far_it_came_tells_no_more(shop: Shop) -> None:
+    running = asyncio.create_task(shop.notifier.run())
+    shop.decide(count=2)
+    await reached(lambda: len(shop.ids()) == 2, 20)
+    shop.passes(1)
+    await shop.notifier.end(is_last=True)
+    await running
+    shop.passes(1)
+    shop.decide("late")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(shop.ids()) == 2
+    await shop.start()
+    await shop.tell()
+    assert shop.ids()[2:] == ["uid-late-1"]
 
 
 async def test_after_a_kill_only_the_last_minute_is_told_again(shop: Shop) -> None:
