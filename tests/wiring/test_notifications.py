@@ -27,6 +27,7 @@ from tests.wiring.receiver import (
     Misbehaviour,
     cut,
     endless_body,
+    endless_greeting,
     endless_head,
     endless_interim,
     garbage,
@@ -211,6 +212,14 @@ async def test_an_answer_without_an_end_is_read_for_a_few_kilobytes(
 ) -> None:
     line.receiver.answer = answer
     with pytest.raises(RetryLater, match="no answer: ReadError"):
+        await line.post()
+    assert line.receiver.sent_bytes < 16 * 1024 * 1024
+
+
+async def test_a_greeting_of_tls_without_an_end_is_read_for_a_few_kilobytes(line: Line) -> None:
+    line.receiver.answer = endless_greeting
+    line.write("url", f"https://127.0.0.1:{line.receiver._port}/hook")
+    with pytest.raises(RetryLater, match="no answer: ConnectError"):
         await line.post()
     assert line.receiver.sent_bytes < 16 * 1024 * 1024
 
