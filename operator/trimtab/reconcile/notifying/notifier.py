@@ -84,6 +84,8 @@ class Notifier:
         self._marks: dict[str, Mark] | None = None
         """How far each destination was told when this process took up; None before."""
         self._has_taken_up = False
+        self._meanwhile: list[_Offered] = []
+        """What was decided while it takes up: to come after what was before."""
         self._failures = 0
         self._parts: list[asyncio.Task[None]] = []
         cache.listeners.append(self.on_change)
@@ -112,6 +114,8 @@ class Notifier:
                     so_far = max(so_far, one.message.decision.at)
                     offered.append((so_far, one))
         self._offer(one for _, one in sorted(offered, key=itemgetter(0)))
+        self._offer(self._meanwhile)
+        self._meanwhile.clear()
         self._has_taken_up = True
         if self._inbox:
             logger.info("%d decisions may not have been told before", len(self._inbox))
@@ -126,7 +130,11 @@ class Notifier:
                 self._heard.pop(key, None)
                 self._gaps.pop(key, None)
             return
-        self._offer(self._new_in(key_of(change.resource, change.new), change.new))
+        new = self._new_in(key_of(change.resource, change.new), change.new)
+        if self._has_taken_up:
+            self._offer(new)
+        else:
+            self._meanwhile += new
 
     def _new_in(self, key: Key, obj: Json) -> list[_Offered]:
         """Return the decisions that were not heard of, each with those that want it."""

@@ -75,6 +75,27 @@ async def test_what_says_how_far_it_came_tells_no_more(shop: Shop) -> None:
     assert shop.ids()[2:] == ["uid-late-1"]
 
 
+async def test_what_is_decided_while_it_takes_up_comes_after_what_was_before(shop: Shop) -> None:
+    shop.receivers["there"].error = Unavailable("no answer")
+    for n in range(20):
+        shop.decide(f"d{n}", count=3)
+    await shop.tell()
+    shop.notifier.mark(is_last=True)
+    shop.receivers["there"].error = None
+    starting = asyncio.create_task(shop.start())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    shop.passes(1)
+    for n in range(20):
+        shop.decide(f"d{n}")
+    assert not starting.done()
+    await starting
+    await shop.tell()
+    for n in range(20):
+        own = [one for one in shop.ids() if one.startswith(f"uid-d{n}-")]
+        assert own == [f"uid-d{n}-{seq}" for seq in (1, 2, 3, 4)]
+
+
 async def test_after_a_kill_only_the_last_minute_is_told_again(shop: Shop) -> None:
     shop.decide("old")
     await shop.tell()
