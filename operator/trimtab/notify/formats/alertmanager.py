@@ -12,7 +12,7 @@ from typing import Any
 
 from trimtab.api.conditions import ConditionType, EventReason
 from trimtab.notify.formats.sent import Sent, json_sent
-from trimtab.notify.message import Telling
+from trimtab.notify.message import Message, Telling
 
 PATH = "/api/v2/alerts"
 ENDS_AFTER = timedelta(hours=24)
@@ -52,10 +52,14 @@ def alertmanager_sent(telling: Telling) -> Sent | None:
     if decision.warning:
         lasts = ENDS_AFTER if decision.reason in _RESOLVABLE else PASSES_AFTER
         return json_sent([_alert(telling, decision.reason, lasts)], path=PATH)
-    ended = RESOLVES.get(decision.reason, {})
-    over = [reason for reason, held in ended.items() if held not in message.still]
-    alerts = [_alert(telling, reason, timedelta()) for reason in over]
+    alerts = [_alert(telling, reason, timedelta()) for reason in resolved_by(message)]
     return json_sent(alerts, path=PATH) if alerts else None
+
+
+def resolved_by(message: Message) -> list[str]:
+    """Return the reasons of the alerts that this decision ends."""
+    ended = RESOLVES.get(message.decision.reason, {})
+    return [reason for reason, held in ended.items() if held not in message.still]
 
 
 def _alert(telling: Telling, reason: str, lasts: timedelta) -> dict[str, Any]:

@@ -344,6 +344,18 @@ def test_the_names_of_objects_are_not_kept_when_they_are_gone(shop: Shop) -> Non
     assert shop.notifier._heard == {}
 
 
+async def test_what_was_lost_is_not_said_to_nobody() -> None:
+    shop = Shop(destinations=[{"name": "there", "type": "alertmanager"}], most_waiting=2)
+    await shop.start()
+    shop.decide(count=4)
+    shop.decide(reason="StepReached", warning=False)
+    await shop.tell()
+    first, *_ = shop.receivers["there"].taken
+    assert shop.ids() == ["uid-digits-3", "uid-digits-4"]
+    assert first.lost is not None
+    assert first.lost.count == 2
+
+
 async def test_a_gap_whose_message_is_lost_is_said_all_the_same() -> None:
     shop = Shop(most_waiting=4)
     await shop.start()
