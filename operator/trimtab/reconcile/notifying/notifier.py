@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from heapq import nsmallest
 from operator import itemgetter
 
 from pydantic import ValidationError
@@ -187,12 +188,14 @@ class Notifier:
             yield _Offered(replace(message, missing_before=before), tuple(lacking))
 
     def _offer(self, offered: Iterable[_Offered]) -> None:
-        for one in offered:
-            if len(self._inbox) >= self._most:
-                oldest = self._inbox.popleft()
-                for box in oldest.boxes:
-                    box.lose(oldest.message, "too many wait for what namespaces say")
-            self._inbox.append(one)
+        self._inbox.extend(offered)
+        if len(self._inbox) > self._most:
+            kept = _fairly(self._inbox, self._most)
+            for one in self._inbox:
+                for box in () if id(one) in kept else one.boxes:
+                    box.lose(one.message, "too many wait for what namespaces say")
+            self._inbox = deque(one for one in self._inbox if id(one) in kept)
+        if self._inbox:
             self._something.set()
 
     # --- telling ----------------------------------------------------------------------------
@@ -273,3 +276,13 @@ class Notifier:
 
     def _instant(self) -> Instant:
         return Instant(self._now(), self._cluster.led_seconds())
+
+
+def _fairly(offered: Iterable[_Offered], most: int) -> set[int]:
+    """Return by `id` which ones stay: of each namespace its last ones, as many as of any other."""
+    seen = Counter[str]()
+    ranked = list[tuple[int, int, int]]()
+    for age, one in enumerate(reversed(list(offered))):
+        ranked.append((seen[one.message.namespace], age, id(one)))
+        seen[one.message.namespace] += 1
+    return {found for _, _, found in nsmallest(most, ranked)}

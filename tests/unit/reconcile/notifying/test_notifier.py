@@ -344,6 +344,23 @@ def test_the_names_of_objects_are_not_kept_when_they_are_gone(shop: Shop) -> Non
     assert shop.notifier._heard == {}
 
 
+async def test_a_namespace_with_many_objects_crowds_no_other_out_of_a_restart(shop: Shop) -> None:
+    shop.receivers["there"].error = Unavailable("no answer")
+    shop.decide("quiet", namespace="quiet")
+    for n in range(300):
+        shop.passes(1)
+        shop.decide(f"d{n}", namespace="noisy")
+        await shop.tell()
+    shop.notifier.mark(is_last=True)
+    await shop.start()
+    shop.receivers["there"].error = None
+    await shop.tell()
+    assert shop.ids() == ["uid-quiet-1", *(f"uid-d{n}-1" for n in range(101, 300))]
+    lost = shop.receivers["there"].taken[0].lost
+    assert lost is not None
+    assert lost.count == 101
+
+
 async def test_what_was_lost_is_not_said_to_nobody() -> None:
     shop = Shop(destinations=[{"name": "there", "type": "alertmanager"}], most_waiting=2)
     await shop.start()
