@@ -189,7 +189,7 @@ class Notifier:
 
     def _offer(self, offered: Iterable[_Offered]) -> None:
         self._inbox.extend(offered)
-        if len(self._inbox) > self._most:
+        if len(self._inbox) > self._most + self._most // 20:  # not for each one that comes
             kept = _fairly(self._inbox, self._most)
             for one in self._inbox:
                 for box in () if id(one) in kept else one.boxes:
