@@ -63,7 +63,8 @@ class MisbehavingReceiver:
         task.add_done_callback(self._tasks.discard)
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                self.got.append(await read_request(reader))
+                if self.answer is not endless_greeting:
+                    self.got.append(await read_request(reader))
                 await self.answer(self, reader, writer)
         except asyncio.CancelledError:
             pass
@@ -141,6 +142,13 @@ async def endless_interim(
 ) -> None:
     """Send interim answers without an end."""
     await _send(receiver, writer, b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2000)
+
+
+async def endless_greeting(
+    receiver: MisbehavingReceiver, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Begin TLS with messages that mean nothing (HelloRequest), without an end."""
+    await _send(receiver, writer, b"\x16\x03\x03\x40\x00" + b"\0" * 0x4000)
 
 
 async def endless_body(

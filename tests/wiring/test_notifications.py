@@ -7,22 +7,27 @@ import base64
 import hashlib
 import hmac
 import logging
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.security.answers import make_certificate
 from tests.unit.notify.messages import DASHBOARD, message
+from tests.unit.reconcile.machine.engines import reached
 from tests.unit.reconcile.notifying.boxes import Clock, sent, within
 from tests.wiring.receiver import (
     MisbehavingReceiver,
     Misbehaviour,
     cut,
     endless_body,
+    endless_greeting,
     endless_head,
     endless_interim,
     garbage,
@@ -119,6 +124,18 @@ async def test_the_others_are_posted_as_json(tmp_path: Path, kind: DestinationTy
     await line.close()
 
 
+async def test_an_alert_that_waited_for_its_receiver_has_not_ended_when_it_comes(
+    tmp_path: Path,
+) -> None:
+    line = Line(MisbehavingReceiver(), tmp_path, "alertmanager")
+    await line.open()
+    await line.post(reason="CommandRefused", at=NOW - timedelta(hours=2))
+    ((alert,),) = (got.json for got in line.receiver.got)
+    assert alert["startsAt"] == "2026-11-30T11:00:00+00:00"
+    assert alert["endsAt"] == "2026-11-30T14:00:00+00:00"
+    await line.close()
+
+
 LATER: dict[str, Misbehaviour] = {
     "500": status(500),
     "503": status(503),
@@ -199,6 +216,14 @@ async def test_an_answer_without_an_end_is_read_for_a_few_kilobytes(
     assert line.receiver.sent_bytes < 16 * 1024 * 1024
 
 
+async def test_a_greeting_of_tls_without_an_end_is_read_for_a_few_kilobytes(line: Line) -> None:
+    line.receiver.answer = endless_greeting
+    line.write("url", f"https://127.0.0.1:{line.receiver._port}/hook")
+    with pytest.raises(RetryLater, match="no answer: ConnectError"):
+        await line.post()
+    assert line.receiver.sent_bytes < 16 * 1024 * 1024
+
+
 async def test_nobody_there_is_asked_again(line: Line) -> None:
     await line.receiver.close()
     with pytest.raises(RetryLater) as later:
@@ -223,6 +248,8 @@ async def test_nobody_there_is_asked_again(line: Line) -> None:
         "https://" + "x" * 3000,
         "http://[::1",
         "https://a/\r\nx: secret",
+        "https://xn--a/secret",
+        "https://xn--/secret",
     ],
 )
 async def test_a_url_that_is_none_waits_until_it_is_mended(
@@ -233,6 +260,7 @@ async def test_a_url_that_is_none_waits_until_it_is_mended(
         line.outbox.add(message())
         await sent(line.outbox)
     assert "secret" not in caplog.text
+    assert "bug" not in caplog.text
     assert len(line.outbox.waiting()) == 1
 
 
@@ -278,6 +306,63 @@ async def test_secrets_are_read_anew_for_each_try(line: Line) -> None:
     (line.folder / "there.ca.crt").unlink()
     await line.post()
     assert [got.path for got in line.receiver.got] == ["/new"]
+
+
+@pytest.mark.parametrize("mistaken", ["", "not a certificate"])
+async def test_authorities_that_were_mistaken_and_are_taken_back_are_used_again(
+    line: Line, mistaken: str
+) -> None:
+    await line.post()
+    line.write("ca.crt", mistaken)
+    with pytest.raises(RetryLater, match=r"there\.ca\.crt is no certificate in PEM"):
+        await line.post()
+    (line.folder / "there.ca.crt").unlink()
+    await line.post()
+    assert len(line.receiver.got) == 2
+
+
+async def test_a_name_that_is_never_answered_keeps_no_thread_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, look_up, asked = threading.Event(), socket.getaddrinfo, []
+
+    def hanging(host: Any, *of: Any, **named: Any) -> Any:
+        if "dead" in str(host):
+            asked.append(host)
+            answered.wait()
+        return look_up("127.0.0.1", *of, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as shared:
+        loop.set_default_executor(shared)
+        line = Line(MisbehavingReceiver(), tmp_path)
+        await line.open()
+        url = (tmp_path / "there.url").read_text()
+        await line.post()
+        line.write("url", url.replace("127.0.0.1", "dead.example.com"))
+        trying = asyncio.create_task(line.post())
+        await reached(lambda: bool(asked), 20)
+        try:
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 20) == "free"
+        finally:
+            answered.set()
+        await trying
+        assert len(line.receiver.got) == 2
+        await line.close()
+
+
+async def test_the_next_address_of_a_name_is_tried(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two(host: Any, port: int, **named: Any) -> Any:
+        nobody = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+        there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        return [nobody, nobody, there]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    await line.post()
+    assert len(line.receiver.got) == 1
 
 
 async def test_nothing_secret_is_logged(line: Line, caplog: pytest.LogCaptureFixture) -> None:

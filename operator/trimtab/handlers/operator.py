@@ -261,5 +261,5 @@ async def finish(operator: Operator) -> None:
             is_idle = True
     if is_leading:
         await operator.checkpoints.save_all()
-        operator.notifier.mark(is_last=is_idle)
+        await operator.notifier.end(is_last=is_idle)
     await operator.leadership.release()

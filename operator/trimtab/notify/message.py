@@ -24,6 +24,7 @@ MOST_INPUTS = 4096
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Controls, marks of direction, halves of characters, and breaks of lines."""
 OPERATOR = "trimtab"
+UNKNOWN = "unknown"
 
 
 def clean(text: str, most: int) -> str:
@@ -63,7 +64,11 @@ class Message:
     def by(self) -> str:
         """Return who decided: a person who gave a command, or the operator."""
         by = self.decision.inputs.get("by")
-        return clean(by, MOST_NAME) if isinstance(by, str) and by.strip() else OPERATOR
+        if not isinstance(by, str) or not by:
+            return OPERATOR
+        said = clean(by, MOST_NAME)
+        # Only a person is named so: what reads like the operator, or like nobody, is no name.
+        return said if said and said.casefold() != OPERATOR else UNKNOWN
 
     @property
     def subject(self) -> str:
@@ -143,6 +148,8 @@ class Telling:
     destination: Destination
     dashboard_url: str = field(default="")
     lost: Lost | None = None
+    at: datetime | None = None
+    """When it is sent; None: as soon as it was decided."""
 
     @property
     def link(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -75,13 +75,14 @@ class Poster:
         """With the authorities that it trusts."""
 
     async def close(self) -> None:
-        """Close all connections."""
-        if self._client is not None:
-            await self._client[1].aclose()
+        """Close all connections; the next message opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client[1].aclose()
 
     async def post(self, telling: Telling) -> None:
         """Send one message. Raises RetryLater, or Refused where another try may not help."""
-        sent = FORMATS[self._destination.type](telling)
+        sent = FORMATS[self._destination.type](replace(telling, at=self._now()))
         if sent is None:
             return
         url = self._url(sent.path)
@@ -119,10 +120,11 @@ class Poster:
             raise RetryLater(f"there is no {self._destination.name}.url in the Secret")
         try:
             url = httpx.URL(text) if len(text) <= LONGEST_URL else httpx.URL()
-        except httpx.InvalidURL:
-            url = httpx.URL()
+            has_host = bool(url.host)
+        except (httpx.InvalidURL, UnicodeError):  # the latter of a host in punycode
+            url, has_host = httpx.URL(), False
         schemes = ("https", "http") if self._destination.insecure else ("https",)
-        if url.scheme not in schemes or not url.host or url.userinfo or url.fragment:
+        if url.scheme not in schemes or not has_host or url.userinfo or url.fragment:
             raise RetryLater(
                 f"{self._destination.name}.url must be a URL of {' or '.join(schemes)}, without "
                 "a user or a fragment"
@@ -145,7 +147,9 @@ class Poster:
         if self._client is None or self._client[0] != authorities:
             await self.close()
             try:
-                # Those of the system if there are none. Reading them takes a while.
+                if authorities == "":  # would be those of the system, too
+                    raise ssl.SSLError
+                # Those of the system if there is no file. Reading them takes a while.
                 trusted = await asyncio.to_thread(ssl.create_default_context, cadata=authorities)
             except ssl.SSLError as error:
                 name = f"{self._destination.name}.ca.crt"

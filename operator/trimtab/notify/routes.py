@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from trimtab.notify.formats.alertmanager import resolved_by
 from trimtab.notify.message import Message
 from trimtab.notify.settings import Destination
 
@@ -20,13 +21,21 @@ MOST_NAMED = 16
 def passes(destination: Destination, message: Message) -> bool:
     """Tell whether the destination's own filters let a message through."""
     chosen = (
-        (destination.reasons, message.decision.reason),
         (destination.kinds, message.kind),
         (destination.namespaces, message.namespace),
         (destination.owners, message.owner),
     )
-    is_wanted = all(not wanted or value in wanted for wanted, value in chosen)
-    return is_wanted and (message.decision.warning or not destination.warnings_only)
+    is_meant = all(not wanted or value in wanted for wanted, value in chosen)
+    return is_meant and _is_asked_for(destination, message)
+
+
+def _is_asked_for(destination: Destination, message: Message) -> bool:
+    wanted, is_warning = destination.reasons, message.decision.warning
+    if destination.type == "alertmanager" and not is_warning:
+        # Who is told of an alert is told of its end, and of nothing else.
+        return any(not wanted or ended in wanted for ended in resolved_by(message))
+    is_named = not wanted or message.decision.reason in wanted
+    return is_named and (is_warning or not destination.warnings_only)
 
 
 def named_in(annotation: str | None) -> frozenset[str] | None:

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 DestinationType: TypeAlias = Literal["webhook", "slack", "teams", "alertmanager"]
 MOST_DESTINATIONS = 16
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 1024 * 1024
+"""What a ConfigMap has room for."""
 
 _Word = Annotated[str, Field(min_length=1, max_length=253)]
 

@@ -134,6 +134,12 @@ def test_people_see_what_why_who_when_and_where(to: DestinationType) -> None:
     assert "12:00:07" in everything
 
 
+@pytest.mark.parametrize("by", ["trimtab ", "Trimtab", "trimtab\u200b", " ", "\u200b"])
+def test_nobody_passes_for_the_operator(by: str) -> None:
+    assert body("webhook", inputs={"by": by})["data"]["by"] == "unknown"
+    assert body("webhook", inputs={})["data"]["by"] == "trimtab"
+
+
 @pytest.mark.parametrize("to", TYPES)
 def test_without_a_dashboard_there_is_no_link(to: DestinationType) -> None:
     assert not any("grafana" in text for text in texts(body(to, dashboard="")))

@@ -44,6 +44,23 @@ def test_warnings_only() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "reason", "warning", "through"),
+    [
+        ({}, "RolledBack", True, True),
+        ({"warningsOnly": True}, "Promoted", False, True),
+        ({"reasons": ["RolledBack"]}, "Promoted", False, True),
+        ({"reasons": ["CommandRefused"]}, "Promoted", False, False),
+        ({}, "StepReached", False, False),
+    ],
+)
+def test_alertmanager_hears_of_alerts_and_of_their_ends_alone(
+    fields: Any, reason: str, warning: bool, through: bool
+) -> None:
+    one = message(reason=reason, warning=warning)
+    assert passes(to(type="alertmanager", **fields), one) is through
+
+
+@pytest.mark.parametrize(
     ("use", "annotation", "used"),
     [
         ("Default", None, True),

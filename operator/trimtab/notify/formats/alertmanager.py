@@ -1,6 +1,7 @@
 """Alertmanager's API v2: a warning fires, and the decision that ends it resolves it.
 
-Nothing is sent again to keep an alert firing, so that each says when it ends by itself.
+Nothing is sent again to keep an alert firing, so that each says when it ends by itself: counted
+from when it is sent, since one that had ended before it came would be told to nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from trimtab.api.conditions import ConditionType, EventReason
 from trimtab.notify.formats.sent import Sent, json_sent
-from trimtab.notify.message import Telling
+from trimtab.notify.message import Message, Telling
 
 PATH = "/api/v2/alerts"
 ENDS_AFTER = timedelta(hours=24)
@@ -51,15 +52,20 @@ def alertmanager_sent(telling: Telling) -> Sent | None:
     if decision.warning:
         lasts = ENDS_AFTER if decision.reason in _RESOLVABLE else PASSES_AFTER
         return json_sent([_alert(telling, decision.reason, lasts)], path=PATH)
-    ended = RESOLVES.get(decision.reason, {})
-    over = [reason for reason, held in ended.items() if held not in message.still]
-    alerts = [_alert(telling, reason, timedelta()) for reason in over]
+    alerts = [_alert(telling, reason, timedelta()) for reason in resolved_by(message)]
     return json_sent(alerts, path=PATH) if alerts else None
+
+
+def resolved_by(message: Message) -> list[str]:
+    """Return the reasons of the alerts that this decision ends."""
+    ended = RESOLVES.get(message.decision.reason, {})
+    return [reason for reason, held in ended.items() if held not in message.still]
 
 
 def _alert(telling: Telling, reason: str, lasts: timedelta) -> dict[str, Any]:
     """The labels name the alert: they are the same when it fires and when it is resolved."""
     message, at = telling.message, telling.message.decision.at
+    until = max(at, telling.at or at) + lasts if lasts else at
     alert: dict[str, Any] = {
         "labels": {
             "alertname": f"Trimtab{reason}",
@@ -76,7 +82,7 @@ def _alert(telling: Telling, reason: str, lasts: timedelta) -> dict[str, Any]:
             "evidence": message.evidence,
             "decision": message.id,
         },
-        "endsAt": (at + lasts).isoformat(),
+        "endsAt": until.isoformat(),
     }
     if lasts:
         alert["startsAt"] = at.isoformat()

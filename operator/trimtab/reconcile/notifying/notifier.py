@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from heapq import nsmallest
 from operator import itemgetter
 
 from pydantic import ValidationError
@@ -79,10 +80,15 @@ class Notifier:
         self._something = asyncio.Event()
         self._heard: dict[Key, tuple[str, int]] = {}
         """By object: its uid, and the last decision that was heard of."""
+        self._gaps: dict[Key, dict[str, int]] = {}
+        """By object and destination: the `missing_before` that its next message is to have."""
         self._marks: dict[str, Mark] | None = None
         """How far each destination was told when this process took up; None before."""
         self._has_taken_up = False
+        self._meanwhile: list[_Offered] = []
+        """What was decided while it takes up: to come after what was before."""
         self._failures = 0
+        self._parts: list[asyncio.Task[None]] = []
         cache.listeners.append(self.on_change)
 
     # --- hearing ----------------------------------------------------------------------------
@@ -109,6 +115,8 @@ class Notifier:
                     so_far = max(so_far, one.message.decision.at)
                     offered.append((so_far, one))
         self._offer(one for _, one in sorted(offered, key=itemgetter(0)))
+        self._offer(self._meanwhile)
+        self._meanwhile.clear()
         self._has_taken_up = True
         if self._inbox:
             logger.info("%d decisions may not have been told before", len(self._inbox))
@@ -119,9 +127,15 @@ class Notifier:
             return
         if change.new is None:
             if change.old is not None:
-                self._heard.pop(key_of(change.resource, change.old), None)
+                key = key_of(change.resource, change.old)
+                self._heard.pop(key, None)
+                self._gaps.pop(key, None)
             return
-        self._offer(self._new_in(key_of(change.resource, change.new), change.new))
+        new = self._new_in(key_of(change.resource, change.new), change.new)
+        if self._has_taken_up:
+            self._offer(new)
+        else:
+            self._meanwhile += new
 
     def _new_in(self, key: Key, obj: Json) -> list[_Offered]:
         """Return the decisions that were not heard of, each with those that want it."""
@@ -132,8 +146,11 @@ class Notifier:
         if last <= heard and not is_first:
             return []
         self._heard[key] = uid, last
+        if is_first:
+            self._gaps.pop(key, None)
         try:
-            return list(self._wanted(obj, decisions_after(obj, heard), heard, is_first=is_first))
+            decisions = decisions_after(obj, heard)
+            return list(self._wanted(key, obj, decisions, heard, is_first=is_first))
         except ValidationError:
             logger.info("%s: what was decided cannot be read, and is not told", key)
         except Exception:  # the boundary that the module's docstring explains
@@ -141,47 +158,68 @@ class Notifier:
         return []
 
     def _wanted(
-        self, obj: Json, decisions: Sequence[Decision], heard: int, *, is_first: bool
+        self, key: Key, obj: Json, decisions: Sequence[Decision], heard: int, *, is_first: bool
     ) -> Iterator[_Offered]:
         """Yield those that a destination wants; of an object's first sight, what it may lack."""
         marks = self._marks or {}
         for decision in decisions:
-            # Status keeps the last decisions only: those between may be gone.
-            first = decision.seq if decision is decisions[0] and decision.seq > heard + 1 else 0
-            message = message_of(obj, decision, missing_before=first)
-            if any(box.destination.owners for box in self._boxes):
-                message = replace(message, owner=owner_of(self._cache, obj))
+            message = message_of(obj, decision, owner=owner_of(self._cache, obj))
             at = instant_of(message)
-            boxes = tuple(
+            boxes = [
                 box
                 for box in self._boxes
-                if passes(box.destination, message)
-                and not (is_first and not marks[box.destination.name].is_before(at))
-            )
-            if boxes:
-                yield _Offered(message, boxes)
+                if not (is_first and not marks[box.destination.name].is_before(at))
+            ]
+            # Status keeps the last decisions only: those between may be gone.
+            if decision is decisions[0] and decision.seq > heard + 1:
+                self._gaps[key] = {box.destination.name: decision.seq for box in boxes}
+            wanting = [box for box in boxes if passes(box.destination, message)]
+            yield from self._with_gaps(key, message, wanting)
+
+    def _with_gaps(self, key: Key, message: Message, boxes: Sequence[Outbox]) -> Iterator[_Offered]:
+        """Yield the message such that it names what each of these destinations may lack."""
+        by_gap: dict[int, list[Outbox]] = {}
+        gaps = self._gaps.get(key, {})
+        for box in boxes:
+            by_gap.setdefault(gaps.pop(box.destination.name, 0), []).append(box)
+        if not gaps:
+            self._gaps.pop(key, None)
+        for before, lacking in by_gap.items():
+            yield _Offered(replace(message, missing_before=before), tuple(lacking))
 
     def _offer(self, offered: Iterable[_Offered]) -> None:
-        for one in offered:
-            if len(self._inbox) >= self._most:
-                oldest = self._inbox.popleft()
-                for box in oldest.boxes:
-                    box.lose(oldest.message, "too many wait for what namespaces say")
-            self._inbox.append(one)
+        self._inbox.extend(offered)
+        if len(self._inbox) > self._most + self._most // 20:  # not for each one that comes
+            kept = _fairly(self._inbox, self._most)
+            for one in self._inbox:
+                for box in () if id(one) in kept else one.boxes:
+                    box.lose(one.message, "too many wait for what namespaces say")
+            self._inbox = deque(one for one in self._inbox if id(one) in kept)
+        if self._inbox:
             self._something.set()
 
     # --- telling ----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take up, and tell until cancelled; does nothing where there is no destination."""
+        """Take up, and tell until `end`; does nothing where there is no destination."""
         if not self._boxes:
             return
         await self.take_up()
         async with asyncio.TaskGroup() as group:
-            group.create_task(step_on(self.step, self._something))
-            group.create_task(self._mark())
-            for box in self._boxes:
-                group.create_task(box.run())
+            routing = step_on(self.step, self._something)
+            parts = [routing, self._mark(), *(box.run() for box in self._boxes)]
+            self._parts = [group.create_task(part) for part in parts]
+
+    async def end(self, *, is_last: bool) -> None:
+        """Tell no more, then say how far it came: the next process goes on there.
+
+        is_last: as of `mark`.
+        """
+        for part in self._parts:
+            part.cancel()
+        if self._parts:
+            await asyncio.wait(self._parts)
+        self.mark(is_last=is_last)
 
     async def step(self) -> float | None:
         """Put one decision into the queues of those that its namespace uses.
@@ -238,3 +276,13 @@ class Notifier:
 
     def _instant(self) -> Instant:
         return Instant(self._now(), self._cluster.led_seconds())
+
+
+def _fairly(offered: Iterable[_Offered], most: int) -> set[int]:
+    """Return by `id` which ones stay: of each namespace its last ones, as many as of any other."""
+    seen = Counter[str]()
+    ranked = list[tuple[int, int, int]]()
+    for age, one in enumerate(reversed(list(offered))):
+        ranked.append((seen[one.message.namespace], age, id(one)))
+        seen[one.message.namespace] += 1
+    return {found for _, _, found in nsmallest(most, ranked)}

@@ -2,7 +2,7 @@
 
 add ──> waiting ──post──> taken
           │  └──later, refused──> the same one again, after a while
-          └──full: the oldest goes, and the next message that is taken says so
+          └──full: the oldest of the namespace with the most goes, and the next message says so
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter as Counts
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -81,10 +82,9 @@ class Outbox:
         WAITING.labels(destination.name).set(0)
 
     def add(self, message: Message) -> None:
-        """Put a message at the end; where there is no room the oldest one is lost."""
+        """Put a message at the end; where there is no room an old one is lost."""
         if len(self._waiting) >= self._most:
-            # The one that is under way may be taken.
-            at = 1 if self._is_sending and self._most > 1 else 0
+            at = self._in_excess()
             self.lose(self._waiting[at], "there was no more room")
             del self._waiting[at]
             if at == 0:
@@ -92,6 +92,14 @@ class Outbox:
         self._waiting.append(message)
         WAITING.labels(self.destination.name).set(len(self._waiting))
         self._something.set()
+
+    def _in_excess(self) -> int:
+        """Return where the oldest is of the namespace with the most: nobody crowds out others."""
+        # The one that is under way may be taken.
+        first = 1 if self._is_sending and self._most > 1 else 0
+        names = [message.namespace for message in self._waiting][first:]
+        counts = Counts(names)
+        return first + names.index(max(counts, key=counts.__getitem__))
 
     def waiting(self) -> list[Instant]:
         """Return when those were decided that were not taken yet."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.reconcile.machine.engines import reached
 from tests.unit.reconcile.notifying.shops import Shop
 
 from trimtab.cluster.port import DEPLOYMENTS, MODEL_VERSIONS
@@ -54,6 +56,44 @@ async def test_after_a_restart_what_was_told_is_not_told_again(shop: Shop) -> No
     await shop.start()
     await shop.tell()
     assert len(shop.ids()) == 30
+
+
+async def test_what_says_how_far_it_came_tells_no_more(shop: Shop) -> None:
+    running = asyncio.create_task(shop.notifier.run())
+    shop.decide(count=2)
+    await reached(lambda: len(shop.ids()) == 2, 20)
+    shop.passes(1)
+    await shop.notifier.end(is_last=True)
+    await running
+    shop.passes(1)
+    shop.decide("late")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(shop.ids()) == 2
+    await shop.start()
+    await shop.tell()
+    assert shop.ids()[2:] == ["uid-late-1"]
+
+
+async def test_what_is_decided_while_it_takes_up_comes_after_what_was_before(shop: Shop) -> None:
+    shop.receivers["there"].error = Unavailable("no answer")
+    for n in range(20):
+        shop.decide(f"d{n}", count=3)
+    await shop.tell()
+    shop.notifier.mark(is_last=True)
+    shop.receivers["there"].error = None
+    starting = asyncio.create_task(shop.start())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    shop.passes(1)
+    for n in range(20):
+        shop.decide(f"d{n}")
+    assert not starting.done()
+    await starting
+    await shop.tell()
+    for n in range(20):
+        own = [one for one in shop.ids() if one.startswith(f"uid-d{n}-")]
+        assert own == [f"uid-d{n}-{seq}" for seq in (1, 2, 3, 4)]
 
 
 async def test_after_a_kill_only_the_last_minute_is_told_again(shop: Shop) -> None:
@@ -230,6 +270,19 @@ async def test_it_goes_to_who_owns_the_version_that_is_tried(shop: Shop) -> None
     assert (shop.ids("a"), shop.ids("b")) == (["uid-digits-1"], ["uid-digits-2"])
 
 
+async def test_who_owns_it_is_said_where_nobody_filters_by_it(shop: Shop) -> None:
+    version = {
+        "apiVersion": "trimtab.dev/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": {"name": "digits-v1", "namespace": "shop", "uid": "1"},
+        "spec": {"card": {"owner": "team-a"}},
+    }
+    shop.cache.put(MODEL_VERSIONS, version)
+    shop.decide(status={"stable": {"versionObject": "digits-v1"}})
+    await shop.tell()
+    assert [telling.message.owner for telling in shop.receivers["there"].taken] == ["team-a"]
+
+
 async def test_an_object_that_was_made_again_begins_anew(shop: Shop) -> None:
     shop.decide(count=3)
     await shop.tell()
@@ -289,6 +342,35 @@ def test_the_names_of_objects_are_not_kept_when_they_are_gone(shop: Shop) -> Non
     for obj in shop.objects.values():
         shop.cache.take_out(DEPLOYMENTS, obj)
     assert shop.notifier._heard == {}
+
+
+async def test_a_namespace_with_many_objects_crowds_no_other_out_of_a_restart(shop: Shop) -> None:
+    shop.receivers["there"].error = Unavailable("no answer")
+    shop.decide("quiet", namespace="quiet")
+    for n in range(300):
+        shop.passes(1)
+        shop.decide(f"d{n}", namespace="noisy")
+        await shop.tell()
+    shop.notifier.mark(is_last=True)
+    await shop.start()
+    shop.receivers["there"].error = None
+    await shop.tell()
+    assert shop.ids() == ["uid-quiet-1", *(f"uid-d{n}-1" for n in range(101, 300))]
+    lost = shop.receivers["there"].taken[0].lost
+    assert lost is not None
+    assert lost.count == 101
+
+
+async def test_what_was_lost_is_not_said_to_nobody() -> None:
+    shop = Shop(destinations=[{"name": "there", "type": "alertmanager"}], most_waiting=2)
+    await shop.start()
+    shop.decide(count=4)
+    shop.decide(reason="StepReached", warning=False)
+    await shop.tell()
+    first, *_ = shop.receivers["there"].taken
+    assert shop.ids() == ["uid-digits-3", "uid-digits-4"]
+    assert first.lost is not None
+    assert first.lost.count == 2
 
 
 async def test_a_gap_whose_message_is_lost_is_said_all_the_same() -> None:
@@ -353,3 +435,37 @@ async def test_whatever_happens_nothing_is_lost_unsaid_and_order_holds(
         if not kills:
             assert len(seqs) == len(set(seqs))
     assert missing <= lost or is_least
+
+
+async def test_a_gap_is_named_in_the_first_message_that_a_destination_wants(shop: Shop) -> None:
+    shop.destinations = [{"name": "there", "reasons": ["RolledBack"]}, {"name": "all"}]
+    await shop.start()
+    for receiver in shop.receivers.values():
+        receiver.error = Unavailable("no answer")
+    for seq in range(1, 26):
+        shop.decide(reason="Promoted" if 16 <= seq <= 20 else "RolledBack")
+        shop.passes(60)
+    await shop.tell()
+    shop.notifier.mark(is_last=True)
+    await shop.start()
+    for receiver in shop.receivers.values():
+        receiver.error = None
+    await shop.tell()
+    assert shop.ids() == [f"uid-digits-{seq}" for seq in range(21, 26)]
+    for name, first in (("there", 21), ("all", 16)):
+        told = shop.receivers[name].taken
+        assert [t.message.missing_before for t in told] == [16] + [0] * (25 - first)
+
+
+async def test_a_gap_is_named_later_where_nothing_is_wanted_now(shop: Shop) -> None:
+    shop.destinations = [{"name": "there", "reasons": ["RolledBack"]}]
+    await shop.start()
+    shop.decide(reason="Promoted", count=1)
+    shop.decide(reason="Promoted", count=20)
+    await shop.tell()
+    assert shop.ids() == []
+    shop.decide()
+    shop.decide()
+    await shop.tell()
+    assert shop.ids() == ["uid-digits-22", "uid-digits-23"]
+    assert [t.message.missing_before for t in shop.receivers["there"].taken] == [12, 0]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 import pytest
+from tests.unit.notify.messages import stored
 from tests.unit.reconcile.notifying.boxes import Clock, Receiver, box, numbered, sent, within
 
 from trimtab.errors import Refused, Unavailable
@@ -75,6 +76,22 @@ async def test_beyond_the_bound_the_oldest_go_and_the_next_message_says_so(
     since, until = (numbered(seq).decision.at for seq in (1, 15))
     assert first.lost == Lost(15, since, until)
     assert [telling.lost for telling in others] == [None] * 9
+
+
+async def test_a_namespace_that_says_much_crowds_out_no_other() -> None:
+    receiver, clock = Receiver(error=Unavailable("no answer")), Clock()
+    outbox = box(receiver, clock, most=10)
+    for seq in (1, 2):
+        outbox.add(numbered(seq, obj=stored(namespace="quiet", uid="quiet")))
+    for seq in range(3, 103):
+        outbox.add(numbered(seq, obj=stored(namespace="noisy", uid="noisy")))
+    outbox.add(numbered(103, obj=stored(namespace="quiet", uid="quiet")))
+    receiver.error = None
+    await within(outbox, clock, 60)
+    told = ["quiet-1", "quiet-2", *(f"noisy-{seq}" for seq in range(96, 103)), "quiet-103"]
+    assert receiver.ids == told
+    assert receiver.taken[0].lost is not None
+    assert receiver.taken[0].lost.count == 93
 
 
 async def test_what_is_lost_while_a_message_is_under_way_is_said_by_the_next() -> None:
