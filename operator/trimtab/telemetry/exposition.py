@@ -152,10 +152,7 @@ class Parser:
                 raise MalformedExpositionError(f"more than {self._max_series} series")
         if kept != len(values):
             raise MalformedExpositionError("a series is given twice")
-        start = values.pop((PROCESS_START, frozenset()), None)
-        if start is not None and not 0 <= start <= LATEST:
-            raise MalformedExpositionError(f"{PROCESS_START} is {start:g}, and no time")
-        return Exposition(values, start)
+        return _with_start(values)
 
     def parse_bytes(self, body: bytes) -> Exposition:
         """The same for UTF-8 bytes; other bytes are malformed."""
@@ -252,6 +249,13 @@ def _lines_of(name: str, text: str) -> Iterator[str]:
         if at == 0 or text[at - 1] == "\n":
             yield text[at:end]
         at = text.find(name, end)
+
+
+def _with_start(values: dict[SeriesKey, float]) -> Exposition:
+    start = values.pop((PROCESS_START, frozenset()), None)
+    if start is not None and not 0 <= start <= LATEST:
+        raise MalformedExpositionError(f"{PROCESS_START} is {start:g}, and no time")
+    return Exposition(values, start)
 
 
 def _bytes_of(text: str) -> int:

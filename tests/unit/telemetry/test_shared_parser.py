@@ -9,9 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from trimtab.contract.identity import MOST_VERSIONS
+from trimtab.contract.identity import MOST_VERSIONS, Identities, identified
 from trimtab.contract.metrics import SeriesKey
-from trimtab.telemetry import exposition
 from trimtab.telemetry.exposition import (
     MAX_NEW_BYTES,
     MalformedExpositionError,
@@ -94,13 +93,13 @@ def test_texts_beyond_ascii_do_not_fill_the_memory() -> None:
 def test_what_another_page_costs_meanwhile_is_not_told_of_this_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parser, identified = Parser(), exposition.identified
+    parser = Parser()
 
-    def held_up(key: SeriesKey, identities: exposition.Identities) -> SeriesKey:
+    def held_up(key: SeriesKey, identities: Identities) -> SeriesKey:
         """Large pages are parsed by threads, which take turns anywhere."""
         if key[0] == "trimtab_mine":
             parser._spent += MAX_NEW_BYTES
         return identified(key, identities)
 
-    monkeypatch.setattr(exposition, "identified", held_up)
+    monkeypatch.setattr("trimtab.telemetry.exposition.identified", held_up)
     assert len(parser.parse('trimtab_mine{a="1"} 1\ntrimtab_mine{a="2"} 1\n').values) == 2
