@@ -169,6 +169,40 @@ class TestRefused:
         assert (shop.condition("Stalled"), shop.reason("Stalled")) == ("True", "Quarantined")
         assert (shop.condition("UpToDate"), shop.reason("UpToDate")) == ("False", "Quarantined")
 
+    @pytest.mark.parametrize("is_refused", [True, False])
+    async def test_nothing_is_said_of_a_spec_that_came_meanwhile(self, is_refused: bool) -> None:
+        """`kubectl wait` looks at the generation of the condition, not at that of the status."""
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.cluster.fault = refuse(lambda verb, key: key.resource == WORKLOADS)
+        if not is_refused:
+            shop.change(lambda spec: spec.update(replicas=4))
+            await shop.harness.advance(5)
+
+        def edited(verb: str, key: Key) -> TrimtabError | None:
+            if key.resource != WORKLOADS:
+                return None
+            shop.cluster.fault = lambda verb, key: None
+            shop.want("v2")
+            return Refused("exceeded quota: pods") if is_refused else None
+
+        early = []
+
+        def look(event: str, resource: object, obj: Json) -> None:
+            seen = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or []}
+            told = seen.get("UpToDate", {})
+            is_of_spec = told.get("observedGeneration") == obj["metadata"]["generation"]
+            if told.get("status") == "True" and is_of_spec and obj["spec"]["version"] == "v2":
+                early.append(shop.serving)
+
+        shop.cluster.listen(look)
+        shop.cluster.fault = edited
+        shop.change(lambda spec: spec.update(replicas=5))
+        await shop.harness.run_until(lambda: shop.serving == "v2", 600)
+        await shop.harness.advance(60)
+        assert set(early) == {"v2"}
+
 
 async def test_a_name_that_is_taken_stalls_without_writes_at_rest() -> None:
     """The decision says so itself: each pass comes to the same, and has nothing to write."""
