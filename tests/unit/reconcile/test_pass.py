@@ -12,7 +12,7 @@ from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
 
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.api.schema import UNSEEN
-from trimtab.cluster.port import MODEL_VERSIONS, SECRETS, WORKLOADS, Json, Key
+from trimtab.cluster.port import MODEL_VERSIONS, SECRETS, SERVICES, WORKLOADS, Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavailable
 from trimtab.reconcile.kinds.deployment import kept_of
 from trimtab.simulation.cluster import Killed
@@ -168,6 +168,23 @@ class TestRefused:
         await shop.harness.advance(60)
         assert (shop.condition("Stalled"), shop.reason("Stalled")) == ("True", "Quarantined")
         assert (shop.condition("UpToDate"), shop.reason("UpToDate")) == ("False", "Quarantined")
+
+    async def test_a_promotion_that_is_not_carried_out_is_not_up_to_date(self) -> None:
+        """The Service still selects pods of both versions, and none of them is taken away."""
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        await shop.harness.run_until(lambda: "StepReached" in shop.events(), 120)
+        shop.cluster.fault = refuse(lambda verb, key: key.resource == SERVICES)
+        await shop.harness.run_until(lambda: shop.serving == "v2", 600)
+        await shop.harness.advance(120)
+        answered = shop.traffic.answered["v1"]
+        await shop.harness.advance(60)
+        assert shop.traffic.answered["v1"] > answered
+        assert (shop.condition("UpToDate"), shop.reason("UpToDate")) == ("Unknown", "WriteRefused")
+        shop.cluster.fault = lambda verb, key: None
+        await shop.harness.run_until(lambda: shop.condition("UpToDate") == "True", 600)
 
     @pytest.mark.parametrize("is_refused", [True, False])
     async def test_nothing_is_said_of_a_spec_that_came_meanwhile(self, is_refused: bool) -> None:
