@@ -106,7 +106,10 @@ def is_deployment_worth_writing(
     return written_at is not None and _is_time(written_at, pause, now)
 
 
-POLICY_NUMBERS = ("value", "threshold", "n", "needed", "windowStart", "windowEnd", "top", "message")
+POLICY_NUMBERS = (
+    *("value", "lower", "upper", "labelled", "threshold", "n", "needed"),
+    *("windowStart", "windowEnd", "top", "message"),
+)
 
 
 def is_policy_worth_writing(

@@ -118,3 +118,11 @@ def test_numbers_are_written_soon_after_a_clock_that_was_ahead_is_put_right() ->
     old, new = ({"budget": {"looks": looks}} for looks in (1, 2))
     assert is_policy_worth_writing(old, new, now + timedelta(days=1), now)
     assert not is_policy_worth_writing(old, new, now - timedelta(minutes=1), now)
+
+
+@pytest.mark.parametrize("number", ["value", "lower", "upper", "labelled"])
+def test_figures_of_a_window_are_no_news(number: str) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    old, new = ({"signals": [{"verdict": "Stable", number: figure}]} for figure in (0.5, 0.6))
+    assert not is_policy_worth_writing(old, new, now - timedelta(minutes=1), now)
+    assert is_policy_worth_writing(old, new, now - timedelta(minutes=5), now)
