@@ -134,8 +134,7 @@ class Parser:
                 value = float(tail)
             else:
                 key, value, bytes_ = self._read(line.rstrip("\r"), number, identities, remembered)
-                # Other threads spend, too: this page has its own account.
-                self._spent += bytes_
+                # Of this page alone: other threads spend, too.
                 cost += bytes_ if key is not None else 0
                 if cost > MAX_NEW_BYTES:
                     raise MalformedExpositionError("its series have too many or too long labels")
@@ -179,14 +178,16 @@ class Parser:
         if name is None or name[0] != MODEL_INFO or len(line) > MAX_LINE_CHARACTERS:
             return None
         try:
-            labels = read_labels(line, name.end(), 0)[0]
+            labels, end = read_labels(line, name.end(), 0)
         except MalformedExpositionError:
             return None
         if len(labels) > MAX_OWN_LABELS:
             return None
-        self._infos[line] = labels
-        texts = _bytes_of(line) + sum(_bytes_of(value) for _, value in labels)
-        self._spent += LINE_BYTES + texts + (LABEL_BYTES + PAIR_BYTES) * len(labels)
+        rest = _VALUE.fullmatch(line.rstrip("\r"), end)
+        if rest is not None and rest[2] is None:  # one with a time does not come again
+            self._infos[line] = labels
+            texts = _bytes_of(line) + sum(_bytes_of(value) for _, value in labels)
+            self._spent += LINE_BYTES + texts + (LABEL_BYTES + PAIR_BYTES) * len(labels)
         return labels
 
     def _remembered_with(self, explained: _Explained) -> _Remembered:
@@ -209,15 +210,19 @@ class Parser:
         is_ours = name[0].startswith(PREFIX) or (name[0] == PROCESS_START and not labels)
         if is_ours and len(labels) > MAX_OWN_LABELS:
             raise _malformed(number, line)
-        key, cost = self._identified((name[0], labels), identities) if is_ours else (None, 0)
+        key, pairs = self._identified((name[0], labels), identities) if is_ours else (None, 0)
         head = line.rstrip(" \t").rpartition(" ")[0]
+        own = LINE_BYTES + _bytes_of(head) + (LABEL_BYTES * len(key[1]) if key is not None else 0)
         # A line with a time is not remembered, but the pairs of its labels are; nor is one with a
         # tab before its value, for its last space may stand in a label.
-        if rest[2] is None and len(head) >= end:
+        is_new = rest[2] is None and len(head) >= end and head not in remembered
+        if is_new:
             remembered[head] = key
-        return key, float(rest[1]), cost + LINE_BYTES + _bytes_of(head)
+        self._spent += pairs + (own if is_new else 0)
+        return key, float(rest[1]), pairs + own
 
     def _identified(self, key: SeriesKey, identities: Identities) -> tuple[SeriesKey, int]:
+        """The series with its digests, and the bytes that pairs not met before take."""
         try:
             name, labels = identified(key, identities)
         except UnknownIdentity as error:
@@ -226,8 +231,8 @@ class Parser:
         return (name, shared), cost
 
     def _shared(self, labels: Labels) -> tuple[Labels, int]:
-        """Return the labels, what is the same in many series only once, and their cost in bytes."""
-        cost, pairs = LABEL_BYTES * len(labels), []
+        """Return the labels, what is the same in many series only once, and what is new of them."""
+        cost, pairs = 0, []
         for pair in labels:
             known = self._pairs.get(pair)
             if known is None:

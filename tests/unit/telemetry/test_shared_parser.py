@@ -103,3 +103,17 @@ def test_what_another_page_costs_meanwhile_is_not_told_of_this_one(
 
     monkeypatch.setattr("trimtab.telemetry.exposition.identified", held_up)
     assert len(parser.parse('trimtab_mine{a="1"} 1\ntrimtab_mine{a="2"} 1\n').values) == 2
+
+
+@pytest.mark.parametrize("end", [" 1\r\n", " 1 1700000000\n", "\t1\n"])
+def test_a_page_that_is_read_again_and_again_costs_the_others_nothing(end: str) -> None:
+    """Else all would be forgotten for it, and parsed anew at each scrape."""
+    parser = Parser()
+    page = "".join(f'trimtab_x{{a="{one}"}}{end}' for one in range(100))
+    parser.parse(page)
+    page += f"{info_of('m', 'd')[:-2]}{end}"
+    parser.parse(page)
+    spent = parser._spent
+    for scrape in range(10):
+        parser.parse(page.replace("1700000000", str(1700000000 + scrape)))
+    assert parser._spent == spent
