@@ -274,7 +274,11 @@ def with_standing(
 def _up_to_date(
     conditions: Sequence[Condition], progressing: Condition, refusal: Refusal | None
 ) -> tuple[bool | None, Reason, str]:
-    """Return whether what is wanted serves; None if nobody could look at what is wanted."""
+    """Return whether what is wanted serves.
+
+    None if nobody could look at what is wanted, or if what was decided on it could not be written:
+    requests may go on to pods of another version.
+    """
     if refusal is not None and refusal.reason in _NOT_READ:
         return None, refusal.reason, refusal.message
     reason = reason_of(progressing.reason, Reason.WAITING)
@@ -282,5 +286,7 @@ def _up_to_date(
         return False, reason, progressing.message
     ready = find_condition(conditions, ConditionType.READY)
     if ready is None or ready.status == "True":
+        if refusal is not None:
+            return None, refusal.reason, refusal.message
         return True, Reason.UP_TO_DATE, ready.message if ready is not None else ""
     return False, reason_of(ready.reason, Reason.WAITING), ready.message

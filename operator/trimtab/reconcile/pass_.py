@@ -180,7 +180,8 @@ async def _write(
         refusal = None  # it could be read, or nothing would have been decided
     # These are ours to write, not the decision's, which may rest on an older view of them.
     decided = [c for c in outcome.status.conditions if c.type not in WRITTEN]
-    conditions = _standing(world, live, [*decided, *_written_in(old)], refusal)
+    generation = live["metadata"].get("generation", 0)
+    conditions = _standing(world, [*decided, *_written_in(old)], refusal, generation)
     new = outcome.status.model_copy(update={"conditions": conditions}).to_json()
     new["record"] = old.get("record")
 
@@ -321,7 +322,7 @@ async def _go_on(world: World, key: Key, further: Sequence[Note]) -> None:
     if not passed.unwritten and not is_over:
         return
     if is_over:
-        status["conditions"] = _stands(world, live, status, None)
+        status["conditions"] = _stands(world, status, None)
 
     def written() -> None:
         passed.unwritten = ()
@@ -344,9 +345,9 @@ async def _stall(
     observed = _observed(live, status, reason)
     if not is_told or observed != status.get("observedGeneration"):
         logger.warning("%s: %s: %s", key, reason, message)
-        status["conditions"] = _stands(world, live, status, Refusal(reason, message))
         if observed is not None:
             status["observedGeneration"] = observed
+        status["conditions"] = _stands(world, status, Refusal(reason, message))
         note = Note(STALLED_EVENTS[reason], message, warning=True)
         await _put(world, key, live, status, () if is_same else (note,))
     wait = min(FIRST_REFUSED_WAIT * float(2**passed.refusals), LONGEST_REFUSED_WAIT)
@@ -369,16 +370,19 @@ def _observed(live: Json, status: Json, reason: Reason) -> int | None:
     return live["metadata"].get("generation", before) if is_undecided else before
 
 
-def _stands(world: World, live: Json, status: Json, refusal: Refusal | None) -> list[Json]:
-    """Return the conditions of a status anew: what was decided stands."""
-    told = _standing(world, live, _conditions(status), refusal)
+def _stands(world: World, status: Json, refusal: Refusal | None) -> list[Json]:
+    """Return the conditions of a status anew: what was decided stands.
+
+    It was decided on the generation that the status speaks of; a newer one may have come meanwhile.
+    """
+    generation = status.get("observedGeneration") or 0
+    told = _standing(world, _conditions(status), refusal, generation)
     return [condition.to_json() for condition in told]
 
 
 def _standing(
-    world: World, live: Json, conditions: Sequence[Condition], refusal: Refusal | None
+    world: World, conditions: Sequence[Condition], refusal: Refusal | None, generation: int
 ) -> list[Condition]:
-    generation = live["metadata"].get("generation", 0)
     return with_standing(conditions, refusal, now=world.now(), generation=generation)
 
 

@@ -13,8 +13,8 @@ Source: Prometheus exposition formats, text 0.0.4.
 """
 
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -43,6 +43,8 @@ LABEL_BYTES = 64
 """That a label of a series costs, and `PAIR_BYTES` more where its name and value are new."""
 PAIR_BYTES = 160
 LINE_BYTES = 200
+VERSION_BYTES = 700
+"""That a version costs in what a page says of digests, beside the texts."""
 LATEST = 1e11
 """Unix seconds, some three thousand years on: later ones are no times of a process."""
 LARGEST = 1e100
@@ -60,6 +62,7 @@ _VALUE = re.compile(r"[ \t]+([^ \t]+)(?:[ \t]+(-?[0-9]+))?[ \t]*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SPECIAL = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(.)")
+_NO_TEXT_BYTES = sys.getsizeof("")
 
 
 class MalformedExpositionError(TrimtabError):
@@ -97,8 +100,8 @@ class Parser:
     def __init__(self, max_series: int = MAX_SERIES) -> None:
         self._max_series = max_series
         self._remembered: dict[_Explained, _Remembered] = {}
-        self._infos: dict[str, Labels | None] = {}
-        """Labels of `trimtab_model_info` by the text before the value."""
+        self._infos: dict[str, Labels] = {}
+        """Labels of `trimtab_model_info` by the line."""
         self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
         self._spent = 0
         """Bytes, about, that what is remembered takes."""
@@ -111,9 +114,11 @@ class Parser:
         to be two; UnidentifiedError where nothing says the digest of a series; NotFiniteError if
         one of ours is NaN, infinite or too large to count with.
         """
+        if self._spent > _MAX_REMEMBERED_BYTES:
+            self._forget()  # also where what was read last was refused before it was looked at
         identities = self._identities(text)
         explained = frozenset(identities.items())
-        remembered = self._remembered.setdefault(explained, {})
+        remembered = self._remembered_with(explained)
         values: dict[SeriesKey, float] = {}
         kept = cost = 0
         for number, line in enumerate(text.split("\n"), 1):
@@ -128,14 +133,14 @@ class Parser:
                 key = remembered[head]
                 value = float(tail)
             else:
-                before = self._spent
-                key, value = self._read(line.rstrip("\r"), number, identities, remembered)
-                cost += self._spent - before if key is not None else 0
+                key, value, bytes_ = self._read(line.rstrip("\r"), number, identities, remembered)
+                # Of this page alone: other threads spend, too.
+                cost += bytes_ if key is not None else 0
                 if cost > MAX_NEW_BYTES:
                     raise MalformedExpositionError("its series have too many or too long labels")
                 if self._spent > _MAX_REMEMBERED_BYTES:
                     self._forget()
-                    remembered = self._remembered.setdefault(explained, {})
+                    remembered = self._remembered_with(explained)
             if key is None:
                 continue
             if not is_countable(key[0], value):
@@ -146,10 +151,7 @@ class Parser:
                 raise MalformedExpositionError(f"more than {self._max_series} series")
         if kept != len(values):
             raise MalformedExpositionError("a series is given twice")
-        start = values.pop((PROCESS_START, frozenset()), None)
-        if start is not None and not 0 <= start <= LATEST:
-            raise MalformedExpositionError(f"{PROCESS_START} is {start:g}, and no time")
-        return Exposition(values, start)
+        return _with_start(values)
 
     def parse_bytes(self, body: bytes) -> Exposition:
         """The same for UTF-8 bytes; other bytes are malformed."""
@@ -169,22 +171,35 @@ class Parser:
 
     def _info(self, line: str) -> Labels | None:
         """Labels of one line, None where it is of another metric or will be refused anyway."""
-        head = line.rpartition(" ")[0]
-        if head not in self._infos:
-            name = _NAME.match(line)
-            labels = None
-            if name is not None and name[0] == MODEL_INFO and len(line) <= MAX_LINE_CHARACTERS:
-                with suppress(MalformedExpositionError):
-                    labels = read_labels(line, name.end(), 0)[0]
-            if labels is None or len(labels) > MAX_OWN_LABELS:
-                return None
-            self._infos[head] = labels
-            self._spent += LINE_BYTES + len(head) + (LABEL_BYTES + PAIR_BYTES) * len(labels)
-        return self._infos[head]
+        known = self._infos.get(line)
+        if known is not None:
+            return known
+        name = _NAME.match(line)
+        if name is None or name[0] != MODEL_INFO or len(line) > MAX_LINE_CHARACTERS:
+            return None
+        try:
+            labels, end = read_labels(line, name.end(), 0)
+        except MalformedExpositionError:
+            return None
+        if len(labels) > MAX_OWN_LABELS:
+            return None
+        rest = _VALUE.fullmatch(line.rstrip("\r"), end)
+        if rest is not None and rest[2] is None:  # one with a time does not come again
+            self._infos[line] = labels
+            texts = _bytes_of(line) + sum(_bytes_of(value) for _, value in labels)
+            self._spent += LINE_BYTES + texts + (LABEL_BYTES + PAIR_BYTES) * len(labels)
+        return labels
+
+    def _remembered_with(self, explained: _Explained) -> _Remembered:
+        """What is remembered for pages that say this of digests."""
+        if explained not in self._remembered:
+            self._spent += LINE_BYTES + VERSION_BYTES * len(explained)
+        return self._remembered.setdefault(explained, {})
 
     def _read(
         self, line: str, number: int, identities: Identities, remembered: _Remembered
-    ) -> tuple[SeriesKey | None, float]:
+    ) -> tuple[SeriesKey | None, float, int]:
+        """The series of a line, its value, and the bytes that both take, about."""
         name = _NAME.match(line)
         if name is None:
             raise _malformed(number, line)
@@ -195,27 +210,36 @@ class Parser:
         is_ours = name[0].startswith(PREFIX) or (name[0] == PROCESS_START and not labels)
         if is_ours and len(labels) > MAX_OWN_LABELS:
             raise _malformed(number, line)
-        key = self._identified((name[0], labels), identities) if is_ours else None
-        # A line with a time is not remembered, but the pairs of its labels are.
+        key, pairs = self._identified((name[0], labels), identities) if is_ours else (None, 0)
         head = line.rstrip(" \t").rpartition(" ")[0]
-        if rest[2] is None:
+        own = LINE_BYTES + _bytes_of(head) + (LABEL_BYTES * len(key[1]) if key is not None else 0)
+        # A line with a time is not remembered, but the pairs of its labels are; nor is one with a
+        # tab before its value, for its last space may stand in a label.
+        is_new = rest[2] is None and len(head) >= end and head not in remembered
+        if is_new:
             remembered[head] = key
-        self._spent += LINE_BYTES + len(head)
-        return key, float(rest[1])
+        self._spent += pairs + (own if is_new else 0)
+        return key, float(rest[1]), pairs + own
 
-    def _identified(self, key: SeriesKey, identities: Identities) -> SeriesKey:
+    def _identified(self, key: SeriesKey, identities: Identities) -> tuple[SeriesKey, int]:
+        """The series with its digests, and the bytes that pairs not met before take."""
         try:
             name, labels = identified(key, identities)
         except UnknownIdentity as error:
             raise UnidentifiedError(str(error)) from error
-        return name, self._shared(labels)
+        shared, cost = self._shared(labels)
+        return (name, shared), cost
 
-    def _shared(self, labels: Labels) -> Labels:
-        """Return the labels; what is the same in many series is there once."""
-        known = len(self._pairs)
-        shared = frozenset(self._pairs.setdefault(pair, pair) for pair in labels)
-        self._spent += LABEL_BYTES * len(labels) + PAIR_BYTES * (len(self._pairs) - known)
-        return shared
+    def _shared(self, labels: Labels) -> tuple[Labels, int]:
+        """Return the labels, what is the same in many series only once, and what is new of them."""
+        cost, pairs = 0, []
+        for pair in labels:
+            known = self._pairs.get(pair)
+            if known is None:
+                known = self._pairs[pair] = pair
+                cost += PAIR_BYTES + _bytes_of(pair[0]) + _bytes_of(pair[1])
+            pairs.append(known)
+        return frozenset(pairs), cost
 
     def _forget(self) -> None:
         self._remembered, self._infos, self._pairs, self._spent = {}, {}, {}, 0
@@ -230,6 +254,18 @@ def _lines_of(name: str, text: str) -> Iterator[str]:
         if at == 0 or text[at - 1] == "\n":
             yield text[at:end]
         at = text.find(name, end)
+
+
+def _with_start(values: dict[SeriesKey, float]) -> Exposition:
+    start = values.pop((PROCESS_START, frozenset()), None)
+    if start is not None and not 0 <= start <= LATEST:
+        raise MalformedExpositionError(f"{PROCESS_START} is {start:g}, and no time")
+    return Exposition(values, start)
+
+
+def _bytes_of(text: str) -> int:
+    """That its characters take: one beyond ASCII makes all of them take up to four."""
+    return sys.getsizeof(text) - _NO_TEXT_BYTES
 
 
 def is_countable(name: str, value: float) -> bool:

@@ -153,6 +153,10 @@ def test_what_failed_comes_before_what_is_under_way() -> None:
     assert found["Stalled"][:2] == ("True", "VersionMissing")
 
 
+def test_where_a_write_is_refused_nobody_knows_what_serves() -> None:
+    assert told(refusal=QUOTA)["UpToDate"] == ("Unknown", "WriteRefused", "exceeded quota")
+
+
 def test_other_kinds_say_nothing_of_a_version() -> None:
     found = told((ConditionType.WATCHING, True, Reason.WATCHING))
     assert found == {

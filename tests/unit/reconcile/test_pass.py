@@ -12,7 +12,7 @@ from tests.unit.reconcile.worlds import KEY, Shop, deployment_object
 
 from trimtab.api.deployment import DeploymentStatus
 from trimtab.api.schema import UNSEEN
-from trimtab.cluster.port import MODEL_VERSIONS, SECRETS, WORKLOADS, Json, Key
+from trimtab.cluster.port import MODEL_VERSIONS, SECRETS, SERVICES, WORKLOADS, Json, Key
 from trimtab.errors import Conflict, Refused, RetryLater, TrimtabError, Unavailable
 from trimtab.reconcile.kinds.deployment import kept_of
 from trimtab.simulation.cluster import Killed
@@ -168,6 +168,57 @@ class TestRefused:
         await shop.harness.advance(60)
         assert (shop.condition("Stalled"), shop.reason("Stalled")) == ("True", "Quarantined")
         assert (shop.condition("UpToDate"), shop.reason("UpToDate")) == ("False", "Quarantined")
+
+    async def test_a_promotion_that_is_not_carried_out_is_not_up_to_date(self) -> None:
+        """The Service still selects pods of both versions, and none of them is taken away."""
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.want("v2")
+        await shop.harness.run_until(lambda: "StepReached" in shop.events(), 120)
+        shop.cluster.fault = refuse(lambda verb, key: key.resource == SERVICES)
+        await shop.harness.run_until(lambda: shop.serving == "v2", 600)
+        await shop.harness.advance(120)
+        answered = shop.traffic.answered["v1"]
+        await shop.harness.advance(60)
+        assert shop.traffic.answered["v1"] > answered
+        assert (shop.condition("UpToDate"), shop.reason("UpToDate")) == ("Unknown", "WriteRefused")
+        shop.cluster.fault = lambda verb, key: None
+        await shop.harness.run_until(lambda: shop.condition("UpToDate") == "True", 600)
+
+    @pytest.mark.parametrize("is_refused", [True, False])
+    async def test_nothing_is_said_of_a_spec_that_came_meanwhile(self, is_refused: bool) -> None:
+        """`kubectl wait` looks at the generation of the condition, not at that of the status."""
+        shop = Shop()
+        await shop.serve("v1")
+        shop.publish("v2")
+        shop.cluster.fault = refuse(lambda verb, key: key.resource == WORKLOADS)
+        if not is_refused:
+            shop.change(lambda spec: spec.update(replicas=4))
+            await shop.harness.advance(5)
+
+        def edited(verb: str, key: Key) -> TrimtabError | None:
+            if key.resource != WORKLOADS:
+                return None
+            shop.cluster.fault = lambda verb, key: None
+            shop.want("v2")
+            return Refused("exceeded quota: pods") if is_refused else None
+
+        early = []
+
+        def look(event: str, resource: object, obj: Json) -> None:
+            seen = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or []}
+            told = seen.get("UpToDate", {})
+            is_of_spec = told.get("observedGeneration") == obj["metadata"]["generation"]
+            if told.get("status") == "True" and is_of_spec and obj["spec"]["version"] == "v2":
+                early.append(shop.serving)
+
+        shop.cluster.listen(look)
+        shop.cluster.fault = edited
+        shop.change(lambda spec: spec.update(replicas=5))
+        await shop.harness.run_until(lambda: shop.serving == "v2", 600)
+        await shop.harness.advance(60)
+        assert set(early) == {"v2"}
 
 
 async def test_a_name_that_is_taken_stalls_without_writes_at_rest() -> None:

@@ -24,6 +24,13 @@ AT_ZERO_FOR = timedelta(seconds=75)
 class _Tally:
     value: float
     born: datetime
+    is_grown: bool = False
+    """For good, or a clock that is put back would let it fall."""
+
+    def is_young(self, now: datetime) -> bool:
+        """Tell whether it is still shown at 0; not longer than usual if the clock was put back."""
+        self.is_grown = self.is_grown or not timedelta() <= now - self.born < AT_ZERO_FOR
+        return not self.is_grown
 
 
 class Tallies:
@@ -62,9 +69,9 @@ class Tallies:
     def text(self, owner: Hashable, now: datetime) -> tuple[Text, datetime | None]:
         """Return the lines of an owner, and when they change by time alone; None: never."""
         owned = self._owned.get(owner, {})
-        young = [tally.born for tally in _all(owned) if _is_young(tally, now)]
+        young = [tally.born for tally in _all(owned) if tally.is_young(now)]
         shown: Mapping[Family, Mapping[str, float]] = {
-            family: {one: 0.0 if _is_young(t, now) else t.value for one, t in series.items()}
+            family: {one: 0.0 if t.is_young(now) else t.value for one, t in series.items()}
             for family, series in owned.items()
         }
         return text_of(shown), min(young) + AT_ZERO_FOR if young else None
@@ -76,8 +83,3 @@ class Tallies:
 
 def _all(owned: Mapping[Family, Mapping[str, _Tally]]) -> list[_Tally]:
     return [tally for series in owned.values() for tally in series.values()]
-
-
-def _is_young(tally: _Tally, now: datetime) -> bool:
-    # A clock that was put back makes none young again for longer than it would have been.
-    return timedelta() <= now - tally.born < AT_ZERO_FOR

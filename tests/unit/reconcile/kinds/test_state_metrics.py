@@ -141,6 +141,8 @@ class Expected:
             if signal["kind"] == "quality" and "value" in signal:
                 metric = {"deployment": signal["deployment"], "metric": "accuracy", "class": ""}
                 self._add("trimtab_quality_estimated", signal["value"], **metric)
+                for bound in ("lower", "upper"):
+                    self._add(f"trimtab_quality_estimated_{bound}", signal[bound], **metric)
         attempts = status.get("attempts", [])
         for how in {(one["deployment"], one["phase"]) for one in attempts}:
             number = sum((one["deployment"], one["phase"]) == how for one in attempts)

@@ -266,6 +266,19 @@ def test_a_series_is_at_zero_before_its_first_increase_and_none_later(it: Bench)
     assert it.series()[decided("StepReached")] == 2
 
 
+@pytest.mark.parametrize("shown_after", [AT_ZERO_FOR, -timedelta(hours=1)])
+def test_no_counter_falls_when_the_clock_is_put_back(it: Bench, shown_after: timedelta) -> None:
+    it.take("Deployment")
+    it.take("Deployment", decisions("StepReached"))
+    began = it.now
+    assert it.later(shown_after)[decided("StepReached")] in (0, 1)
+    it.take("Deployment", decisions("StepReached", "Promoted"))
+    assert it.series()[decided("StepReached")] == 1
+    it.now = began + timedelta(seconds=10)
+    it.take("Deployment", decisions("StepReached", "Promoted", "RolledBack"))
+    assert it.series()[decided("StepReached")] == 1
+
+
 def test_what_was_decided_before_is_no_increase(it: Bench) -> None:
     it.take("Deployment", decisions("RolloutStarted", "Promoted"))
     assert it.later()
