@@ -17,6 +17,8 @@ from typing import Any
 from trimtab.cli.seen import Seen
 
 FINE_WHEN_TRUE = frozenset({"Ready", "DataAvailable", "Verified", "Watching", "UpToDate"})
+REPEATING = frozenset({"UpToDate", "Reconciling"})
+"""They say for other tools what Progressing, Stalled and Quarantined say."""
 WRONG_WHEN_TRUE = frozenset(
     {"Degraded", "Paused", "Quarantined", "DriftDetected", "Harm", "DataBroken", "Stalled"}
 )
@@ -59,6 +61,8 @@ def alerts() -> list[Alert]:
 def is_wrong(condition: Seen) -> bool:
     """Whether a condition is one that a person should know of."""
     kind, status = condition.text("type"), condition.text("status")
+    if kind in REPEATING:
+        return False
     fact = fact_of(condition.text("reason"))
     has_advice = fact is not None and bool(fact.advice)
     if kind in FINE_WHEN_TRUE:

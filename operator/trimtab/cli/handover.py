@@ -100,7 +100,12 @@ def _serves(scene: Scene) -> Iterator[str]:
         yield f"its guard saw: {guard.text('breached')}"
     good = status.at("lastGood")
     if good and good.text("revision") != stable.text("revision"):
-        yield f"the way back is {good.text('version')} ({good.text('revision')})"
+        named = f"{good.text('version')} ({good.text('revision')})"
+        rejected = {one.text("revision") for one in status.all("rejected")}
+        if good.text("revision") in rejected:
+            yield f"no way back: {named} is quarantined; name another with trimtab rollback --to"
+        else:
+            yield f"the way back is {named}"
 
 
 def _owners(scene: Scene) -> Iterator[str]:
@@ -112,7 +117,7 @@ def _owners(scene: Scene) -> Iterator[str]:
         if version is None:
             continue
         owner = version.text("spec", "card", "owner")
-        yield f"{name}: {owner}" if owner else f"{name}: nobody; spec.card.owner names one"
+        yield f"{name}: {owner}" if owner else f"{name}: nobody; set spec.card.owner"
 
 
 def _under_way(scene: Scene) -> Iterator[str]:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -182,8 +183,9 @@ class Kubectl:
             yield process
         finally:
             if process.returncode is None:
-                with suppress(ProcessLookupError):  # it has ended just now
-                    process.kill()
+                # `process.kill` looks whether it has ended, and so takes its end from asyncio.
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
 
 

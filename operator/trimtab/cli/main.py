@@ -356,8 +356,8 @@ def _offline(name: str) -> Fill:
             module = import_module(f"trimtab.cli.offline.{name}")
         except ModuleNotFoundError as error:
             raise TrimtabError(
-                f"{name} needs packages of the operator that are not here ({error.name}): "
-                "pip install 'trimtab[operator]'"
+                f"{name} judges with the operator's own code, which is not in this file: run it "
+                "from a clone of the project after `make setup`"
             ) from error
         module.add_arguments(one)
 

@@ -181,7 +181,9 @@ async def wait(session: Session, key: Key, version: str | None, timeout: timedel
         if outcome.code is not None:
             return outcome.code
         if max(session.now() - began, slept) >= timeout:
-            session.say(f"{key.name}: not over after {timeout}: {outcome.text}")
+            session.say(
+                f"{key.name}: still under way after {timeout.total_seconds():g} s: {outcome.text}"
+            )
             return TIMED_OUT
         await session.sleep(LOOK_EVERY_SECONDS)
         slept += timedelta(seconds=LOOK_EVERY_SECONDS)

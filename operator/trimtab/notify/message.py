@@ -45,6 +45,8 @@ class Message:
     decision: Decision
     owner: str = ""
     """Who answers for the model, where its card says so."""
+    deployment: str = ""
+    """The Deployment that it is about, where there is one and no more."""
     still: frozenset[str] = frozenset()
     """Types of the conditions that hold after it."""
     missing_before: int = 0
@@ -101,9 +103,30 @@ def message_of(
         uid=clean(str(metadata.get("uid", "")), 63),
         decision=decision,
         owner=clean(owner, MOST_NAME),
+        deployment=clean(_deployment_of(obj), MOST_NAME),
         still=_holding(obj.get("status")),
         missing_before=missing_before,
     )
+
+
+def _deployment_of(obj: Mapping[str, Any]) -> str:
+    """Return the Deployment that an object is about; nothing of a version, or of a policy of many.
+
+    The object is as the API server has it, so that nothing in it is sure to be there.
+    """
+    kind = obj.get("kind")
+    if kind == "Deployment":
+        return str(obj["metadata"].get("name", ""))
+    if kind == "RetrainJob":
+        cause = _part(_part(obj, "spec"), "cause")
+        return str(cause.get("deployment") or "")
+    watched = list(_part(_part(obj, "status"), "baselines")) if kind == "DriftPolicy" else []
+    return str(watched[0]) if len(watched) == 1 else ""
+
+
+def _part(obj: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = obj.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _holding(status: Any) -> frozenset[str]:
@@ -153,9 +176,14 @@ class Telling:
 
     @property
     def link(self) -> str:
-        """Return the address of the object's dashboard; empty if there is none."""
+        """Return the address of the object's dashboard; empty if there is none.
+
+        One that is of a Deployment has none for what is about no Deployment, or about many.
+        """
         link = self.dashboard_url
-        for word in ("namespace", "name", "kind"):
+        if "{deployment}" in link and not self.message.deployment:
+            return ""
+        for word in ("namespace", "name", "kind", "deployment"):
             link = link.replace(f"{{{word}}}", quote(getattr(self.message, word), safe=""))
         return link
 

@@ -305,6 +305,11 @@ class TestPrometheus:
         monitors = of_kind(render("podMonitor.enabled=true"), "PodMonitor")
         spec = monitors["trimtab-system/trimtab-models"]["spec"]
         assert spec["namespaceSelector"] == {"any": True}
+        some = of_kind(
+            render("podMonitor.enabled=true", "watchNamespaces={shop,bank}"), "PodMonitor"
+        )
+        named = some["trimtab-system/trimtab-models"]["spec"]["namespaceSelector"]
+        assert named == {"matchNames": ["shop", "bank"]}
         assert spec["podMetricsEndpoints"][0]["port"] == "metrics"
         own = monitors["trimtab-system/trimtab"]["spec"]["podMetricsEndpoints"]
         assert own[0]["honorLabels"]  # namespace is that of the object

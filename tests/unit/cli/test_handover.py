@@ -53,11 +53,11 @@ async def test_after_a_rollback_it_says_what_serves_what_was_tried_and_what_to_d
     text = desk.text
     assert text.startswith("Deployment digits in shop, 2026-01-01 ")
     assert "v1, 3/3 pods ready" in section(text, "serves")
-    assert "digits-v1: nobody; spec.card.owner names one" in section(text, "owner")
+    assert "digits-v1: nobody; set spec.card.owner" in section(text, "owner")
     assert "v2  RolledBack by trimtab" in section(text, "tried, newest first")
     assert "GateFailed by trimtab" in section(text, "quarantined")
     wrong = section(text, "not as it should be")
-    assert "Quarantined=True, UpToDate=False, Stalled=True Quarantined since" in wrong
+    assert "Quarantined=True, Stalled=True Quarantined since" in wrong
     assert "insist with `trimtab retry mdep/digits`" in wrong
     alarms = section(text, "alerts that this means")
     assert "TrimtabRolledBack (warning)" in alarms
@@ -73,6 +73,16 @@ async def test_where_all_is_well_nothing_is_wrong() -> None:
     await handover(desk.session, KEY)
     for title in ("not as it should be", "alerts that this means", "quarantined", "retraining"):
         assert section(desk.text, title) == ""
+
+
+@pytest.mark.parametrize(("rejected", "words"), [("a1", "the way back is"), ("b2", "no way back")])
+def test_a_quarantined_version_is_no_way_back(rejected: str, words: str) -> None:
+    status = {
+        "stable": {"version": "v4", "revision": "c3"},
+        "lastGood": {"version": "v3", "revision": "b2"},
+        "rejected": [{"version": "v0", "revision": rejected}],
+    }
+    assert words in section(page(scene(status)), "serves")
 
 
 def test_open_causes_and_retrainings_of_this_deployment() -> None:
@@ -150,6 +160,8 @@ def test_every_condition_has_its_side() -> None:
         ("Progressing", "True", "WaitingForData", True),
         ("DataAvailable", "Unknown", "OfAnotherRelease", False),
         ("OfAnotherRelease", "True", "OfAnotherRelease", False),
+        ("UpToDate", "False", "StepRunning", False),
+        ("Reconciling", "False", "Quarantined", False),
     ],
 )
 def test_which_conditions_are_told(kind: str, status: str, reason: str, is_so: bool) -> None:

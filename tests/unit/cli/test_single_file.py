@@ -83,9 +83,7 @@ def test_every_command_on_a_cluster_is_there(file: Path, kubectl: FakeKubectl) -
     for name in offline:
         done = run(file, name, "x")
         assert done.returncode == 1
-        assert re.fullmatch(
-            rf"error: {name} needs .*pip install 'trimtab\[operator\]'\n", done.stderr
-        )
+        assert re.fullmatch(rf"error: {name} judges .*`make setup`\n", done.stderr)
 
 
 def test_a_tree_is_shown_by_it(file: Path, kubectl: FakeKubectl) -> None:

@@ -220,7 +220,7 @@ async def test_without_an_operator_the_time_is_over_some_day() -> None:
     assert await wait(desk.session, KEY, None, timedelta(seconds=10)) == TIMED_OUT
     assert desk.said == [
         "digits: the operator has not seen it yet: is it running?",
-        "digits: not over after 0:00:10: the operator has not seen it yet: is it running?",
+        "digits: still under way after 10 s: the operator has not seen it yet: is it running?",
     ]
 
 

@@ -205,6 +205,25 @@ def test_the_link_has_no_part_of_a_name_as_its_own() -> None:
     assert url == f"{start}a%26b%3Dc%23d%2F..%2F%7Bkind%7D"
 
 
+@pytest.mark.parametrize(
+    ("kind", "more", "named"),
+    [
+        ("Deployment", {}, "digits"),
+        ("RetrainJob", {"spec": {"cause": {"deployment": "d"}}}, "d"),
+        ("DriftPolicy", {"status": {"baselines": {"d": "sha256:0"}}}, "d"),
+        ("DriftPolicy", {"status": {"baselines": {"d": "sha256:0", "e": "sha256:0"}}}, ""),
+        ("DriftPolicy", {"status": "text"}, ""),
+        ("RetrainJob", {"spec": {"cause": None}}, ""),
+        ("ModelVersion", {}, ""),
+    ],
+)
+def test_a_link_to_a_deployment_is_to_the_one_that_it_is_about(
+    kind: str, more: Json, named: str
+) -> None:
+    made = telling(obj=stored(**more) | {"kind": kind}, dashboard="https://g/d/x?d={deployment}")
+    assert made.link == (f"https://g/d/x?d={named}" if named else "")
+
+
 # --- Alertmanager -------------------------------------------------------------------------------
 
 
