@@ -44,7 +44,7 @@ lint: develop ## style, types, layers
 
 unit: develop ## the rings without a cluster: pure, reconcile, wiring
 	HELM=$$($(CLUSTER) helm) PROMTOOL=$$($(CLUSTER) promtool | tail -n 1) \
-	  VERDICTS=$$($(CLUSTER) verdicts | tail -n 1) \
+	  VERDICTS=$$($(CLUSTER) verdicts | tail -n 1) TOXIPROXY=$$($(CLUSTER) toxiproxy | tail -n 1) \
 	  $(BIN)/pytest -n auto --dist worksteal \
 	  tests/unit tests/security tests/corpus tests/wiring tests/faults
 

@@ -70,6 +70,8 @@ VERDICTS = GoModule("verdicts", MODULE.parent / "gitops" / "verdicts")
 
 COREDNS = GoProgram("coredns", "github.com/coredns/coredns", "v1.15.0")
 HELM = GoProgram("helm", "helm.sh/helm/v4/cmd/helm", "v4.3.1")
+TOXIPROXY = GoProgram("toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server", "v2.5.0")
+"""A proxy that spoils connections; its licence is MIT."""
 
 
 def install_packages(wanted: dict[str, str]) -> None:
@@ -119,11 +121,16 @@ def _compile_kubernetes(settings: Settings, target: Path) -> None:
 
 def build_program(settings: Settings, program: GoProgram) -> Path:
     """The binary of a published Go program, statically linked."""
-    target = _cached(settings, program.name, f"{program.package}@{program.version}".encode())
+    target = built_program(settings, program)
     with _alone(target):
         if not target.exists():
             _install_program(settings, program, target)
     return target
+
+
+def built_program(settings: Settings, program: GoProgram) -> Path:
+    """Where the binary is, or will be."""
+    return _cached(settings, program.name, f"{program.package}@{program.version}".encode())
 
 
 def _install_program(settings: Settings, program: GoProgram, target: Path) -> None:

@@ -20,6 +20,7 @@ from .network import enter
 from .packages import (
     HELM,
     RULE_PACKAGES,
+    TOXIPROXY,
     VERDICTS,
     build_kubernetes,
     build_module,
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     verbs.add_parser("helm", help="build helm if it is missing, and print where it is")
     verbs.add_parser("promtool", help="install promtool if it is missing, and print where it is")
     verbs.add_parser("verdicts", help="build what asks kstatus and Flux, and print where it is")
+    verbs.add_parser("toxiproxy", help="build toxiproxy if it is missing, and print where it is")
     verbs.add_parser("images", help="build the images and bring them into the cluster")
     run = verbs.add_parser("run", help="run a command that reaches the cluster")
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -65,6 +67,8 @@ def _carry_out(wanted: argparse.Namespace, settings: Settings, context: str) -> 
             say(RULE_PACKAGES["prometheus"])
         case "verdicts":
             say(str(build_module(settings, VERDICTS)))
+        case "toxiproxy":
+            say(str(build_program(settings, TOXIPROXY)))
         case "run":
             _run(settings, context, wanted.command)
         case "images" if context:

@@ -75,10 +75,13 @@ async def test_cookies_of_a_page_are_not_kept(pages: Answers) -> None:
     await scraper.close()
 
 
+REQUESTS = 'trimtab_requests_total{digest="d"} 1\n'
+
+
 @pytest.mark.parametrize("start", ["1e20", "-1e15", "253402300800"])
 def test_a_start_that_is_no_time_makes_a_page_malformed(start: str) -> None:
     with pytest.raises(MalformedExpositionError, match="process_start_time_seconds"):
-        Parser().parse(f"{PROCESS_START} {start}\ntrimtab_requests_total 1\n")
+        Parser().parse(f"{PROCESS_START} {start}\n{REQUESTS}")
 
 
 @pytest.mark.parametrize("at", ["1e999", '"inf"', "NaN", "-5", "1e18"])
@@ -92,6 +95,6 @@ def test_a_sample_at_no_time_is_no_answer(at: str) -> None:
 
 
 def test_the_times_that_are_taken_can_be_written() -> None:
-    parsed = Parser().parse(f"{PROCESS_START} 1.7e9\ntrimtab_requests_total 1\n")
+    parsed = Parser().parse(f"{PROCESS_START} 1.7e9\n{REQUESTS}")
     assert parsed.process_start is not None
     assert datetime.fromtimestamp(parsed.process_start, UTC).year == 2023

@@ -101,3 +101,7 @@ def examples() -> Iterator[str]:
         for chosen in product(*values.values()):
             inside = ",".join(f'{k}="{v}"' for k, v in zip(values, chosen, strict=True))
             yield f"{name}{{{inside}}}"
+    # Of a version that tokens are of: the scrape gives it the Deployment, the pod no revision.
+    of_target = 'namespace="shop",pod="some",deployment="digits"'
+    explained = 'model="some",version="v0",digest="old",baseline="some"'
+    yield f"{metrics.MODEL_INFO}{{{explained},{of_target}}}"

@@ -77,7 +77,8 @@ async def _told(session: Session, mirror: Mirror, key: Key | None) -> None:
         mirror.changed.clear()
         lines = shown(session, mirror, key, colour=False, ages=False)
         if lines != said:
-            session.say(("\n" if said else "") + "\n".join(lines))
+            head = f"{session.namespace}  {at(session.now())}"
+            session.say(("\n" if said else "") + "\n".join([head, *lines]))
             sys.stdout.flush()
             said = lines
         await mirror.changed.wait()

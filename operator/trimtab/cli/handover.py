@@ -9,7 +9,7 @@ from datetime import datetime
 from trimtab.api.resource import DRIFT_POLICIES, MODEL_VERSIONS, RETRAIN_JOBS, Key
 from trimtab.cli.api import Scope
 from trimtab.cli.command import read_deployment
-from trimtab.cli.dashboard import VARIABLE, known_grafana, link_to
+from trimtab.cli.dashboard import grafana, link_to
 from trimtab.cli.evidence import gate_line
 from trimtab.cli.facts import alerts_of, fact_of, is_wrong
 from trimtab.cli.retrain import selects
@@ -17,7 +17,7 @@ from trimtab.cli.seen import Seen, ago, at, condition
 from trimtab.cli.session import Session
 from trimtab.cli.tree import job_line, signal_line
 from trimtab.cli.why import ALERTS_PAGE, Section, decision_lines, history_lines, text_of
-from trimtab.errors import Refused
+from trimtab.errors import Refused, SpecError
 
 MOST_DECISIONS = 5
 MOST_ROLLOUTS = 3
@@ -206,9 +206,10 @@ def _retraining(jobs: list[Seen]) -> Iterator[str]:
 def _further(deployment: Seen) -> Iterator[str]:
     name, namespace = deployment.name, deployment.namespace
     yield f"the evidence: trimtab why mdep/{name} -n {namespace}"
-    base = known_grafana()
-    if base is None:
-        yield f"dashboards: set {VARIABLE}"
+    try:
+        base = grafana()
+    except SpecError as error:
+        yield f"dashboards: {error}"
         return
     for board in ("rollout", "quality", "serving"):
         yield f"{board}: {link_to(base, board, namespace, name)}"

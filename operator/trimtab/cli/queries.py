@@ -41,12 +41,14 @@ class Span:
     since: datetime
     until: datetime | None
     seconds: int
+    is_stretched: bool = False
+    """Whether it looks further back than was judged, so that counts may be larger."""
 
     @classmethod
     def of(cls, since: datetime, until: datetime | None, now: datetime) -> Span:
         """Return the span, not so short that nothing would be in it."""
         seconds = int(((until or now) - since).total_seconds()) + 1
-        return cls(since, until, max(SHORTEST_SECONDS, seconds))
+        return cls(since, until, max(SHORTEST_SECONDS, seconds), seconds < SHORTEST_SECONDS)
 
     @property
     def window(self) -> str:

@@ -23,8 +23,6 @@ Section = tuple[str, list[str]]
 ALERTS_PAGE = "https://trimtab.dev/docs/alerts.html"
 _BEGINS = ("RolloutStarted", "StepReached")
 """Decisions with which counting begins."""
-_USUAL_REACH = timedelta(minutes=10)
-"""Before a decision whose begin is not recorded any more."""
 _NO_FIGURES = frozenset(
     {
         "generation", "spec", "seen", "stable", "candidate", "phase", "step", "confidence",
@@ -153,7 +151,8 @@ def query_lines(
     for gate, setting in asked:
         query = None if setting is None else gate_query(deployment, setting, versions, span)
         if query is not None:
-            yield f"PromQL of gate {gate.text('name')}, since {at(span.since)}:"
+            more = f", for {span.seconds} s at least" if span.is_stretched else ""
+            yield f"PromQL of gate {gate.text('name')}, since {at(span.since)}{more}:"
             yield f"  bad:   {query.bad}"
             yield f"  total: {query.total}"
 
@@ -181,15 +180,16 @@ def _queries_of(
 ) -> Iterator[str]:
     """Yield the queries of the gates that a decision rests on: those that failed, else the first.
 
-    begun: when what was counted began, where that is known.
+    begun: when what was counted began. Where that is not known any more, or one of the two versions
+    is not, no query would give these figures, and there is none.
     """
     inputs, made = decision.at("inputs"), decision.time("at")
     gates = inputs.all("gates")
-    if made is None:
-        return
     versions = [inputs.text(side, "version") for side in ("candidate", "stable")]
+    if made is None or begun is None or not all(versions):
+        return
     failed = [gate for gate in gates if gate.text("verdict") == "Fail"]
-    span = Span.of(begun or made - _USUAL_REACH, made, now)
+    span = Span.of(begun, made, now)
     yield from query_lines(deployment, failed or gates[:1], versions, span)
 
 

@@ -110,7 +110,7 @@ async def test_a_pipe_gets_a_block_for_each_change_and_none_for_what_is_the_same
         await until(lambda: len(desk.said) == 3)
     assert "wants v1" in desk.said[0]
     assert "wants v9" in desk.said[1]
-    assert desk.said[2].strip() == "there is no Deployment digits in namespace shop"
+    assert desk.said[2].splitlines()[-1] == "there is no Deployment digits in namespace shop"
 
 
 async def test_a_watch_that_fails_is_said_and_begun_again() -> None:

@@ -63,7 +63,7 @@ async def test_after_a_rollback_it_says_what_serves_what_was_tried_and_what_to_d
     assert "TrimtabRolledBack (warning)" in alarms
     assert "https://trimtab.dev/docs/alerts.html#trimtabquarantinedversionwanted" in alarms
     assert "trimtab retry mdep/digits" in section(text, "waits for a person")
-    assert "set TRIMTAB_GRAFANA_URL" in section(text, "look further")
+    assert "TRIMTAB_GRAFANA_URL is not set" in section(text, "look further")
 
 
 async def test_where_all_is_well_nothing_is_wrong() -> None:

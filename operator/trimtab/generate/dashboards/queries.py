@@ -1,7 +1,7 @@
 """Expressions that several dashboards ask for.
 
 Series of pods have `model`, `version` and what the scrape adds, `namespace` and `pod`. Whose pod it
-is says `trimtab_model_info`, of the one series of a pod that has `deployment`.
+is says `trimtab_model_info`, of the one series of a pod that has `revision`.
 """
 
 from __future__ import annotations
@@ -96,9 +96,12 @@ def verdict(*matchers: str) -> str:
     )
 
 
+SERVED: Final = f'{metrics.MODEL_INFO}{{{BY_DEPLOYMENT}, revision!=""}}'
+"""What pods of the Deployment serve. Others of their series explain versions that tokens are of; a
+scrape gives these the label `deployment`, too."""
 OWN: Final = (
     "* on (namespace, pod) group_left (deployment, revision) max by "
-    f"(namespace, pod, deployment, revision) ({metrics.MODEL_INFO}{{{BY_DEPLOYMENT}}})"
+    f"(namespace, pod, deployment, revision) ({SERVED})"
 )
 """Behind a rate of a pod's counter: only pods of the Deployment, with its name and revision."""
 

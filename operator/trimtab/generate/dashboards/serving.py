@@ -16,10 +16,10 @@ from trimtab.generate.dashboards.parts import (
     stats,
 )
 from trimtab.generate.dashboards.queries import (
-    BY_DEPLOYMENT,
     NO_PODS,
     OF_NAMESPACE,
     OWN,
+    SERVED,
     decisions,
     per_second,
     pods,
@@ -33,12 +33,11 @@ _LEGEND: Final = "{{deployment}} {{version}}"
 _NO_MEMORY: Final = "no data: needs the kubelet's container metrics"
 _REFUSED: Final = 'code=~"' + "|".join(sorted(metrics.REJECTED_CODES)) + '"'
 _BAD: Final = 'code=~"5.."'
-_INFO: Final = f"{metrics.MODEL_INFO}{{{BY_DEPLOYMENT}}}"
 _MEMORY: Final = (
     "sum by (namespace, pod) "
     f'(container_memory_working_set_bytes{{{OF_NAMESPACE}, container!=""}}) * on (namespace, pod) '
     "group_left (deployment, version) max by (namespace, pod, deployment, version) "
-    f"({_INFO})"
+    f"({SERVED})"
 )
 
 
@@ -100,7 +99,7 @@ _TOP: Final = [
             NO_PODS,
             4,
         ),
-        [Query(f"count(max by (namespace, pod) ({_INFO}))")],
+        [Query(f"count(max by (namespace, pod) ({SERVED}))")],
         graph=True,
     ),
     stats(
