@@ -187,6 +187,8 @@ class Kubectl:
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
+            # What was not read to its end would be closed by the garbage collector, without a loop.
+            process._transport.close()  # type: ignore[attr-defined]
 
 
 Objects = list[Json]
