@@ -11,11 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.alerts.loopback import free_port
 from tests.unit.reconcile.machine.engines import SETTINGS, reached
 from tests.unit.simulation.objects import DEPLOYMENT, deployment
 from tests.wiring.api_server import ApiServer
 from tests.wiring.receiver import MisbehavingReceiver, status
-from tests.wiring.test_operator import Passes, all_watched, free_port, ready, reconcilers
+from tests.wiring.test_operator import Passes, all_watched, ready, reconcilers
 
 from trimtab.api.record import Decision, Record
 from trimtab.api.resource import Resource

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +13,7 @@ import httpx
 import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
+from tests.alerts.loopback import free_port
 from tests.patience import stretched
 from tests.unit.reconcile.kinds.policies import policy_object
 from tests.unit.reconcile.machine.engines import SETTINGS, reached
@@ -50,12 +50,6 @@ class Passes:
 
     def last(self, key: Key) -> Json | None:
         return next(obj for seen, obj in reversed(self.seen) if seen == key)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from tests.alerts.loopback import free_port
 from tests.cluster.packages import TOXIPROXY, built_program
 from tests.cluster.settings import read_settings
 from tests.patience import Limit
@@ -56,9 +56,7 @@ class Toxiproxy:
 @contextmanager
 def toxiproxy(program: str) -> Iterator[Toxiproxy]:
     """Run one on loopback until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [program, "-host", "127.0.0.1", "-port", str(port)],
         stdout=subprocess.DEVNULL,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from trimtab import __version__
 from trimtab.api.durations import parse_duration
 from trimtab.api.resource import DEPLOYMENTS, OWN_KINDS, Key, Resource
+from trimtab.cli.arguments import number_of
 from trimtab.cli.lazy import Fill, LazyParser
 from trimtab.cli.names import is_name, key_of_target
 from trimtab.errors import SpecError, TrimtabError
@@ -264,7 +265,7 @@ def _arguments_of(verb: str) -> Fill:
         one.set_defaults(verb=verb, argument=None)
         one.add_argument(
             "--wait",
-            type=_seconds,
+            type=number_of("seconds", 3600, zero=True),
             default=WAIT_SECONDS,
             metavar="SECONDS",
             help="how long to wait until it is carried out (default %(default)g; 0: not at all)",
@@ -405,16 +406,6 @@ def _version(text: str) -> str:
     if "/" in text:
         raise argparse.ArgumentTypeError(f"{text}: a version or revision has no slash")
     return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
-    if not 0 <= value <= 3600:
-        raise argparse.ArgumentTypeError("0 to 3600 seconds")
-    return value
 
 
 def _duration(text: str) -> timedelta:

@@ -26,7 +26,6 @@ from trimtab.state_metrics.seen import (
     Json,
     Shown,
     add_common,
-    decided_last,
     lines_of,
     status_of,
     text_at,
@@ -48,7 +47,7 @@ class End:
 def deployment_shown(obj: Json, now: datetime) -> Shown:
     """Return the series of a Deployment; ValidationError if its status cannot be read."""
     status, lines = DeploymentStatus.read_stored(status_of(obj)), lines_of(obj)
-    add_common(lines, "Deployment", status)
+    decided = add_common(lines, "Deployment", status)
     stable, candidate = status.stable, status.candidate
     lines.add(
         DEPLOYMENT_INFO,
@@ -66,7 +65,7 @@ def deployment_shown(obj: Json, now: datetime) -> Shown:
     return Shown(
         lines.text(),
         serves=None if stable is None else stable.version_object,
-        decided=decided_last(status),
+        decided=decided,
     )
 
 

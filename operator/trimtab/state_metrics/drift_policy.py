@@ -25,7 +25,6 @@ from trimtab.state_metrics.seen import (
     Json,
     Shown,
     add_common,
-    decided_last,
     lines_of,
     status_of,
     text_at,
@@ -43,7 +42,7 @@ _USUAL_METRIC = "accuracy"
 def drift_policy_shown(obj: Json, now: datetime) -> Shown:
     """Return the series of a DriftPolicy; ValidationError if its status cannot be read."""
     status, lines = DriftPolicyStatus.read_stored(status_of(obj)), lines_of(obj)
-    add_common(lines, "DriftPolicy", status)
+    decided = add_common(lines, "DriftPolicy", status)
     for signal in status.signals:
         of = signal.deployment, signal.kind
         lines.add(DRIFT_VALUE, signal.value, *of)
@@ -65,7 +64,7 @@ def drift_policy_shown(obj: Json, now: datetime) -> Shown:
         lines.add(BUDGET_USED_RATIO, len(counted) / accepted)
     return Shown(
         lines.text(),
-        decided=decided_last(status),
+        decided=decided,
         until=min(counted) + QUARTER if counted else None,
     )
 

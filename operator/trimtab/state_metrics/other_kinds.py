@@ -22,7 +22,6 @@ from trimtab.state_metrics.seen import (
     Json,
     Shown,
     add_common,
-    decided_last,
     lines_of,
     status_of,
     text_at,
@@ -35,14 +34,14 @@ def model_version_shown(obj: Json, now: datetime) -> Shown:
     """Return the series of a ModelVersion; ValidationError if its status cannot be read."""
     lines = lines_of(obj)
     status = ModelVersionStatus.read_stored(status_of(obj))
-    add_common(lines, "ModelVersion", status)
-    return Shown(lines.text(), decided=decided_last(status))
+    decided = add_common(lines, "ModelVersion", status)
+    return Shown(lines.text(), decided=decided)
 
 
 def retrain_job_shown(obj: Json, now: datetime) -> Shown:
     """Return the series of a RetrainJob; ValidationError if its status cannot be read."""
     status, lines = RetrainJobStatus.read_stored(status_of(obj)), lines_of(obj)
-    add_common(lines, "RetrainJob", status)
+    decided = add_common(lines, "RetrainJob", status)
     deployment = text_at(obj, "spec", "cause", "deployment")
     lines.add(
         RETRAIN_INFO,
@@ -59,7 +58,7 @@ def retrain_job_shown(obj: Json, now: datetime) -> Shown:
     for side, measured in (("champion", status.champion), ("challenger", status.challenger)):
         if measured is not None:
             _add_measured(lines, measured, deployment, side)
-    return Shown(lines.text(), decided=decided_last(status))
+    return Shown(lines.text(), decided=decided)
 
 
 def _add_measured(lines: Lines, measured: Measured, deployment: str, side: str) -> None:

@@ -60,15 +60,17 @@ def created_at(obj: Json) -> datetime | None:
         return None
 
 
-def add_common(lines: Lines, kind: str, status: Status) -> None:
-    """Add what all kinds have: conditions, and when each reason was decided last."""
+def add_common(lines: Lines, kind: str, status: Status) -> dict[str, float]:
+    """Add what all kinds have: conditions, and when each reason was decided last; return these."""
     for condition in status.conditions:
         lines.add(CONDITION, 1.0, kind, condition.type, condition.status, condition.reason)
-    for reason, at in decided_last(status).items():
+    last = _decided_last(status)
+    for reason, at in last.items():
         lines.add(LAST_DECISION, at, kind, reason)
+    return last
 
 
-def decided_last(status: Status) -> dict[str, float]:
+def _decided_last(status: Status) -> dict[str, float]:
     """Return by reason when it was decided last, Unix seconds."""
     last: dict[str, float] = {}
     for decision in status.record.decisions:

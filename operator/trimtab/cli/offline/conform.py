@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from trimtab.cli.arguments import number_of
 from trimtab.cli.tables import columns
 from trimtab.conform.container import Asked, NotUsable
 from trimtab.conform.rows import Row, Verdict, is_conformant
@@ -73,14 +74,14 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument(
         "--grace",
-        type=_seconds,
+        type=number_of("seconds", 3600),
         default=30.0,
         metavar="SECONDS",
         help="time in which it has to end (default %(default)g)",
     )
     one.add_argument(
         "--timeout",
-        type=_seconds,
+        type=number_of("seconds", 3600),
         default=10.0,
         metavar="SECONDS",
         help="time limit of one check (default %(default)g)",
@@ -214,13 +215,3 @@ def _command(text: str) -> tuple[str, ...]:
     if not words:
         raise argparse.ArgumentTypeError("a command is wanted")
     return words
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
-    if not 0 < value <= 3600:
-        raise argparse.ArgumentTypeError("above 0 and at most 3600 seconds")
-    return value

@@ -15,6 +15,7 @@ from trimtab.api.drift_policy import DriftPolicy
 from trimtab.api.fields import Kind
 from trimtab.api.meta import API_VERSION, GROUP
 from trimtab.cli.kubectl import Kubectl
+from trimtab.cli.offline.baseline_arguments import add_baseline, add_credentials
 from trimtab.cli.offline.lint_facts import (
     Beside,
     Stated,
@@ -68,19 +69,12 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
         metavar="R",
         help="requests that a Deployment gets; without --rows-per-window each counts as one row",
     )
-    one.add_argument(
-        "--baseline", metavar="WHERE", help="a baseline.json, or the folder or URI of an artifact"
-    )
+    add_baseline(one)
     one.add_argument("--signature", type=Path, metavar="FILE", help="a signature.json")
     one.add_argument(
         "--artifacts", action="store_true", help="read the artifacts of the ModelVersions"
     )
-    one.add_argument(
-        "--credentials",
-        type=Path,
-        metavar="FOLDER",
-        help="credentials of the store, a file for each setting (default: the environment)",
-    )
+    add_credentials(one)
     one.add_argument(
         "--cluster",
         action="store_true",

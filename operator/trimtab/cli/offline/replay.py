@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.cli.offline.artifacts import read_baseline
+from trimtab.cli.offline.baseline_arguments import add_baseline, add_credentials
 from trimtab.cli.offline.replay_output import as_json, as_text
 from trimtab.decide.drift.windows import late_label_delay
 from trimtab.errors import SpecError
@@ -105,15 +106,8 @@ def _add_rows(one: argparse._ArgumentGroup) -> None:
 
 
 def _add_scrapes(one: argparse._ArgumentGroup) -> None:
-    one.add_argument(
-        "--baseline", metavar="WHERE", help="a baseline.json, or the folder or URI of an artifact"
-    )
-    one.add_argument(
-        "--credentials",
-        type=Path,
-        metavar="FOLDER",
-        help="credentials of the store, a file for each setting (default: the environment)",
-    )
+    add_baseline(one)
+    add_credentials(one)
     one.add_argument(
         "--namespace", dest="of_namespace", metavar="NAME", help="namespace of the pods"
     )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from trimtab.cli.arguments import number_of
 from trimtab.cli.offline.manifest_check import read_object
 from trimtab.cli.tables import columns
 from trimtab.errors import SpecError
@@ -29,7 +30,7 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument(
         "--minutes",
-        type=_minutes,
+        type=number_of("minutes", 1440),
         default=10.0,
         help="simulated time where there is no simulation.yaml (default %(default)g)",
     )
@@ -39,16 +40,6 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
 async def run_simulate(options: argparse.Namespace) -> int:
     """Play what the arguments name."""
     return await simulate(options.paths, options.namespace or "default", options.minutes)
-
-
-def _minutes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes") from error
-    if not 0 < value <= 1440:
-        raise argparse.ArgumentTypeError("above 0 and at most 1440 minutes")
-    return value
 
 
 async def simulate(paths: Sequence[Path], namespace: str, minutes: float) -> int:

@@ -17,6 +17,7 @@ from trimtab.generate.dashboards.parts import (
     RED,
     YELLOW,
     Annotation,
+    Query,
     Variable,
     Word,
 )
@@ -119,6 +120,14 @@ def per_second(by: str, name: str, *matchers: str) -> str:
 def quantile(q: float, by: str, histogram: str) -> str:
     """Return a quantile of a histogram of the pods of the Deployment."""
     return f"histogram_quantile({q}, {per_second(f'le, {by}', f'{histogram}_bucket')})"
+
+
+def median_and_p99(by: str, histogram: str, legend: str) -> list[Query]:
+    """Return both quantiles of a histogram of the pods, as two lines."""
+    return [
+        Query(quantile(q, by, histogram), f"{legend} {name}")
+        for q, name in ((0.5, "p50"), (0.99, "p99"))
+    ]
 
 
 # --- variables and marks ------------------------------------------------------------------------

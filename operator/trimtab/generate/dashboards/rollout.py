@@ -32,8 +32,8 @@ from trimtab.generate.dashboards.queries import (
     STATES,
     condition,
     decisions,
+    median_and_p99,
     per_second,
-    quantile,
     series,
     variables,
 )
@@ -207,10 +207,7 @@ _LATENCY: Final = graph(
         NO_PODS,
         12,
     ),
-    [
-        Query(quantile(0.5, _SIDES, metrics.REQUEST_SECONDS), "{{version}} {{revision}} p50"),
-        Query(quantile(0.99, _SIDES, metrics.REQUEST_SECONDS), "{{version}} {{revision}} p99"),
-    ],
+    median_and_p99(_SIDES, metrics.REQUEST_SECONDS, "{{version}} {{revision}}"),
     many=True,
 )
 _REQUESTS: Final = graph(

@@ -21,6 +21,7 @@ from trimtab.generate.dashboards.queries import (
     OWN,
     SERVED,
     decisions,
+    median_and_p99,
     per_second,
     pods,
     quantile,
@@ -167,10 +168,7 @@ _LATENCY: Final = graph(
         NO_PODS,
         12,
     ),
-    [
-        Query(quantile(0.5, _VERSION, metrics.REQUEST_SECONDS), f"{_LEGEND} p50"),
-        Query(quantile(0.99, _VERSION, metrics.REQUEST_SECONDS), f"{_LEGEND} p99"),
-    ],
+    median_and_p99(_VERSION, metrics.REQUEST_SECONDS, _LEGEND),
     many=True,
 )
 _MODEL: Final = graph(
@@ -182,10 +180,7 @@ _MODEL: Final = graph(
         NO_PODS,
         12,
     ),
-    [
-        Query(quantile(0.5, _VERSION, metrics.PREDICT_SECONDS), f"{_LEGEND} p50"),
-        Query(quantile(0.99, _VERSION, metrics.PREDICT_SECONDS), f"{_LEGEND} p99"),
-    ],
+    median_and_p99(_VERSION, metrics.PREDICT_SECONDS, _LEGEND),
     many=True,
 )
 _JOINED: Final = graph(
