@@ -29,6 +29,12 @@ DIGITS = {
 }
 
 
+def _as_a_shell_starts_it() -> None:
+    """Have the terminal, and heed Ctrl-C, which who runs tests in the background ignores."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Looking:
     """The program on a terminal of our own."""
 
@@ -39,7 +45,7 @@ class Looking:
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(file), *words],
             stdin=other, stdout=other, stderr=other, env=env, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+            preexec_fn=_as_a_shell_starts_it,  # noqa: PLW1509
         )  # fmt: skip
         os.close(other)
         self.seen = ""
