@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+from math import prod
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
@@ -86,6 +87,13 @@ class Tensor(_Part):
     categories: Many[str] | None = None
     missing_allowed: bool = Field(default=False, description="NaN or null is a missing value.")
     watched: bool = Field(default=True, description="Counted in bins; at most 200 features are.")
+
+
+def feature_names(tensor: Tensor) -> list[str]:
+    """Return `x` for a scalar input, `x[0]`, `x[1]`, ... for a longer one, row-major."""
+    if not tensor.shape:
+        return [tensor.name]
+    return [f"{tensor.name}[{index}]" for index in range(prod(tensor.shape))]
 
 
 class Signature(_Part):

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.contract.answers import Answers, Floats, Indices
 from trimtab.contract.artifact import Signature, Tensor
 from trimtab.contract.onnx_layout import (
     GraphRefused,
@@ -30,25 +30,11 @@ from trimtab.contract.onnx_layout import (
     value_outputs,
 )
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
-
 _SUM_TOLERANCE: Final = 0.01
 
 
 class AnswerRefused(ValueError):
     """The graph answered with something that is no class, no probability or no value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Of n rows: `chosen` (n,) indices of classes and `probabilities` (n, K) where the graph gives
-    them, or `values` (n, T) of a regression.
-    """
-
-    chosen: Indices | None = None
-    probabilities: Floats | None = None
-    values: Floats | None = None
 
 
 class OnnxModel:
@@ -83,6 +69,9 @@ class OnnxModel:
             for feed, tensor in zip(self._feeds, signature.inputs, strict=False)
         )
         """Whether a whole number of 64 bits reaches the graph as it is."""
+
+    def prepare_thread(self) -> None:
+        """Nothing: a session may run in any thread."""
 
     def answers(self, rows: NDArray[Any]) -> Answers:
         """Return the answers for `rows` (n, columns of the signature); raise AnswerRefused.

@@ -9,7 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trimtab.contract import metrics
-from trimtab.contract.artifact import Baseline, Calibration, Interval, NumericFeature, Tensor
+from trimtab.contract.artifact import (
+    Baseline,
+    Calibration,
+    Interval,
+    NumericFeature,
+    Tensor,
+    feature_names,
+)
 from trimtab.contract.metrics import Series, SeriesKey
 from trimtab.replay.columns import Columns
 from trimtab.training.baseline import Feature, bin_counts, build_baseline, score_of
@@ -18,7 +25,6 @@ from trimtab.training.checks import category_names, missing_and_strange
 from trimtab.training.class_metrics import class_metrics
 from trimtab.training.columns import (
     Task,
-    feature_names,
     infer_inputs,
     infer_task,
     make_labels,

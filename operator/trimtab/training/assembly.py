@@ -19,6 +19,7 @@ from trimtab.contract.artifact import (
     Interval,
     Signature,
 )
+from trimtab.contract.estimators.answering import AnsweringEstimator
 from trimtab.contract.location import Location
 from trimtab.contract.transfer import WrittenArtifact, write_artifact
 from trimtab.training.baseline import build_baseline
@@ -27,7 +28,7 @@ from trimtab.training.class_metrics import class_metrics
 from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken
 from trimtab.training.evaluation import Predictions, evaluate
-from trimtab.training.models import ModelFile, answer, dump_model
+from trimtab.training.models import Graph, ModelFile, answer, dump_model
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,12 @@ def assemble(
     classes: of the fitted model, in the order of its scores; empty for a regression.
     Raise CodeBroken when the model cannot be stored safely or answers differently once stored.
     """
-    file, stored = dump_model(model)
-    answers = answer(model, evaluate_on.matrix, classes)
-    if stored is not model:
-        _check_same(stored, evaluate_on.matrix, classes, answers)
-    calibration_answers = answer(model, calibrate.matrix, classes)
+    file, stored = dump_model(model, signature)
+    answers = answer(stored, evaluate_on.matrix, classes)
+    if not isinstance(model, Graph):
+        before = AnsweringEstimator(model, signature)
+        _check_same(answers, answer(before, evaluate_on.matrix, classes), classes)
+    calibration_answers = answer(stored, calibrate.matrix, classes)
     calibration = (
         fit_calibration(calibration_answers.score, calibrate.actual, classes)
         if calibration_answers.score is not None
@@ -115,8 +117,7 @@ def write(
     )
 
 
-def _check_same(stored: Any, rows: Matrix, classes: list[Any], before: Predictions) -> None:
-    after = answer(stored, rows, classes)
+def _check_same(after: Predictions, before: Predictions, classes: list[Any]) -> None:
     same_score = (
         before.score is None
         or after.score is None

@@ -23,10 +23,11 @@ from trimtab.contract.artifact import (
     Signature,
     Tensor,
     baseline_digest,
+    feature_names,
 )
 from trimtab.stats.regression import residual_model
 from trimtab.training.checks import category_names
-from trimtab.training.columns import Matrix, feature_names
+from trimtab.training.columns import Matrix
 from trimtab.training.evaluation import Predictions
 
 MOST_FEATURES: Final = 200

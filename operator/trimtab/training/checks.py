@@ -19,8 +19,9 @@ from trimtab.contract.artifact import (
     CategoricalFeature,
     NumericFeature,
     Signature,
+    feature_names,
 )
-from trimtab.training.columns import Matrix, feature_names
+from trimtab.training.columns import Matrix
 from trimtab.training.errors import DataBroken
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trimtab.contract.artifact import Signature, Tensor
+from trimtab.contract.artifact import Signature, Tensor, feature_names
 from trimtab.training.errors import DataBroken
 
 Matrix: TypeAlias = NDArray[np.float64] | NDArray[np.object_]
@@ -27,13 +27,6 @@ MOST_CATEGORIES: Final = 100
 """Of one feature; the rarer ones count as unseen."""
 MOST_CLASSES: Final = 1000
 _ELEMENT = re.compile(r"(?P<name>.+)\[(?P<index>\d+)\]")
-
-
-def feature_names(tensor: Tensor) -> list[str]:
-    """Return `x` for a scalar input, `x[0]`, `x[1]`, ... for a longer one, row-major."""
-    if not tensor.shape:
-        return [tensor.name]
-    return [f"{tensor.name}[{index}]" for index in range(prod(tensor.shape))]
 
 
 def has_objects(inputs: Iterable[Tensor]) -> bool:

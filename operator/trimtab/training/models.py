@@ -11,13 +11,14 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from trimtab.contract.answers import Answering
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
+from trimtab.contract.estimators.answering import AnsweringEstimator, silence_names
+from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
-from trimtab.contract.onnx_graph import AnswerRefused, Answers, OnnxModel
+from trimtab.contract.onnx_graph import AnswerRefused, OnnxModel
 from trimtab.contract.onnx_layout import GraphRefused
-from trimtab.contract.own_rule import has_own_rule
 from trimtab.contract.transfer import ArtifactError, fetch_artifact
-from trimtab.contract.trees import TREE_TYPES, UnsafeModel, check_trees
 from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken, Unavailable
 from trimtab.training.evaluation import Predictions
@@ -52,10 +53,10 @@ class Champion:
         self.signature = Signature.model_validate_json((folder / SIGNATURE).read_bytes())
         self.baseline = Baseline.model_validate_json((folder / BASELINE).read_bytes())
         file = folder / manifest.model_file
-        self.model: Any = (
-            load_graph(file, self.signature)
+        self.model: Answering = (
+            load_graph(file, self.signature).model
             if manifest.format == "onnx"
-            else load_model(file.read_bytes())
+            else load_model(file, self.signature)
         )
 
 
@@ -75,12 +76,12 @@ def load_champion(uri: str, digest: str, credentials: Path | None, folder: Path)
     return Champion(uri, digest, folder, manifest)
 
 
-def dump_model(model: Any) -> tuple[ModelFile, Any]:
-    """Return the model as a file, and read back; raise CodeBroken if serving refuses it."""
+def dump_model(model: Any, signature: Signature) -> tuple[ModelFile, Answering]:
+    """Return the model as a file, and as serving loads it; raise CodeBroken if it would not."""
     if isinstance(model, Graph):
         file = model.file
         graph = file if isinstance(file, bytes) else file.read_bytes()
-        return ModelFile(ONNX_FILE, graph, "onnx", ("onnxruntime", "numpy")), model
+        return ModelFile(ONNX_FILE, graph, "onnx", ("onnxruntime", "numpy")), model.model
     import skops.io
 
     try:
@@ -88,7 +89,7 @@ def dump_model(model: Any) -> tuple[ModelFile, Any]:
     except (TypeError, ValueError, AttributeError) as error:
         raise CodeBroken(f"{type(model).__name__} cannot be written: {error}") from error
     packages = ("scikit-learn", "numpy", "skops")
-    return ModelFile(SKOPS_FILE, body, "sklearn", packages), load_model(body)
+    return ModelFile(SKOPS_FILE, body, "sklearn", packages), load_model(body, signature)
 
 
 def load_graph(file: Path | bytes, signature: Signature) -> Graph:
@@ -108,57 +109,27 @@ def graph_errors() -> Iterator[None]:
         raise CodeBroken(f"an ONNX graph needs the extra `onnx` of trimtab: {error}") from error
 
 
-def load_model(body: bytes) -> Any:
-    """Load a skops file; raise CodeBroken naming every type that is not trusted."""
-    import skops.io
+def load_model(file: Path | bytes, signature: Signature) -> AnsweringEstimator:
+    """Load a skops file as serving does; raise CodeBroken where that would refuse it."""
+    from trimtab.contract.estimators.stored import load_skops
 
-    named = skops.io.get_untrusted_types(data=body)
-    unknown = sorted(set(named) - TREE_TYPES)
-    if unknown:
-        raise CodeBroken(
-            "the model holds types that the serving container does not load: " + ", ".join(unknown)
-        )
-    model = skops.io.loads(body, trusted=named)
     try:
-        check_trees(model)
-    except UnsafeModel as error:
-        raise CodeBroken(f"the model is not safe to run: {error}") from error
-    return model
+        return AnsweringEstimator(load_skops(file), signature)
+    except ModelRefused as error:
+        raise CodeBroken(f"the serving container would not load the model: {error}") from error
 
 
-def answer(model: Any, rows: Matrix, classes: list[Any]) -> Predictions:
+def answer(model: Answering, rows: Matrix, classes: list[Any]) -> Predictions:
     """Return the model's answers as the serving container gives them.
 
-    classes: in the order of the scores, empty for a regression. The class is that of the largest
-    probability where the model has them and no rule of its own.
+    classes: in the order of the scores, empty for a regression.
     """
     try:
-        return _answer(model, rows, classes)
+        with warnings.catch_warnings():
+            silence_names()
+            found = model.answers(rows)
     except AnswerRefused as error:
         raise CodeBroken(str(error)) from error
-
-
-def _answer(model: Any, rows: Matrix, classes: list[Any]) -> Predictions:
-    if isinstance(model, Graph):
-        return _answer_of(model.model.answers(rows), classes)
-    with warnings.catch_warnings():
-        # Rows come as plain arrays, in the order of the signature.
-        warnings.filterwarnings("ignore", message="X does not have valid feature names")
-        if not classes:
-            values = np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)
-            return Predictions(values)
-        if not hasattr(model, "predict_proba"):
-            return Predictions(np.asarray(model.predict(rows)).reshape(-1))
-        score = np.asarray(model.predict_proba(rows), dtype=np.float64)
-        if has_own_rule(model):
-            place = {str(name): index for index, name in enumerate(model.classes_)}
-            chosen = [place[str(label)] for label in np.asarray(model.predict(rows)).reshape(-1)]
-            return Predictions(np.asarray(classes)[chosen], score)
-    return Predictions(np.asarray(classes)[score.argmax(axis=1)], score)
-
-
-def _answer_of(found: Answers, classes: list[Any]) -> Predictions:
-    """A graph's own label counts where it gives one."""
     if found.values is not None:
         return Predictions(found.values.reshape(-1))
     chosen = found.chosen

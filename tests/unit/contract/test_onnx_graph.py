@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder
 from trimtab.contract.artifact import Signature, Tensor
 from trimtab.contract.onnx_graph import AnswerRefused, OnnxModel
 from trimtab.contract.onnx_layout import GraphRefused
-from trimtab.training.models import Graph, answer
+from trimtab.training.models import answer
 
 ROWS = np.random.default_rng(0).normal(size=(60, 4))
 TRUTH = (ROWS[:, 0] > 0).astype(int) + (ROWS[:, 1] > 0.5)
@@ -78,7 +78,7 @@ def test_an_exported_classifier_answers_as_scikit_learn_does(zipmap: bool, named
     assert loaded.has_probabilities
     np.testing.assert_allclose(found.probabilities, model.predict_proba(ROWS), atol=1e-5)
     assert [classes[place] for place in found.chosen] == [str(one) for one in model.predict(ROWS)]
-    measured: Any = answer(Graph(loaded, b""), ROWS, list(model.classes_))
+    measured: Any = answer(loaded, ROWS, list(model.classes_))
     assert (measured.predicted == model.predict(ROWS)).all()
     np.testing.assert_allclose(measured.score, found.probabilities)
 

@@ -48,7 +48,7 @@ def accuracies(champion: Champion, degrees: float) -> tuple[float, float]:
     """True accuracy and its estimate from calibrated probabilities, on rotated traffic."""
     traffic = POOLS["traffic"]
     images = rotate_images(traffic.images, degrees)
-    answers = answer(champion.model, images, list(champion.model.classes_))
+    answers = answer(champion.model, images, [int(name) for name in champion.signature.classes])
     assert answers.score is not None
     sure = calibrated(answers.score, champion.baseline.calibration)
     chosen = answers.score.argmax(axis=1)

@@ -20,10 +20,10 @@ from trimtab.contract.artifact import (
     Signature,
     baseline_digest,
 )
+from trimtab.contract.estimators.answering import AnsweringEstimator
 from trimtab.contract.location import open_location
 from trimtab.contract.transfer import write_artifact
 from trimtab.serving.model.base import Model
-from trimtab.serving.model.sklearn import SklearnEstimator
 
 KEY = b"0123456789abcdef0123456789abcdef"
 
@@ -97,5 +97,5 @@ def _body(estimator: Any) -> bytes:
 
 def model_of(stored: Stored, estimator: Any = None) -> Model:
     """The stored estimator, or another one under the same signature, as serving holds it."""
-    held = SklearnEstimator(estimator or stored.estimator, stored.signature)
+    held = AnsweringEstimator(estimator or stored.estimator, stored.signature)
     return Model(held, stored.signature, stored.baseline)

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.contract import metrics
-from trimtab.contract.artifact import Baseline, CategoricalFeature, NumericFeature, Signature
+from trimtab.contract.artifact import (
+    Baseline,
+    CategoricalFeature,
+    NumericFeature,
+    Signature,
+    feature_names,
+)
 from trimtab.contract.cardinality import (
     MAX_CLASSES_CROSSED,
     MAX_CLASSES_NAMED,
@@ -24,7 +30,7 @@ from trimtab.contract.cardinality import (
     cardinality,
 )
 from trimtab.serving.counting.exposition import Family, Kind, Labels, histogram_samples, labelled
-from trimtab.serving.model.base import Matrix, Prediction, feature_names
+from trimtab.serving.model.base import Matrix, Prediction
 
 log = logging.getLogger(__name__)
 
@@ -339,7 +345,7 @@ def _watchable(
     at = 0
     for tensor in signature.inputs:
         if tensor.watched:
-            names = feature_names(tensor.name, tensor.shape)
+            names = feature_names(tensor)
             columns.update({name: at + i for i, name in enumerate(names)})
         at += prod(tensor.shape)
     features = baseline.features

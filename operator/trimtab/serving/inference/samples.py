@@ -13,9 +13,10 @@ from trimtab.contract.artifact import (
     NumericFeature,
     Signature,
     Tensor,
+    feature_names,
 )
 from trimtab.serving.inference.elements import row_type
-from trimtab.serving.model.base import Matrix, feature_names
+from trimtab.serving.model.base import Matrix
 
 _LARGEST_WHOLE: Final = {"INT32": 2.0**31 - 1, "INT64": 2.0**63 - 1024}
 """The largest double that fits; a baseline may say what no value can be."""
@@ -32,7 +33,7 @@ def sample_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
         size = prod(tensor.shape)
         # Most elements of a picture are no features of the baseline.
         rows[:, at : at + size] = [[_value(tensor, None, share)] for share in shares]
-        for index, name in enumerate(feature_names(tensor.name, tensor.shape)):
+        for index, name in enumerate(feature_names(tensor)):
             if name in features:
                 rows[:, at + index] = [_value(tensor, features[name], share) for share in shares]
         at += size

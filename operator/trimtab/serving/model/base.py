@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.contract.answers import Answering, Answers
 from trimtab.contract.artifact import Baseline, Signature
 from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
 from trimtab.serving.errors import ModelFailed
@@ -69,71 +69,49 @@ class Prediction:
 _PARTS = ("predicted", "values", "probabilities", "calibrated", "bins", "score", "targets", "other")
 
 
-class Estimator(Protocol):
-    """What a library's model has to give; rows are (n, columns of the signature)."""
-
-    has_probabilities: bool
-    """Of a classifier."""
-    keeps_whole: bool
-    """Whether INT64 beside other numbers has to reach it exact, not as doubles."""
-
-    def prepare_thread(self) -> None:
-        """Set what holds for the calling thread only."""
-
-    def values(self, rows: Matrix) -> Floats:
-        """Return the values of a regression, (n,) or (n, T)."""
-
-    def chosen(self, rows: Matrix) -> NDArray[np.intp]:
-        """Return indices of classes (n,)."""
-
-    def probable(self, rows: Matrix) -> tuple[Floats, NDArray[np.intp] | None]:
-        """Return probabilities (n, K), and the classes if they are not those of the largest."""
-
-
 class Model:
-    """A loaded estimator with the signature's view of its answers."""
+    """A loaded model with the signature's view of its answers."""
 
-    def __init__(self, estimator: Estimator, signature: Signature, baseline: Baseline) -> None:
-        self._estimator = estimator
+    def __init__(self, answering: Answering, signature: Signature, baseline: Baseline) -> None:
+        self._answering = answering
         self._calibration = baseline.calibration
         self._is_classifier = signature.task == "classification"
         self._classes = len(signature.classes)
         self._targets = sum(prod(tensor.shape) for tensor in signature.outputs)
-        self.has_probabilities = self._is_classifier and estimator.has_probabilities
-        self.keeps_whole = estimator.keeps_whole
-        self.prepare_thread = estimator.prepare_thread
+        self.has_probabilities = self._is_classifier and answering.has_probabilities
+        self.keeps_whole = answering.keeps_whole
+        self.prepare_thread = answering.prepare_thread
 
     def predict(self, rows: Matrix) -> Prediction:
         """Return the answers for `rows` (n, features); raise ModelFailed."""
         try:
-            if not self._is_classifier:
-                return self._regression(rows)
-            if self.has_probabilities:
-                return self._probable(rows)
-            return Prediction(predicted=self._estimator.chosen(rows))
-        except ModelFailed:
-            raise
+            answers = self._answering.answers(rows)
         except Exception as error:
             # A model may raise anything; it is its own 500 and must not end the thread.
             raise ModelFailed(f"{type(error).__name__}: {error}") from error
+        if not self._is_classifier:
+            return self._regression(answers, len(rows))
+        if self.has_probabilities:
+            return self._probable(answers, len(rows))
+        return Prediction(predicted=answers.chosen)
 
-    def _regression(self, rows: Matrix) -> Prediction:
-        targets = self._estimator.values(rows)
-        if self._targets == 1:
-            values = targets.reshape(-1)
-            _check(values, (len(rows),))
-            return Prediction(values=values, score=values)
-        _check(targets, (len(rows), self._targets))
+    def _regression(self, answers: Answers, rows: int) -> Prediction:
+        targets = answers.values
+        assert targets is not None
+        _check(targets, (rows, self._targets))
         values = targets[:, 0]
+        if self._targets == 1:
+            return Prediction(values=values, score=values)
         return Prediction(values=values, score=values, targets=targets)
 
-    def _probable(self, rows: Matrix) -> Prediction:
-        raw, predicted = self._estimator.probable(rows)
-        _check(raw, (len(rows), self._classes))
+    def _probable(self, answers: Answers, rows: int) -> Prediction:
+        raw, predicted = answers.probabilities, answers.chosen
+        assert raw is not None
+        _check(raw, (rows, self._classes))
         if predicted is None:
             predicted = raw.argmax(axis=1)
         mapped = calibrated(raw, self._calibration)
-        sure = mapped[np.arange(len(rows)), predicted]
+        sure = mapped[np.arange(rows), predicted]
         return Prediction(
             predicted=predicted,
             probabilities=raw,
@@ -153,10 +131,3 @@ def _check(answers: Floats, shape: tuple[int, ...]) -> None:
         raise ModelFailed(f"the model answered with shape {answers.shape}, {shape} was expected")
     if not np.isfinite(answers).all():
         raise ModelFailed("the model answered with a value that is not finite")
-
-
-def feature_names(name: str, shape: list[int]) -> list[str]:
-    """Return `x` for a scalar input, `x[0]`, `x[1]`, ... for a longer one (row-major)."""
-    if not shape:
-        return [name]
-    return [f"{name}[{index}]" for index in range(int(np.prod(shape)))]

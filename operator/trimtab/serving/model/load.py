@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Final, Protocol, cast
 
+from trimtab.contract.answers import Answering
 from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model.artifact import Artifact
-from trimtab.serving.model.base import Estimator, Model
+from trimtab.serving.model.base import Model
 
 FORMATS: Final = {
     "sklearn": "trimtab.serving.model.sklearn",
@@ -19,7 +20,7 @@ FORMATS: Final = {
 class Format(Protocol):
     """What the module of a format gives."""
 
-    def load(self, artifact: Artifact, *, trust_pickle: bool) -> Estimator:
+    def load(self, artifact: Artifact, *, trust_pickle: bool) -> Answering:
         """Load a verified file; raise ArtifactRefused with the reason in words."""
 
 
@@ -30,5 +31,5 @@ def load_model(artifact: Artifact, *, trust_pickle: bool) -> Model:
         served = " and ".join(FORMATS)
         raise ArtifactRefused("FormatUnknown", f"this image serves {served} models, not {wanted}")
     module = cast("Format", importlib.import_module(FORMATS[wanted]))
-    estimator = module.load(artifact, trust_pickle=trust_pickle)
-    return Model(estimator, artifact.signature, artifact.baseline)
+    answering = module.load(artifact, trust_pickle=trust_pickle)
+    return Model(answering, artifact.signature, artifact.baseline)

@@ -17,6 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.contract.estimators.refused import UnsafeModel
+
 _TREE: Final = "sklearn.tree._tree.Tree"
 _PREDICTOR: Final = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 TREE_TYPES: Final = frozenset({_TREE, _PREDICTOR})
@@ -24,10 +26,6 @@ TREE_TYPES: Final = frozenset({_TREE, _PREDICTOR})
 
 _LEAF = -1
 _DEEPEST = 50
-
-
-class UnsafeModel(ValueError):
-    """The model's trees would make predict leave its memory or its time: never run it."""
 
 
 def check_trees(model: Any) -> None:

@@ -20,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from trimtab.contract.trees import UnsafeModel, check_trees
+from trimtab.contract.estimators.refused import UnsafeModel
+from trimtab.contract.estimators.trees import check_trees
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(200, 3))

@@ -1,0 +1,85 @@
+"""What an estimator answers for the matrix of a request: the rule of training and serving."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.contract.answers import Answers, Indices
+from trimtab.contract.artifact import Signature
+from trimtab.contract.estimators.refused import ModelRefused
+from trimtab.contract.estimators.rule import has_own_rule
+from trimtab.contract.estimators.tables import frame_columns
+
+
+class AnsweringEstimator:
+    """An estimator or pipeline; raises ModelRefused where its classes are not the signature's.
+
+    `keeps_whole` is False: scikit-learn was trained on one table, whole numbers beside others
+    were doubles there, too.
+    """
+
+    keeps_whole = False
+
+    def __init__(self, estimator: Any, signature: Signature) -> None:
+        if not hasattr(estimator, "predict"):
+            raise ModelRefused("Malformed", f"{type(estimator).__name__} has no predict")
+        self.estimator = estimator
+        self._is_classifier = signature.task == "classification"
+        self.has_probabilities = self._is_classifier and hasattr(estimator, "predict_proba")
+        self._has_own_rule = has_own_rule(estimator)
+        self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
+        self._columns = frame_columns(estimator, signature)
+        self._checks_inputs = not any(tensor.missing_allowed for tensor in signature.inputs)
+        if self._is_classifier:
+            _check_classes(estimator, signature)
+
+    def prepare_thread(self) -> None:
+        """Spare scikit-learn its own search for NaN where validation has done it already."""
+        if self._checks_inputs:
+            import sklearn
+
+            sklearn.set_config(assume_finite=True)  # holds for the calling thread only
+
+    def answers(self, rows: NDArray[Any]) -> Answers:
+        """Return the answers for `rows` (n, columns of the signature)."""
+        table = self._table(rows)
+        if not self._is_classifier:
+            values = np.asarray(self.estimator.predict(table), dtype=np.float64)
+            return Answers(values=values.reshape(len(rows), -1))
+        if not self.has_probabilities:
+            return Answers(chosen=self._own_choice(table))
+        raw = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
+        return Answers(
+            chosen=self._own_choice(table) if self._has_own_rule else None, probabilities=raw
+        )
+
+    def _own_choice(self, table: Any) -> Indices:
+        names = np.asarray(self.estimator.predict(table)).reshape(-1).tolist()
+        return np.array([self._index[str(name)] for name in names], dtype=np.intp)
+
+    def _table(self, rows: NDArray[Any]) -> Any:
+        if self._columns is None:
+            return rows
+        import pandas as pd
+
+        return pd.DataFrame(rows, columns=self._columns).infer_objects()
+
+
+def silence_names() -> None:
+    """Rows come as plain arrays, in the order of the signature: scikit-learn need not say so."""
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
+
+
+def _check_classes(estimator: Any, signature: Signature) -> None:
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        return
+    named = [str(name) for name in classes]
+    if named != signature.classes:
+        raise ModelRefused(
+            "ClassesDiffer", f"the model knows {named[:10]}, the signature {signature.classes[:10]}"
+        )

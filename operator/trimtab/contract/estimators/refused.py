@@ -1,0 +1,18 @@
+"""Why a stored estimator is not loaded."""
+
+from __future__ import annotations
+
+
+class ModelRefused(ValueError):
+    """The model is not loaded; `reason` is one word, the message says what to do."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UnsafeModel(ModelRefused):
+    """What the file says would make predict leave its memory or its time: never run it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("UnsafeModel", message)
