@@ -37,6 +37,27 @@ def make_estimator(
     return _prepared(estimator, inputs)
 
 
+def check_model(model: Any) -> None:
+    """Raise CodeBroken unless `model` is an estimator that can be fitted and asked."""
+    if isinstance(model, type):
+        raise CodeBroken(f"{model.__name__} is a class; give an estimator: {model.__name__}()")
+    for method in ("fit", "predict"):
+        if not hasattr(model, method):
+            raise CodeBroken(
+                f"{type(model).__name__} has no {method}(); an estimator of scikit-learn or an "
+                "ONNX graph (bytes, a path, or a ModelProto) can be published"
+            )
+
+
+def fit(model: Any, rows: Any, truths: Any) -> None:
+    """Fit the model in place; raise CodeBroken with what it says."""
+    try:
+        model.fit(rows, truths)
+    except (ValueError, TypeError) as error:
+        said = " ".join(str(error).split())[:400]
+        raise CodeBroken(f"{type(model).__name__} could not be fitted: {said}") from error
+
+
 def _sklearn(path: str, parameters: Mapping[str, Any]) -> Any:
     from sklearn.base import BaseEstimator
 

@@ -130,6 +130,10 @@ def answer(model: Answering, rows: Matrix, classes: list[Any]) -> Predictions:
             found = model.answers(rows)
     except AnswerRefused as error:
         raise CodeBroken(str(error)) from error
+    except Exception as error:
+        # A model may raise anything, most often about the rows.
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+        raise CodeBroken(f"the model could not answer the rows given to it: {said}") from error
     if found.values is not None:
         return Predictions(found.values.reshape(-1))
     chosen = found.chosen

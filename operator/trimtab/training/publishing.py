@@ -19,13 +19,15 @@ from trimtab.training.assembly import Labelled, assemble, write
 from trimtab.training.columns import (
     Task,
     infer_inputs,
-    infer_task,
     make_labels,
     make_matrix,
     make_signature,
 )
+from trimtab.training.errors import CodeBroken
+from trimtab.training.estimators import check_model, fit
 from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
+from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
 
 Rows = pd.DataFrame | ArrayLike
 Pair = tuple[Rows, ArrayLike]
@@ -79,45 +81,40 @@ def publish(
     and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
     graph = _graph(model)
+    if graph is None:
+        check_model(model)
     is_ready = graph is not None or _is_fitted(model)
-    if (calibrate is None) != (evaluate is None):
-        raise ValueError("give both calibrate and evaluate, or neither")
-    if is_ready and calibrate is None:
-        raise ValueError("a fitted model needs rows that it has not seen: calibrate and evaluate")
-    frame = _as_frame(X, feature_names, input_name)
+    given = _given((X, y), calibrate, evaluate, is_ready=is_ready)
+    frames = {name: _as_frame(pair[0], feature_names, input_name) for name, pair in given.items()}
+    truths = {
+        name: read_truths(pair[1], len(frames[name]), _name_of(name))
+        for name, pair in given.items()
+    }
+    chosen = task_of(model, truths["X"], task)
+    (check_classes if chosen == "classification" else check_targets)(truths["X"], model)
     tensors = list(inputs or ())
     if not tensors and input_name is not None:
         tensors = [_vector_input(input_name, np.asarray(X))]
     if not tensors:  # from all rows, so that a category or a gap in any of them is known
-        pairs = [pair for pair in (calibrate, evaluate) if pair]
-        others = [_as_frame(pair[0], feature_names, None) for pair in pairs]
-        whole_frame = pd.concat([frame, *others], ignore_index=True)
-        tensors = infer_inputs(whole_frame, [str(name) for name in frame.columns])
+        whole_frame = pd.concat([*frames.values()], ignore_index=True)
+        tensors = infer_inputs(whole_frame, [str(name) for name in frames["X"].columns])
     if graph is not None and not inputs:
         with graph_errors():
             tensors = fitting_inputs(graph, tensors)
     tensors = [_ranged(one, minimum, maximum) for one in tensors]
-    truths = pd.Series(np.asarray(y).reshape(-1), name="y")
-    chosen: Task = task or infer_task(truths)
-    whole = Labelled(make_matrix(frame, tensors), make_labels(truths, chosen))
-    if calibrate is not None and evaluate is not None:
-        learn = whole
-        tune, test = (
-            Labelled(
-                make_matrix(_as_frame(rows, feature_names, input_name), tensors),
-                make_labels(pd.Series(np.asarray(actual).reshape(-1), name="y"), chosen),
-            )
-            for rows, actual in (calibrate, evaluate)
-        )
-    else:
-        split = split_rows(len(frame), calibrate=0.2, held_out=0.2, seed=seed)
-        learn, tune, test = (whole.only(rows) for rows in split.parts().values())
+    read = {
+        name: Labelled(make_matrix(frame, tensors), _labels_of(truths[name], chosen))
+        for name, frame in frames.items()
+    }
+    learn, tune, test = _parts(read, seed)
     if not is_ready:
-        model.fit(learn.matrix, learn.actual)
+        fit(model, learn.matrix, learn.actual)
     labels: list[Any] = []
     if chosen == "classification":
         known = model.classes_ if graph is None else classes
-        labels = _labels(whole, tune, test) if known is None else list(known)
+        labels = _labels(*read.values()) if known is None else list(known)
+        for name, part in read.items():
+            check_known(part.actual, labels, _name_of(name))
     signature = make_signature(tensors, chosen, labels)
     if graph is not None:
         model = load_graph(graph, signature)
@@ -132,6 +129,38 @@ def publish(
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
 
 
+def _given(
+    learned: Pair, calibrate: Pair | None, evaluate: Pair | None, *, is_ready: bool
+) -> dict[str, Pair]:
+    """Return the pairs of rows and truths by name: `X` alone, or with rows of their own."""
+    if (calibrate is None) != (evaluate is None):
+        raise CodeBroken("give both calibrate and evaluate, or neither")
+    if is_ready and calibrate is None:
+        raise CodeBroken("a fitted model needs rows that it has not seen: calibrate and evaluate")
+    given = {"X": learned}
+    for name, pair in (("calibrate", calibrate), ("evaluate", evaluate)):
+        if pair is None:
+            continue
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise CodeBroken(f"{name} is a pair: {name}=(X, y)")
+        given[name] = (pair[0], pair[1])
+    return given
+
+
+def _name_of(part: str) -> str:
+    return "y" if part == "X" else f"y of {part}"
+
+
+def _parts(read: dict[str, Labelled], seed: int) -> tuple[Labelled, Labelled, Labelled]:
+    """Return rows to learn from, to calibrate on and to evaluate on."""
+    whole = read["X"]
+    if "calibrate" in read:
+        return whole, read["calibrate"], read["evaluate"]
+    split = split_rows(len(whole.actual), calibrate=0.2, held_out=0.2, seed=seed)
+    learn, tune, test = (whole.only(rows) for rows in split.parts().values())
+    return learn, tune, test
+
+
 def _graph(model: Any) -> bytes | None:
     """Return the ONNX graph, or nothing where the model is an estimator."""
     if isinstance(model, bytes):
@@ -142,6 +171,10 @@ def _graph(model: Any) -> bytes | None:
         body: bytes = model.SerializeToString()
         return body
     return None
+
+
+def _labels_of(truths: NDArray[Any], task: Task) -> NDArray[Any]:
+    return make_labels(pd.Series(truths, name="y"), task)
 
 
 def _labels(*parts: Labelled) -> list[Any]:

@@ -49,7 +49,7 @@ from trimtab.training.comparison import (
 )
 from trimtab.training.data import Data, read_data
 from trimtab.training.errors import CodeBroken, DataBroken, InsufficientRows, TrainingError
-from trimtab.training.estimators import make_estimator
+from trimtab.training.estimators import fit, make_estimator
 from trimtab.training.evaluation import Predictions, evaluate, slice_rows, statistic_of
 from trimtab.training.models import Champion, answer, load_champion
 from trimtab.training.report import (
@@ -246,10 +246,7 @@ def _fitted(settings: Settings, rows: _Rows) -> tuple[Any, list[Any]]:
         task,
         settings.seed,
     )
-    try:
-        model.fit(train.matrix, train.actual)
-    except (ValueError, TypeError) as error:
-        raise CodeBroken(f"{settings.estimator} could not be fitted: {error}") from error
+    fit(model, train.matrix, train.actual)
     classes = list(model.classes_) if task == "classification" else []
     return model, classes
 

@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from trimtab.contract.artifact import Baseline, Manifest, Signature, Tensor, baseline_digest
 from trimtab.training import Published, publish
-from trimtab.training.errors import CodeBroken
+from trimtab.training.errors import CodeBroken, DataBroken
 from trimtab.training.models import answer, load_champion
 
 RANDOM = np.random.default_rng(0)
@@ -95,9 +95,9 @@ def test_a_graph_that_cannot_be_served_is_not_published(tmp_path: Path) -> None:
     double = [Tensor(name="x", datatype="FP64", shape=[4])]
     with pytest.raises(CodeBroken, match="FP64; FP32"):
         published(graph, tmp_path, inputs=double, input_name="x")
-    with pytest.raises(ValueError, match="calibrate and evaluate"):
+    with pytest.raises(CodeBroken, match="calibrate and evaluate"):
         published(graph, tmp_path, calibrate=None, evaluate=None)
-    with pytest.raises(CodeBroken, match="is no class"):
+    with pytest.raises(DataBroken, match="is no class"):
         published(graph, tmp_path, classes=[0, 7])
 
 
@@ -181,7 +181,7 @@ def test_the_metrics_of_each_class_are_in_the_baseline(tmp_path: Path) -> None:
 
 def test_fitted_model_needs_rows_that_it_has_not_seen(tmp_path: Path) -> None:
     model = LogisticRegression().fit(X, Y)
-    with pytest.raises(ValueError, match="rows that it has not seen"):
+    with pytest.raises(CodeBroken, match="rows that it has not seen"):
         published(model, tmp_path, calibrate=None, evaluate=None)
 
 
