@@ -21,6 +21,7 @@ from trimtab.contract.artifact import (
 )
 from trimtab.contract.estimators.answering import AnsweringEstimator
 from trimtab.contract.location import Location
+from trimtab.contract.recorded import ANSWERS, Recorded
 from trimtab.contract.transfer import WrittenArtifact, write_artifact
 from trimtab.training.baseline import build_baseline
 from trimtab.training.calibration import fit_calibration
@@ -29,6 +30,8 @@ from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken
 from trimtab.training.evaluation import Predictions, evaluate
 from trimtab.training.models import Graph, ModelFile, answer, dump_model
+from trimtab.training.recording import record
+from trimtab.training.rehearsing import rehearse
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,15 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Assembled:
-    """Everything of an artifact but its place; `answers` are those for the held-out rows."""
+    """Everything of an artifact but its place; `answers` are for the held-out rows `asked`."""
 
     file: ModelFile
     signature: Signature
     baseline: Baseline
     metrics: list[Interval]
     answers: Predictions
+    asked: Matrix
+    recorded: Recorded | None
 
 
 def assemble(
@@ -90,31 +95,47 @@ def assemble(
         [*metrics, *of_classes],
         np.concatenate([calibrate.actual, evaluate_on.actual]),
     )
-    return Assembled(file, signature, baseline, metrics, answers)
+    recorded = record(stored, signature, baseline)
+    return Assembled(file, signature, baseline, metrics, answers, evaluate_on.matrix, recorded)
 
 
 def write(
     assembled: Assembled, location: Location, *, model: str, version: str, created: datetime | None
 ) -> WrittenArtifact:
-    """Write it at `<location>/<16 hex of the digest>/`; raise LocationError."""
+    """Write it at `<location>/<16 hex of the digest>/`, once it was served and asked here.
+
+    Raise CodeBroken where a serving container would refuse it or answer differently, and
+    LocationError.
+    """
     files = {
         assembled.file.name: assembled.file.body,
         SIGNATURE: assembled.signature.model_dump_json(by_alias=True, indent=1).encode(),
         BASELINE: assembled.baseline.model_dump_json(by_alias=True).encode(),
     }
-    return write_artifact(
-        location,
-        files,
-        model_format=assembled.file.format,
-        model_file=assembled.file.name,
-        model=model,
-        version=version,
-        created=(created or datetime.now(UTC)).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        frameworks={
-            "python": platform.python_version(),
-            **{name: package_version(name) for name in assembled.file.packages},
-        },
-    )
+    if assembled.recorded is not None:
+        files[ANSWERS] = assembled.recorded.model_dump_json(
+            by_alias=True, exclude_none=True
+        ).encode()
+    moment = (created or datetime.now(UTC)).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    def written(place: Location) -> WrittenArtifact:
+        return write_artifact(
+            place,
+            files,
+            model_format=assembled.file.format,
+            model_file=assembled.file.name,
+            model=model,
+            version=version,
+            created=moment,
+            frameworks={
+                "python": platform.python_version(),
+                **{name: package_version(name) for name in assembled.file.packages},
+            },
+        )
+
+    size = sum(map(len, files.values()))
+    rehearse(written, assembled.asked, assembled.answers, size)
+    return written(location)
 
 
 def _check_same(after: Predictions, before: Predictions, classes: list[Any]) -> None:
