@@ -35,8 +35,9 @@ def check_recorded(artifact: Artifact, model: Model) -> None:
     try:
         recorded = Recorded.model_validate_json(file.read_bytes())
         rows = np.array(recorded.rows, dtype=row_type(artifact.signature))
-        if rows.ndim != 2:
-            raise ValueError("rows are of different lengths")
+        told = (recorded.predicted, recorded.probabilities, recorded.values)
+        if rows.ndim != 2 or any(len(each) != len(rows) for each in told if each is not None):
+            raise ValueError("rows and answers are of different lengths")
     except (ValidationError, ValueError) as error:
         raise ArtifactRefused("Malformed", f"{ANSWERS}: {str(error)[:300]}") from error
     try:
