@@ -96,6 +96,17 @@ def feature_names(tensor: Tensor) -> list[str]:
     return [f"{tensor.name}[{index}]" for index in range(prod(tensor.shape))]
 
 
+class Target(Part):
+    """One of several classifications of a row: which outputs are its class and its probabilities.
+
+    `classes` are in the order of its probabilities.
+    """
+
+    output: str
+    classes: Many[str]
+    probabilities: str | None = None
+
+
 class Signature(Part):
     """Inputs and outputs of a model.
 
@@ -108,6 +119,16 @@ class Signature(Part):
     inputs: Many[Tensor] = Field(min_length=1)
     outputs: Many[Tensor] = Field(min_length=1)
     classes: Many[str] = Field(default_factory=list, description="In the order of the scores.")
+    targets: Many[Target] = Field(
+        default_factory=list,
+        description="Where a model classifies a row several times, in the order of its columns.",
+    )
+    counted: int = Field(
+        default=0,
+        ge=0,
+        description="Of several targets the place of the one that is counted, compared and told by "
+        "tokens; `classes` are its.",
+    )
 
 
 class NumericFeature(Part):

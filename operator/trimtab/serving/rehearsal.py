@@ -55,7 +55,7 @@ class Rehearsal:
         self.signature: Signature = artifact.signature
         model = load_model(artifact, trust_pickle=False)
         check_recorded(artifact, model)
-        self._outputs = Outputs(self.signature, has_probabilities=model.has_probabilities)
+        self.outputs = Outputs(self.signature, has_probabilities=model.has_probabilities)
         self._inputs = Inputs(self.signature, settings.max_rows, keeps_whole=model.keeps_whole)
         self._model = model
         for count in WARM_UP_ROWS:
@@ -69,8 +69,8 @@ class Rehearsal:
         body = orjson.dumps({"inputs": request_inputs(self.signature, rows)})
         read = self._inputs.read(parse_json(body, self._inputs.bounds)["inputs"])
         prediction = self._predicted(read)
-        wanted = self._outputs.chosen(None, {})
-        tensors, _ = self._outputs.tensors(wanted, prediction, slice(0, len(rows)))
+        wanted = self.outputs.chosen(None, {})
+        tensors, _ = self.outputs.tensors(wanted, prediction, slice(0, len(rows)))
         orjson.dumps(tensors, option=orjson.OPT_SERIALIZE_NUMPY)
         return Played(read, prediction)
 

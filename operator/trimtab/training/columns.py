@@ -167,19 +167,27 @@ def infer_task(column: pd.Series[Any]) -> Task:
 
 
 def make_signature(inputs: Sequence[Tensor], task: Task, classes: Sequence[Any]) -> Signature:
-    """Complete the inputs with the outputs of a task; classes in the order of the scores."""
+    """Complete the inputs with the outputs of a task; classes in the order of the scores.
+
+    Outputs are `value`, or `class` and `probabilities`.
+    """
     if task == "regression":
         value = Tensor(name="value", datatype="FP64")
         return Signature(task=task, inputs=list(inputs), outputs=[value])
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise DataBroken(f"the labels have {len(classes)} classes; 2 to {MOST_CLASSES} are wanted")
-    is_whole = all(
-        isinstance(one, int | np.integer) and not isinstance(one, bool) for one in classes
-    )
     outputs = [
-        Tensor(name="class", datatype="INT64" if is_whole else "BYTES"),
+        class_output("class", classes),
         Tensor(name="probabilities", datatype="FP64", shape=[len(classes)]),
     ]
     return Signature(
         task=task, inputs=list(inputs), outputs=outputs, classes=[str(one) for one in classes]
     )
+
+
+def class_output(name: str, classes: Sequence[Any]) -> Tensor:
+    """Return the output of one class a row: whole numbers where all classes are, else texts."""
+    is_whole = all(
+        isinstance(one, int | np.integer) and not isinstance(one, bool) for one in classes
+    )
+    return Tensor(name=name, datatype="INT64" if is_whole else "BYTES")

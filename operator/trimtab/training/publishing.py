@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from trimtab.contract.artifact import Interval, Tensor
+from trimtab.contract.artifact import Interval, Signature, Tensor
+from trimtab.contract.estimators.several import classes_of_targets
 from trimtab.contract.location import open_location
 from trimtab.contract.onnx_graph import fitting_inputs
 from trimtab.training.assembly import Labelled, assemble, write
 from trimtab.training.columns import (
+    Matrix,
     Task,
     infer_inputs,
     make_labels,
@@ -27,6 +29,15 @@ from trimtab.training.errors import CodeBroken
 from trimtab.training.estimators import check_model, fit
 from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
+from trimtab.training.targets import (
+    SeveralClasses,
+    make_targets,
+    names_of_targets,
+    place_of,
+    renamed,
+    several_classes_signature,
+    several_values_signature,
+)
 from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
 
 Rows = pd.DataFrame | ArrayLike
@@ -65,6 +76,8 @@ def publish(
     maximum: float | None = None,
     task: Task | None = None,
     classes: Sequence[Any] | None = None,
+    outputs: Mapping[str, str | None] | None = None,
+    counted: str | None = None,
     credentials: Path | None = None,
     created: datetime | None = None,
     seed: int = 0,
@@ -77,7 +90,11 @@ def publish(
     columns of the table; columns named by `feature_names`. `minimum` and `maximum` declare the
     range of every number. A model may also be an ONNX graph (its bytes, a path, or a ModelProto);
     numbers are then of the datatype that the graph takes, and `classes` are the labels in the
-    order of its scores, sorted by default. The artifact lies at `<uri>/<16 hex of the digest>/`
+    order of its scores, sorted by default. `outputs` calls outputs otherwise, for example
+    `{"class": "output-0", "probabilities": None}`; None leaves probabilities out. y may have a
+    column for each of several targets, which are then outputs of their own, called as the columns
+    of a table; `counted` names the one that is counted, compared and judged, else the first.
+    The artifact lies at `<uri>/<16 hex of the digest>/`
     and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
     graph = _graph(model)
@@ -102,23 +119,22 @@ def publish(
         with graph_errors():
             tensors = fitting_inputs(graph, tensors)
     tensors = [_ranged(one, minimum, maximum) for one in tensors]
+    names = names_of_targets(y, truths["X"].shape[1]) if truths["X"].ndim == 2 else []
+    place = place_of(counted, names) if names or counted is not None else 0
     read = {
-        name: Labelled(make_matrix(frame, tensors), _labels_of(truths[name], chosen))
+        name: _labelled(make_matrix(frame, tensors), truths[name], chosen, names, place)
         for name, frame in frames.items()
     }
     learn, tune, test = _parts(read, seed)
     if not is_ready:
-        fit(model, learn.matrix, learn.actual)
-    labels: list[Any] = []
-    if chosen == "classification":
-        known = model.classes_ if graph is None else classes
-        labels = _labels(*read.values()) if known is None else list(known)
-        for name, part in read.items():
-            check_known(part.actual, labels, _name_of(name))
-    signature = make_signature(tensors, chosen, labels)
+        fit(model, learn.matrix, learn.learned)
+    known, several = _classes(model, graph, classes, read, chosen, names, place)
+    signature = _signature(model, tensors, chosen, known, several, names, place)
+    if outputs is not None:
+        signature = renamed(signature, outputs)
     if graph is not None:
         model = load_graph(graph, signature)
-    assembled = assemble(model, signature, labels, calibrate=tune, evaluate_on=test)
+    assembled = assemble(model, signature, known, calibrate=tune, evaluate_on=test, several=several)
     written = write(
         assembled,
         open_location(uri, credentials),
@@ -127,6 +143,62 @@ def publish(
         created=created,
     )
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
+
+
+def _labelled(
+    matrix: Matrix, truths: NDArray[Any], task: Task, names: Sequence[str], counted: int
+) -> Labelled:
+    if truths.ndim == 1:
+        return Labelled(matrix, make_labels(pd.Series(truths, name="y"), task))
+    targets = make_targets(truths, task, names)
+    return Labelled(matrix, targets[:, counted], targets)
+
+
+def _classes(
+    model: Any,
+    graph: bytes | None,
+    given: Sequence[Any] | None,
+    read: Mapping[str, Labelled],
+    task: Task,
+    names: Sequence[str],
+    counted: int,
+) -> tuple[list[Any], list[list[Any]]]:
+    """Return the classes of what is counted, and of each of several targets; check the truths."""
+    if task == "regression":
+        return [], []
+    if names and graph is None:
+        several = classes_of_targets(model, len(names))
+        for place, column in enumerate(names):
+            for part, rows in read.items():
+                assert rows.targets is not None
+                where = f"column {column!r} of {_name_of(part)}"
+                check_known(rows.targets[:, place], several[place], where)
+        return several[counted], several
+    known = model.classes_ if graph is None else given
+    labels = _labels(*read.values()) if known is None else list(known)
+    for part, rows in read.items():
+        check_known(rows.actual, labels, _name_of(part))
+    return labels, []
+
+
+def _signature(
+    model: Any,
+    tensors: Sequence[Tensor],
+    task: Task,
+    classes: list[Any],
+    several: list[list[Any]],
+    names: Sequence[str],
+    counted: int,
+) -> Signature:
+    if several:
+        return several_classes_signature(
+            tensors,
+            SeveralClasses(names, several, counted),
+            has_probabilities=hasattr(model, "predict_proba"),
+        )
+    if names and task == "regression":
+        return several_values_signature(tensors, names, counted)
+    return make_signature(tensors, task, classes)
 
 
 def _given(
@@ -171,10 +243,6 @@ def _graph(model: Any) -> bytes | None:
         body: bytes = model.SerializeToString()
         return body
     return None
-
-
-def _labels_of(truths: NDArray[Any], task: Task) -> NDArray[Any]:
-    return make_labels(pd.Series(truths, name="y"), task)
 
 
 def _labels(*parts: Labelled) -> list[Any]:

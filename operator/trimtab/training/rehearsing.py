@@ -65,6 +65,7 @@ def _compare(signature: Signature, rows: Matrix, played: Played, answers: Predic
         before, after = answers.predicted[: len(rows)], played.prediction.values
         assert after is not None
         differ = ~np.isclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE)
+    differ |= _others_differ(signature, len(rows), played, answers)
     differ &= same_rows  # what a datatype rounds may be answered otherwise
     if differ.any():
         row = int(differ.argmax())
@@ -72,6 +73,23 @@ def _compare(signature: Signature, rows: Matrix, played: Played, answers: Predic
             f"the serving container would answer {int(differ.sum())} of {len(rows)} rows "
             f"differently, the first is row {row}: {after[row]} and not {before[row]}"
         )
+
+
+def _others_differ(
+    signature: Signature, count: int, played: Played, answers: Predictions
+) -> NDArray[np.bool_]:
+    """Return which rows [n] differ in a target that is not counted."""
+    if answers.all_predicted is None:
+        return np.zeros(count, dtype=np.bool_)
+    before = answers.all_predicted[:count]
+    if not signature.targets:
+        after = played.prediction.targets
+        assert after is not None
+        return np.asarray(~np.isclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE).all(axis=1))
+    labels = played.prediction.labels
+    assert labels is not None
+    names = [np.array(one.classes)[labels[:, t]] for t, one in enumerate(signature.targets)]
+    return np.asarray((before.astype(np.str_) != np.column_stack(names)).any(axis=1))
 
 
 def _same(rows: Matrix, read: NDArray[Any]) -> NDArray[np.bool_]:
