@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def names_of_targets(given: Any, targets: int) -> list[str]:
 def make_targets(truths: NDArray[Any], task: Task, names: Sequence[str]) -> NDArray[Any]:
     """Return truths [n, T] as they are learned; raise DataBroken naming the target."""
     columns = [
-        make_labels(pd.Series(truths[:, place], name=name), task)
+        make_labels(pd.Series(truths[:, place], name=name).infer_objects(), task)
         for place, name in enumerate(names)
     ]
     kinds = {column.dtype.kind for column in columns}
@@ -154,3 +155,38 @@ def others_metrics(
         )
         found.append(metric.model_copy(update={"slice": f"output={name}"}))
     return found
+
+
+def called_like(signature: Signature, before: Signature) -> Signature:
+    """Return the signature with its outputs called as those of the version before.
+
+    A client of that version goes on with this one. Raise CodeBroken where the targets are others.
+    """
+    if signature.task == "regression":
+        return _values_like(signature, before)
+    if len(signature.targets) != len(before.targets):
+        raise CodeBroken(
+            f"{len(signature.targets) or 1} targets, the serving version has "
+            f"{len(before.targets) or 1}"
+        )
+    names: dict[str, str | None] = {}
+    if signature.targets:
+        for new, old in zip(signature.targets, before.targets, strict=True):
+            names[new.output] = old.output
+            if new.probabilities is not None:
+                names[new.probabilities] = old.probabilities
+        return renamed(signature, names)
+    known = {bool(tensor.shape): tensor.name for tensor in reversed(before.outputs)}
+    for tensor in signature.outputs:
+        if not tensor.shape:
+            names[tensor.name] = known.get(False, tensor.name)
+        else:
+            names[tensor.name] = known.get(True)
+    return renamed(signature, names)
+
+
+def _values_like(signature: Signature, before: Signature) -> Signature:
+    columns = [sum(prod(tensor.shape) for tensor in one.outputs) for one in (signature, before)]
+    if columns[0] != columns[1]:
+        raise CodeBroken(f"{columns[0]} targets, the serving version has {columns[1]}")
+    return signature.model_copy(update={"outputs": before.outputs, "counted": before.counted})
