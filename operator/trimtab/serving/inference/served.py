@@ -24,6 +24,7 @@ from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
 from trimtab.serving.inference.joining import Joiner, Result, Work
 from trimtab.serving.inference.outputs import Outputs
 from trimtab.serving.inference.recorded import check_recorded
+from trimtab.serving.inference.room import check_room
 from trimtab.serving.inference.samples import sample_rows
 from trimtab.serving.inference.tokens import Tokens
 from trimtab.serving.inference.validation import Inputs
@@ -53,6 +54,7 @@ class Loaded:
         container = Container()
         before = container.resident()
         self.artifact: Artifact = bring_artifact(settings)
+        check_room(self.artifact, container)
         self.model: Model = load_model(self.artifact, trust_pickle=settings.trust_pickle)
         self.outputs = Outputs(
             self.artifact.signature, has_probabilities=self.model.has_probabilities
