@@ -6,5 +6,6 @@
 """
 
 from trimtab.training.publishing import Published, publish
+from trimtab.training.repairing import fine_tune
 
-__all__ = ["Published", "publish"]
+__all__ = ["Published", "fine_tune", "publish"]

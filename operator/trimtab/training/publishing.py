@@ -25,7 +25,7 @@ from trimtab.training.columns import (
     make_matrix,
     make_signature,
 )
-from trimtab.training.errors import CodeBroken
+from trimtab.training.errors import CodeBroken, DataBroken
 from trimtab.training.estimators import check_model, fit
 from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
@@ -201,6 +201,31 @@ def _signature(
     return make_signature(tensors, task, classes)
 
 
+def labelled_rows(
+    X: Rows,  # noqa: N803 - the field's own name
+    y: ArrayLike,
+    signature: Signature,
+    feature_names: Sequence[str] | None = None,
+) -> Labelled:
+    """Return rows and truths in the form of a version that there is; raise DataBroken.
+
+    A matrix whose columns have no names has those of the signature's inputs.
+    """
+    inputs = signature.inputs
+    name = inputs[0].name if len(inputs) == 1 and inputs[0].shape else None
+    frame = _as_frame(X, feature_names or [tensor.name for tensor in inputs], name)
+    truths = read_truths(y, len(frame))
+    names = [target.output for target in signature.targets] or [
+        tensor.name for tensor in signature.outputs
+    ]
+    matrix = make_matrix(frame, inputs)
+    if truths.ndim == 2 and len(names) != truths.shape[1]:
+        raise DataBroken(f"y has {truths.shape[1]} columns, the version has {len(names)} targets")
+    if truths.ndim == 1 and signature.targets:
+        raise DataBroken(f"y has one column, the version has {len(names)} targets")
+    return _labelled(matrix, truths, signature.task, names, signature.counted)
+
+
 def _given(
     learned: Pair, calibrate: Pair | None, evaluate: Pair | None, *, is_ready: bool
 ) -> dict[str, Pair]:
@@ -269,7 +294,13 @@ def _as_frame(
     matrix = np.asarray(rows)
     if input_name is not None:
         return _vectors(matrix, input_name)
+    if matrix.ndim != 2:
+        raise DataBroken(
+            f"X has {matrix.ndim} dimensions; a row each with a column a feature is wanted"
+        )
     names = list(feature_names or (f"x{index}" for index in range(matrix.shape[1])))
+    if len(names) != matrix.shape[1]:
+        raise DataBroken(f"X has {matrix.shape[1]} columns, {len(names)} names are given")
     return pd.DataFrame({name: matrix[:, index] for index, name in enumerate(names)})
 
 
