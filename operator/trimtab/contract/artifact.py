@@ -96,6 +96,29 @@ def feature_names(tensor: Tensor) -> list[str]:
     return [f"{tensor.name}[{index}]" for index in range(prod(tensor.shape))]
 
 
+class Calibration(Part):
+    """Isotonic map from raw score to probability, one per class, piecewise linear.
+
+    `x` and `y` ascend and lie in 0..1; a binary model has one, for the second class.
+    Source: Zadrozny and Elkan 2002.
+    """
+
+    x: Many[float]
+    y: Many[float]
+
+
+class Adjustment(Part):
+    """What recalibration sets right behind a model's answers, whose file stays as it is.
+
+    `calibration`: maps of the raw probabilities; the class is that of the largest mapped one, or of
+    two classes the second from `threshold` on. `offset`: added to the values of a regression.
+    """
+
+    calibration: Many[Calibration] = Field(default_factory=list)
+    threshold: float | None = None
+    offset: float = 0.0
+
+
 class Target(Part):
     """One of several classifications of a row: which outputs are its class and its probabilities.
 
@@ -129,6 +152,7 @@ class Signature(Part):
         description="Of several targets the place of the one that is counted, compared and told by "
         "tokens; `classes` are its.",
     )
+    adjustment: Adjustment | None = None
 
 
 class NumericFeature(Part):
@@ -154,17 +178,6 @@ class CategoricalFeature(Part):
     categories: Many[str]
     counts: Many[int]
     missing: int = 0
-
-
-class Calibration(Part):
-    """Isotonic map from raw score to probability, one per class, piecewise linear.
-
-    `x` and `y` ascend and lie in 0..1; a binary model has one, for the second class.
-    Source: Zadrozny and Elkan 2002.
-    """
-
-    x: Many[float]
-    y: Many[float]
 
 
 class Interval(Part):

@@ -17,10 +17,11 @@ from trimtab.contract.artifact import (
     Tensor,
     feature_names,
 )
+from trimtab.contract.calibration import calibrated
 from trimtab.contract.metrics import Series, SeriesKey
 from trimtab.replay.columns import Columns
 from trimtab.training.baseline import Feature, bin_counts, build_baseline, score_of
-from trimtab.training.calibration import calibrated, fit_calibration
+from trimtab.training.calibration import fit_calibration
 from trimtab.training.checks import category_names, missing_and_strange
 from trimtab.training.class_metrics import class_metrics
 from trimtab.training.columns import (

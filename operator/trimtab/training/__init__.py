@@ -6,6 +6,6 @@
 """
 
 from trimtab.training.publishing import Published, publish
-from trimtab.training.repairing import fine_tune
+from trimtab.training.repairing import fine_tune, recalibrate
 
-__all__ = ["Published", "fine_tune", "publish"]
+__all__ = ["Published", "fine_tune", "publish", "recalibrate"]

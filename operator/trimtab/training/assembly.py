@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.contract.adjusting import adjusted
+from trimtab.contract.answers import Answering
 from trimtab.contract.artifact import (
     BASELINE,
     SIGNATURE,
@@ -88,16 +90,43 @@ def assemble(
     Raise CodeBroken when the model cannot be stored safely or answers differently once stored.
     """
     file, stored = dump_model(model, signature)
+    if not isinstance(model, Graph):
+        asked = partial(answer, classes=classes, counted=signature.counted, several=several)
+        before = AnsweringEstimator(model, signature)
+        rows = evaluate_on.matrix
+        _check_same(asked(stored, rows), asked(before, rows), classes)
+    return assemble_file(
+        file,
+        stored,
+        signature,
+        classes,
+        calibrate=calibrate,
+        evaluate_on=evaluate_on,
+        slices=slices,
+        several=several,
+    )
+
+
+def assemble_file(
+    file: ModelFile,
+    plain: Answering,
+    signature: Signature,
+    classes: list[Any],
+    *,
+    calibrate: Labelled,
+    evaluate_on: Labelled,
+    slices: Mapping[str, NDArray[np.bool_]] | None = None,
+    several: Sequence[Sequence[Any]] = (),
+) -> Assembled:
+    """Do the same for a model out of a file, which is adjusted as the signature says."""
+    stored = adjusted(plain, signature)
     asked = partial(answer, classes=classes, counted=signature.counted, several=several)
     answers = asked(stored, evaluate_on.matrix)
-    if not isinstance(model, Graph):
-        before = AnsweringEstimator(model, signature)
-        _check_same(answers, asked(before, evaluate_on.matrix), classes)
     calibration_answers = asked(stored, calibrate.matrix)
     calibration = (
         fit_calibration(calibration_answers.score, calibrate.actual, classes)
-        if calibration_answers.score is not None
-        else []
+        if calibration_answers.score is not None and signature.adjustment is None
+        else []  # or they are calibrated
     )
     metrics = evaluate(evaluate_on.actual, answers, classes, slices)
     if evaluate_on.targets is not None:

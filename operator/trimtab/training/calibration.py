@@ -32,21 +32,3 @@ def _isotonic(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> Calibrati
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
     fitted.fit(scores, hits.astype(np.float64))
     return Calibration(x=fitted.X_thresholds_.tolist(), y=fitted.y_thresholds_.tolist())
-
-
-def calibrated(
-    probabilities: NDArray[np.float64], maps: Sequence[Calibration]
-) -> NDArray[np.float64]:
-    """Apply the maps as the serving container does: [n, K], rows sum to one.
-
-    Several maps are one against the rest; a row is divided by its sum, or even where that is zero.
-    """
-    if len(maps) == 1:
-        second = np.interp(probabilities[:, 1], maps[0].x, maps[0].y)
-        return np.column_stack((1.0 - second, second))
-    mapped = np.column_stack(
-        [np.interp(probabilities[:, k], one.x, one.y) for k, one in enumerate(maps)]
-    )
-    sums = mapped.sum(axis=1, keepdims=True)
-    even = 1.0 / probabilities.shape[1]
-    return np.where(sums > 0, mapped / np.where(sums > 0, sums, 1.0), even)

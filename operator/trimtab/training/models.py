@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from trimtab.contract.adjusting import adjusted
 from trimtab.contract.answers import Answering
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
 from trimtab.contract.estimators.answering import AnsweringEstimator, silence_names
@@ -53,10 +54,18 @@ class Champion:
         self.signature = Signature.model_validate_json((folder / SIGNATURE).read_bytes())
         self.baseline = Baseline.model_validate_json((folder / BASELINE).read_bytes())
         file = folder / manifest.model_file
-        self.model: Answering = (
+        self.plain: Answering = (
             load_graph(file, self.signature).model
             if manifest.format == "onnx"
             else load_model(file, self.signature)
+        )
+        """As it is in its file."""
+        self.model = adjusted(self.plain, self.signature)
+        self.file = ModelFile(
+            manifest.model_file,
+            file.read_bytes(),
+            "onnx" if manifest.format == "onnx" else "sklearn",
+            tuple(name for name in manifest.frameworks if name != "python"),
         )
 
 

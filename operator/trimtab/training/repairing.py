@@ -1,4 +1,4 @@
-"""The cheaper repairs of a version: the estimator goes on from where it is.
+"""The cheaper repairs of a version: set right what it answers, or go on from where it is.
 
 A new version comes out, like any other; the champion is never changed.
 """
@@ -12,22 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from trimtab.contract.artifact import Adjustment
+from trimtab.contract.calibration import calibrated
 from trimtab.contract.estimators.answering import AnsweringEstimator
-from trimtab.contract.estimators.several import classes_of_targets
 from trimtab.contract.location import (
     AccessDenied,
     LocationError,
     StoreUnavailable,
     open_location,
 )
-from trimtab.training.assembly import Labelled, assemble, write
-from trimtab.training.errors import CodeBroken, Unavailable
+from trimtab.training.assembly import Assembled, Labelled, assemble, assemble_file, write
+from trimtab.training.calibration import fit_calibration
+from trimtab.training.errors import CodeBroken, InsufficientRows, Unavailable
+from trimtab.training.evaluation import Predictions
 from trimtab.training.going_on import go_on
-from trimtab.training.models import Champion, load_champion
+from trimtab.training.models import Champion, answer, load_champion
 from trimtab.training.publishing import Published, Rows, labelled_rows
-from trimtab.training.split import split_rows
+from trimtab.training.split import FEWEST_CALIBRATE, FEWEST_HELD_OUT, split_rows
 from trimtab.training.truths import check_known
 
 
@@ -53,27 +56,122 @@ def fine_tune(
     """
     with tempfile.TemporaryDirectory(prefix="trimtab-champion-") as folder:
         known = _opened(champion, credentials, Path(folder))
-    if not isinstance(known.model, AnsweringEstimator):
+    if not isinstance(known.plain, AnsweringEstimator):
         raise CodeBroken("an ONNX graph cannot learn further; train a new version")
     rows = labelled_rows(X, y, known.signature, feature_names)
-    estimator = known.model.estimator
-    several = _several_of(known, rows)
-    classes = several[known.signature.counted] if several else _classes_of(known, estimator)
-    if classes and not several:
-        check_known(rows.actual, classes, "y")
+    estimator = known.plain.estimator
+    classes, several = _classes_of(known, rows)
+    signature = known.signature.model_copy(update={"adjustment": None})
     split = split_rows(len(rows.actual), calibrate=0.2, held_out=0.2, seed=seed)
     learn, tune, test = (rows.only(part) for part in split.parts().values())
     go_on(estimator, learn.matrix, learn.learned, classes, seed)
     assembled = assemble(
-        estimator, known.signature, classes, calibrate=tune, evaluate_on=test, several=several
+        estimator, signature, classes, calibrate=tune, evaluate_on=test, several=several
     )
-    written = write(
-        assembled,
-        open_location(uri, credentials),
-        model=model_name,
-        version=version,
-        created=created,
-    )
+    return _published(assembled, uri, credentials, model_name, version, created)
+
+
+def recalibrate(
+    champion: Published | tuple[str, str],
+    X: Rows,  # noqa: N803 - the field's own name
+    y: ArrayLike,
+    *,
+    uri: str,
+    model_name: str,
+    version: str,
+    threshold: float | None = None,
+    feature_names: Sequence[str] | None = None,
+    credentials: Path | None = None,
+    created: datetime | None = None,
+    seed: int = 0,
+) -> Published:
+    """Set the champion's probabilities, threshold or level right by recent labels.
+
+    The model's file stays as it is, to the byte. Half of the rows make the new map (isotonic; of a
+    regression the offset), the others evaluate. The class is that of the largest calibrated
+    probability. Of two classes it is the second from `threshold` on, 0 to 1 of its calibrated
+    probability; a model with a threshold of its own keeps it, as what the champion's calibration
+    said of it. Raise CodeBroken (also for a model without probabilities), DataBroken,
+    InsufficientRows, Unavailable, LocationError.
+    """
+    with tempfile.TemporaryDirectory(prefix="trimtab-champion-") as folder:
+        known = _opened(champion, credentials, Path(folder))
+        rows = labelled_rows(X, y, known.signature, feature_names)
+        classes, several = _classes_of(known, rows)
+        tune, test = _halves(rows, seed)
+        asked = answer(known.plain, tune.matrix, classes, counted=known.signature.counted)
+        signature = known.signature.model_copy(
+            update={"adjustment": _adjustment(known, asked, tune.actual, classes, threshold)}
+        )
+        assembled = assemble_file(
+            known.file,
+            known.plain,
+            signature,
+            classes,
+            calibrate=tune,
+            evaluate_on=test,
+            several=several,
+        )
+        return _published(assembled, uri, credentials, model_name, version, created)
+
+
+def _halves(rows: Labelled, seed: int) -> tuple[Labelled, Labelled]:
+    n = len(rows.actual)
+    needed = 2 * max(FEWEST_CALIBRATE, FEWEST_HELD_OUT)
+    if n < needed:
+        raise InsufficientRows(f"{n} rows; recalibration needs at least {needed}", needed)
+    order = np.random.default_rng(seed).permutation(n)
+    return rows.only(order[: n // 2]), rows.only(order[n // 2 :])
+
+
+def _adjustment(
+    known: Champion,
+    asked: Predictions,
+    actual: NDArray[Any],
+    classes: list[Any],
+    threshold: float | None,
+) -> Adjustment:
+    if threshold is not None and (len(classes) != 2 or not 0 < threshold < 1):
+        raise CodeBroken("threshold is of two classes, and between 0 and 1")
+    if not classes:
+        return Adjustment(offset=float(np.mean(actual - asked.predicted)))
+    if asked.score is None:
+        raise CodeBroken(
+            "the champion gives no probabilities to recalibrate; publish "
+            "CalibratedClassifierCV(FrozenEstimator(model)), or train it anew"
+        )
+    maps = fit_calibration(asked.score, actual, classes)
+    if len(classes) == 2 and threshold is None:
+        threshold = _kept_threshold(known, asked, classes)
+    return Adjustment(calibration=maps, threshold=threshold)
+
+
+def _kept_threshold(known: Champion, asked: Predictions, classes: list[Any]) -> float | None:
+    """Return what the champion's calibration said of its own threshold; None: it has none."""
+    before = known.signature.adjustment
+    if before is not None:
+        return before.threshold
+    assert asked.score is not None
+    second, is_second = asked.score[:, 1], asked.predicted == classes[1]
+    if (is_second == (asked.score.argmax(axis=1) == 1)).all():
+        return None
+    above, below = second[is_second], second[~is_second]
+    border = np.array([above.min() if len(above) else 1.0, below.max() if len(below) else 0.0])
+    raw = float(border.mean())
+    said = calibrated(np.array([[1 - raw, raw]]), known.baseline.calibration)
+    return float(np.clip(said[0, 1], 1e-6, 1 - 1e-6))
+
+
+def _published(
+    assembled: Assembled,
+    uri: str,
+    credentials: Path | None,
+    model: str,
+    version: str,
+    created: datetime | None,
+) -> Published:
+    location = open_location(uri, credentials)
+    written = write(assembled, location, model=model, version=version, created=created)
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
 
 
@@ -89,18 +187,25 @@ def _opened(
         raise CodeBroken(f"the champion cannot be read: {error}") from error
 
 
-def _classes_of(known: Champion, estimator: Any) -> list[Any]:
-    if known.signature.task == "regression":
-        return []
-    return list(np.asarray(estimator.classes_).tolist())
-
-
-def _several_of(known: Champion, rows: Labelled) -> list[list[Any]]:
-    assert isinstance(known.model, AnsweringEstimator)
-    if not known.signature.targets:
-        return []
-    several = classes_of_targets(known.model.estimator, len(known.signature.targets))
+def _classes_of(known: Champion, rows: Labelled) -> tuple[list[Any], list[list[Any]]]:
+    """Return the classes of what is counted and of several targets, in the kind of the truths."""
+    signature = known.signature
+    if signature.task == "regression":
+        return [], []
+    if not signature.targets:
+        check_known(rows.actual, signature.classes, "y")
+        return _as_in(rows.actual, signature.classes), []
     assert rows.targets is not None
-    for place, target in enumerate(known.signature.targets):
-        check_known(rows.targets[:, place], several[place], f"column {target.output!r} of y")
-    return several
+    several = []
+    for place, target in enumerate(signature.targets):
+        truths = rows.targets[:, place]
+        check_known(truths, target.classes, f"column {target.output!r} of y")
+        several.append(_as_in(truths, target.classes))
+    return several[signature.counted], several
+
+
+def _as_in(truths: NDArray[Any], names: Sequence[str]) -> list[Any]:
+    """Return the classes of a signature in the kind that the truths have."""
+    if truths.dtype.kind == "b":
+        return [name == "True" for name in names]
+    return [int(name) for name in names] if truths.dtype.kind in "iu" else list(names)

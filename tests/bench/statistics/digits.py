@@ -18,9 +18,10 @@ from tests.bench.statistics.rows import Row, judged
 
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
+from trimtab.contract.calibration import calibrated
 from trimtab.decide.drift.signals.predictions import judge_predictions
 from trimtab.training.baseline import bin_counts, quantile_edges
-from trimtab.training.calibration import calibrated, fit_calibration
+from trimtab.training.calibration import fit_calibration
 
 DRAWS = 400
 LEVEL = 0.05

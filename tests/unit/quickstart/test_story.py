@@ -12,11 +12,11 @@ import pytest
 
 from trimtab.api.model_version import ModelVersionSpec
 from trimtab.contract.artifact import Baseline
+from trimtab.contract.calibration import calibrated
 from trimtab.quickstart.__main__ import main
 from trimtab.quickstart.digits import POOL_SIZES, Angles, load_pools, rotate_images
 from trimtab.quickstart.labelling import LABELLED_FROM, labelled_frame
 from trimtab.training.__main__ import main as train
-from trimtab.training.calibration import calibrated
 from trimtab.training.models import Champion, answer, load_champion
 
 POOLS = load_pools()

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from trimtab.contract.artifact import CategoricalFeature, Tensor
+from trimtab.contract.calibration import calibrated
 from trimtab.training.baseline import bin_counts, build_baseline, quantile_edges
-from trimtab.training.calibration import calibrated, fit_calibration
+from trimtab.training.calibration import fit_calibration
 from trimtab.training.checks import Limits, check_rows
 from trimtab.training.columns import infer_inputs, make_labels, make_matrix, make_signature
 from trimtab.training.errors import DataBroken, InsufficientRows

@@ -13,13 +13,16 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from trimtab.training import Published, fine_tune, publish
-from trimtab.training.errors import CodeBroken, DataBroken
+from trimtab.serving.model.base import Prediction
+from trimtab.serving.rehearsal import Rehearsal
+from trimtab.training import Published, fine_tune, publish, recalibrate
+from trimtab.training.errors import CodeBroken, DataBroken, InsufficientRows
 
 RNG = np.random.default_rng(0)
 
@@ -126,3 +129,87 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     values = published(Ridge(), tmp_path / "values", rows, rows[:, 0])
     with pytest.raises(CodeBroken, match="Ridge has neither"):
         tuned(values, tmp_path, rows, rows[:, 0])
+
+
+def recalibrated(champion: Published, folder: Path, rows: Any, truths: Any, **more: Any) -> Any:
+    return recalibrate(
+        champion, rows, truths, uri=folder.as_uri(), model_name="m", version="v2", **more
+    )
+
+
+def file_of(made: Published, name: str) -> bytes:
+    return (Path(made.uri.removeprefix("file://")) / name).read_bytes()
+
+
+def answers_of(made: Published, rows: Any, folder: Path) -> Prediction:
+    """As a container gives them."""
+    rehearsal = Rehearsal(made.uri, made.digest, folder / "scratch", max_bytes=1 << 26)
+    return rehearsal.play(rows).prediction
+
+
+def two_bells(n: int, share: float, seed: int) -> tuple[Any, Any]:
+    """Two classes that overlap; `share` of the rows are of the second."""
+    random = np.random.default_rng(seed)
+    truths = (random.random(n) < share).astype(int)
+    return random.normal(size=(n, 2)) + truths[:, None], truths
+
+
+def test_a_shift_of_the_classes_is_set_right_by_few_rows(tmp_path: Path) -> None:
+    """The estimator ranks as before; only what it believes of the shares is wrong."""
+    champion = published(LogisticRegression(), tmp_path, *two_bells(3000, 0.5, 0))
+    made = recalibrated(champion, tmp_path, *two_bells(600, 0.05, 1))
+    assert file_of(made, "model.skops") == file_of(champion, "model.skops")
+    rows, truths = two_bells(4000, 0.05, 2)
+    before, after = (answers_of(one, rows, tmp_path) for one in (champion, made))
+    assert before.predicted is not None
+    assert after.predicted is not None
+    assert (after.predicted == truths).mean() > (before.predicted == truths).mean() + 0.1
+    assert after.calibrated is not None
+    assert after.calibrated[:, 1].mean() == pytest.approx(truths.mean(), abs=0.02)
+    assert after.probabilities is not None
+    np.testing.assert_array_equal(after.probabilities, after.calibrated)
+
+
+def test_recalibrated_twice_is_as_once(tmp_path: Path) -> None:
+    champion = published(LogisticRegression(), tmp_path, *two_bells(3000, 0.5, 0))
+    once = recalibrated(champion, tmp_path / "a", *two_bells(600, 0.1, 2))
+    twice = recalibrated(
+        recalibrated(champion, tmp_path / "b", *two_bells(600, 0.9, 1)),
+        tmp_path / "c",
+        *two_bells(600, 0.1, 2),
+    )
+    assert file_of(twice, "signature.json") == file_of(once, "signature.json")
+
+
+def test_the_threshold_may_be_chosen_and_an_own_one_is_kept(tmp_path: Path) -> None:
+    rows, truths = two_bells(2000, 0.5, 0)
+    champion = published(LogisticRegression(), tmp_path, rows, truths)
+    more = recalibrated(champion, tmp_path, rows, truths, threshold=0.2)
+    predicted = answers_of(more, rows, tmp_path).predicted
+    assert predicted is not None
+    assert predicted.mean() > 0.6
+    careful = FixedThresholdClassifier(LogisticRegression(), threshold=0.9)
+    own = published(careful, tmp_path / "own", rows, truths)
+    kept = recalibrated(own, tmp_path / "kept", *two_bells(2000, 0.5, 1))
+    was, now = (answers_of(one, rows, tmp_path).predicted for one in (own, kept))
+    assert was is not None
+    assert now is not None
+    assert (was == now).mean() > 0.95
+    with pytest.raises(CodeBroken, match="between 0 and 1"):
+        recalibrated(champion, tmp_path, rows, truths, threshold=1.5)
+
+
+def test_the_level_of_values_is_set_right(tmp_path: Path) -> None:
+    rows = RNG.normal(size=(600, 3))
+    values = rows @ np.array([1.0, 2.0, 3.0])
+    champion = published(Ridge(), tmp_path, rows, values)
+    made = recalibrated(champion, tmp_path, rows, values + 5)
+    assert accuracy(made) < 0.1
+    given = answers_of(made, rows, tmp_path).values
+    assert given == pytest.approx(values + 5, abs=0.2)
+
+
+def test_recalibration_needs_rows(tmp_path: Path) -> None:
+    champion = published(GaussianNB(), tmp_path, *rows_of(600, 0))
+    with pytest.raises(InsufficientRows, match="at least 100"):
+        recalibrated(champion, tmp_path, *rows_of(60, 0))

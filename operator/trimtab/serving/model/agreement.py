@@ -17,6 +17,7 @@ from trimtab.contract.artifact import (
     BASELINE,
     SIGNATURE,
     Baseline,
+    Calibration,
     CategoricalFeature,
     NumericFeature,
     Signature,
@@ -61,6 +62,7 @@ def check_signature(signature: Signature) -> None:
     if (signature.task == "regression") == bool(signature.classes):
         raise _malformed(f"{SIGNATURE}: classes: a classifier names them, a regression has none")
     _check_targets(signature)
+    _check_adjustment(signature)
 
 
 def check_baseline(baseline: Baseline, signature: Signature) -> None:
@@ -188,13 +190,28 @@ def _check_score(baseline: Baseline, signature: Signature) -> None:
     )
 
 
+def _check_adjustment(signature: Signature) -> None:
+    adjustment, place = signature.adjustment, f"{SIGNATURE}: adjustment"
+    if adjustment is None:
+        return
+    if not isfinite(adjustment.offset):
+        raise _malformed(f"{place}: offset is not finite")
+    _check_maps(place, adjustment.calibration, len(signature.classes))
+    if adjustment.threshold is not None and not (
+        len(signature.classes) == 2 and 0 <= adjustment.threshold <= 1
+    ):
+        raise _malformed(f"{place}: threshold is of two classes, and lies in 0..1")
+
+
 def _check_calibration(baseline: Baseline, signature: Signature) -> None:
-    maps = baseline.calibration
-    classes = len(signature.classes)
+    _check_maps(BASELINE, baseline.calibration, len(signature.classes))
+
+
+def _check_maps(where: str, maps: Sequence[Calibration], classes: int) -> None:
     if maps and len(maps) != (1 if classes == 2 else classes):
-        raise _malformed(f"{BASELINE}: calibration: {len(maps)} maps for {classes} classes")
+        raise _malformed(f"{where}: calibration: {len(maps)} maps for {classes} classes")
     for index, one in enumerate(maps):
-        place = f"{BASELINE}: calibration[{index}]"
+        place = f"{where}: calibration[{index}]"
         if len(one.x) != len(one.y) or not one.x:
             raise _malformed(f"{place}: x and y differ in length, or are empty")
         for values in (one.x, one.y):

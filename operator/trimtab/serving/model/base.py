@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from trimtab.contract.answers import Answering, Answers
 from trimtab.contract.artifact import Baseline, Signature
+from trimtab.contract.calibration import Floats, calibrated
 from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
 from trimtab.serving.errors import ModelFailed
-from trimtab.serving.model.calibration import Floats, calibrated
 
 Matrix = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Final, Protocol, cast
 
+from trimtab.contract.adjusting import adjusted
 from trimtab.contract.answers import Answering
 from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model.artifact import Artifact
@@ -40,4 +41,4 @@ def load_model(artifact: Artifact, *, trust_pickle: bool) -> Model:
             raise
         made_with = "made with " + ", ".join(others)
         raise ArtifactRefused(error.reason, f"{error} ({made_with})") from error
-    return Model(answering, artifact.signature, artifact.baseline)
+    return Model(adjusted(answering, artifact.signature), artifact.signature, artifact.baseline)
