@@ -17,13 +17,20 @@ class Answers:
     """Of n rows: `chosen` (n,) indices of classes and `probabilities` (n, K) where the model gives
     them, or `values` (n, T) of a regression.
 
-    Of a classifier at least one is there; without `chosen` the class is that of the largest
-    probability.
+    Of a classifier `chosen` or `probabilities` is there; without `chosen` the class is that of the
+    largest probability. `decision` (n, K) are the decision values of a classifier that has no
+    probabilities, of two classes with both signs; they only order rows.
     """
 
     chosen: Indices | None = None
     probabilities: Floats | None = None
     values: Floats | None = None
+    decision: Floats | None = None
+
+    @property
+    def scores(self) -> Floats | None:
+        """Of a classifier (n, K): what it gives of probabilities and decision values, if any."""
+        return self.decision if self.probabilities is None else self.probabilities
 
 
 class Answering(Protocol):
@@ -31,6 +38,8 @@ class Answering(Protocol):
 
     has_probabilities: bool
     """Of a classifier."""
+    has_decision: bool
+    """Whether a classifier without probabilities gives decision values."""
     keeps_whole: bool
     """Whether INT64 beside other numbers has to reach it exact, not as doubles."""
 

@@ -138,4 +138,5 @@ def _joined(first: Predictions, second: Predictions) -> Predictions:
         if first.score is not None and second.score is not None
         else None
     )
-    return Predictions(np.concatenate([first.predicted, second.predicted]), score)
+    predicted = np.concatenate([first.predicted, second.predicted])
+    return Predictions(predicted, score, first.is_decision)

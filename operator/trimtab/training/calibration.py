@@ -16,14 +16,14 @@ from trimtab.contract.artifact import Calibration
 
 
 def fit_calibration(
-    probabilities: NDArray[np.float64], actual: NDArray[Any], classes: Sequence[Any]
+    scores: NDArray[np.float64], actual: NDArray[Any], classes: Sequence[Any]
 ) -> list[Calibration]:
     """Return one map for two classes (of the second), else one per class.
 
-    probabilities: [n, K] raw; actual: [n], among `classes` [K].
+    scores: [n, K] raw, probabilities or decision values; actual: [n], among `classes` [K].
     """
     chosen = [1] if len(classes) == 2 else range(len(classes))
-    return [_isotonic(probabilities[:, k], actual == classes[k]) for k in chosen]
+    return [_isotonic(scores[:, k], actual == classes[k]) for k in chosen]
 
 
 def _isotonic(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> Calibration:
@@ -34,19 +34,15 @@ def _isotonic(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> Calibrati
     return Calibration(x=fitted.X_thresholds_.tolist(), y=fitted.y_thresholds_.tolist())
 
 
-def calibrated(
-    probabilities: NDArray[np.float64], maps: Sequence[Calibration]
-) -> NDArray[np.float64]:
+def calibrated(scores: NDArray[np.float64], maps: Sequence[Calibration]) -> NDArray[np.float64]:
     """Apply the maps as the serving container does: [n, K], rows sum to one.
 
     Several maps are one against the rest; a row is divided by its sum, or even where that is zero.
     """
     if len(maps) == 1:
-        second = np.interp(probabilities[:, 1], maps[0].x, maps[0].y)
+        second = np.interp(scores[:, 1], maps[0].x, maps[0].y)
         return np.column_stack((1.0 - second, second))
-    mapped = np.column_stack(
-        [np.interp(probabilities[:, k], one.x, one.y) for k, one in enumerate(maps)]
-    )
+    mapped = np.column_stack([np.interp(scores[:, k], one.x, one.y) for k, one in enumerate(maps)])
     sums = mapped.sum(axis=1, keepdims=True)
-    even = 1.0 / probabilities.shape[1]
+    even = 1.0 / scores.shape[1]
     return np.where(sums > 0, mapped / np.where(sums > 0, sums, 1.0), even)

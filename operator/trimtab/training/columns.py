@@ -166,7 +166,9 @@ def infer_task(column: pd.Series[Any]) -> Task:
     return "classification"
 
 
-def make_signature(inputs: Sequence[Tensor], task: Task, classes: Sequence[Any]) -> Signature:
+def make_signature(
+    inputs: Sequence[Tensor], task: Task, classes: Sequence[Any], *, has_probabilities: bool = True
+) -> Signature:
     """Complete the inputs with the outputs of a task; classes in the order of the scores."""
     if task == "regression":
         value = Tensor(name="value", datatype="FP64")
@@ -176,10 +178,9 @@ def make_signature(inputs: Sequence[Tensor], task: Task, classes: Sequence[Any])
     is_whole = all(
         isinstance(one, int | np.integer) and not isinstance(one, bool) for one in classes
     )
-    outputs = [
-        Tensor(name="class", datatype="INT64" if is_whole else "BYTES"),
-        Tensor(name="probabilities", datatype="FP64", shape=[len(classes)]),
-    ]
+    outputs = [Tensor(name="class", datatype="INT64" if is_whole else "BYTES")]
+    if has_probabilities:
+        outputs.append(Tensor(name="probabilities", datatype="FP64", shape=[len(classes)]))
     return Signature(
         task=task, inputs=list(inputs), outputs=outputs, classes=[str(one) for one in classes]
     )

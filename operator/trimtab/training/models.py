@@ -14,6 +14,7 @@ import numpy as np
 from trimtab.contract.answers import Answering
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
 from trimtab.contract.estimators.answering import AnsweringEstimator, silence_names
+from trimtab.contract.estimators.decisions import DecisionRefused
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
 from trimtab.contract.onnx_graph import AnswerRefused, OnnxModel
@@ -128,7 +129,7 @@ def answer(model: Answering, rows: Matrix, classes: list[Any]) -> Predictions:
         with warnings.catch_warnings():
             silence_names()
             found = model.answers(rows)
-    except AnswerRefused as error:
+    except (AnswerRefused, DecisionRefused) as error:
         raise CodeBroken(str(error)) from error
     if found.values is not None:
         return Predictions(found.values.reshape(-1))
@@ -136,4 +137,5 @@ def answer(model: Answering, rows: Matrix, classes: list[Any]) -> Predictions:
     if chosen is None:
         assert found.probabilities is not None
         chosen = found.probabilities.argmax(axis=1)
-    return Predictions(np.asarray(classes)[chosen], found.probabilities)
+    is_decision = found.probabilities is None and found.decision is not None
+    return Predictions(np.asarray(classes)[chosen], found.scores, is_decision)

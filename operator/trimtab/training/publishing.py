@@ -118,9 +118,12 @@ def publish(
     if chosen == "classification":
         known = model.classes_ if graph is None else classes
         labels = _labels(whole, tune, test) if known is None else list(known)
-    signature = make_signature(tensors, chosen, labels)
+    has_probabilities = graph is not None or hasattr(model, "predict_proba")
+    signature = make_signature(tensors, chosen, labels, has_probabilities=has_probabilities)
     if graph is not None:
         model = load_graph(graph, signature)
+        if not model.model.has_probabilities:
+            signature = make_signature(tensors, chosen, labels, has_probabilities=False)
     assembled = assemble(model, signature, labels, calibrate=tune, evaluate_on=test)
     written = write(
         assembled,

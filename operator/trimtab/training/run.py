@@ -134,7 +134,12 @@ def _train(settings: Settings, report: Report, folder: Path) -> Judgement:
         model, classes = _fitted(settings, rows)
     with _step(report, "evaluate", 0.7):
         held_out = rows.labelled.only(rows.split.held_out)
-        signature = make_signature(rows.signature.inputs, rows.signature.task, classes)
+        signature = make_signature(
+            rows.signature.inputs,
+            rows.signature.task,
+            classes,
+            has_probabilities=hasattr(model, "predict_proba"),
+        )
         assembled = assemble(
             model,
             signature,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trimtab.contract.answers import Answers, Indices
 from trimtab.contract.artifact import Signature
+from trimtab.contract.estimators.decisions import decision_of, has_decision
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.estimators.rule import has_own_rule
 from trimtab.contract.estimators.tables import frame_columns
@@ -30,6 +31,9 @@ class AnsweringEstimator:
         self.estimator = estimator
         self._is_classifier = signature.task == "classification"
         self.has_probabilities = self._is_classifier and hasattr(estimator, "predict_proba")
+        self.has_decision = (
+            self._is_classifier and not self.has_probabilities and has_decision(estimator)
+        )
         self._has_own_rule = has_own_rule(estimator)
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
         self._columns = frame_columns(estimator, signature)
@@ -51,7 +55,10 @@ class AnsweringEstimator:
             values = np.asarray(self.estimator.predict(table), dtype=np.float64)
             return Answers(values=values.reshape(len(rows), -1))
         if not self.has_probabilities:
-            return Answers(chosen=self._own_choice(table))
+            decision = None
+            if self.has_decision:
+                decision = decision_of(self.estimator, table, len(self._index))
+            return Answers(chosen=self._own_choice(table), decision=decision)
         raw = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
         return Answers(
             chosen=self._own_choice(table) if self._has_own_rule else None, probabilities=raw
