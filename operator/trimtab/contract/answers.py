@@ -18,8 +18,8 @@ class Answers:
     them, or `values` (n, T) of a regression.
 
     Of a classifier `chosen` or `probabilities` is there; without `chosen` the class is that of the
-    largest probability. `decision` (n, K) are the decision values of a classifier that has no
-    probabilities, of two classes with both signs; they only order rows.
+    largest probability. `decision` (n, K) is of a classifier without probabilities: how far each
+    class is ahead of the best other one, of two classes the decision value with both signs.
     """
 
     chosen: Indices | None = None

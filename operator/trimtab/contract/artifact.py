@@ -138,9 +138,10 @@ class CategoricalFeature(_Part):
 ScoreKind = Literal["probability", "decision", "none"]
 """What the score of a classifier is.
 
-probability: as `predict_proba` gives it. decision: a value that only orders rows, such as a
-distance from the boundary, of any size; the larger, the surer. none: the model gives its class
-alone, and each row has the score 1.
+probability: as `predict_proba` gives it. decision: a value that only orders rows, of any size; of
+two classes it is positive for the second, such as a distance from the boundary, of more it is how
+far a class is ahead of the best other one. none: the model gives its class alone, and each row has
+the score 1.
 """
 
 
@@ -148,7 +149,9 @@ class Calibration(_Part):
     """Isotonic map from raw score to probability, one per class, piecewise linear.
 
     `x` and `y` ascend, `y` in 0..1, and `x` too unless the score is a decision value; a binary
-    model has one map, for the second class. Source: Zadrozny and Elkan 2002.
+    model has one map, for the second class. Of decision values of several classes the map of the
+    predicted class is exact, and the others share what it leaves. Sources: Zadrozny and Elkan 2002;
+    Gupta and Ramdas 2022 (top-label calibration).
     """
 
     x: Many[float]

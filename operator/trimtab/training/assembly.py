@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from typing import Any
@@ -91,6 +91,21 @@ def assemble(
         np.concatenate([calibrate.actual, evaluate_on.actual]),
     )
     return Assembled(file, signature, baseline, metrics, answers)
+
+
+def assemble_unlabelled(
+    model: Any, signature: Signature, classes: list[Any], rows: Matrix
+) -> Assembled:
+    """Count the answers for `rows` [n, features]; without truths nothing is measured.
+
+    Probabilities, if the model gives some, only order rows: there is no truth that they are of.
+    Raise CodeBroken as `assemble` does.
+    """
+    file, stored = dump_model(model, signature)
+    answers = answer(stored, rows, classes)
+    _check_same(answers, answer(AnsweringEstimator(model, signature), rows, classes), classes)
+    baseline = build_baseline(rows, replace(answers, is_decision=True), signature, [], [])
+    return Assembled(file, signature, baseline, [], answers)
 
 
 def write(

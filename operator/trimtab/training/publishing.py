@@ -12,10 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from trimtab.contract.artifact import Interval, Tensor
+from trimtab.contract.artifact import Interval, Signature, Tensor
 from trimtab.contract.location import open_location
 from trimtab.contract.onnx_graph import fitting_inputs
-from trimtab.training.assembly import Labelled, assemble, write
+from trimtab.training.alone import (
+    OUTLIER_CLASSES,
+    assemble_alone,
+    check_predicts,
+    has_all_truths,
+)
+from trimtab.training.assembly import Assembled, Labelled, assemble, write
 from trimtab.training.columns import (
     Task,
     infer_inputs,
@@ -28,7 +34,7 @@ from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
 
 Rows = pd.DataFrame | ArrayLike
-Pair = tuple[Rows, ArrayLike]
+Pair = tuple[Rows, ArrayLike | None]
 
 _DATATYPES = {"f4": "FP32", "b1": "BOOL", "i4": "INT32", "i8": "INT64"}
 
@@ -49,7 +55,7 @@ class Published:
 def publish(
     model: Any,
     X: Rows,  # noqa: N803 - the field's own name
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     *,
     uri: str,
     model_name: str,
@@ -71,6 +77,8 @@ def publish(
 
     X: table or [n, features]; y: truths [n]. `calibrate` and `evaluate` are (X, y) that the model
     has not learned from; without them X is split 60/20/20, which needs an unfitted model.
+    Clusterers and mixtures have no truths: y is None, and `evaluate=(X, None)` is enough. The same
+    holds for outlier detectors, of which y may also be known: -1 for an outlier, else 1.
     Inputs are, in this order of precedence: `inputs` as given; one vector called `input_name`; the
     columns of the table; columns named by `feature_names`. `minimum` and `maximum` declare the
     range of every number. A model may also be an ONNX graph (its bytes, a path, or a ModelProto);
@@ -79,17 +87,20 @@ def publish(
     and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
     graph = _graph(model)
+    if graph is None:
+        check_predicts(model)
     is_ready = graph is not None or _is_fitted(model)
-    if (calibrate is None) != (evaluate is None):
+    pairs = [pair for pair in (calibrate, evaluate) if pair]
+    has_truths = graph is not None or has_all_truths(model, y, pairs)
+    if has_truths and len(pairs) == 1:
         raise ValueError("give both calibrate and evaluate, or neither")
-    if is_ready and calibrate is None:
+    if is_ready and not pairs:
         raise ValueError("a fitted model needs rows that it has not seen: calibrate and evaluate")
     frame = _as_frame(X, feature_names, input_name)
     tensors = list(inputs or ())
     if not tensors and input_name is not None:
         tensors = [_vector_input(input_name, np.asarray(X))]
     if not tensors:  # from all rows, so that a category or a gap in any of them is known
-        pairs = [pair for pair in (calibrate, evaluate) if pair]
         others = [_as_frame(pair[0], feature_names, None) for pair in pairs]
         whole_frame = pd.concat([frame, *others], ignore_index=True)
         tensors = infer_inputs(whole_frame, [str(name) for name in frame.columns])
@@ -97,7 +108,16 @@ def publish(
         with graph_errors():
             tensors = fitting_inputs(graph, tensors)
     tensors = [_ranged(one, minimum, maximum) for one in tensors]
-    truths = pd.Series(np.asarray(y).reshape(-1), name="y")
+    if not has_truths:
+        matrices = [
+            make_matrix(_as_frame(rows, feature_names, input_name), tensors)
+            for rows, _ in ((X, None), *pairs)
+        ]
+        found = assemble_alone(model, tensors, matrices[0], matrices[1:], seed, is_fitted=is_ready)
+        return _written(found, uri, credentials, model_name, version, created)
+    truths = pd.Series(
+        np.ones(len(frame), int) if y is None else np.asarray(y).reshape(-1), name="y"
+    )
     chosen: Task = task or infer_task(truths)
     whole = Labelled(make_matrix(frame, tensors), make_labels(truths, chosen))
     if calibrate is not None and evaluate is not None:
@@ -116,22 +136,27 @@ def publish(
         model.fit(learn.matrix, learn.actual)
     labels: list[Any] = []
     if chosen == "classification":
-        known = model.classes_ if graph is None else classes
+        known = getattr(model, "classes_", OUTLIER_CLASSES) if graph is None else classes
         labels = _labels(whole, tune, test) if known is None else list(known)
     has_probabilities = graph is not None or hasattr(model, "predict_proba")
     signature = make_signature(tensors, chosen, labels, has_probabilities=has_probabilities)
     if graph is not None:
         model = load_graph(graph, signature)
-        if not model.model.has_probabilities:
-            signature = make_signature(tensors, chosen, labels, has_probabilities=False)
+        signature = _as_given(signature, has_probabilities=model.model.has_probabilities)
     assembled = assemble(model, signature, labels, calibrate=tune, evaluate_on=test)
-    written = write(
-        assembled,
-        open_location(uri, credentials),
-        model=model_name,
-        version=version,
-        created=created,
-    )
+    return _written(assembled, uri, credentials, model_name, version, created)
+
+
+def _written(
+    assembled: Assembled,
+    uri: str,
+    credentials: Path | None,
+    model_name: str,
+    version: str,
+    created: datetime | None,
+) -> Published:
+    location = open_location(uri, credentials)
+    written = write(assembled, location, model=model_name, version=version, created=created)
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
 
 
@@ -145,6 +170,13 @@ def _graph(model: Any) -> bytes | None:
         body: bytes = model.SerializeToString()
         return body
     return None
+
+
+def _as_given(signature: Signature, *, has_probabilities: bool) -> Signature:
+    """Return the signature of a graph that may give classes alone."""
+    if not signature.classes or has_probabilities:
+        return signature
+    return signature.model_copy(update={"outputs": signature.outputs[:1]})
 
 
 def _labels(*parts: Labelled) -> list[Any]:

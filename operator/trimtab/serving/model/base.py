@@ -14,7 +14,7 @@ from trimtab.contract.answers import Answering, Answers
 from trimtab.contract.artifact import BASELINE, Baseline, ScoreKind, Signature
 from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
 from trimtab.serving.errors import ArtifactRefused, ModelFailed
-from trimtab.serving.model.calibration import Floats, calibrated
+from trimtab.serving.model.calibration import Floats, calibrated, exact_for
 
 Matrix = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
 
@@ -123,7 +123,10 @@ class Model:
         score = raw[:, 1] if self._classes == 2 else raw.max(axis=1)
         if not self.is_calibrated:
             return Prediction(predicted, probabilities=answers.probabilities, score=score)
-        mapped = calibrated(raw, self._calibration)
+        if self._kind == "decision" and self._classes > 2:
+            mapped = exact_for(predicted, raw, self._calibration)
+        else:
+            mapped = calibrated(raw, self._calibration)
         sure = mapped[np.arange(rows), predicted]
         return Prediction(
             predicted=predicted,
