@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -19,8 +18,8 @@ from tests.unit.reconcile.kinds.policies import (
     PolicyShop,
     policy_object,
 )
-from tests.unit.serving.conftest import binary, settings  # noqa: F401 - fixtures
 from tests.unit.serving.loopback import serving, vector
+from tests.unit.serving.test_scores import drawn
 
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.contract.artifact import BASELINE, Baseline
@@ -30,11 +29,8 @@ from trimtab.serving.settings import ServingSettings
 from trimtab.telemetry.exposition import Parser
 from trimtab.training import publish
 
-RANDOM = np.random.default_rng(0)
-ROWS = RANDOM.normal(size=(12_000, 4))
-SEEN = ROWS[:, :2] + RANDOM.normal(0, 0.4, (len(ROWS), 2))
-TWO = (SEEN[:, 0] > 0).astype(int)
-THREE = TWO + (SEEN[:, 1] > 0.5)
+ROWS, TWO = drawn(11_000, 2, 0, noise=0.4)
+THREE = drawn(11_000, 3, 0, noise=0.4).actual
 QUALITY = {"kind": "quality", "floor": {"dropBy": "5%"}}
 PREDICTIONS = {"kind": "predictions", "tolerance": 0.02}
 SIGNALS = (QUALITY, PREDICTIONS)
@@ -42,19 +38,22 @@ SIGNALS = (QUALITY, PREDICTIONS)
 
 @dataclass(frozen=True)
 class Pages:
-    """Digests of a version, and the page of its pod before, after usual and after moved rows."""
+    """A version, and the page of its pod before, after usual and after moved rows.
+
+    accuracy: on the usual rows, where there are truths.
+    """
 
     digest: str
     baseline: Baseline
     texts: tuple[str, str, str]
+    accuracy: float | None
 
 
-async def pages_of(
-    model: Any, actual: NDArray[Any] | None, settings: ServingSettings, folder: Path
-) -> Pages:
+async def pages_of(model: Any, actual: NDArray[Any] | None, folder: Path) -> Pages:
     """Publish and serve `model`; 3,000 rows as in training, then as many near one place."""
+    model = clone(model)
     made = publish(
-        clone(model),
+        model,
         ROWS[:8000],
         None if actual is None else actual[:8000],
         uri=f"file://{folder}/m",
@@ -62,19 +61,34 @@ async def pages_of(
         version="v1",
         input_name="x",
     )
-    settings = replace(settings, artifact_uri=made.uri, artifact_digest=made.digest)
+    settings = ServingSettings(
+        model="digits",
+        version="v1",
+        artifact_uri=made.uri,
+        artifact_digest=made.digest,
+        artifact_format="sklearn",
+        scratch=folder,
+        termination_log=folder / "termination-log",
+        host="127.0.0.1",
+        inference_port=0,
+        metrics_port=0,
+    )
     texts: list[str] = []
     async with serving(settings) as client:
         texts.append((await client.back.get("/metrics")).text)
-        near = ROWS[8000:11_000] * 0.2
-        for rows in (ROWS[8000:11_000], near):
+        usual = ROWS[8000:11_000]
+        for rows in (usual, 0.2 * usual):
             for at in range(0, len(rows), 1000):
                 answer = await client.infer(vector(rows[at : at + 1000]))
                 assert answer.status_code == 200
             texts.append((await client.back.get("/metrics")).text)
     raw = (Path(made.uri.removeprefix("file://")) / BASELINE).read_bytes()
     first, second, third = texts
-    return Pages(made.digest, Baseline.model_validate_json(raw), (first, second, third))
+    accuracy = None
+    if actual is not None:
+        accuracy = float((model.predict(usual) == actual[8000:11_000]).mean())
+    baseline = Baseline.model_validate_json(raw)
+    return Pages(made.digest, baseline, (first, second, third), accuracy)
 
 
 class ServedShop(PolicyShop):
@@ -107,13 +121,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_policy_says_what_it_can_tell(
-    name: str,
-    settings: ServingSettings,  # noqa: F811 - the fixture
-    tmp_path: Path,
-) -> None:
+async def test_a_policy_says_what_it_can_tell(name: str, tmp_path: Path) -> None:
     model, actual = CASES[name]
-    pages = await pages_of(model, actual, settings, tmp_path)
+    pages = await pages_of(model, actual, tmp_path)
     shop = ServedShop(pages)
     shop.apply(policy_object(*SIGNALS))
     await shop.harness.advance(10)
@@ -127,9 +137,7 @@ async def test_a_policy_says_what_it_can_tell(
     assert shop.verdict("predictions") == "Stable", shop.signal("predictions")
     if actual is not None:
         assert shop.verdict("quality") == "Stable", shop.signal("quality")
-        assert shop.signal("quality")["value"] == pytest.approx(
-            next(one.value for one in pages.baseline.metrics if one.metric == "accuracy"), abs=0.02
-        )
+        assert shop.signal("quality")["value"] == pytest.approx(pages.accuracy, abs=0.02)
     await shop.window(2)
     assert shop.verdict("predictions") == "Drifting", shop.signal("predictions")
     assert shop.verdict("quality") == ("NoData" if actual is None else "Drifting")
@@ -138,13 +146,9 @@ async def test_a_policy_says_what_it_can_tell(
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_lint_says_the_same_before(
-    name: str,
-    settings: ServingSettings,  # noqa: F811 - the fixture
-    tmp_path: Path,
-) -> None:
+async def test_lint_says_the_same_before(name: str, tmp_path: Path) -> None:
     model, actual = CASES[name]
-    pages = await pages_of(model, actual, settings, tmp_path)
+    pages = await pages_of(model, actual, tmp_path)
     policy = DriftPolicy.model_validate(
         policy_object({"kind": "quality", "floor": {"limit": "60%"}})
     )
