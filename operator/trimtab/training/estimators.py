@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from trimtab.contract.artifact import Tensor
+from trimtab.training.alone import learns_alone
 from trimtab.training.columns import Task, has_objects
 from trimtab.training.errors import CodeBroken
 
@@ -77,6 +78,11 @@ def _made(path: str, make: Any, parameters: Mapping[str, Any]) -> Any:
 def _check_task(path: str, estimator: Any, task: Task) -> None:
     from sklearn.base import is_classifier, is_regressor
 
+    if learns_alone(estimator):
+        raise CodeBroken(
+            f"--estimator {path} learns without labels, so that no version of it can be compared "
+            "with the one that serves; make a new one with trimtab.training.publish"
+        )
     if task == "classification" and not is_classifier(estimator):
         raise CodeBroken(f"--estimator {path} is no classifier, but the labels are classes")
     if task == "regression" and not is_regressor(estimator):

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest
@@ -19,6 +17,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from tests.unit.drawn_rows import drawn
 from tests.unit.serving.loopback import serving, vector
 from tests.unit.serving.stored import KEY
 
@@ -30,23 +29,6 @@ from trimtab.training import Published, publish
 
 TRAINED = 20_000
 SENT = 900
-
-
-class Rows(NamedTuple):
-    """Rows [n, 4] with their classes."""
-
-    matrix: NDArray[np.float64]
-    actual: NDArray[np.int64]
-
-
-def drawn(n: int, classes: int, seed: int, noise: float = 0.8) -> Rows:
-    """Classes by a noisy direction in the plane of the first two numbers."""
-    random = np.random.default_rng(seed)
-    matrix = random.normal(size=(n, 4))
-    seen = matrix[:, :2] + random.normal(0, noise, (n, 2))
-    angles = 2 * np.pi * np.arange(classes) / classes
-    directions = np.column_stack((np.cos(angles), np.sin(angles)))
-    return Rows(matrix, (seen @ directions.T).argmax(axis=1))
 
 
 class Case(NamedTuple):

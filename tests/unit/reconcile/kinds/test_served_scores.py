@@ -13,13 +13,13 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import SGDClassifier
 from sklearn.svm import LinearSVC
+from tests.unit.drawn_rows import drawn
 from tests.unit.loop_objects import documents, model_version, tried
 from tests.unit.reconcile.kinds.policies import (
     PolicyShop,
     policy_object,
 )
 from tests.unit.serving.loopback import serving, vector
-from tests.unit.serving.test_scores import drawn
 
 from trimtab.api.drift_policy import DriftPolicy
 from trimtab.contract.artifact import BASELINE, Baseline
