@@ -78,19 +78,26 @@ def models(api: Api, tmp_path: Path) -> Iterator[dict[str, Any]]:
     for kind, one in objects:
         api.apply(kind, one)
     yield fitted
+    # The versions go with the namespace: while they are in use they cannot be deleted.
     for kind, one in reversed(objects):
-        api.delete(kind, one["metadata"]["name"])
+        if kind != "ModelVersion":
+            api.delete(kind, one["metadata"]["name"])
 
 
 def answers(api: Api, name: str, rows: Any) -> list[Any]:
     service = api.get("Service", name)
     assert service is not None
     tensor = {"name": "x", "datatype": "FP64", "shape": list(rows.shape)}
-    answer = httpx.post(
-        f"http://{service['spec']['clusterIP']}:8080/v2/models/{name}/infer",
-        json={"inputs": [tensor | {"data": rows.ravel().tolist()}]},
-        timeout=stretched(20),
-    )
+    url = f"http://{service['spec']['clusterIP']}:8080/v2/models/{name}/infer"
+    body = {"inputs": [tensor | {"data": rows.ravel().tolist()}]}
+
+    def answered() -> httpx.Response | None:
+        try:
+            return httpx.post(url, json=body, timeout=stretched(20))
+        except httpx.ConnectError:  # the node has not heard of the pod yet
+            return None
+
+    answer: httpx.Response = until(f"{name} answers", answered, 30)
     found: list[Any] = answer.raise_for_status().json()["outputs"][0]["data"]
     return found
 
