@@ -251,6 +251,10 @@ async def _probabilities(container: Container) -> str:
     classes = page.values(metrics.PREDICTED, "class")
     if classes == [""]:
         raise Skipped("a regression has none")
+    if not page.has(metrics.PROBABILITY_SUM):
+        raise Skipped(
+            "none: no quality can be estimated without labels, as of a score that is not calibrated"
+        )
     if len(classes) > 20:
         need(page, [metrics.PROBABILITY_SUM])
         return "exported; not summed up beyond 20 classes"

@@ -1,8 +1,8 @@
 """A recalibrated version: the same model, and what is set right behind its answers.
 
 Where only probabilities, the threshold or the level are off, the model's file stays as it is. Its
-raw probabilities go through maps made from recent labels, and the class follows from those; values
-are moved by an offset. Sources: Zadrozny and Elkan 2002; Saerens, Latinne and Decaestecker 2002.
+raw probabilities, or decision values, go through maps made from recent labels, and the class
+follows from those; values are moved by an offset. Sources: Zadrozny and Elkan 2002; Saerens, Latinne and Decaestecker 2002.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.contract.answers import Answering, Answers
+from trimtab.contract.answers import Answering, Answers, Floats
 from trimtab.contract.artifact import Adjustment, Signature
-from trimtab.contract.calibration import calibrated
+from trimtab.contract.calibration import calibrated, exact_for
 
 
 def adjusted(answering: Answering, signature: Signature) -> Answering:
@@ -31,7 +31,9 @@ class Adjusted:
         self.inner = inner
         self._adjustment = adjustment
         self._counted = counted
-        self.has_probabilities = inner.has_probabilities
+        # Decision values become probabilities by the maps.
+        self.has_probabilities = inner.has_probabilities or inner.has_decision
+        self.has_decision = False
         self.keeps_whole = inner.keeps_whole
 
     def prepare_thread(self) -> None:
@@ -45,16 +47,23 @@ class Adjusted:
             values = found.values.copy()
             values[:, self._counted] += self._adjustment.offset
             return replace(found, values=values)
-        if found.probabilities is None:
-            raise ValueError("the signature adjusts probabilities, and the model gives none")
-        probabilities = calibrated(found.probabilities, self._adjustment.calibration)
+        probabilities = self._probabilities(found)
         threshold = self._adjustment.threshold
         if threshold is None:
             chosen = probabilities.argmax(axis=1)
         else:
             chosen = (probabilities[:, 1] >= threshold).astype(np.intp)
         if found.labels is None:
-            return replace(found, chosen=chosen, probabilities=probabilities)
+            return replace(found, chosen=chosen, probabilities=probabilities, decision=None)
         labels = found.labels.copy()
         labels[:, self._counted] = chosen
         return replace(found, chosen=chosen, probabilities=probabilities, labels=labels)
+
+    def _probabilities(self, found: Answers) -> Floats:
+        scores, maps = found.scores, self._adjustment.calibration
+        if scores is None:
+            raise ValueError("the signature adjusts scores, and the model gives none")
+        if found.probabilities is None and scores.shape[1] > 2:
+            predicted = scores.argmax(axis=1) if found.chosen is None else found.chosen
+            return exact_for(predicted, scores, maps)
+        return calibrated(scores, maps)

@@ -17,10 +17,12 @@ class Answers:
     """Of n rows: `chosen` (n,) indices of classes and `probabilities` (n, K) where the model gives
     them, or `values` (n, T) of a regression.
 
-    Of a classifier at least one is there; without `chosen` the class is that of the largest
-    probability. Where a row is classified several times, these are of the target that is counted;
-    `labels` (n, T) are indices into the classes of each target, and `spread` the probabilities of
-    all of them, one target beside the other (n, sum of their K).
+    Of a classifier `chosen` or `probabilities` is there; without `chosen` the class is that of the
+    largest probability. `decision` (n, K) is of a classifier without probabilities: how far each
+    class is ahead of the best other one, of two classes the decision value with both signs. Where a
+    row is classified several times, these are of the target that is counted; `labels` (n, T) are
+    indices into the classes of each target, and `spread` the probabilities of all of them, one
+    target beside the other (n, sum of their K).
     """
 
     chosen: Indices | None = None
@@ -28,6 +30,12 @@ class Answers:
     values: Floats | None = None
     labels: Indices | None = None
     spread: Floats | None = None
+    decision: Floats | None = None
+
+    @property
+    def scores(self) -> Floats | None:
+        """Of a classifier (n, K): what it gives of probabilities and decision values, if any."""
+        return self.decision if self.probabilities is None else self.probabilities
 
 
 class Answering(Protocol):
@@ -35,6 +43,8 @@ class Answering(Protocol):
 
     has_probabilities: bool
     """Of a classifier."""
+    has_decision: bool
+    """Whether a classifier without probabilities gives decision values."""
     keeps_whole: bool
     """Whether INT64 beside other numbers has to reach it exact, not as doubles."""
 

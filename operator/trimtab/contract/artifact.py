@@ -99,8 +99,10 @@ def feature_names(tensor: Tensor) -> list[str]:
 class Calibration(Part):
     """Isotonic map from raw score to probability, one per class, piecewise linear.
 
-    `x` and `y` ascend and lie in 0..1; a binary model has one, for the second class.
-    Source: Zadrozny and Elkan 2002.
+    `x` and `y` ascend, `y` in 0..1, and `x` too unless the score is a decision value; a binary
+    model has one map, for the second class. Of decision values of several classes the map of the
+    predicted class is exact, and the others share what it leaves. Sources: Zadrozny and Elkan 2002;
+    Gupta and Ramdas 2022 (top-label calibration).
     """
 
     x: Many[float]
@@ -180,6 +182,16 @@ class CategoricalFeature(Part):
     missing: int = 0
 
 
+ScoreKind = Literal["probability", "decision", "none"]
+"""What the score of a classifier is.
+
+probability: as `predict_proba` gives it. decision: a value that only orders rows, of any size; of
+two classes it is positive for the second, such as a distance from the boundary, of more it is how
+far a class is ahead of the best other one. none: the model gives its class alone, and each row has
+the score 1.
+"""
+
+
 class Interval(Part):
     """A metric with its confidence interval."""
 
@@ -208,9 +220,12 @@ class Baseline(Part):
     digest: str = Field(description="sha256:... over the canonical JSON of all other fields.")
     n: int = Field(ge=0, description="Rows that the counts rest on.")
     features: Many[Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")]]
+    score_kind: ScoreKind = Field(
+        default="probability", description="Of a classifier; a regression's score is its value."
+    )
     score_edges: Many[float] = Field(
-        description="Bins of the score: probability of the second class if binary, largest "
-        "probability if multi-class, the value if regression."
+        description="Bins of the score: probability or decision value of the second class if "
+        "binary, the largest one if multi-class, the value if regression. None without scores."
     )
     score_counts: Many[int]
     predicted_counts: Named[int] = Field(default_factory=dict)
@@ -234,9 +249,12 @@ def sha256_digest(data: bytes) -> str:
 def baseline_digest(baseline: Baseline) -> str:
     """Return the digest over the canonical JSON of all fields but `digest` itself.
 
-    Residuals that are not there are left out, as before the field was known.
+    Residuals that are not there, and a score that is a probability, are left out, as before the
+    fields were known.
     """
     absent = {"residuals"} if baseline.residuals is None else set()
+    if baseline.score_kind == "probability":
+        absent.add("score_kind")
     canonical = baseline.model_copy(update={"digest": ""}).model_dump_json(
         by_alias=True, exclude=absent
     )

@@ -38,9 +38,11 @@ FEATURE_MISSING: Final = "trimtab_feature_missing_total"
 FEATURE_UNSEEN: Final = "trimtab_feature_unseen_total"
 FEATURE_OUT_OF_RANGE: Final = "trimtab_feature_out_of_range_total"
 SCORE_BIN: Final = "trimtab_score_bin_total"
+"""Rows by `bin` of the score: a probability, or a decision value of a classifier without any."""
 SCORE_BIN_SUM: Final = "trimtab_score_bin_sum_total"
-"""Sum by bin of the score; of a binary model the sum of the calibrated probability of the second
-class, which the estimate of AUC takes as expected positives. The bins are always of the raw score.
+"""Sum by bin of the score; of a binary model that is calibrated the sum of the calibrated
+probability of the second class, which the estimate of AUC takes as expected positives. The bins are
+always of the raw score. Sums of values and of decision values may fall.
 """
 PREDICTED: Final = "trimtab_predicted_total"
 """Rows by predicted `class`; the sum over classes is the number of predicted rows.
@@ -55,7 +57,8 @@ OTHER_CLASS: Final = "(other)"
 PROBABILITY_SUM: Final = "trimtab_probability_sum_total"
 """Sum of calibrated probabilities by `predicted` and `class`.
 
-Above 20 classes only `predicted == class` is exported.
+Above 20 classes only `predicted == class` is exported. There is none of a classifier that gives no
+probabilities and whose decision values are not calibrated.
 """
 
 OUTCOMES: Final = "trimtab_outcomes_total"

@@ -64,6 +64,7 @@ class OnnxModel:
             self._outputs = [name for name in (self._label, self._scores) if name is not None]
         self._is_regression = signature.task == "regression"
         self.has_probabilities = self._scores is not None
+        self.has_decision = False
         self.keeps_whole = any(
             feed.kind is np.int64 and tensor.datatype == "INT64"
             for feed, tensor in zip(self._feeds, signature.inputs, strict=False)

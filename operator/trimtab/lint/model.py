@@ -11,6 +11,7 @@ from trimtab.api.drift_policy import CLASS_METRICS, ERROR_METRICS, DriftPolicySp
 from trimtab.api.fields import format_duration
 from trimtab.contract.artifact import CategoricalFeature
 from trimtab.decide.drift.signals.harm import bound_of, metric_of
+from trimtab.decide.drift.signals.quality import why_not_estimated
 from trimtab.decide.drift.signals.shift import ShiftSignal
 from trimtab.decide.drift.windows import counts_labels_by_hour, label_window
 from trimtab.lint.facts import Facts
@@ -93,9 +94,9 @@ def _no_estimate(metric: str, facts: Facts) -> str | None:
             )
         return None
     if baseline is not None and not baseline.calibration:
-        return (
-            "the baseline has no calibration, so quality cannot be estimated without labels: give "
-            "the trainer a model with probabilities, or watch outcomes"
+        return why_not_estimated(baseline) or (
+            "the baseline has no calibration, so quality cannot be estimated without labels: "
+            "publish the version again with publish(calibrate=(X, y)), or watch outcomes"
         )
     if metric == "auc" and len(classes) != 2:
         return f"auc is of two classes, the model has {len(classes)}: use accuracy or f1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as package_version
@@ -145,6 +145,22 @@ def assemble_file(
     return Assembled(file, signature, baseline, metrics, answers, evaluate_on.matrix, recorded)
 
 
+def assemble_unlabelled(
+    model: Any, signature: Signature, classes: list[Any], rows: Matrix
+) -> Assembled:
+    """Count the answers for `rows` [n, features]; without truths nothing is measured.
+
+    Probabilities, if the model gives some, only order rows: there is no truth that they are of.
+    Raise CodeBroken as `assemble` does.
+    """
+    file, stored = dump_model(model, signature)
+    answers = answer(stored, rows, classes)
+    _check_same(answers, answer(AnsweringEstimator(model, signature), rows, classes), classes)
+    baseline = build_baseline(rows, replace(answers, is_decision=True), signature, [], [])
+    recorded = record(stored, signature, baseline)
+    return Assembled(file, signature, baseline, [], answers, rows, recorded)
+
+
 def write(
     assembled: Assembled, location: Location, *, model: str, version: str, created: datetime | None
 ) -> WrittenArtifact:
@@ -208,4 +224,5 @@ def _joined(first: Predictions, second: Predictions) -> Predictions:
         if first.score is not None and second.score is not None
         else None
     )
-    return Predictions(np.concatenate([first.predicted, second.predicted]), score)
+    predicted = np.concatenate([first.predicted, second.predicted])
+    return Predictions(predicted, score, is_decision=first.is_decision)

@@ -20,6 +20,7 @@ from trimtab.contract.artifact import (
     Interval,
     NumericFeature,
     Residuals,
+    ScoreKind,
     Signature,
     Tensor,
     baseline_digest,
@@ -50,14 +51,16 @@ def build_baseline(
     actual: [n] truths of a regression, for its residuals.
     """
     score = score_of(answers, signature)
+    kind: ScoreKind = answers.score_kind if signature.classes else "probability"
     # An AUC from bins needs 20 of them; elsewhere as many as the rows carry.
     bins = SCORE_BINS if len(signature.classes) == 2 else bins_for(len(matrix))
-    edges = quantile_edges(score, bins)
+    edges = [] if kind == "none" else quantile_edges(score, bins)
     predicted = [str(one) for one in answers.predicted] if signature.classes else []
     baseline = Baseline(
         digest="",
         n=len(matrix),
         features=_features(matrix, signature),
+        score_kind=kind,
         score_edges=edges,
         score_counts=bin_counts(score, edges),
         predicted_counts={name: predicted.count(name) for name in signature.classes},

@@ -16,14 +16,14 @@ from trimtab.contract.artifact import Calibration
 
 
 def fit_calibration(
-    probabilities: NDArray[np.float64], actual: NDArray[Any], classes: Sequence[Any]
+    scores: NDArray[np.float64], actual: NDArray[Any], classes: Sequence[Any]
 ) -> list[Calibration]:
     """Return one map for two classes (of the second), else one per class.
 
-    probabilities: [n, K] raw; actual: [n], among `classes` [K].
+    scores: [n, K] raw, probabilities or decision values; actual: [n], among `classes` [K].
     """
     chosen = [1] if len(classes) == 2 else range(len(classes))
-    return [_isotonic(probabilities[:, k], actual == classes[k]) for k in chosen]
+    return [_isotonic(scores[:, k], actual == classes[k]) for k in chosen]
 
 
 def _isotonic(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> Calibration:

@@ -166,20 +166,21 @@ def infer_task(column: pd.Series[Any]) -> Task:
     return "classification"
 
 
-def make_signature(inputs: Sequence[Tensor], task: Task, classes: Sequence[Any]) -> Signature:
+def make_signature(
+    inputs: Sequence[Tensor], task: Task, classes: Sequence[Any], *, has_probabilities: bool = True
+) -> Signature:
     """Complete the inputs with the outputs of a task; classes in the order of the scores.
 
-    Outputs are `value`, or `class` and `probabilities`.
+    Outputs are `value`, or `class` and, of a model that has them, `probabilities`.
     """
     if task == "regression":
         value = Tensor(name="value", datatype="FP64")
         return Signature(task=task, inputs=list(inputs), outputs=[value])
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise DataBroken(f"the labels have {len(classes)} classes; 2 to {MOST_CLASSES} are wanted")
-    outputs = [
-        class_output("class", classes),
-        Tensor(name="probabilities", datatype="FP64", shape=[len(classes)]),
-    ]
+    outputs = [class_output("class", classes)]
+    if has_probabilities:
+        outputs.append(Tensor(name="probabilities", datatype="FP64", shape=[len(classes)]))
     return Signature(
         task=task, inputs=list(inputs), outputs=outputs, classes=[str(one) for one in classes]
     )

@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from trimtab.contract.artifact import Tensor
+from trimtab.training.alone import check_predicts, learns_alone
 from trimtab.training.columns import Task, has_objects
 from trimtab.training.errors import CodeBroken
 
@@ -44,21 +45,14 @@ def check_model(model: Any) -> None:
     """Raise CodeBroken unless `model` is an estimator that can be fitted and asked."""
     if isinstance(model, type):
         raise CodeBroken(f"{model.__name__} is a class; give an estimator: {model.__name__}()")
+    if hasattr(model, "fit"):
+        check_predicts(model)
     for method in ("fit", "predict"):
         if not hasattr(model, method):
             raise CodeBroken(
                 f"{type(model).__name__} has no {method}(); an estimator of scikit-learn or an "
                 "ONNX graph (bytes, a path, or a ModelProto) can be published"
             )
-
-
-def fit(model: Any, rows: Any, truths: Any) -> None:
-    """Fit the model in place; raise CodeBroken with what it says."""
-    try:
-        model.fit(rows, truths)
-    except (ValueError, TypeError) as error:
-        said = " ".join(str(error).split())[:400]
-        raise CodeBroken(f"{type(model).__name__} could not be fitted: {said}") from error
 
 
 def _sklearn(path: str, parameters: Mapping[str, Any]) -> Any:
@@ -101,6 +95,11 @@ def _made(path: str, make: Any, parameters: Mapping[str, Any]) -> Any:
 def _check_task(path: str, estimator: Any, task: Task) -> None:
     from sklearn.base import is_classifier, is_regressor
 
+    if learns_alone(estimator):
+        raise CodeBroken(
+            f"--estimator {path} learns without labels, so that no version of it can be compared "
+            "with the one that serves; make a new one with trimtab.training.publish"
+        )
     if task == "classification" and not is_classifier(estimator):
         raise CodeBroken(f"--estimator {path} is no classifier, but the labels are classes")
     if task == "regression" and not is_regressor(estimator):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.contract.artifact import Interval
+from trimtab.contract.artifact import Interval, ScoreKind
 from trimtab.stats.challenger import (
     Statistic,
     bca_interval,
@@ -32,21 +32,31 @@ _BOOTSTRAP_WORK: Final = 100_000_000
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers of one model for n rows. `predicted`: [n] classes or values; `score`: [n, K].
+    """Answers of one model for n rows. `predicted`: [n] classes or values; `score`: [n, K]
+    probabilities, or decision values where `is_decision`.
 
     Of several targets these are of the one that is counted; `all_predicted` [n, T] is of all.
     """
 
     predicted: NDArray[Any]
     score: NDArray[np.float64] | None = None
+    is_decision: bool = False
     all_predicted: NDArray[Any] | None = None
+
+    @property
+    def score_kind(self) -> ScoreKind:
+        """What the scores of a classifier are."""
+        if self.score is None:
+            return "none"
+        return "decision" if self.is_decision else "probability"
 
     def only(self, rows: NDArray[np.bool_]) -> Predictions:
         """Return the answers for the chosen rows."""
-        return Predictions(
-            self.predicted[rows],
-            None if self.score is None else self.score[rows],
-            None if self.all_predicted is None else self.all_predicted[rows],
+        return replace(
+            self,
+            predicted=self.predicted[rows],
+            score=None if self.score is None else self.score[rows],
+            all_predicted=None if self.all_predicted is None else self.all_predicted[rows],
         )
 
 

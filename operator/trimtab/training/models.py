@@ -15,6 +15,7 @@ from trimtab.contract.adjusting import adjusted
 from trimtab.contract.answers import Answering
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
 from trimtab.contract.estimators.answering import AnsweringEstimator, silence_names
+from trimtab.contract.estimators.decisions import DecisionRefused
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
 from trimtab.contract.onnx_graph import AnswerRefused, OnnxModel
@@ -145,7 +146,7 @@ def answer(
         with warnings.catch_warnings():
             silence_names()
             found = model.answers(rows)
-    except AnswerRefused as error:
+    except (AnswerRefused, DecisionRefused) as error:
         raise CodeBroken(str(error)) from error
     except Exception as error:
         # A model may raise anything, most often about the rows.
@@ -163,4 +164,5 @@ def answer(
     if several and found.labels is not None:
         columns = [np.asarray(known)[found.labels[:, t]] for t, known in enumerate(several)]
         every = np.column_stack(columns)
-    return Predictions(np.asarray(classes)[chosen], found.probabilities, every)
+    is_decision = found.probabilities is None and found.decision is not None
+    return Predictions(np.asarray(classes)[chosen], found.scores, is_decision, every)

@@ -16,7 +16,13 @@ from trimtab.contract.artifact import Interval, Signature, Tensor
 from trimtab.contract.estimators.several import classes_of_targets
 from trimtab.contract.location import open_location
 from trimtab.contract.onnx_graph import fitting_inputs
-from trimtab.training.assembly import Labelled, assemble, write
+from trimtab.training.alone import (
+    OUTLIER_CLASSES,
+    assemble_alone,
+    has_all_truths,
+    learns_alone,
+)
+from trimtab.training.assembly import Assembled, Labelled, assemble, write
 from trimtab.training.columns import (
     Matrix,
     Task,
@@ -26,7 +32,8 @@ from trimtab.training.columns import (
     make_signature,
 )
 from trimtab.training.errors import CodeBroken, DataBroken
-from trimtab.training.estimators import check_model, fit
+from trimtab.training.estimators import check_model
+from trimtab.training.fitting import fit
 from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
 from trimtab.training.targets import (
@@ -41,7 +48,7 @@ from trimtab.training.targets import (
 from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
 
 Rows = pd.DataFrame | ArrayLike
-Pair = tuple[Rows, ArrayLike]
+Pair = tuple[Rows, ArrayLike | None]
 
 _DATATYPES = {"f4": "FP32", "b1": "BOOL", "i4": "INT32", "i8": "INT64"}
 
@@ -62,7 +69,7 @@ class Published:
 def publish(
     model: Any,
     X: Rows,  # noqa: N803 - the field's own name
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     *,
     uri: str,
     model_name: str,
@@ -86,6 +93,8 @@ def publish(
 
     X: table or [n, features]; y: truths [n]. `calibrate` and `evaluate` are (X, y) that the model
     has not learned from; without them X is split 60/20/20, which needs an unfitted model.
+    Clusterers and mixtures have no truths: y is None, and `evaluate=(X, None)` is enough. The same
+    holds for outlier detectors, of which y may also be known: -1 for an outlier, else 1.
     Inputs are, in this order of precedence: `inputs` as given; one vector called `input_name`; the
     columns of the table; columns named by `feature_names`. `minimum` and `maximum` declare the
     range of every number. A model may also be an ONNX graph (its bytes, a path, or a ModelProto);
@@ -101,14 +110,18 @@ def publish(
     if graph is None:
         check_model(model)
     is_ready = graph is not None or _is_fitted(model)
-    given = _given((X, y), calibrate, evaluate, is_ready=is_ready)
+    given = _given((X, y), calibrate, evaluate)
+    has_truths = graph is not None or has_all_truths(model, given)
+    _check_given(given, is_ready=is_ready, has_truths=has_truths)
     frames = {name: _as_frame(pair[0], feature_names, input_name) for name, pair in given.items()}
-    truths = {
-        name: read_truths(pair[1], len(frames[name]), _name_of(name))
-        for name, pair in given.items()
-    }
-    chosen = task_of(model, truths["X"], task)
-    (check_classes if chosen == "classification" else check_targets)(truths["X"], model)
+    truths: dict[str, NDArray[Any]] = {}
+    if has_truths:
+        for name, pair in given.items():
+            rows = len(frames[name])
+            truths[name] = read_truths(_truths_of(model, pair[1], rows), rows, _name_of(name))
+        chosen = task_of(model, truths["X"], task)
+        if not learns_alone(model):
+            (check_classes if chosen == "classification" else check_targets)(truths["X"], model)
     tensors = list(inputs or ())
     if not tensors and input_name is not None:
         tensors = [_vector_input(input_name, np.asarray(X))]
@@ -119,6 +132,12 @@ def publish(
         with graph_errors():
             tensors = fitting_inputs(graph, tensors)
     tensors = [_ranged(one, minimum, maximum) for one in tensors]
+    if not has_truths:
+        matrices = [make_matrix(frame, tensors) for frame in frames.values()]
+        found = assemble_alone(
+            model, tensors, matrices[0], matrices[1:], seed, is_fitted=is_ready, outputs=outputs
+        )
+        return _written(found, uri, credentials, model_name, version, created)
     names = names_of_targets(y, truths["X"].shape[1]) if truths["X"].ndim == 2 else []
     place = place_of(counted, names) if names or counted is not None else 0
     read = {
@@ -130,18 +149,27 @@ def publish(
         fit(model, learn.matrix, learn.learned)
     known, several = _classes(model, graph, classes, read, chosen, names, place)
     signature = _signature(model, tensors, chosen, known, several, names, place)
+    if graph is not None:
+        loaded = load_graph(graph, signature)
+        signature = _as_given(signature, has_probabilities=loaded.model.has_probabilities)
     if outputs is not None:
         signature = renamed(signature, outputs)
     if graph is not None:
         model = load_graph(graph, signature)
     assembled = assemble(model, signature, known, calibrate=tune, evaluate_on=test, several=several)
-    written = write(
-        assembled,
-        open_location(uri, credentials),
-        model=model_name,
-        version=version,
-        created=created,
-    )
+    return _written(assembled, uri, credentials, model_name, version, created)
+
+
+def _written(
+    assembled: Assembled,
+    uri: str,
+    credentials: Path | None,
+    model_name: str,
+    version: str,
+    created: datetime | None,
+) -> Published:
+    location = open_location(uri, credentials)
+    written = write(assembled, location, model=model_name, version=version, created=created)
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
 
 
@@ -174,7 +202,7 @@ def _classes(
                 where = f"column {column!r} of {_name_of(part)}"
                 check_known(rows.targets[:, place], several[place], where)
         return several[counted], several
-    known = model.classes_ if graph is None else given
+    known = getattr(model, "classes_", OUTLIER_CLASSES) if graph is None else given
     labels = _labels(*read.values()) if known is None else list(known)
     for part, rows in read.items():
         check_known(rows.actual, labels, _name_of(part))
@@ -198,7 +226,8 @@ def _signature(
         )
     if names and task == "regression":
         return several_values_signature(tensors, names, counted)
-    return make_signature(tensors, task, classes)
+    has_probabilities = not hasattr(model, "predict") or hasattr(model, "predict_proba")
+    return make_signature(tensors, task, classes, has_probabilities=has_probabilities)
 
 
 def labelled_rows(
@@ -226,14 +255,8 @@ def labelled_rows(
     return _labelled(matrix, truths, signature.task, names, signature.counted)
 
 
-def _given(
-    learned: Pair, calibrate: Pair | None, evaluate: Pair | None, *, is_ready: bool
-) -> dict[str, Pair]:
+def _given(learned: Pair, calibrate: Pair | None, evaluate: Pair | None) -> dict[str, Pair]:
     """Return the pairs of rows and truths by name: `X` alone, or with rows of their own."""
-    if (calibrate is None) != (evaluate is None):
-        raise CodeBroken("give both calibrate and evaluate, or neither")
-    if is_ready and calibrate is None:
-        raise CodeBroken("a fitted model needs rows that it has not seen: calibrate and evaluate")
     given = {"X": learned}
     for name, pair in (("calibrate", calibrate), ("evaluate", evaluate)):
         if pair is None:
@@ -242,6 +265,22 @@ def _given(
             raise CodeBroken(f"{name} is a pair: {name}=(X, y)")
         given[name] = (pair[0], pair[1])
     return given
+
+
+def _check_given(given: Mapping[str, Pair], *, is_ready: bool, has_truths: bool) -> None:
+    if has_truths and len(given) == 2:
+        raise CodeBroken("give both calibrate and evaluate, or neither")
+    if is_ready and len(given) == 1:
+        raise CodeBroken("a fitted model needs rows that it has not seen: calibrate and evaluate")
+
+
+def _truths_of(model: Any, given: ArrayLike | None, rows: int) -> ArrayLike:
+    """Return the truths; of an outlier detector, which does not learn from them, inliers."""
+    if given is not None:
+        return given
+    if not learns_alone(model):
+        raise DataBroken("y is missing")
+    return np.ones(rows, dtype=int)
 
 
 def _name_of(part: str) -> str:
@@ -268,6 +307,13 @@ def _graph(model: Any) -> bytes | None:
         body: bytes = model.SerializeToString()
         return body
     return None
+
+
+def _as_given(signature: Signature, *, has_probabilities: bool) -> Signature:
+    """Return the signature of a graph that may give classes alone."""
+    if not signature.classes or has_probabilities:
+        return signature
+    return signature.model_copy(update={"outputs": signature.outputs[:1]})
 
 
 def _labels(*parts: Labelled) -> list[Any]:

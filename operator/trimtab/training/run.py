@@ -50,8 +50,9 @@ from trimtab.training.comparison import (
 )
 from trimtab.training.data import Data, read_data
 from trimtab.training.errors import CodeBroken, DataBroken, InsufficientRows, TrainingError
-from trimtab.training.estimators import fit, make_estimator
+from trimtab.training.estimators import make_estimator
 from trimtab.training.evaluation import Predictions, evaluate, slice_rows, statistic_of
+from trimtab.training.fitting import fit
 from trimtab.training.models import Champion, answer, load_champion
 from trimtab.training.report import (
     Report,
@@ -306,7 +307,8 @@ def _signature(settings: Settings, rows: _Rows, model: Any, classes: list[Any]) 
         )
     if len(names) > 1:
         return several_values_signature(inputs, names, rows.counted)
-    return make_signature(inputs, task, classes)
+    has_probabilities = hasattr(model, "predict_proba")
+    return make_signature(inputs, task, classes, has_probabilities=has_probabilities)
 
 
 def _default_estimator(task: Task) -> str:

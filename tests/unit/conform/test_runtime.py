@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sklearn.cluster import KMeans
+from sklearn.svm import LinearSVC
+from tests.unit.drawn_rows import drawn
 from tests.unit.serving.loopback import program_environment, served_as, serving, until
 from tests.unit.serving.stored import Stored
 
@@ -20,6 +24,7 @@ from trimtab.conform.container import Asked
 from trimtab.conform.rows import Verdict
 from trimtab.conform.run import conform
 from trimtab.serving.settings import ServingSettings
+from trimtab.training import publish
 
 
 @contextmanager
@@ -77,6 +82,35 @@ async def test_other_models_keep_it(
     skipped = {"probability sums"} if kind == "regression" else set()
     assert {name for name in others if not name.startswith("drain")} == skipped
     assert not [row for row in others.values() if row.verdict is Verdict.FAIL]
+
+
+@pytest.mark.parametrize(
+    ("model", "is_calibrated"),
+    [(LinearSVC(), True), (KMeans(3, n_init=1, random_state=0), False)],
+    ids=["calibrated", "clusters"],
+)
+async def test_models_without_probabilities_keep_it(
+    model: Any, is_calibrated: bool, settings: ServingSettings, tmp_path: Path
+) -> None:
+    matrix, actual = drawn(600, 2, 0)
+    made = publish(
+        model,
+        matrix,
+        actual if is_calibrated else None,
+        uri=tmp_path.as_uri(),
+        model_name="digits",
+        version="v1",
+    )
+    settings = replace(settings, artifact_uri=made.uri, artifact_digest=made.digest)
+    async with serving(settings) as client:
+        asked = Asked(
+            url=f"http://127.0.0.1:{client.server.inference_port}",
+            metrics_url=f"http://127.0.0.1:{client.server.metrics_port}",
+        )
+        rows = await conform(asked)
+    others = {row.check for row in rows if row.verdict is not Verdict.PASS}
+    assert not [row for row in rows if row.verdict is Verdict.FAIL]
+    assert ("probability sums" in others) != is_calibrated
 
 
 async def test_it_keeps_it_while_it_compares(

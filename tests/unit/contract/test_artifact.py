@@ -203,3 +203,15 @@ def test_a_baseline_from_before_residuals_keeps_its_digest() -> None:
     residuals = Residuals(rows=[4, 6], absolute=[1, 2], squares=[1, 2], fourth=[1, 2])
     regression = baseline.model_copy(update={"residuals": residuals})
     assert baseline_digest(regression) != baseline_digest(baseline)
+
+
+def test_a_baseline_of_probabilities_keeps_its_digest_and_another_score_has_its_own() -> None:
+    known = {"digest": "", "n": 10, "features": [], "scoreEdges": [0.5], "scoreCounts": [4, 6]}
+    before = Baseline.model_validate(known)
+    assert before.score_kind == "probability"
+    digests = {
+        baseline_digest(Baseline.model_validate(known | {"scoreKind": kind}))
+        for kind in ("probability", "decision", "none")
+    }
+    assert baseline_digest(before) in digests
+    assert len(digests) == 3

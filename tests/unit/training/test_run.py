@@ -368,3 +368,37 @@ def test_several_targets_are_trained_and_trained_again(job: Job) -> None:
     code, report = job.run_as("sklearn.tree.DecisionTreeClassifier", "--ignore", "rich,time")
     assert code == 12
     assert "targets, the serving version has 2" in report["message"]
+
+
+@pytest.mark.parametrize("estimator", ["svm.LinearSVC", "linear_model.SGDClassifier"])
+def test_a_version_without_probabilities_is_calibrated_by_its_decision_values(
+    estimator: str, job: Job, champion: Champion, tmp_path: Path
+) -> None:
+    job.data(people(1500, shift=20))
+    job.champion(champion())
+    code, report = job.run_as(f"sklearn.{estimator}", "--time-column", "time")
+    assert (code, report["verdict"]) == (0, "accepted"), report
+    fetch_artifact(open_location(report["uri"]), report["digest"], tmp_path / "m")
+    signature = Signature.model_validate_json((tmp_path / "m/signature.json").read_bytes())
+    assert [one.name for one in signature.outputs] == ["class"]
+    baseline = Baseline.model_validate_json((tmp_path / "m/baseline.json").read_bytes())
+    assert baseline.score_kind == "decision"
+    assert len(baseline.calibration) == 1
+    # The next one is compared with it.
+    job.environment |= {
+        "TRIMTAB_CHAMPION_URI": report["uri"],
+        "TRIMTAB_CHAMPION_DIGEST": report["digest"],
+        "TRIMTAB_OUTPUT_URI": f"file://{tmp_path}/models/r2/",
+    }
+    job.gate(metric="auc", notWorseBy=0.2)
+    code, report = job.run("--ignore", "time")
+    assert (code, report["verdict"]) == (0, "accepted"), report
+    assert report["comparison"]["metric"] == "auc"
+
+
+def test_what_learns_without_labels_is_not_retrained(job: Job) -> None:
+    job.data(people(400))
+    for estimator in ("cluster.KMeans", "ensemble.IsolationForest", "mixture.GaussianMixture"):
+        code, report = job.run_as(f"sklearn.{estimator}", "--ignore", "time")
+        assert (code, report["class"]) == (12, "code")
+        assert "trimtab.training.publish" in report["message"]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from trimtab.contract.answers import Answers, Indices
 from trimtab.contract.artifact import Signature
+from trimtab.contract.estimators.decisions import decision_of, has_decision
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.estimators.rule import has_own_rule
-from trimtab.contract.estimators.several import Several
+from trimtab.contract.estimators.several import Several, index_in
 from trimtab.contract.estimators.tables import frame_columns
 
 
@@ -31,6 +32,12 @@ class AnsweringEstimator:
         self.estimator = estimator
         self._is_classifier = signature.task == "classification"
         self.has_probabilities = self._is_classifier and hasattr(estimator, "predict_proba")
+        self.has_decision = (
+            self._is_classifier
+            and not self.has_probabilities
+            and not signature.targets
+            and has_decision(estimator)
+        )
         self._has_own_rule = has_own_rule(estimator)
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
         self._columns = frame_columns(estimator, signature)
@@ -55,7 +62,10 @@ class AnsweringEstimator:
         if self._several is not None:
             return self._several.answers(table, len(rows))
         if not self.has_probabilities:
-            return Answers(chosen=self._own_choice(table))
+            decision = None
+            if self.has_decision:
+                decision = decision_of(self.estimator, table, len(self._index))
+            return Answers(chosen=self._own_choice(table), decision=decision)
         raw = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
         return Answers(
             chosen=self._own_choice(table) if self._has_own_rule else None, probabilities=raw
@@ -63,7 +73,7 @@ class AnsweringEstimator:
 
     def _own_choice(self, table: Any) -> Indices:
         names = np.asarray(self.estimator.predict(table)).reshape(-1).tolist()
-        return np.array([self._index[str(name)] for name in names], dtype=np.intp)
+        return np.array([index_in(self._index, name) for name in names], dtype=np.intp)
 
     def _table(self, rows: NDArray[Any]) -> Any:
         if self._columns is None:

@@ -156,8 +156,11 @@ class ScoreCounters:
         *,
         hours_kept: int = 0,
         hour_now: Callable[[], int] = lambda: 0,
+        is_calibrated: bool = True,
     ) -> None:
-        """hours_kept: past hours that rows are told by; 0: they are not."""
+        """hours_kept: past hours that rows are told by; 0: they are not. is_calibrated: whether a
+        classifier's probabilities are summed up.
+        """
         self._hours_kept = hours_kept
         self._hour_now = hour_now
         self._by_hour: Counter[int] = Counter()
@@ -167,6 +170,10 @@ class ScoreCounters:
         self._labels = labels
         self._classes = signature.classes
         self._is_classifier = signature.task == "classification"
+        self._is_calibrated = self._is_classifier and is_calibrated
+        is_decision = baseline.score_kind == "decision"
+        has_expected = self._is_calibrated and len(self._classes) == 2
+        self._may_sum_below_zero = not self._is_classifier or (is_decision and not has_expected)
         self._is_crossed = len(self._classes) <= MAX_CLASSES_CROSSED
         size = len(self._classes)
         self._predicted: Ints = np.zeros(size, dtype=np.int64)
@@ -206,8 +213,8 @@ class ScoreCounters:
 
     def families(self) -> list[Family]:
         """Return the samples of now."""
-        # The values of a regression may be negative, which no counter is.
-        summed: Kind = "counter" if self._is_classifier else "gauge"
+        # Values of a regression and decision values may be negative, which no counter is.
+        summed: Kind = "gauge" if self._may_sum_below_zero else "counter"
         sums = self._sums.tolist()
         families = [
             self._by_bin(
@@ -222,7 +229,7 @@ class ScoreCounters:
             families.append(
                 Family(metrics.PREDICTED_BY_HOUR, "counter", "Rows by hour.", self._hours())
             )
-        if self._is_classifier:
+        if self._is_calibrated:
             families.append(
                 Family(
                     metrics.PROBABILITY_SUM,

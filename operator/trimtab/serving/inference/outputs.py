@@ -183,7 +183,9 @@ class Outputs:
             return self._class_maker(tensor, place)
         elif tensor.shape == [len(signature.classes)] and tensor.datatype in ("FP32", "FP64"):
             if not has_probabilities:
-                raise ArtifactRefused("OutputsDiffer", f"{place}: the model has no predict_proba")
+                raise ArtifactRefused(
+                    "OutputsDiffer", f"{place}: the model has no predict_proba; publish it again"
+                )
             assert kind is not None
             self._probable.add(tensor.name)
             return _probabilities(kind)

@@ -126,6 +126,7 @@ class Served:
                 labels,
                 hours_kept=hours,
                 hour_now=hour_now,
+                is_calibrated=loaded.model.is_calibrated,
             ),
             CallCounters(labels),
             Comparison(*loaded.compared, self.signature, labels) if loaded.compared else None,

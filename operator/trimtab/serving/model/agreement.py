@@ -178,8 +178,11 @@ def _check_score(baseline: Baseline, signature: Signature) -> None:
         raise _malformed(f"{place}: {len(baseline.score_counts)} bins, at most {MAX_BINS}")
     _check_edges(place, edges, baseline.score_counts)
     _check_counts(f"{BASELINE}: scoreCounts", baseline.score_counts, baseline.n)
-    if signature.classes and edges and not 0 <= edges[0] <= edges[-1] <= 1:
-        raise _other(f"{place}: {edges[0]:g} to {edges[-1]:g} are no probabilities")
+    if signature.classes and edges:
+        if baseline.score_kind == "none":
+            raise _other(f"{place}: scoreKind says that there are no scores")
+        if baseline.score_kind == "probability" and not 0 <= edges[0] <= edges[-1] <= 1:
+            raise _other(f"{place}: {edges[0]:g} to {edges[-1]:g} are no probabilities")
     unknown = set(baseline.predicted_counts).difference(signature.classes)
     if unknown:
         raise _other(
@@ -196,7 +199,8 @@ def _check_adjustment(signature: Signature) -> None:
         return
     if not isfinite(adjustment.offset):
         raise _malformed(f"{place}: offset is not finite")
-    _check_maps(place, adjustment.calibration, len(signature.classes))
+    # Whether these are of probabilities or of decision values is the model's to say.
+    _check_maps(place, adjustment.calibration, len(signature.classes), is_probability=False)
     if adjustment.threshold is not None and not (
         len(signature.classes) == 2 and 0 <= adjustment.threshold <= 1
     ):
@@ -204,19 +208,27 @@ def _check_adjustment(signature: Signature) -> None:
 
 
 def _check_calibration(baseline: Baseline, signature: Signature) -> None:
-    _check_maps(BASELINE, baseline.calibration, len(signature.classes))
+    maps, kind = baseline.calibration, baseline.score_kind
+    if maps and kind == "none":
+        raise _other(f"{BASELINE}: calibration: scoreKind says that there are no scores")
+    _check_maps(BASELINE, maps, len(signature.classes), is_probability=kind == "probability")
 
 
-def _check_maps(where: str, maps: Sequence[Calibration], classes: int) -> None:
+def _check_maps(
+    where: str, maps: Sequence[Calibration], classes: int, *, is_probability: bool
+) -> None:
     if maps and len(maps) != (1 if classes == 2 else classes):
         raise _malformed(f"{where}: calibration: {len(maps)} maps for {classes} classes")
     for index, one in enumerate(maps):
         place = f"{where}: calibration[{index}]"
         if len(one.x) != len(one.y) or not one.x:
             raise _malformed(f"{place}: x and y differ in length, or are empty")
-        for values in (one.x, one.y):
+        if not all(map(isfinite, one.x)):
+            raise _malformed(f"{place}: x holds a number that is not finite")
+        for values in (one.x, one.y) if is_probability else (one.y,):
             if not all(0 <= value <= 1 for value in values):
                 raise _malformed(f"{place}: holds a number outside 0..1")
+        for values in (one.x, one.y):
             if any(after < before for before, after in pairwise(values)):
                 raise _malformed(f"{place}: x or y descends")
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.contract.answers import Answering, Answers
-from trimtab.contract.artifact import Baseline, Signature
-from trimtab.contract.calibration import Floats, calibrated
+from trimtab.contract.artifact import BASELINE, Baseline, ScoreKind, Signature
+from trimtab.contract.calibration import Floats, calibrated, exact_for
 from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
-from trimtab.serving.errors import ModelFailed
+from trimtab.serving.errors import ArtifactRefused, ModelFailed
 
 Matrix = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
 
@@ -22,9 +23,11 @@ Matrix = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
 class Prediction:
     """Answers for n rows.
 
-    Classification: `predicted` (n,) indices into the signature's classes; with probabilities
-    also `probabilities` and `calibrated` (n, K), `bins` (n,) of the predicted class's calibrated
-    probability, and `score` (n,): probability of the second class if K is 2, else the largest.
+    Classification: `predicted` (n,) indices into the signature's classes, and `score` (n,): the
+    probability or decision value of the second class if K is 2, else the largest, 1 of a model that
+    gives neither. `probabilities` (n, K) where the model has them. Where it is calibrated, or its
+    probabilities are taken as they are, also `calibrated` (n, K) and `bins` (n,) of the predicted
+    class's calibrated probability.
     Regression: `values` (n,), which is `score`, too; with several targets `targets` (n, T) as
     well, of which `values` is the one that is counted.
     Where a row is classified several times, the above is of the target that is counted; `labels`
@@ -95,6 +98,11 @@ class Model:
         self._counted = signature.counted
         self._targets = sum(prod(tensor.shape) for tensor in signature.outputs)
         self.has_probabilities = self._is_classifier and answering.has_probabilities
+        self._kind = _kind_of(answering, baseline) if self._is_classifier else "none"
+        self.is_calibrated = self._kind == "probability" or (
+            self._kind == "decision" and bool(self._calibration)
+        )
+        """Whether calibrated probabilities are summed up."""
         self.keeps_whole = answering.keeps_whole
         self.prepare_thread = answering.prepare_thread
 
@@ -107,9 +115,7 @@ class Model:
             raise ModelFailed(f"{type(error).__name__}: {error}") from error
         if not self._is_classifier:
             return self._regression(answers, len(rows))
-        if self.has_probabilities:
-            return self._probable(answers, len(rows))
-        return Prediction(predicted=answers.chosen, labels=answers.labels)
+        return self._classified(answers, len(rows))
 
     def _regression(self, answers: Answers, rows: int) -> Prediction:
         targets = answers.values
@@ -120,27 +126,65 @@ class Model:
             return Prediction(values=values, score=values)
         return Prediction(values=values, score=values, targets=targets)
 
-    def _probable(self, answers: Answers, rows: int) -> Prediction:
-        raw, predicted = answers.probabilities, answers.chosen
-        assert raw is not None
-        _check(raw, (rows, self._classes))
+    def _classified(self, answers: Answers, rows: int) -> Prediction:
+        raw, predicted = answers.scores, answers.chosen
+        if raw is not None:
+            _check(raw, (rows, self._classes))
         if predicted is None:
+            assert raw is not None
             predicted = raw.argmax(axis=1)
-        mapped = calibrated(raw, self._calibration)
+        if raw is None or self._kind in ("none", "unknown"):
+            score = np.ones(rows) if self._kind == "none" else None
+            return _uncalibrated(answers, predicted, score)
+        score = raw[:, 1] if self._classes == 2 else raw.max(axis=1)
+        if not self.is_calibrated:
+            return _uncalibrated(answers, predicted, score)
+        if self._kind == "decision" and self._classes > 2:
+            mapped = exact_for(predicted, raw, self._calibration)
+        else:
+            mapped = calibrated(raw, self._calibration)
         sure = mapped[np.arange(rows), predicted]
         return Prediction(
             predicted=predicted,
-            probabilities=raw,
+            probabilities=answers.probabilities,
             calibrated=mapped,
             bins=np.minimum(sure * PROBABILITY_BINS, PROBABILITY_BINS - 1).astype(np.uint8),
-            score=raw[:, 1] if self._classes == 2 else raw.max(axis=1),
+            score=score,
             labels=answers.labels,
             spread=answers.spread,
         )
 
 
+def _uncalibrated(
+    answers: Answers, predicted: NDArray[np.intp], score: Floats | None
+) -> Prediction:
+    return Prediction(
+        predicted,
+        probabilities=answers.probabilities,
+        score=score,
+        labels=answers.labels,
+        spread=answers.spread,
+    )
+
+
+def _kind_of(answering: Answering, baseline: Baseline) -> ScoreKind | Literal["unknown"]:
+    """Return what the score is; raise ArtifactRefused where the model does not give it.
+
+    unknown: an artifact that says nothing of it, of a model without probabilities; not binned.
+    """
+    kind = baseline.score_kind
+    if kind == "probability" and not answering.has_probabilities:
+        return "unknown"
+    if kind == "decision" and not (answering.has_decision or answering.has_probabilities):
+        raise ArtifactRefused(
+            "BaselineMismatch",
+            f"{BASELINE}: scoreKind: the model gives no decision values for single classes",
+        )
+    return kind
+
+
 def no_bins(rows: int) -> bytes:
-    """Return the bins of a model without probabilities."""
+    """Return the bins of a model without calibrated probabilities."""
     return bytes([NO_BIN]) * rows
 
 

@@ -87,3 +87,46 @@ def test_residuals_have_the_bins_of_the_score(change: dict[str, Any], said: str)
     check_baseline(Baseline.model_validate(good | {"residuals": sums}), signature)
     with pytest.raises(ArtifactRefused, match=said):
         check_baseline(Baseline.model_validate(good | {"residuals": sums | change}), signature)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scoreKind": "decision"}, None),
+        ({"scoreKind": "decision", "calibration": [{"x": [-3, 4], "y": [0, 1]}]}, None),
+        ({"scoreKind": "none", "scoreEdges": [], "scoreCounts": [4]}, None),
+        ({"scoreKind": "probability"}, "-2 to 7 are no probabilities"),
+        ({"scoreKind": "none"}, "no scores"),
+        (
+            {
+                "scoreKind": "none",
+                "scoreEdges": [],
+                "scoreCounts": [4],
+                "calibration": [{"x": [0, 1], "y": [0, 1]}],
+            },
+            "no scores",
+        ),
+        ({"scoreKind": "decision", "calibration": [{"x": [0, 1], "y": [0, 2]}]}, "outside 0..1"),
+        (
+            {"scoreKind": "decision", "calibration": [{"x": [0, float("inf")], "y": [0, 1]}]},
+            "not finite",
+        ),
+        ({"scoreKind": "decision", "calibration": [{"x": [4, -3], "y": [0, 1]}]}, "descends"),
+        (
+            {"scoreEdges": [0.2, 0.7], "calibration": [{"x": [-3, 4], "y": [0, 1]}]},
+            "outside 0..1",
+        ),
+    ],
+)
+def test_scores_are_what_the_baseline_says(change: dict[str, Any], said: str | None) -> None:
+    value = Tensor(name="class", datatype="INT64")
+    signature = Signature(
+        task="classification", inputs=[value], outputs=[value], classes=["0", "1"]
+    )
+    known = {"digest": "", "n": 4, "features": [], "scoreEdges": [-2, 7], "scoreCounts": [1, 1, 2]}
+    baseline = Baseline.model_validate(known | change)
+    if said is None:
+        check_baseline(baseline, signature)
+    else:
+        with pytest.raises(ArtifactRefused, match=said):
+            check_baseline(baseline, signature)

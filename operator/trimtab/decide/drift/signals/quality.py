@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from trimtab.api.drift_policy import Signal
+from trimtab.api.drift_policy import ERROR_METRICS, Signal
 from trimtab.contract import metrics
 from trimtab.contract.artifact import Baseline
 from trimtab.contract.metrics import Series
@@ -20,16 +20,47 @@ from trimtab.decide.drift.signals.harm import (
     below,
     drop_to_find,
     judge_confusion,
+    metric_of,
     nothing,
 )
+from trimtab.decide.drift.snapshot import WatchedDeployment
 from trimtab.stats.quality import auc_floor_test, estimated_auc, estimated_confusion
 from trimtab.stats.regression import ErrorMetric, ResidualModel, estimated_error
 
+_CALIBRATE = "publish it again with publish(calibrate=(X, y)), or watch outcomes"
+
+
+def why_not_estimated(baseline: Baseline) -> str | None:
+    """Say why no quality of classes can be estimated from this version; None if it can.
+
+    Probabilities without a calibration are taken as they are.
+    """
+    if baseline.calibration or baseline.score_kind == "probability":
+        return None
+    if baseline.score_kind == "none":
+        return (
+            "the version gives classes alone, without probability or decision value, so quality "
+            "cannot be estimated without labels: watch outcomes, or publish a classifier that has "
+            "one with publish(calibrate=(X, y))"
+        )
+    return (
+        "the version's decision values are not calibrated, so quality cannot be estimated without "
+        f"labels: {_CALIBRATE}"
+    )
+
 
 class Quality(HarmSignal):
-    """The metric as the calibrated probabilities, or the residuals of training, let expect it."""
+    """The metric as calibrated scores, or the residuals of training, let expect it."""
 
     kind = "quality"
+
+    def judge(self, signal: Signal, watched: WatchedDeployment, alpha: float) -> Finding:
+        """Return what the newest window says; at once, where no window will ever tell."""
+        if watched.baseline is not None and metric_of(signal) not in ERROR_METRICS:
+            why = why_not_estimated(watched.baseline)
+            if why is not None:
+                return Finding("NoData", f"NoSeries: {why}")
+        return super().judge(signal, watched, alpha)
 
     def judge_counts(
         self, counts: Series, baseline: Baseline | None, standard: Standard, alpha: float
@@ -63,8 +94,8 @@ def judge_quality(
     }
     if not sums:
         return nothing(
-            "NoSeries: the version exports no calibrated probabilities, so its quality cannot be "
-            "estimated",
+            "NoSeries: the version exports no calibrated probabilities, so quality cannot be "
+            f"estimated without labels: {_CALIBRATE}",
             standard,
         )
     if standard.metric == "auc":

@@ -1,0 +1,166 @@
+"""Models that learn without labels: clusterers, mixtures and outlier detectors.
+
+Their classes are the labels that they give: clusters 0 to k-1, or -1 (outlier) and 1. Truths are
+known of outlier detectors at most, since clusters are numbered by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trimtab.contract.artifact import Tensor
+from trimtab.training.assembly import Assembled, assemble_unlabelled
+from trimtab.training.columns import MOST_CLASSES, Matrix, make_signature
+from trimtab.training.errors import CodeBroken, DataBroken
+from trimtab.training.fitting import fit
+from trimtab.training.split import split_rows
+from trimtab.training.targets import renamed
+
+OUTLIER_CLASSES: Final = (-1, 1)
+_TYPES: Final = ("clusterer", "density_estimator", "outlier_detector")
+
+
+def learns_alone(model: Any) -> bool:
+    """Whether an estimator, or a pipeline's last step, learns without labels."""
+    return _type(model) in _TYPES
+
+
+def has_all_truths(model: Any, given: Mapping[str, tuple[Any, ArrayLike | None]]) -> bool:
+    """Whether the truths are known of the rows that a model is calibrated and measured on.
+
+    given: rows with their truths, first those that it learns from, then any others.
+    Raise DataBroken where they are missing or cannot be, see `check_truths`.
+    """
+    truths = [known for _, known in given.values()]
+    if not learns_alone(model):
+        if any(one is None for one in truths):
+            raise DataBroken(
+                f"y is None, and {type(last_step(model)).__name__} learns from truths: give one "
+                "for each row"
+            )
+        return True
+    check_truths(model, *(None if one is None else np.asarray(one) for one in truths))
+    return all(known is not None for known in truths[1:] or truths)
+
+
+def assemble_alone(
+    model: Any,
+    inputs: Sequence[Tensor],
+    rows: Matrix,
+    unseen: Sequence[Matrix],
+    seed: int,
+    *,
+    is_fitted: bool,
+    outputs: Mapping[str, str | None] | None = None,
+) -> Assembled:
+    """Fit the model to `rows` [n, features] if it is not fitted, and count its answers for others.
+
+    unseen: rows that it has not learned from; without them 40 % of `rows` are kept for it.
+    Raise CodeBroken, DataBroken, InsufficientRows.
+    """
+    learn = rows
+    if not unseen:
+        split = split_rows(len(rows), calibrate=0.2, held_out=0.2, seed=seed)
+        learn, unseen = rows[split.train], [rows[split.calibrate], rows[split.held_out]]
+    if not is_fitted:
+        fit(model, learn, None)
+    classes = classes_of(model, (learn, *unseen))
+    signature = make_signature(
+        inputs, "classification", classes, has_probabilities=hasattr(model, "predict_proba")
+    )
+    if outputs is not None:
+        signature = renamed(signature, outputs)
+    return assemble_unlabelled(model, signature, classes, np.concatenate(list(unseen)))
+
+
+def is_outlier_detector(model: Any) -> bool:
+    """Whether its answers are -1 for an outlier, and 1."""
+    return _type(model) == "outlier_detector"
+
+
+def check_predicts(model: Any) -> None:
+    """Raise CodeBroken, with the way that works, unless the model can answer for new rows."""
+    if hasattr(model, "predict"):
+        return
+    name, kind = type(last_step(model)).__name__, _type(model)
+    if name == "LocalOutlierFactor":
+        way = "LocalOutlierFactor(novelty=True) has one"
+    elif hasattr(model, "transform"):
+        way = "it prepares rows: make it a step of a Pipeline that ends in a model"
+    elif kind == "clusterer":
+        way = (
+            f"publish KNeighborsClassifier().fit(X, {name}(...).fit_predict(X)), which tells the "
+            "cluster of a new row by its neighbours, or KMeans"
+        )
+    else:
+        way = "publish an estimator that has one"
+    raise CodeBroken(f"{name} has no predict for new rows: {way}")
+
+
+def check_truths(model: Any, *parts: NDArray[Any] | None) -> None:
+    """Raise DataBroken where truths are given that the model's answers cannot be held to."""
+    name = type(last_step(model)).__name__
+    given = [part for part in parts if part is not None]
+    if given and not is_outlier_detector(model):
+        raise DataBroken(
+            f"{name} numbers its clusters by itself, so y cannot say which is right: give None for "
+            "y, also in calibrate and evaluate"
+        )
+    for part in given:
+        strange = sorted({str(one) for one in np.unique(part)} - set(map(str, OUTLIER_CLASSES)))
+        if strange:
+            raise DataBroken(
+                f"y holds {strange[0]}, and {name} answers -1 for an outlier and 1 for other rows"
+            )
+
+
+def classes_of(model: Any, rows: Iterable[Matrix]) -> list[int]:
+    """Return the labels of a fitted model in ascending order.
+
+    rows: matrices of which the answers must be among them. Raise DataBroken.
+    """
+    if is_outlier_detector(model):
+        return list(OUTLIER_CLASSES)
+    step = last_step(model)
+    given = {int(one) for part in rows for one in np.unique(model.predict(part))}
+    known = set(_clusters(step)) or given
+    if not given <= known or not 2 <= len(known) <= MOST_CLASSES:
+        found = len(known) if given <= known else f"{len(known)}, and answers {min(given - known)}"
+        raise DataBroken(
+            f"{type(step).__name__} found {found} clusters in these rows; 2 to {MOST_CLASSES} are "
+            "wanted: choose other parameters"
+        )
+    return sorted(known)
+
+
+def last_step(model: Any) -> Any:
+    """Return what answers: the last step of a pipeline, or what a search found best."""
+    steps = getattr(model, "steps", None)
+    if steps:
+        return last_step(steps[-1][1])
+    best = getattr(model, "best_estimator_", None)
+    return model if best is None else last_step(best)
+
+
+def _clusters(step: Any) -> Sequence[int]:
+    """Return all numbers of clusters, also of those without a row; empty where nobody knows."""
+    if hasattr(step, "subcluster_labels_"):  # Birch
+        return [int(one) for one in np.unique(step.subcluster_labels_)]
+    for name in ("cluster_centers_", "weights_"):  # weights: of a mixture
+        if hasattr(step, name):
+            return range(len(getattr(step, name)))
+    return [int(one) for one in np.unique(getattr(step, "labels_", []))]
+
+
+def _type(model: Any) -> str | None:
+    from sklearn.utils import get_tags
+
+    try:
+        found: str | None = get_tags(model).estimator_type
+    except (AttributeError, TypeError):  # no estimator of scikit-learn's
+        return None
+    return found
