@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sklearn.utils
 
-from trimtab.contract.estimators.refused import ModelRefused
+from trimtab.contract.estimators.refused import ModelRefused, UntrustedTypes
 from trimtab.contract.estimators.trusted import check, untrusted
 
 LARGEST_RATIO: Final = 100
@@ -29,9 +29,7 @@ def load_skops(file: Path | bytes) -> Any:
             named = skops_io.get_untrusted_types(file=file)
         unknown = untrusted(named)
         if unknown:
-            raise ModelRefused(
-                "UntrustedType", "the model holds types that are not loaded: " + ", ".join(unknown)
-            )
+            raise UntrustedTypes(unknown)
         if isinstance(file, bytes):
             model = skops_io.loads(file, trusted=named)
         else:
