@@ -23,7 +23,7 @@ from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken, Unavailable
 from trimtab.training.evaluation import Predictions
 from trimtab.training.storable import storable
-from trimtab.training.ways import way_out
+from trimtab.training.ways import way_out, without_predict
 
 SKOPS_FILE: Final = "model.skops"
 ONNX_FILE: Final = "model.onnx"
@@ -92,11 +92,14 @@ def pack(model: Any) -> ModelFile:
     """Return an estimator as a file, without what only training needs; raise CodeBroken."""
     import skops.io
 
+    if not hasattr(model, "predict"):
+        raise CodeBroken(without_predict(model))
     try:
         body: bytes = skops.io.dumps(storable(model))
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         name = type(model).__name__
-        raise CodeBroken(f"{name} cannot be stored: {error}; {way_out(model, [])}") from error
+        said = str(error).rstrip(".")
+        raise CodeBroken(f"{name} cannot be stored: {said}; {way_out(said)}") from error
     return ModelFile(SKOPS_FILE, body, "sklearn", ("scikit-learn", "numpy", "skops"))
 
 
@@ -125,7 +128,7 @@ def load_model(file: Path | bytes, signature: Signature) -> AnsweringEstimator:
         return AnsweringEstimator(load_skops(file), signature)
     except UntrustedTypes as error:
         said = f"the serving container would not load the model: {error}"
-        raise CodeBroken(f"{said}; {way_out(None, error.types)}") from error
+        raise CodeBroken(f"{said}; {way_out(said, error.types)}") from error
     except ModelRefused as error:
         raise CodeBroken(f"the serving container would not load the model: {error}") from error
 

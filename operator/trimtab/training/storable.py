@@ -86,7 +86,11 @@ class _Copying:
 
     def _changed_object(self, part: Any) -> Any:
         held = vars(part)
-        changed = {name: _without_training(value) for name, value in held.items()}
+        changed = {
+            name: _without_training(value)
+            for name, value in held.items()
+            if getattr(value, "__self__", None) is not part  # a method that early stopping left
+        }
         changed |= spared(part)
         for kind, change in _CHANGES.items():
             if kind in kinds_of(part):
@@ -143,6 +147,9 @@ _CHANGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "sklearn.compose._column_transformer.ColumnTransformer": _of_columns,
     "sklearn.feature_selection._univariate_selection._BaseFilter": lambda _: {"score_func": None},
     _CURVE_SCORER: _of_curve,
+    "sklearn.linear_model._ransac.RANSACRegressor": lambda ransac: (
+        {"loss": "absolute_error"} if callable(ransac.loss) else {}
+    ),
     "sklearn.model_selection._search.BaseSearchCV": _of_search,
     "sklearn.model_selection._classification_threshold.TunedThresholdClassifierCV": lambda _: {
         "scoring": None

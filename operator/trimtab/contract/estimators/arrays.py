@@ -124,7 +124,8 @@ def _check_metric(name: str, parameters: Any, width: int) -> None:
     shapes = {"p": (), "w": (width,), "V": (width,), "VI": (width, width)}
     if not isinstance(parameters, dict) or not set(parameters) <= set(shapes):
         raise UnsafeModel(f"the {name} has parameters of a metric that are not known")
-    if any(np.shape(value) != shapes[key] for key, value in parameters.items()):
+    given = {key: value for key, value in parameters.items() if value is not None}
+    if any(np.shape(value) != shapes[key] for key, value in given.items()):
         raise UnsafeModel(f"the {name} has parameters of a metric of another size")
 
 
@@ -258,7 +259,7 @@ def _array(model: Any, name: str, dimensions: int, kinds: str) -> NDArray[Any]:
 
 
 def _within(places: NDArray[Any], size: int) -> bool:
-    return not len(places) or bool(places.min() >= 0 and places.max() < size)
+    return np.all((places >= 0) & (places < size)).item()
 
 
 def _is_size(value: Any) -> bool:

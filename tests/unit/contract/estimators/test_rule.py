@@ -147,7 +147,7 @@ def test_a_tie_of_some_rows_asks_predict_for_those_only(monkeypatch: pytest.Monk
 
 
 def test_a_class_of_another_than_scikit_learn_is_always_asked() -> None:
-    class Own(LogisticRegression):
+    class Own(LogisticRegression):  # type: ignore[misc]
         def predict(self, X: Any) -> Any:
             return 1 - super().predict(X)
 
