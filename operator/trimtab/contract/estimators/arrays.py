@@ -259,7 +259,8 @@ def _array(model: Any, name: str, dimensions: int, kinds: str) -> NDArray[Any]:
 
 
 def _within(places: NDArray[Any], size: int) -> bool:
-    return np.all((places >= 0) & (places < size)).item()
+    inside: bool = np.logical_and(places >= 0, places < size).all().tolist()
+    return inside
 
 
 def _is_size(value: Any) -> bool:
