@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ from sklearn.svm import SVC
 from tests.estimators.forging import Forger
 
 from trimtab.contract.estimators.arrays import check_dtype
+from trimtab.contract.estimators.nodes import check_arguments
 from trimtab.contract.estimators.refused import ModelRefused, UnsafeModel
 from trimtab.contract.estimators.stored import load_skops
 from trimtab.contract.estimators.trusted import check, untrusted
@@ -199,6 +201,32 @@ def check_forged_knots(model: Any) -> None:
     file = Forger(pack(model).body)
     for which in range(len(file.arrays)):
         load_skops(file.with_array(which, 3, 0, 1))  # every array is cut to one
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (4, np.array([2]), 10**9),
+        (4, np.array([2]), 2),
+        (4, np.array([0]), 1),
+        (4, np.array([2]), 0),
+        (4, [2], 1),
+        (4, np.array([2.0]), 1),
+        [4, np.array([2]), 1],
+    ],
+)
+def test_sizes_of_a_tree_are_checked_before_it_is_made(arguments: Any) -> None:
+    with pytest.raises(UnsafeModel):
+        check_arguments(arguments)
+
+
+def test_a_tree_is_made_by_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "model.skops"
+    node = {"__module__": "sklearn.tree._tree", "__class__": "Tree", "__loader__": "LossNode"}
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("schema.json", json.dumps({"content": [node]}))
+    with pytest.raises(UnsafeModel, match="LossNode"):
+        load_skops(file)
 
 
 def test_data_types_are_plain() -> None:
