@@ -1,7 +1,7 @@
 """What of a skops file has to be checked before any object is made from it.
 
-The constructor of a tree reads as many numbers of classes as it is told, without looking how many
-there are: out of a file it could take the process down while it is loaded.
+The compiled code that makes a tree takes sizes and arrays as they are: out of a file they could
+take the process down while it is loaded.
 """
 
 from __future__ import annotations
@@ -45,11 +45,29 @@ def guard_trees() -> None:
         checks_arguments = True
 
         def _construct(self) -> Any:
-            check_arguments(self.args.construct())  # made once, and kept
+            check_arguments(self.args.construct())  # each is made once, and kept
+            check_state(self.attrs.construct(), self.args.construct())
             return super()._construct()
 
     for key in [key for key in audit.NODE_TYPE_MAPPING if key[0] == _LOADER]:
         audit.NODE_TYPE_MAPPING[key] = CheckedTreeNode
+
+
+def check_state(state: Any, arguments: Any) -> None:
+    """Raise UnsafeModel unless nodes and values are arrays that fit each other and `arguments`."""
+    _, classes, outputs = arguments
+    if type(state) is not dict:
+        raise UnsafeModel("a tree has no state")
+    nodes, values = state.get("nodes"), state.get("values")
+    if type(nodes) is not np.ndarray or nodes.ndim != 1 or not len(nodes) or not nodes.dtype.names:
+        raise UnsafeModel("a tree has no nodes")
+    shape = (len(nodes), outputs, int(classes.max()))
+    if type(values) is not np.ndarray or values.shape != shape or values.dtype.kind != "f":
+        raise UnsafeModel("a tree has not one value for each of its nodes")
+    if any(type(state.get(name)) is not int for name in ("node_count", "max_depth")):
+        raise UnsafeModel("a tree has no number of nodes")
+    if not 0 < state["node_count"] <= len(nodes):
+        raise UnsafeModel(f"a tree claims {state['node_count']} nodes in space for {len(nodes)}")
 
 
 def check_arguments(arguments: Any) -> None:

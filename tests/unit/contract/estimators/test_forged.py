@@ -128,7 +128,7 @@ def test_no_forged_file_takes_the_process_down(name: str, victim: Victim) -> Non
     assert victim.outcome(pack(fitted(name)).body, rows) == "answered"
 
     @settings(
-        max_examples=25,
+        max_examples=12,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
