@@ -10,14 +10,16 @@ import json
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.estimators.stored import load_skops
 
 
-def outcome(file: bytes, rows: np.ndarray) -> str:  # type: ignore[type-arg]
+def outcome(file: bytes, rows: NDArray[Any]) -> str:
     """Return `refused`, `raised` or `answered`."""
     try:
         model = load_skops(file)

@@ -259,9 +259,9 @@ def _array(model: Any, name: str, dimensions: int, kinds: str) -> NDArray[Any]:
 
 
 def _within(places: NDArray[Any], size: int) -> bool:
-    inside: bool = np.logical_and(places >= 0, places < size).all().tolist()
-    return inside
+    return bool(np.all((places >= 0) & (places < size)))
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_whole and bool(value >= 0)
