@@ -74,4 +74,13 @@ def _search_tree(part: Any) -> Any:
 def _spline(knots: Any, coefficients: Any, degree: Any, extrapolate: Any) -> Any:
     from scipy.interpolate import BSpline
 
-    return BSpline(knots, coefficients, degree, extrapolate=extrapolate)
+    # As scikit-learn makes it: a column that is constant has knots that the constructor refuses.
+    knots, coefficients = np.array(knots, dtype=np.float64), np.array(coefficients, np.float64)
+    if type(degree) is not int or degree < 0 or knots.ndim != 1 or coefficients.ndim < 1:
+        raise ValueError("a spline has no degree, knots or coefficients")
+    count = len(knots) - degree - 1
+    if count < degree + 1 or len(coefficients) < count:
+        raise ValueError("a spline has too few knots or coefficients")
+    if not np.isfinite(knots).all() or (np.diff(knots) < 0).any():
+        raise ValueError("the knots of a spline are not in order")
+    return BSpline.construct_fast(knots, coefficients, degree, extrapolate=extrapolate)

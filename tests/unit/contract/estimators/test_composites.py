@@ -65,7 +65,7 @@ STEPS = (
     PCA(2),
     SelectKBest(f_classif, k=2),
     SelectKBest(mutual_info_classif, k=2),
-    KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"),
+    KBinsDiscretizer(3, encode="onehot-dense", quantile_method="averaged_inverted_cdf"),
     KBinsDiscretizer(3, encode="ordinal", quantile_method="averaged_inverted_cdf"),
     SplineTransformer(3),
     QuantileTransformer(n_quantiles=10),
