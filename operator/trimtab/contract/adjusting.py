@@ -2,7 +2,8 @@
 
 Where only probabilities, the threshold or the level are off, the model's file stays as it is. Its
 raw probabilities, or decision values, go through maps made from recent labels, and the class
-follows from those; values are moved by an offset. Sources: Zadrozny and Elkan 2002; Saerens, Latinne and Decaestecker 2002.
+follows from those; values are moved by an offset. Sources: Zadrozny and Elkan 2002; Saerens,
+Latinne and Decaestecker 2002.
 """
 
 from __future__ import annotations

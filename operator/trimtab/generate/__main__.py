@@ -15,6 +15,7 @@ from trimtab.generate.commands_page import commands_page
 from trimtab.generate.conditions_page import conditions_page, runbook_page
 from trimtab.generate.crds import crd_name, crd_text
 from trimtab.generate.dashboards.boards import DASHBOARDS
+from trimtab.generate.estimators_page import estimators_page
 from trimtab.generate.fields_page import fields_page
 from trimtab.generate.health_page import argocd_text, health_page
 from trimtab.generate.metrics_page import metrics_page
@@ -24,6 +25,7 @@ VALUES = Path("charts/trimtab/values.yaml")
 FACTS = Path("operator/trimtab/cli/facts.json")
 RULES = Path("charts/trimtab/files/rules.yaml")
 DASHBOARD_FOLDER = Path("charts/trimtab/files/dashboards")
+ESTIMATORS = Path("operator/trimtab/generate/estimators.json")
 ARGOCD = Path("manifests/gitops/argocd")
 ENGINE_RULES = Path("charts/trimtab/templates/_engine_rules.tpl")
 
@@ -45,6 +47,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         docs / "reference/commands.md": commands_page(),
         docs / "reference/chart.md": chart_page((root / VALUES).read_text(encoding="utf-8")),
         docs / "reference/metrics.md": metrics_page(),
+        docs / "reference/estimators.md": estimators_page((root / ESTIMATORS).read_text("utf-8")),
         docs / "reference/health.md": health_page(),
         docs / "runbook.md": runbook_page(),
         docs / "alerts.md": alerts_page(),

@@ -15,18 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from trimtab.contract.artifact import Tensor
 from trimtab.training.assembly import Assembled, assemble_unlabelled
 from trimtab.training.columns import MOST_CLASSES, Matrix, make_signature
-from trimtab.training.errors import CodeBroken, DataBroken
+from trimtab.training.errors import DataBroken
 from trimtab.training.fitting import fit
+from trimtab.training.kinds import is_outlier_detector, last_step, learns_alone
 from trimtab.training.split import split_rows
 from trimtab.training.targets import renamed
 
 OUTLIER_CLASSES: Final = (-1, 1)
-_TYPES: Final = ("clusterer", "density_estimator", "outlier_detector")
-
-
-def learns_alone(model: Any) -> bool:
-    """Whether an estimator, or a pipeline's last step, learns without labels."""
-    return _type(model) in _TYPES
 
 
 def has_all_truths(model: Any, given: Mapping[str, tuple[Any, ArrayLike | None]]) -> bool:
@@ -77,30 +72,6 @@ def assemble_alone(
     return assemble_unlabelled(model, signature, classes, np.concatenate(list(unseen)))
 
 
-def is_outlier_detector(model: Any) -> bool:
-    """Whether its answers are -1 for an outlier, and 1."""
-    return _type(model) == "outlier_detector"
-
-
-def check_predicts(model: Any) -> None:
-    """Raise CodeBroken, with the way that works, unless the model can answer for new rows."""
-    if hasattr(model, "predict"):
-        return
-    name, kind = type(last_step(model)).__name__, _type(model)
-    if name == "LocalOutlierFactor":
-        way = "LocalOutlierFactor(novelty=True) has one"
-    elif hasattr(model, "transform"):
-        way = "it prepares rows: make it a step of a Pipeline that ends in a model"
-    elif kind == "clusterer":
-        way = (
-            f"publish KNeighborsClassifier().fit(X, {name}(...).fit_predict(X)), which tells the "
-            "cluster of a new row by its neighbours, or KMeans"
-        )
-    else:
-        way = "publish an estimator that has one"
-    raise CodeBroken(f"{name} has no predict for new rows: {way}")
-
-
 def check_truths(model: Any, *parts: NDArray[Any] | None) -> None:
     """Raise DataBroken where truths are given that the model's answers cannot be held to."""
     name = type(last_step(model)).__name__
@@ -137,15 +108,6 @@ def classes_of(model: Any, rows: Iterable[Matrix]) -> list[int]:
     return sorted(known)
 
 
-def last_step(model: Any) -> Any:
-    """Return what answers: the last step of a pipeline, or what a search found best."""
-    steps = getattr(model, "steps", None)
-    if steps:
-        return last_step(steps[-1][1])
-    best = getattr(model, "best_estimator_", None)
-    return model if best is None else last_step(best)
-
-
 def _clusters(step: Any) -> Sequence[int]:
     """Return all numbers of clusters, also of those without a row; empty where nobody knows."""
     if hasattr(step, "subcluster_labels_"):  # Birch
@@ -154,13 +116,3 @@ def _clusters(step: Any) -> Sequence[int]:
         if hasattr(step, name):
             return range(len(getattr(step, name)))
     return [int(one) for one in np.unique(getattr(step, "labels_", []))]
-
-
-def _type(model: Any) -> str | None:
-    from sklearn.utils import get_tags
-
-    try:
-        found: str | None = get_tags(model).estimator_type
-    except (AttributeError, TypeError):  # no estimator of scikit-learn's
-        return None
-    return found

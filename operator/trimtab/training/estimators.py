@@ -9,9 +9,10 @@ from math import prod
 from typing import Any
 
 from trimtab.contract.artifact import Tensor
-from trimtab.training.alone import check_predicts, learns_alone
 from trimtab.training.columns import Task, has_objects
 from trimtab.training.errors import CodeBroken
+from trimtab.training.kinds import learns_alone
+from trimtab.training.ways import check_predicts
 
 
 def make_estimator(

@@ -16,7 +16,7 @@ from trimtab.contract.answers import Answering
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
 from trimtab.contract.estimators.answering import AnsweringEstimator, silence_names
 from trimtab.contract.estimators.decisions import DecisionRefused
-from trimtab.contract.estimators.refused import ModelRefused
+from trimtab.contract.estimators.refused import ModelRefused, UntrustedTypes
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
 from trimtab.contract.onnx_graph import AnswerRefused, OnnxModel
 from trimtab.contract.onnx_layout import GraphRefused
@@ -24,6 +24,8 @@ from trimtab.contract.transfer import ArtifactError, fetch_artifact
 from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken, Unavailable
 from trimtab.training.evaluation import Predictions
+from trimtab.training.storable import storable
+from trimtab.training.ways import check_predicts, way_out
 
 SKOPS_FILE: Final = "model.skops"
 ONNX_FILE: Final = "model.onnx"
@@ -92,14 +94,22 @@ def dump_model(model: Any, signature: Signature) -> tuple[ModelFile, Answering]:
         file = model.file
         graph = file if isinstance(file, bytes) else file.read_bytes()
         return ModelFile(ONNX_FILE, graph, "onnx", ("onnxruntime", "numpy")), model.model
+    packed = pack(model)
+    return packed, load_model(packed.body, signature)
+
+
+def pack(model: Any) -> ModelFile:
+    """Return an estimator as a file, without what only training needs; raise CodeBroken."""
     import skops.io
 
+    check_predicts(model)
     try:
-        body: bytes = skops.io.dumps(model)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CodeBroken(f"{type(model).__name__} cannot be written: {error}") from error
-    packages = ("scikit-learn", "numpy", "skops")
-    return ModelFile(SKOPS_FILE, body, "sklearn", packages), load_model(body, signature)
+        body: bytes = skops.io.dumps(storable(model))
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        name = type(model).__name__
+        said = str(error).rstrip(".")
+        raise CodeBroken(f"{name} cannot be stored: {said}; {way_out(said)}") from error
+    return ModelFile(SKOPS_FILE, body, "sklearn", ("scikit-learn", "numpy", "skops"))
 
 
 def load_graph(file: Path | bytes, signature: Signature) -> Graph:
@@ -125,6 +135,9 @@ def load_model(file: Path | bytes, signature: Signature) -> AnsweringEstimator:
 
     try:
         return AnsweringEstimator(load_skops(file), signature)
+    except UntrustedTypes as error:
+        said = f"the serving container would not load the model: {error}"
+        raise CodeBroken(f"{said}; {way_out(said, error.types)}") from error
     except ModelRefused as error:
         raise CodeBroken(f"the serving container would not load the model: {error}") from error
 

@@ -20,7 +20,6 @@ from trimtab.training.alone import (
     OUTLIER_CLASSES,
     assemble_alone,
     has_all_truths,
-    learns_alone,
 )
 from trimtab.training.assembly import Assembled, Labelled, assemble, write
 from trimtab.training.columns import (
@@ -34,6 +33,7 @@ from trimtab.training.columns import (
 from trimtab.training.errors import CodeBroken, DataBroken
 from trimtab.training.estimators import check_model
 from trimtab.training.fitting import fit
+from trimtab.training.kinds import learns_alone
 from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
 from trimtab.training.targets import (

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 from skl2onnx import to_onnx
 from sklearn.ensemble import (
-    BaggingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from trimtab.contract.artifact import Baseline, Manifest, Signature, Tensor, baseline_digest
 from trimtab.training import Published, publish
@@ -185,14 +186,21 @@ def test_fitted_model_needs_rows_that_it_has_not_seen(tmp_path: Path) -> None:
         published(model, tmp_path, calibrate=None, evaluate=None)
 
 
+def own_weights(distances: Any) -> Any:
+    """A function that no serving container has."""
+    return 1 / (1 + distances)
+
+
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        pytest.param(KNeighborsClassifier(algorithm="kd_tree"), "KDTree", id="untrusted_type"),
         pytest.param(
-            BaggingClassifier(max_features=0.5, random_state=0),
-            "trees over a part of the features",
-            id="random_subspaces",
+            make_pipeline(FunctionTransformer(lambda rows: rows), LogisticRegression()),
+            "function of your own",
+            id="lambda",
+        ),
+        pytest.param(
+            KNeighborsClassifier(weights=own_weights), "own_weights.*NumPy", id="own_function"
         ),
     ],
 )

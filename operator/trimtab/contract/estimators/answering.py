@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.contract.answers import Answers, Indices
+from trimtab.contract.answers import Answers, Floats, Indices
 from trimtab.contract.artifact import Signature
 from trimtab.contract.estimators.decisions import decision_of, has_decision
 from trimtab.contract.estimators.refused import ModelRefused
-from trimtab.contract.estimators.rule import has_own_rule
+from trimtab.contract.estimators.rule import choice_of, tied
 from trimtab.contract.estimators.several import Several, index_in
 from trimtab.contract.estimators.tables import frame_columns
 
@@ -38,7 +38,7 @@ class AnsweringEstimator:
             and not signature.targets
             and has_decision(estimator)
         )
-        self._has_own_rule = has_own_rule(estimator)
+        self._choice = choice_of(estimator)
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
         self._columns = frame_columns(estimator, signature)
         self._checks_inputs = not any(tensor.missing_allowed for tensor in signature.inputs)
@@ -67,9 +67,22 @@ class AnsweringEstimator:
                 decision = decision_of(self.estimator, table, len(self._index))
             return Answers(chosen=self._own_choice(table), decision=decision)
         raw = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
-        return Answers(
-            chosen=self._own_choice(table) if self._has_own_rule else None, probabilities=raw
-        )
+        return Answers(chosen=self._chosen(rows, table, raw), probabilities=raw)
+
+    def _chosen(self, rows: NDArray[Any], table: Any, probabilities: Floats) -> Indices | None:
+        """Return what `predict` says, None where that is the largest probability of every row."""
+        if self._choice == "always":
+            return None
+        if self._choice == "never":
+            return self._own_choice(table)
+        unclear = tied(probabilities)
+        if not unclear.any():
+            return None
+        if self._columns is not None:
+            return self._own_choice(table)  # types of columns are found from all of the rows
+        chosen: Indices = probabilities.argmax(axis=1)
+        chosen[unclear] = self._own_choice(rows[unclear])
+        return chosen
 
     def _own_choice(self, table: Any) -> Indices:
         names = np.asarray(self.estimator.predict(table)).reshape(-1).tolist()

@@ -16,3 +16,12 @@ class UnsafeModel(ModelRefused):
 
     def __init__(self, message: str) -> None:
         super().__init__("UnsafeModel", message)
+
+
+class UntrustedTypes(ModelRefused):
+    """The file names `types` that are not loaded."""
+
+    def __init__(self, types: list[str]) -> None:
+        said = "the model holds types that are not loaded: " + ", ".join(types)
+        super().__init__("UntrustedType", said)
+        self.types = types

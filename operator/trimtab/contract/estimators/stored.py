@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import sklearn.utils
 
-from trimtab.contract.estimators.refused import ModelRefused
+from trimtab.contract.estimators.nodes import check_loaders, guard_trees
+from trimtab.contract.estimators.refused import ModelRefused, UntrustedTypes
 from trimtab.contract.estimators.trusted import check, untrusted
 
 LARGEST_RATIO: Final = 100
@@ -21,6 +22,7 @@ SMALL_BYTES: Final = 64 << 20
 def load_skops(file: Path | bytes) -> Any:
     """Return the model; raise ModelRefused naming every type that is not trusted."""
     skops_io = import_skops()
+    guard_trees()
     try:
         _check_unpacked(file)
         if isinstance(file, bytes):
@@ -29,9 +31,7 @@ def load_skops(file: Path | bytes) -> Any:
             named = skops_io.get_untrusted_types(file=file)
         unknown = untrusted(named)
         if unknown:
-            raise ModelRefused(
-                "UntrustedType", "the model holds types that are not loaded: " + ", ".join(unknown)
-            )
+            raise UntrustedTypes(unknown)
         if isinstance(file, bytes):
             model = skops_io.loads(file, trusted=named)
         else:
@@ -48,14 +48,19 @@ def load_skops(file: Path | bytes) -> Any:
 
 
 def _check_unpacked(file: Path | bytes) -> None:
-    """Refuse what would fill the memory: no more is unpacked than the directory of the zip says."""
+    """Refuse what would fill the memory, or lead it astray while it is loaded.
+
+    No more is unpacked than the directory of the zip says.
+    """
     is_bytes = isinstance(file, bytes)
     size = len(file) if isinstance(file, bytes) else file.stat().st_size
     with zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as packed:
         unpacked = sum(entry.file_size for entry in packed.infolist())
-    if unpacked > max(LARGEST_RATIO * size, SMALL_BYTES):
-        name = "the model" if is_bytes else getattr(file, "name", "")
-        raise ModelRefused("TooLarge", f"{name} unpacks to {unpacked:,} bytes")
+        if unpacked <= max(LARGEST_RATIO * size, SMALL_BYTES):
+            check_loaders(packed)
+            return
+    name = "the model" if is_bytes else getattr(file, "name", "")
+    raise ModelRefused("TooLarge", f"{name} unpacks to {unpacked:,} bytes")
 
 
 def import_skops() -> ModuleType:

@@ -1,13 +1,69 @@
-"""The types that a stored model may hold: public estimators, and others one by one with a check."""
+"""The types that a stored model may hold: public estimators, and others one by one with a check.
+
+skops makes an object of a type with any attributes, or calls the type with any arguments. So a
+type is trusted here only if neither runs code of a file, and if what it holds is checked or is read
+by code that checks. The same holds for functions, which a file may have called with anything.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
-from trimtab.contract.estimators.trees import TREE_TYPES, check_trees
+import numpy as np
+
+from trimtab.contract.estimators import trees
+from trimtab.contract.estimators.arrays import check_arrays, check_dtype, check_sparse
+from trimtab.contract.estimators.rebuilt import check_columns, rebuild
+from trimtab.contract.estimators.walk import Owners, check_methods, kinds_of, name_of, parts
+
+_KERNELS: Final = (
+    *("CompoundKernel", "ConstantKernel", "DotProduct", "ExpSineSquared", "Exponentiation"),
+    *("Matern", "PairwiseKernel", "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel"),
+)
+_PLAIN_TYPES: Final = frozenset(
+    {
+        "functools.partial",  # of a function that is trusted itself
+        "numpy.dtype",
+        "sklearn._loss.loss.HalfTweedieLoss",
+        "sklearn._loss.loss.HalfTweedieLossIdentity",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.calibration._TemperatureScaling",
+        "sklearn.cluster._bisect_k_means._BisectingTree",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        *(f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS),
+        "sklearn.impute._iterative._ImputerTriplet",
+        "sklearn.metrics._scorer._CurveScorer",
+        "sklearn.multiclass._ConstantPredictor",
+        "sklearn.utils._bunch.Bunch",
+    }
+)
+_SPARSE_TYPES: Final = frozenset(
+    f"scipy.sparse._{form}.{form}_{kind}" for form in ("csr", "csc") for kind in ("matrix", "array")
+)
+_TREE_TYPES: Final = frozenset({trees.TREE, trees.PREDICTOR})
+_FUNCTIONS: Final = {
+    "numpy": frozenset(
+        {
+            *("around", "clip", "cumsum", "mean", "median", "nan_to_num", "nanmax", "nanmean"),
+            *("nanmedian", "nanmin", "nanstd", "nansum", "prod", "round", "sort", "std", "sum"),
+            *("amax", "amin", "max", "min", "ravel", "real", "var"),
+        }
+    ),
+    "scipy.special": frozenset({"log_softmax", "logsumexp", "softmax"}),
+    "sklearn.metrics.pairwise": frozenset(
+        {
+            *("additive_chi2_kernel", "chi2_kernel", "cosine_distances", "cosine_similarity"),
+            *("euclidean_distances", "haversine_distances", "laplacian_kernel", "linear_kernel"),
+            *("manhattan_distances", "polynomial_kernel", "rbf_kernel", "sigmoid_kernel"),
+        }
+    ),
+    "sklearn.utils": frozenset({"check_array"}),
+}
+"""By public module. Whatever they are called with, they compute, and do nothing else."""
 
 
 def untrusted(names: Iterable[str]) -> list[str]:
@@ -15,12 +71,62 @@ def untrusted(names: Iterable[str]) -> list[str]:
 
     Whoever loads the others calls `check` before the first prediction.
     """
-    return [name for name in names if name not in TREE_TYPES and not _is_public_estimator(name)]
+    known = _PLAIN_TYPES | _SPARSE_TYPES | _TREE_TYPES
+    return [
+        name
+        for name in names
+        if name not in known and not _is_function(name) and not _is_public_estimator(name)
+    ]
 
 
 def check(model: Any) -> None:
-    """Raise UnsafeModel unless what was trusted by name is safe to run."""
-    check_trees(model)
+    """Raise UnsafeModel unless what was trusted by name is safe to run; make the model whole."""
+    found = parts(model)
+    for part, owners in found:
+        _check_part(part, owners)
+    once = list({id(part): part for part, _ in found if hasattr(part, "__dict__")}.values())
+    for part in once:
+        rebuild(part)
+    for part in reversed(once):  # what is within comes first
+        check_columns(part)
+
+
+def _check_part(part: Any, owners: Owners) -> None:
+    name = name_of(part)
+    if name == trees.TREE:
+        trees.check_tree(part, owners)
+    elif name == trees.PREDICTOR:
+        trees.check_predictor(part, owners)
+    elif isinstance(part, np.dtype):
+        check_dtype(part)
+    elif name in _SPARSE_TYPES:
+        check_methods(part)
+        check_sparse(part)
+    elif hasattr(part, "__dict__") and not inspect.isroutine(part) and not isinstance(part, type):
+        check_methods(part)
+        check_arrays(part)
+        kinds = kinds_of(part)
+        if "sklearn.ensemble._iforest.IsolationForest" in kinds and "estimators_" in vars(part):
+            trees.check_isolation(part)
+        if trees.BOOSTER in kinds:
+            trees.check_booster(part)
+
+
+def _is_function(name: str) -> bool:
+    """Whether `name` is a function of `_FUNCTIONS`, or a ufunc that NumPy or SciPy offers."""
+    module, _, attribute = name.rpartition(".")
+    root = module.partition(".")[0]
+    for public, functions in _FUNCTIONS.items():
+        if root != public.partition(".")[0]:
+            continue
+        offered = getattr(importlib.import_module(public), attribute, None)
+        if offered is None or (attribute not in functions and not isinstance(offered, np.ufunc)):
+            continue
+        try:
+            return getattr(importlib.import_module(module), attribute, None) is offered
+        except ImportError:
+            return False
+    return False
 
 
 def _is_public_estimator(name: str) -> bool:

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from trimtab.contract.estimators.refused import UnsafeModel
-from trimtab.contract.estimators.trees import check_trees
+from trimtab.contract.estimators.trusted import check
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(200, 3))
@@ -43,7 +43,7 @@ Y = (X[:, 0] > 0).astype(int)
     ids=lambda model: type(model).__name__,
 )
 def test_honest_models_pass(model: Any) -> None:
-    check_trees(model.fit(X, Y))
+    check(model.fit(X, Y))
 
 
 def forged(tree: Any, **changes: Any) -> Any:
@@ -79,7 +79,7 @@ def test_forged_trees_are_refused(changes: dict[str, int]) -> None:
     forest = RandomForestClassifier(2).fit(X, Y)
     forest.estimators_[1] = model
     with pytest.raises(UnsafeModel):
-        check_trees(forest)
+        check(forest)
 
 
 def test_scikit_learn_cuts_a_claim_of_more_nodes_down_to_its_memory() -> None:
@@ -96,14 +96,14 @@ def test_claim_of_more_nodes_than_memory_is_refused_before_it_is_read() -> None:
 
     Tree.__module__, Tree.__qualname__ = "sklearn.tree._tree", "Tree"
     with pytest.raises(UnsafeModel, match="9 nodes in space for 3"):
-        check_trees([Tree()])
+        check([Tree()])
 
 
 def test_tree_wider_than_its_forest_is_refused() -> None:
     forest = RandomForestClassifier(2).fit(X, Y)
     forest.n_features_in_ = 2
     with pytest.raises(UnsafeModel, match="over 3 features lies in a RandomForest"):
-        check_trees(forest)
+        check(forest)
 
 
 def test_tree_shared_with_a_narrower_forest_is_refused() -> None:
@@ -111,13 +111,13 @@ def test_tree_shared_with_a_narrower_forest_is_refused() -> None:
     narrow = copy.copy(honest)
     narrow.n_features_in_ = 2
     with pytest.raises(UnsafeModel):
-        check_trees([honest, narrow])
+        check([honest, narrow])
 
 
 def test_tree_outside_any_estimator_is_refused() -> None:
     tree = DecisionTreeClassifier().fit(X, Y).tree_
     with pytest.raises(UnsafeModel, match="no fitted estimator"):
-        check_trees({"hidden": [SimpleNamespace(inner=tree)]})
+        check({"hidden": [SimpleNamespace(inner=tree)]})
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_forged_boosted_trees_are_refused(name: str, value: int) -> None:
     model = HistGradientBoostingClassifier(max_iter=2).fit(X, Y)
     model._predictors[1][0].nodes[name][0] = value
     with pytest.raises(UnsafeModel):
-        check_trees(model)
+        check(model)
