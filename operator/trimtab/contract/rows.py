@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Tensor, is_text
 
-WHOLE: Final = frozenset(
-    {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
-)
-_EPOCH: Final = datetime(1970, 1, 1)
+WHOLE: Final = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def row_type(inputs: Sequence[Tensor], *, keeps_whole: bool = False) -> np.dtype[Any]:
@@ -37,7 +35,7 @@ def joined(
     parts: Sequence[NDArray[Any]], rows: int, width: int, kind: np.dtype[Any]
 ) -> NDArray[Any]:
     """Return the columns of the inputs side by side: (rows, width)."""
-    if len(parts) == 1 and kind != object:
+    if len(parts) == 1 and kind.kind != "O":
         return parts[0].reshape(rows, -1)
     table: NDArray[Any] = np.empty((rows, width), kind)
     at = 0
@@ -54,9 +52,7 @@ def time_number(text: str, unit: str) -> float:
     Raise ValueError for what is no time. Parts of a microsecond are dropped, as in Python.
     """
     time = datetime.fromisoformat(text)
-    if time.tzinfo is not None:
-        time = time.astimezone(UTC).replace(tzinfo=None)
-    since = time - _EPOCH
+    since = (time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH
     micro = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if unit == "ns":
         return float(micro * 1000)

@@ -46,9 +46,9 @@ def infer_inputs(
     """Describe the columns as inputs, in their order.
 
     Numbers are FP64 (INT64 beyond 2^53), truth values BOOL, text BYTES with its categories, unless
-    it is one of `texts`; lists of numbers a vector; columns `x[0]`, `x[1]`, ... one vector `x`; times
-    BYTES with a unit. A column may be missing where one of its rows is. Raise DataBroken for
-    anything else.
+    it is one of `texts`; lists of numbers a vector; columns `x[0]`, `x[1]`, ... one vector
+    `x`; times BYTES with a unit. A column may be missing where one of its rows is. Raise DataBroken
+    for anything else.
     """
     tensors: list[Tensor] = []
     vectors: Counter[str] = Counter()

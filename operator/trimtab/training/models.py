@@ -88,7 +88,9 @@ def dump_model(model: Any, signature: Signature) -> tuple[ModelFile, Answering]:
         body: bytes = skops.io.dumps(model)
     except (TypeError, ValueError, AttributeError) as error:
         raise CodeBroken(f"{type(model).__name__} cannot be written: {error}") from error
-    packages = ("scikit-learn", "numpy", "skops")
+    packages: tuple[str, ...] = ("scikit-learn", "numpy", "skops")
+    if signature.takes == "table":
+        packages = (*packages, "pandas")
     return ModelFile(SKOPS_FILE, body, "sklearn", packages), load_model(body, signature)
 
 
@@ -124,8 +126,11 @@ def answer(model: Answering, rows: Matrix, classes: list[Any]) -> Predictions:
 
     classes: in the order of the scores, empty for a regression.
     """
+    from sklearn import config_context
+
     try:
-        with warnings.catch_warnings():
+        # Serving has no global configuration.
+        with warnings.catch_warnings(), config_context(transform_output="default"):
             silence_names()
             found = model.answers(rows)
     except AnswerRefused as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,18 +18,20 @@ from trimtab.contract.onnx_graph import fitting_inputs
 from trimtab.training.assembly import Labelled, assemble, write
 from trimtab.training.columns import (
     Task,
-    infer_inputs,
     make_labels,
     make_matrix,
     make_signature,
 )
 from trimtab.training.errors import CodeBroken
 from trimtab.training.estimators import check_model, fit
+from trimtab.training.given import Given, read_rows
 from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
+from trimtab.training.tables import as_served, fitted, inputs_of
 from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
 
-Rows = pd.DataFrame | ArrayLike
+Rows = Any
+"""A table of pandas or polars, a matrix (dense, or sparse of scipy), or a column of texts."""
 Pair = tuple[Rows, ArrayLike]
 
 _DATATYPES = {"f4": "FP32", "b1": "BOOL", "i4": "INT32", "i8": "INT64"}
@@ -84,40 +86,45 @@ def publish(
     if graph is None:
         check_model(model)
     is_ready = graph is not None or _is_fitted(model)
-    given = _given((X, y), calibrate, evaluate, is_ready=is_ready)
-    frames = {name: _as_frame(pair[0], feature_names, input_name) for name, pair in given.items()}
+    pairs = _given((X, y), calibrate, evaluate, is_ready=is_ready)
+    given = {
+        name: read_rows(pair[0], name, feature_names, input_name) for name, pair in pairs.items()
+    }
     truths = {
-        name: read_truths(pair[1], len(frames[name]), _name_of(name))
-        for name, pair in given.items()
+        name: read_truths(pair[1], len(given[name]), _name_of(name)) for name, pair in pairs.items()
     }
     chosen = task_of(model, truths["X"], task)
     (check_classes if chosen == "classification" else check_targets)(truths["X"], model)
+    actual = {name: _labels_of(one, chosen) for name, one in truths.items()}
+    if "calibrate" not in given:
+        given, actual = _split(given["X"], actual["X"], seed)
+    if not is_ready:
+        fit(model, given["X"].own, actual["X"])
+    read = fitted(model, given)
     tensors = list(inputs or ())
-    if not tensors and input_name is not None:
-        tensors = [_vector_input(input_name, np.asarray(X))]
-    if not tensors:  # from all rows, so that a category or a gap in any of them is known
-        whole_frame = pd.concat([*frames.values()], ignore_index=True)
-        tensors = infer_inputs(whole_frame, [str(name) for name in frames["X"].columns])
+    if not tensors and given["X"].shape is not None:
+        tensors = [_vector_input(read.columns[0], given.values())]
+    if not tensors:
+        tensors = inputs_of(read, given)
     if graph is not None and not inputs:
         with graph_errors():
             tensors = fitting_inputs(graph, tensors)
     tensors = [_ranged(one, minimum, maximum) for one in tensors]
-    read = {
-        name: Labelled(make_matrix(frame, tensors), _labels_of(truths[name], chosen))
-        for name, frame in frames.items()
-    }
-    learn, tune, test = _parts(read, seed)
-    if not is_ready:
-        fit(model, learn.matrix, learn.actual)
     labels: list[Any] = []
     if chosen == "classification":
         known = model.classes_ if graph is None else classes
-        labels = _labels(*read.values()) if known is None else list(known)
-        for name, part in read.items():
-            check_known(part.actual, labels, _name_of(name))
+        labels = _labels(*actual.values()) if known is None else list(known)
+        for name, part in actual.items():
+            check_known(part, labels, _name_of(name))
     signature = make_signature(tensors, chosen, labels)
     if graph is not None:
         model = load_graph(graph, signature)
+    else:
+        model, signature = as_served(read, signature, labels, given)
+    tune, test = (
+        Labelled(make_matrix(given[name].frame, tensors), actual[name])
+        for name in ("calibrate", "evaluate")
+    )
     assembled = assemble(model, signature, labels, calibrate=tune, evaluate_on=test)
     written = write(
         assembled,
@@ -151,14 +158,16 @@ def _name_of(part: str) -> str:
     return "y" if part == "X" else f"y of {part}"
 
 
-def _parts(read: dict[str, Labelled], seed: int) -> tuple[Labelled, Labelled, Labelled]:
-    """Return rows to learn from, to calibrate on and to evaluate on."""
-    whole = read["X"]
-    if "calibrate" in read:
-        return whole, read["calibrate"], read["evaluate"]
-    split = split_rows(len(whole.actual), calibrate=0.2, held_out=0.2, seed=seed)
-    learn, tune, test = (whole.only(rows) for rows in split.parts().values())
-    return learn, tune, test
+def _split(
+    rows: Given, actual: NDArray[Any], seed: int
+) -> tuple[dict[str, Given], dict[str, NDArray[Any]]]:
+    """Return rows to learn from, to calibrate on and to evaluate on, with their truths."""
+    split = split_rows(len(rows), calibrate=0.2, held_out=0.2, seed=seed)
+    chosen = dict(zip(("X", "calibrate", "evaluate"), split.parts().values(), strict=True))
+    return (
+        {name: rows.only(numbers) for name, numbers in chosen.items()},
+        {name: actual[numbers] for name, numbers in chosen.items()},
+    )
 
 
 def _graph(model: Any) -> bytes | None:
@@ -177,8 +186,8 @@ def _labels_of(truths: NDArray[Any], task: Task) -> NDArray[Any]:
     return make_labels(pd.Series(truths, name="y"), task)
 
 
-def _labels(*parts: Labelled) -> list[Any]:
-    return list(np.unique(np.concatenate([part.actual for part in parts])).tolist())
+def _labels(*parts: NDArray[Any]) -> list[Any]:
+    return list(np.unique(np.concatenate(parts)).tolist())
 
 
 def _is_fitted(model: Any) -> bool:
@@ -192,26 +201,19 @@ def _is_fitted(model: Any) -> bool:
     return True
 
 
-def _as_frame(
-    rows: Rows, feature_names: Sequence[str] | None, input_name: str | None
-) -> pd.DataFrame:
-    """One column of vectors for a single input, else one column a feature."""
-    if isinstance(rows, pd.DataFrame):
-        return rows if input_name is None else _vectors(rows.to_numpy(), input_name)
-    matrix = np.asarray(rows)
-    if input_name is not None:
-        return _vectors(matrix, input_name)
-    names = list(feature_names or (f"x{index}" for index in range(matrix.shape[1])))
-    return pd.DataFrame({name: matrix[:, index] for index, name in enumerate(names)})
-
-
-def _vectors(matrix: NDArray[Any], name: str) -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(list(matrix.reshape(len(matrix), -1)), dtype=object)})
-
-
-def _vector_input(name: str, matrix: NDArray[Any]) -> Tensor:
-    datatype: Any = _DATATYPES.get(matrix.dtype.str[1:], "FP64")
-    return Tensor(name=name, datatype=datatype, shape=list(matrix.shape[1:]))
+def _vector_input(name: str, given: Iterable[Given]) -> Tensor:
+    """One input that is a row as a whole."""
+    parts = list(given)
+    first = parts[0]
+    datatype: Any = "FP64"
+    if hasattr(first.own, "dtype"):
+        datatype = _DATATYPES.get(first.own.dtype.str[1:], "FP64")
+    has_gaps = any(
+        part.shape and pd.isna(np.stack(part.frame[name].tolist())).any() for part in parts
+    )
+    return Tensor(
+        name=name, datatype=datatype, shape=list(first.shape or ()), missing_allowed=has_gaps
+    )
 
 
 def _ranged(tensor: Tensor, minimum: float | None, maximum: float | None) -> Tensor:

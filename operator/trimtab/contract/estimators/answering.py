@@ -12,7 +12,7 @@ from trimtab.contract.answers import Answers, Indices
 from trimtab.contract.artifact import Signature
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.estimators.rule import has_own_rule
-from trimtab.contract.estimators.tables import frame_columns
+from trimtab.contract.estimators.tables import Feeding
 
 
 class AnsweringEstimator:
@@ -32,7 +32,7 @@ class AnsweringEstimator:
         self.has_probabilities = self._is_classifier and hasattr(estimator, "predict_proba")
         self._has_own_rule = has_own_rule(estimator)
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
-        self._columns = frame_columns(estimator, signature)
+        self._fed = Feeding(estimator, signature)
         self._checks_inputs = not any(tensor.missing_allowed for tensor in signature.inputs)
         if self._is_classifier:
             _check_classes(estimator, signature)
@@ -46,7 +46,7 @@ class AnsweringEstimator:
 
     def answers(self, rows: NDArray[Any]) -> Answers:
         """Return the answers for `rows` (n, columns of the signature)."""
-        table = self._table(rows)
+        table = self._fed(rows)
         if not self._is_classifier:
             values = np.asarray(self.estimator.predict(table), dtype=np.float64)
             return Answers(values=values.reshape(len(rows), -1))
@@ -60,13 +60,6 @@ class AnsweringEstimator:
     def _own_choice(self, table: Any) -> Indices:
         names = np.asarray(self.estimator.predict(table)).reshape(-1).tolist()
         return np.array([self._index[str(name)] for name in names], dtype=np.intp)
-
-    def _table(self, rows: NDArray[Any]) -> Any:
-        if self._columns is None:
-            return rows
-        import pandas as pd
-
-        return pd.DataFrame(rows, columns=self._columns).infer_objects()
 
 
 def silence_names() -> None:

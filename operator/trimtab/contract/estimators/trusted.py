@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from trimtab.contract.estimators.trees import TREE_TYPES, check_trees
+
+_PLAIN: Final = frozenset({"numpy.dtype"})
+"""Read by numpy from an empty array without pickle, which SimpleImputer and others keep."""
 
 
 def untrusted(names: Iterable[str]) -> list[str]:
@@ -15,7 +18,11 @@ def untrusted(names: Iterable[str]) -> list[str]:
 
     Whoever loads the others calls `check` before the first prediction.
     """
-    return [name for name in names if name not in TREE_TYPES and not _is_public_estimator(name)]
+    return [
+        name
+        for name in names
+        if name not in TREE_TYPES and name not in _PLAIN and not _is_public_estimator(name)
+    ]
 
 
 def check(model: Any) -> None:

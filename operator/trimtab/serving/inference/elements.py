@@ -98,9 +98,7 @@ def fitting_floats(
     return _as_model_saw(tensor, numbers)
 
 
-def fitting_times(
-    place: str, tensor: Tensor, texts: NDArray[np.object_]
-) -> NDArray[np.float64]:
+def fitting_times(place: str, tensor: Tensor, texts: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return times as the model takes them, NaN where missing; raise for what is no time."""
     assert tensor.unit is not None
     numbers = np.full(len(texts), nan)

@@ -6,7 +6,6 @@ import json
 from math import prod
 from typing import Any
 
-import numpy as np
 import orjson
 
 from trimtab.contract.artifact import Signature, Tensor
