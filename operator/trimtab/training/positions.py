@@ -73,7 +73,7 @@ def by_position(model: Any, layout: Layout) -> Any:
         if _is_column_transformer(reader):
             rewriter.columns(reader, layout)
         elif getattr(reader, "_preprocessor", None) is not None:
-            rewriter.boosting(reader, layout)
+            rewriter.columns(reader._preprocessor, layout, converts=True)
     rewriter.walk(copied)
     return copied
 
@@ -156,8 +156,6 @@ class _Rewriter:
                         self.walk(one)
         elif type(found).__module__.partition(".")[0] == "sklearn" and hasattr(found, "__dict__"):
             self._seen[id(found)] = found
-            if self._layout is not None and getattr(found, "_preprocessor", None) is not None:
-                self.boosting(found, None)
             for one in list(vars(found).values()):
                 self.walk(one)
             self._estimator(found)
@@ -180,8 +178,11 @@ class _Rewriter:
             if isinstance(vars(found).get(name), list):
                 setattr(found, name, [_without_times(one) for one in getattr(found, name)])
 
-    def columns(self, found: Any, layout: Layout | None) -> None:
-        """Name the columns of a ColumnTransformer by position; `layout` if it reads the table."""
+    def columns(self, found: Any, layout: Layout | None, *, converts: bool = False) -> None:
+        """Name the columns of a ColumnTransformer by position; `layout` if it reads the table.
+
+        converts: whether its steps make numbers of objects by themselves.
+        """
         if id(found) in self._done:
             return
         self._done.add(id(found))
@@ -197,7 +198,7 @@ class _Rewriter:
             moved = [] if is_dropped else [places[one] for one in indices[name]]
             indices[name] = moved
             chosen[name] = moved[0] if _is_scalar(columns) and moved else moved
-            own = _of_numbers(step, chosen[name], layout) if layout else step
+            own = step if converts or layout is None else _of_numbers(step, chosen[name], layout)
             fitted.append((name, own, chosen[name]))
         found.transformers_ = fitted
         found.transformers = [(name, step, chosen[name]) for name, step, _ in found.transformers]
@@ -220,21 +221,6 @@ class _Rewriter:
 
         found.transformers = [plain(entry) for entry in found.transformers]
         found._columns = [columns for _, _, columns in found.transformers]
-
-    def boosting(self, found: Any, layout: Layout | None) -> None:
-        """Let histogram gradient boosting read its numbers without a function of its own."""
-        inner = found._preprocessor
-        if id(inner) in self._done:
-            return
-
-        def plain(entry: tuple[str, Any, Any]) -> tuple[str, Any, Any]:
-            if entry[0] != "numerical":
-                return entry
-            return (entry[0], numbers(int(np.sum(entry[2]))), entry[2])
-
-        inner.transformers = [plain(entry) for entry in inner.transformers]
-        inner.transformers_ = [plain(entry) for entry in inner.transformers_]
-        self.columns(inner, layout)
 
 
 def numbers(width: int) -> Any:

@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
-from tests.unit.serving.loopback import Client, serving
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from tests.unit.serving.loopback import Client, serving, vector
 from tests.unit.serving.tables import (
     passengers,
     request,
@@ -24,9 +31,10 @@ from tests.unit.serving.tables import (
     texts,
 )
 
-from trimtab.contract.artifact import Manifest, Signature
+from trimtab.contract.artifact import Manifest, Signature, Tensor
 from trimtab.serving.settings import ServingSettings
 from trimtab.training import Published, publish
+from trimtab.training.errors import DataBroken
 
 PEOPLE = passengers()
 TRUTH = survived(PEOPLE)
@@ -105,6 +113,172 @@ async def test_texts_are_one_input(
     assert chosen == model.predict(rows).tolist()
 
 
+async def _is_served(
+    settings: ServingSettings, made: Published, model: Any, rows: Any, frame: pd.DataFrame
+) -> Signature:
+    """The answers to `rows`, asked for as `frame` says, are those of the model itself."""
+    signature = signature_of(made)
+    async with serving(served(settings, made)) as client:
+        chosen, probabilities = await answers(client, request(frame, signature.inputs))
+    assert [str(one) for one in chosen] == [str(one) for one in model.predict(rows)]
+    np.testing.assert_allclose(probabilities, model.predict_proba(rows))
+    return signature
+
+
+async def test_columns_named_by_numbers_are_inputs_named_so(
+    settings: ServingSettings, tmp_path: Path
+) -> None:
+    frame = PEOPLE[["age", "fare", "sex"]].set_axis([0, 7, 3], axis=1)
+    model = make_pipeline(
+        ColumnTransformer([("word", OneHotEncoder(), [2])], remainder=SimpleImputer()),
+        LogisticRegression(),
+    )
+    made = published(model, tmp_path, frame, TRUTH)
+    signature = await _is_served(settings, made, model, frame[:50], frame[:50])
+    assert [one.name for one in signature.inputs] == ["0", "7", "3"]
+
+
+async def test_only_what_the_pipeline_looks_at_is_asked_for(
+    settings: ServingSettings, tmp_path: Path
+) -> None:
+    model = TABLE_MODELS["names"].fit(PEOPLE, TRUTH)
+    other = PEOPLE[PEOPLE.columns[::-1]].assign(more=1.0)
+    made = published(model, tmp_path, other, TRUTH)
+    signature = await _is_served(settings, made, model, PEOPLE[:60], PEOPLE[:60])
+    assert [(one.name, one.missing_allowed) for one in signature.inputs] == [
+        ("sex", False),
+        ("age", True),
+        ("fare", False),
+        ("embarked", True),
+        ("deck", True),
+    ]
+
+
+async def test_inputs_may_be_given_in_an_order_of_their_own(
+    settings: ServingSettings, tmp_path: Path
+) -> None:
+    inputs = [
+        Tensor(name="deck", datatype="BYTES", missing_allowed=True, missing_as="nan"),
+        Tensor(name="fare", datatype="FP32"),
+        Tensor(name="age", datatype="FP64", missing_allowed=True),
+        Tensor(name="sibsp", datatype="INT64"),
+        Tensor(name="sex", datatype="BYTES"),
+        Tensor(name="embarked", datatype="BYTES", missing_allowed=True, missing_as="nan"),
+    ]
+    model = clone(TABLE_MODELS["names"])
+    rows = PEOPLE.assign(fare=PEOPLE["fare"].round())
+    made = published(model, tmp_path, rows, TRUTH, inputs=inputs)
+    await _is_served(settings, made, model, rows[:60], rows[:60])
+    with pytest.raises(DataBroken, match="inputs leave out 'sex'"):
+        published(clone(model), tmp_path, rows, TRUTH, inputs=inputs[:4])
+
+
+async def test_a_frame_of_polars_is_a_table(settings: ServingSettings, tmp_path: Path) -> None:
+    pl = pytest.importorskip("polars")
+    frame = PEOPLE[["age", "sex", "embarked", "alone", "pclass", "boarded"]]
+    rows = pl.DataFrame(
+        {name: [None if pd.isna(one) else one for one in frame[name]] for name in frame}
+    )
+    model = make_pipeline(
+        ColumnTransformer(
+            [
+                ("words", OneHotEncoder(), ["sex", "embarked"]),
+                ("age", SimpleImputer(), ["age"]),
+                ("drop", "drop", ["boarded"]),
+            ],
+            remainder="passthrough",
+        ),
+        LogisticRegression(max_iter=1000),
+    )
+    made = published(model, tmp_path, rows, TRUTH)
+    signature = await _is_served(settings, made, model, rows[:50], frame[:50])
+    marks = {one.name: one.missing_as for one in signature.inputs if one.missing_allowed}
+    assert marks == {"age": "nan", "embarked": "null"}
+    text, truth = texts()
+    words = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    made = published(words, tmp_path, pl.Series("review", text), truth)
+    assert [one.name for one in signature_of(made).inputs] == ["review"]
+
+
+async def test_missing_words_and_truths_reach_the_model_as_they_did(
+    settings: ServingSettings, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(2)
+    none, nan = np.array([None, "a", "b"]), np.array([np.nan, "a", "b"], dtype=object)
+    frame = pd.DataFrame(
+        {
+            "none": pd.Series(random.choice(none, 300), dtype=object),
+            "nan": pd.Series(random.choice(nan, 300), dtype=object),
+            "truth": pd.Series(random.choice(np.array([None, True, False]), 300), dtype=object),
+            "whole": pd.Series(random.choice(np.array([None, 1, 2]), 300), dtype=object),
+        }
+    )
+    truth = np.where(frame["none"].isna() ^ (frame["nan"] == "a"), "x", "y")
+    model = make_pipeline(OneHotEncoder(), LogisticRegression())
+    made = published(model, tmp_path, frame, truth)
+    signature = await _is_served(settings, made, model, frame, frame)
+    assert [one.missing_as for one in signature.inputs] == ["null", "nan", "null", "null"]
+    assert [one.datatype for one in signature.inputs] == ["BYTES", "BYTES", "BOOL", "FP64"]
+
+
+async def test_a_matrix_of_objects_is_a_table_without_names(
+    settings: ServingSettings, tmp_path: Path
+) -> None:
+    rows = PEOPLE[["age", "sex", "alone"]].to_numpy(dtype=object)
+    model = make_pipeline(
+        ColumnTransformer([("age", SimpleImputer(), [0])], remainder=OneHotEncoder()),
+        LogisticRegression(),
+    )
+    made = published(model, tmp_path, rows, TRUTH)
+    named = pd.DataFrame(rows[:40], columns=["x0", "x1", "x2"])
+    signature = await _is_served(settings, made, model, rows[:40], named)
+    assert [one.datatype for one in signature.inputs] == ["FP64", "BYTES", "BOOL"]
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csr_array, sparse.coo_matrix])
+async def test_sparse_rows_are_one_vector(
+    form: Any, settings: ServingSettings, tmp_path: Path
+) -> None:
+    text, truth = texts()
+    rows = sparse.csr_matrix(CountVectorizer().fit_transform(text))
+    model = LogisticRegression()
+    thirds = [
+        (form(rows[one]), truth[one]) for one in (slice(80), slice(80, 160), slice(160, None))
+    ]
+    made = publish(
+        model,
+        *thirds[0],
+        calibrate=thirds[1],
+        evaluate=thirds[2],
+        uri=tmp_path.as_uri(),
+        model_name="digits",
+        version="v1",
+    )
+    assert [(one.name, one.shape) for one in signature_of(made).inputs] == [("x", [rows.shape[1]])]
+    async with serving(served(settings, made)) as client:
+        chosen, _ = await answers(client, vector(rows[:30].toarray()))
+    assert chosen == model.predict(rows[:30]).tolist()
+
+
+async def test_times_are_sent_as_text(settings: ServingSettings, tmp_path: Path) -> None:
+    model = clone(TABLE_MODELS["dates"])
+    made = published(model, tmp_path, PEOPLE, TRUTH)
+    when = {one.name: one for one in signature_of(made).inputs}["boarded"]
+    assert (when.datatype, when.unit, when.watched) == ("BYTES", "us", False)
+    sex = {"name": "sex", "datatype": "BYTES", "shape": [2], "data": ["male", "male"]}
+    sent = {"name": "boarded", "datatype": "BYTES", "shape": [2]}
+    async with serving(served(settings, made)) as client:
+        same = ["1912-04-10T02:00:00Z", "1912-04-10T04:00:00+02:00"]
+        _, probabilities = await answers(client, [sex, sent | {"data": same}])
+        wrong = await client.infer([sex, sent | {"data": ["1912-04-10", "soon"]}])
+        absent = await client.infer([sex, sent | {"data": ["1912-04-10", None]}])
+    row = pd.DataFrame({"sex": ["male"], "boarded": [pd.Timestamp("1912-04-10 02:00")]})
+    rows = PEOPLE[:1].assign(sex=row["sex"], boarded=row["boarded"])
+    np.testing.assert_allclose(probabilities, np.repeat(model.predict_proba(rows), 2, axis=0))
+    assert wrong.status_code == absent.status_code == 400
+    assert "inputs[1].data[1]: a time is wanted" in wrong.json()["error"]
+
+
 def test_no_pandas_is_needed_to_serve_a_table(tmp_path: Path) -> None:
     """In a process of its own, in which pandas and polars cannot be imported."""
     asked = []
@@ -115,8 +289,11 @@ def test_no_pandas_is_needed_to_serve_a_table(tmp_path: Path) -> None:
     script = """
 import json, sys
 from pathlib import Path
-for name in ("pandas", "polars"):
-    sys.modules[name] = None
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("pandas", "polars", "pyarrow"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
 from trimtab.contract.artifact import Signature
 from trimtab.contract.estimators.answering import AnsweringEstimator
 from trimtab.contract.estimators.stored import load_skops
