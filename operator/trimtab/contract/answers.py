@@ -18,12 +18,16 @@ class Answers:
     them, or `values` (n, T) of a regression.
 
     Of a classifier at least one is there; without `chosen` the class is that of the largest
-    probability.
+    probability. Where a row is classified several times, these are of the target that is counted;
+    `labels` (n, T) are indices into the classes of each target, and `spread` the probabilities of
+    all of them, one target beside the other (n, sum of their K).
     """
 
     chosen: Indices | None = None
     probabilities: Floats | None = None
     values: Floats | None = None
+    labels: Indices | None = None
+    spread: Floats | None = None
 
 
 class Answering(Protocol):

@@ -44,7 +44,7 @@ Many = Annotated[list[_Item], _OneError()]
 Named = Annotated[dict[str, _Item], BeforeValidator(_few_names)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """Frozen, camelCase in JSON; unknown fields are ignored so that old readers read new files."""
 
     model_config = ConfigDict(
@@ -52,7 +52,7 @@ class _Part(BaseModel):
     )
 
 
-class File(_Part):
+class File(Part):
     """One file of the artifact, by path relative to the manifest."""
 
     path: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", max_length=200)
@@ -60,7 +60,7 @@ class File(_Part):
     size: int = Field(ge=0, description="Bytes.")
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """What the artifact consists of and what it was made with."""
 
     schema_version: Literal[1] = 1
@@ -73,7 +73,7 @@ class Manifest(_Part):
     files: Many[File]
 
 
-class Tensor(_Part):
+class Tensor(Part):
     """One named input or output.
 
     `shape` leaves out the leading batch dimension: `[]` is one value a row, `[64]` a vector.
@@ -111,7 +111,7 @@ def feature_names(tensor: Tensor) -> list[str]:
     return [f"{tensor.name}[{index}]" for index in range(prod(tensor.shape))]
 
 
-class TableColumn(_Part):
+class TableColumn(Part):
     """One column of the table that a model was fitted on, as pandas has it."""
 
     name: str | int
@@ -122,7 +122,18 @@ class TableColumn(_Part):
     ordered: bool = False
 
 
-class Signature(_Part):
+class Target(Part):
+    """One of several classifications of a row: which outputs are its class and its probabilities.
+
+    `classes` are in the order of its probabilities.
+    """
+
+    output: str
+    classes: Many[str]
+    probabilities: str | None = None
+
+
+class Signature(Part):
     """Inputs and outputs of a model.
 
     A model with one input of shape `[k]` takes a matrix; one with several inputs takes a table
@@ -142,9 +153,19 @@ class Signature(_Part):
     columns: Many[TableColumn] | None = Field(
         default=None, description="Of a model that takes a table: one an input, in their order."
     )
+    targets: Many[Target] = Field(
+        default_factory=list,
+        description="Where a model classifies a row several times, in the order of its columns.",
+    )
+    counted: int = Field(
+        default=0,
+        ge=0,
+        description="Of several targets the place of the one that is counted, compared and told by "
+        "tokens; `classes` are its.",
+    )
 
 
-class NumericFeature(_Part):
+class NumericFeature(Part):
     """Bins of a number: `counts[i]` rows lie in (edges[i-1], edges[i]], open at both ends.
 
     `len(counts) == len(edges) + 1`. `minimum` and `maximum` bound what training has seen.
@@ -159,7 +180,7 @@ class NumericFeature(_Part):
     missing: int = 0
 
 
-class CategoricalFeature(_Part):
+class CategoricalFeature(Part):
     """Bins of a category: one a known category; others are `unseen` and never named."""
 
     kind: Literal["categorical"] = "categorical"
@@ -169,7 +190,7 @@ class CategoricalFeature(_Part):
     missing: int = 0
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """Isotonic map from raw score to probability, one per class, piecewise linear.
 
     `x` and `y` ascend and lie in 0..1; a binary model has one, for the second class.
@@ -180,7 +201,7 @@ class Calibration(_Part):
     y: Many[float]
 
 
-class Interval(_Part):
+class Interval(Part):
     """A metric with its confidence interval."""
 
     metric: str
@@ -190,7 +211,7 @@ class Interval(_Part):
     slice: str = "all"
 
 
-class Residuals(_Part):
+class Residuals(Part):
     """Errors of a regression on held-out rows, by bin of the score: count and sums of |error|,
     of its square and of its fourth power; each as long as `score_counts`.
     """
@@ -201,7 +222,7 @@ class Residuals(_Part):
     fourth: Many[float]
 
 
-class Baseline(_Part):
+class Baseline(Part):
     """What the model saw and gave at training, as counts: the reference for every drift signal."""
 
     schema_version: Literal[1] = 1

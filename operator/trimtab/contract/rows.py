@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from trimtab.contract.artifact import Tensor, is_text
 
 WHOLE: Final = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NANOSECONDS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1000, "ns": 1}
 
 
 def row_type(inputs: Sequence[Tensor], *, keeps_whole: bool = False) -> np.dtype[Any]:
@@ -53,7 +54,9 @@ def time_number(text: str, unit: str) -> float:
     """
     time = datetime.fromisoformat(text)
     since = (time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH
-    micro = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    if unit == "ns":
-        return float(micro * 1000)
-    return float(micro) if unit == "us" else float(micro // (1000 if unit == "ms" else 1_000_000))
+    return float(since // timedelta(microseconds=1) * 1000 // _NANOSECONDS[unit])
+
+
+def time_text(number: float, unit: str) -> str:
+    """Return the time (ISO 8601, UTC) that is so many units since 1970; raise OverflowError."""
+    return (_EPOCH + timedelta(microseconds=int(number) * _NANOSECONDS[unit] // 1000)).isoformat()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -21,6 +22,7 @@ from trimtab.contract.artifact import (
 )
 from trimtab.contract.estimators.answering import AnsweringEstimator
 from trimtab.contract.location import Location
+from trimtab.contract.recorded import ANSWERS, Recorded
 from trimtab.contract.transfer import WrittenArtifact, write_artifact
 from trimtab.training.baseline import build_baseline
 from trimtab.training.calibration import fit_calibration
@@ -29,29 +31,44 @@ from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken
 from trimtab.training.evaluation import Predictions, evaluate
 from trimtab.training.models import Graph, ModelFile, answer, dump_model
+from trimtab.training.recording import record
+from trimtab.training.rehearsing import rehearse
+from trimtab.training.targets import others_metrics
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows [n, features] with their truths [n]."""
+    """Rows [n, features] with their truths [n]; of several targets of the one that is counted.
+
+    targets: [n, T], all of them.
+    """
 
     matrix: Matrix
     actual: NDArray[Any]
+    targets: NDArray[Any] | None = None
 
     def only(self, rows: NDArray[Any]) -> Labelled:
         """Return the chosen rows, by number or mask."""
-        return Labelled(self.matrix[rows], self.actual[rows])
+        targets = None if self.targets is None else self.targets[rows]
+        return Labelled(self.matrix[rows], self.actual[rows], targets)
+
+    @property
+    def learned(self) -> NDArray[Any]:
+        """What a model is fitted to, [n] or [n, T]."""
+        return self.actual if self.targets is None else self.targets
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """Everything of an artifact but its place; `answers` are those for the held-out rows."""
+    """Everything of an artifact but its place; `answers` are for the held-out rows `asked`."""
 
     file: ModelFile
     signature: Signature
     baseline: Baseline
     metrics: list[Interval]
     answers: Predictions
+    asked: Matrix
+    recorded: Recorded | None
 
 
 def assemble(
@@ -62,24 +79,29 @@ def assemble(
     calibrate: Labelled,
     evaluate_on: Labelled,
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
+    several: Sequence[Sequence[Any]] = (),
 ) -> Assembled:
     """Calibrate, evaluate, count, and read the model back from its own file.
 
-    classes: of the fitted model, in the order of its scores; empty for a regression.
+    classes: of the fitted model, in the order of its scores; empty for a regression. several: the
+    classes of each of several targets.
     Raise CodeBroken when the model cannot be stored safely or answers differently once stored.
     """
     file, stored = dump_model(model, signature)
-    answers = answer(stored, evaluate_on.matrix, classes)
+    asked = partial(answer, classes=classes, counted=signature.counted, several=several)
+    answers = asked(stored, evaluate_on.matrix)
     if not isinstance(model, Graph):
         before = AnsweringEstimator(model, signature)
-        _check_same(answers, answer(before, evaluate_on.matrix, classes), classes)
-    calibration_answers = answer(stored, calibrate.matrix, classes)
+        _check_same(answers, asked(before, evaluate_on.matrix), classes)
+    calibration_answers = asked(stored, calibrate.matrix)
     calibration = (
         fit_calibration(calibration_answers.score, calibrate.actual, classes)
         if calibration_answers.score is not None
         else []
     )
     metrics = evaluate(evaluate_on.actual, answers, classes, slices)
+    if evaluate_on.targets is not None:
+        metrics += others_metrics(evaluate_on.targets, answers, signature)
     # Policies hold single classes to a floor; reports leave these metrics out.
     of_classes = class_metrics(evaluate_on.actual, answers.predicted, classes) if classes else []
     baseline = build_baseline(
@@ -90,31 +112,47 @@ def assemble(
         [*metrics, *of_classes],
         np.concatenate([calibrate.actual, evaluate_on.actual]),
     )
-    return Assembled(file, signature, baseline, metrics, answers)
+    recorded = record(stored, signature, baseline)
+    return Assembled(file, signature, baseline, metrics, answers, evaluate_on.matrix, recorded)
 
 
 def write(
     assembled: Assembled, location: Location, *, model: str, version: str, created: datetime | None
 ) -> WrittenArtifact:
-    """Write it at `<location>/<16 hex of the digest>/`; raise LocationError."""
+    """Write it at `<location>/<16 hex of the digest>/`, once it was served and asked here.
+
+    Raise CodeBroken where a serving container would refuse it or answer differently, and
+    LocationError.
+    """
     files = {
         assembled.file.name: assembled.file.body,
         SIGNATURE: assembled.signature.model_dump_json(by_alias=True, indent=1).encode(),
         BASELINE: assembled.baseline.model_dump_json(by_alias=True).encode(),
     }
-    return write_artifact(
-        location,
-        files,
-        model_format=assembled.file.format,
-        model_file=assembled.file.name,
-        model=model,
-        version=version,
-        created=(created or datetime.now(UTC)).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        frameworks={
-            "python": platform.python_version(),
-            **{name: package_version(name) for name in assembled.file.packages},
-        },
-    )
+    if assembled.recorded is not None:
+        files[ANSWERS] = assembled.recorded.model_dump_json(
+            by_alias=True, exclude_none=True
+        ).encode()
+    moment = (created or datetime.now(UTC)).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    def written(place: Location) -> WrittenArtifact:
+        return write_artifact(
+            place,
+            files,
+            model_format=assembled.file.format,
+            model_file=assembled.file.name,
+            model=model,
+            version=version,
+            created=moment,
+            frameworks={
+                "python": platform.python_version(),
+                **{name: package_version(name) for name in assembled.file.packages},
+            },
+        )
+
+    size = sum(map(len, files.values()))
+    rehearse(written, assembled.asked, assembled.answers, size)
+    return written(location)
 
 
 def _check_same(after: Predictions, before: Predictions, classes: list[Any]) -> None:
@@ -128,6 +166,9 @@ def _check_same(after: Predictions, before: Predictions, classes: list[Any]) -> 
         if not classes
         else bool((before.predicted == after.predicted).all())
     )
+    if before.all_predicted is not None and after.all_predicted is not None:
+        every = np.allclose if not classes else np.array_equal
+        same = same and bool(every(before.all_predicted, after.all_predicted))
     if not (same and same_score):
         raise CodeBroken("the model answers differently once it was written and read back")
 

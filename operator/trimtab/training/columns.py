@@ -142,8 +142,14 @@ def _times(name: str, column: pd.Series[Any], missing: dict[str, Any]) -> Tensor
         )
     unit = np.datetime_data(column.to_numpy().dtype)[0]
     # A later time is never among those of training: its bins would tell nothing.
+    times = column.dropna().to_numpy().astype(np.int64)
     return _tensor(
-        name, datatype="BYTES", unit=unit, watched=False, **{**missing, "missing_as": None}
+        name,
+        datatype="BYTES",
+        unit=unit,
+        watched=False,
+        minimum=float(times.min()) if len(times) else None,
+        **{**missing, "missing_as": None},
     )
 
 
@@ -327,19 +333,27 @@ def infer_task(column: pd.Series[Any]) -> Task:
 
 
 def make_signature(inputs: Sequence[Tensor], task: Task, classes: Sequence[Any]) -> Signature:
-    """Complete the inputs with the outputs of a task; classes in the order of the scores."""
+    """Complete the inputs with the outputs of a task; classes in the order of the scores.
+
+    Outputs are `value`, or `class` and `probabilities`.
+    """
     if task == "regression":
         value = Tensor(name="value", datatype="FP64")
         return Signature(task=task, inputs=list(inputs), outputs=[value])
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise DataBroken(f"the labels have {len(classes)} classes; 2 to {MOST_CLASSES} are wanted")
-    is_whole = all(
-        isinstance(one, int | np.integer) and not isinstance(one, bool) for one in classes
-    )
     outputs = [
-        Tensor(name="class", datatype="INT64" if is_whole else "BYTES"),
+        class_output("class", classes),
         Tensor(name="probabilities", datatype="FP64", shape=[len(classes)]),
     ]
     return Signature(
         task=task, inputs=list(inputs), outputs=outputs, classes=[str(one) for one in classes]
     )
+
+
+def class_output(name: str, classes: Sequence[Any]) -> Tensor:
+    """Return the output of one class a row: whole numbers where all classes are, else texts."""
+    is_whole = all(
+        isinstance(one, int | np.integer) and not isinstance(one, bool) for one in classes
+    )
+    return Tensor(name=name, datatype="INT64" if is_whole else "BYTES")

@@ -19,12 +19,15 @@ def make_estimator(
     inputs: Sequence[Tensor],
     task: Task,
     seed: int,
+    *,
+    targets: int = 1,
 ) -> Any:
     """Return an unfitted estimator for matrices of these inputs.
 
     A class of scikit-learn by dotted path (`sklearn.ensemble.RandomForestClassifier`; no other
     package), or `module:function`, which is called with the parameters. `random_state` is the seed
-    where the estimator has one and none is given. Text columns are one-hot coded.
+    where the estimator has one and none is given. Text columns are one-hot coded. An estimator of
+    one target is fitted once for each of several `targets`.
     Raise CodeBroken, also for missing numbers where the estimator cannot take them.
     """
     estimator = _called(path, parameters) if ":" in path else _sklearn(path, parameters)
@@ -34,7 +37,7 @@ def make_estimator(
     if "random_state" in estimator.get_params() and "random_state" not in parameters:
         estimator.set_params(random_state=seed)
     _check_task(path, estimator, task)
-    return _prepared(estimator, inputs)
+    return _prepared(_of_targets(estimator, task, targets), inputs)
 
 
 def check_model(model: Any) -> None:
@@ -102,6 +105,25 @@ def _check_task(path: str, estimator: Any, task: Task) -> None:
         raise CodeBroken(f"--estimator {path} is no classifier, but the labels are classes")
     if task == "regression" and not is_regressor(estimator):
         raise CodeBroken(f"--estimator {path} is no regressor, but the labels are numbers")
+
+
+def _of_targets(estimator: Any, task: Task, targets: int) -> Any:
+    if targets == 1 or takes_targets(estimator):
+        return estimator
+    from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+
+    wrap = MultiOutputClassifier if task == "classification" else MultiOutputRegressor
+    return wrap(estimator)
+
+
+def takes_targets(model: Any) -> bool:
+    """Whether the model may have several targets."""
+    from sklearn.utils import get_tags
+
+    tags = get_tags(model)
+    several = bool(tags.target_tags.multi_output)
+    of_classes = tags.classifier_tags
+    return several or (of_classes is not None and bool(of_classes.multi_label))
 
 
 def _prepared(estimator: Any, inputs: Sequence[Tensor]) -> Any:

@@ -32,14 +32,22 @@ _BOOTSTRAP_WORK: Final = 100_000_000
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers of one model for n rows. `predicted`: [n] classes or values; `score`: [n, K]."""
+    """Answers of one model for n rows. `predicted`: [n] classes or values; `score`: [n, K].
+
+    Of several targets these are of the one that is counted; `all_predicted` [n, T] is of all.
+    """
 
     predicted: NDArray[Any]
     score: NDArray[np.float64] | None = None
+    all_predicted: NDArray[Any] | None = None
 
     def only(self, rows: NDArray[np.bool_]) -> Predictions:
         """Return the answers for the chosen rows."""
-        return Predictions(self.predicted[rows], None if self.score is None else self.score[rows])
+        return Predictions(
+            self.predicted[rows],
+            None if self.score is None else self.score[rows],
+            None if self.all_predicted is None else self.all_predicted[rows],
+        )
 
 
 def statistic_of(
@@ -93,12 +101,14 @@ def evaluate(
 def _on_slice(
     name: str, actual: NDArray[Any], predicted: NDArray[Any], is_classification: bool
 ) -> Interval:
-    if is_classification:
-        interval = accuracy(actual, predicted)
-    else:
-        statistic = statistic_of("rmse", actual, Predictions(predicted), ())
-        interval = _bootstrapped("rmse", statistic, len(actual))
+    interval = (accuracy if is_classification else value_error)(actual, predicted)
     return interval.model_copy(update={"slice": name})
+
+
+def value_error(actual: NDArray[Any], predicted: NDArray[Any]) -> Interval:
+    """Return the RMSE of values [n], with its interval."""
+    statistic = statistic_of("rmse", actual, Predictions(predicted), ())
+    return _bootstrapped("rmse", statistic, len(actual))
 
 
 def accuracy(actual: NDArray[Any], predicted: NDArray[Any]) -> Interval:

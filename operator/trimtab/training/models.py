@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,10 +121,18 @@ def load_model(file: Path | bytes, signature: Signature) -> AnsweringEstimator:
         raise CodeBroken(f"the serving container would not load the model: {error}") from error
 
 
-def answer(model: Answering, rows: Matrix, classes: list[Any]) -> Predictions:
+def answer(
+    model: Answering,
+    rows: Matrix,
+    classes: list[Any],
+    *,
+    counted: int = 0,
+    several: Sequence[Sequence[Any]] = (),
+) -> Predictions:
     """Return the model's answers as the serving container gives them.
 
-    classes: in the order of the scores, empty for a regression.
+    classes: in the order of the scores, empty for a regression. Of several targets `counted` is the
+    place of the one whose answers these are, and `several` are the classes of all [T][K].
     """
     from sklearn import config_context
 
@@ -140,9 +148,15 @@ def answer(model: Answering, rows: Matrix, classes: list[Any]) -> Predictions:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:400]
         raise CodeBroken(f"the model could not answer the rows given to it: {said}") from error
     if found.values is not None:
-        return Predictions(found.values.reshape(-1))
+        values = found.values
+        every = values if values.shape[1] > 1 else None
+        return Predictions(values[:, counted], all_predicted=every)
     chosen = found.chosen
     if chosen is None:
         assert found.probabilities is not None
         chosen = found.probabilities.argmax(axis=1)
-    return Predictions(np.asarray(classes)[chosen], found.probabilities)
+    every = None
+    if several and found.labels is not None:
+        columns = [np.asarray(known)[found.labels[:, t]] for t, known in enumerate(several)]
+        every = np.column_stack(columns)
+    return Predictions(np.asarray(classes)[chosen], found.probabilities, every)

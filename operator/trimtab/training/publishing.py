@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from trimtab.contract.artifact import Interval, Tensor
+from trimtab.contract.artifact import Interval, Signature, Tensor
+from trimtab.contract.estimators.several import classes_of_targets
 from trimtab.contract.location import open_location
 from trimtab.contract.onnx_graph import fitting_inputs
 from trimtab.training.assembly import Labelled, assemble, write
@@ -27,7 +28,16 @@ from trimtab.training.estimators import check_model, fit
 from trimtab.training.given import Given, read_rows
 from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
-from trimtab.training.tables import as_served, fitted, inputs_of
+from trimtab.training.tables import Classes, as_served, fitted, inputs_of
+from trimtab.training.targets import (
+    SeveralClasses,
+    make_targets,
+    names_of_targets,
+    place_of,
+    renamed,
+    several_classes_signature,
+    several_values_signature,
+)
 from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
 
 Rows = Any
@@ -67,6 +77,8 @@ def publish(
     maximum: float | None = None,
     task: Task | None = None,
     classes: Sequence[Any] | None = None,
+    outputs: Mapping[str, str | None] | None = None,
+    counted: str | None = None,
     credentials: Path | None = None,
     created: datetime | None = None,
     seed: int = 0,
@@ -79,7 +91,11 @@ def publish(
     columns of the table; columns named by `feature_names`. `minimum` and `maximum` declare the
     range of every number. A model may also be an ONNX graph (its bytes, a path, or a ModelProto);
     numbers are then of the datatype that the graph takes, and `classes` are the labels in the
-    order of its scores, sorted by default. The artifact lies at `<uri>/<16 hex of the digest>/`
+    order of its scores, sorted by default. `outputs` calls outputs otherwise, for example
+    `{"class": "output-0", "probabilities": None}`; None leaves probabilities out. y may have a
+    column for each of several targets, which are then outputs of their own, called as the columns
+    of a table; `counted` names the one that is counted, compared and judged, else the first.
+    The artifact lies at `<uri>/<16 hex of the digest>/`
     and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
     graph = _graph(model)
@@ -95,11 +111,13 @@ def publish(
     }
     chosen = task_of(model, truths["X"], task)
     (check_classes if chosen == "classification" else check_targets)(truths["X"], model)
-    actual = {name: _labels_of(one, chosen) for name, one in truths.items()}
+    names = names_of_targets(y, truths["X"].shape[1]) if truths["X"].ndim == 2 else []
+    place = place_of(counted, names) if names or counted is not None else 0
+    labelled = {name: _labelled(one, chosen, names, place) for name, one in truths.items()}
     if "calibrate" not in given:
-        given, actual = _split(given["X"], actual["X"], seed)
+        given, labelled = _split(given["X"], labelled["X"], seed)
     if not is_ready:
-        fit(model, given["X"].own, actual["X"])
+        fit(model, given["X"].own, labelled["X"].learned)
     read = fitted(model, given)
     tensors = list(inputs or ())
     if not tensors and given["X"].shape is not None:
@@ -110,22 +128,19 @@ def publish(
         with graph_errors():
             tensors = fitting_inputs(graph, tensors)
     tensors = [_ranged(one, minimum, maximum) for one in tensors]
-    labels: list[Any] = []
-    if chosen == "classification":
-        known = model.classes_ if graph is None else classes
-        labels = _labels(*actual.values()) if known is None else list(known)
-        for name, part in actual.items():
-            check_known(part, labels, _name_of(name))
-    signature = make_signature(tensors, chosen, labels)
+    known, several = _classes(model, graph, classes, labelled, chosen, names, place)
+    signature = _signature(model, tensors, chosen, known, several, names, place)
+    if outputs is not None:
+        signature = renamed(signature, outputs)
     if graph is not None:
         model = load_graph(graph, signature)
     else:
-        model, signature = as_served(read, signature, labels, given)
+        model, signature = as_served(read, signature, given, Classes(known, several))
     tune, test = (
-        Labelled(make_matrix(given[name].frame, tensors), actual[name])
+        replace(labelled[name], matrix=make_matrix(given[name].frame, tensors))
         for name in ("calibrate", "evaluate")
     )
-    assembled = assemble(model, signature, labels, calibrate=tune, evaluate_on=test)
+    assembled = assemble(model, signature, known, calibrate=tune, evaluate_on=test, several=several)
     written = write(
         assembled,
         open_location(uri, credentials),
@@ -134,6 +149,61 @@ def publish(
         created=created,
     )
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
+
+
+def _labelled(truths: NDArray[Any], task: Task, names: Sequence[str], counted: int) -> Labelled:
+    matrix = np.empty((len(truths), 0))  # follows once the inputs are known
+    if truths.ndim == 1:
+        return Labelled(matrix, make_labels(pd.Series(truths, name="y"), task))
+    targets = make_targets(truths, task, names)
+    return Labelled(matrix, targets[:, counted], targets)
+
+
+def _classes(
+    model: Any,
+    graph: bytes | None,
+    given: Sequence[Any] | None,
+    read: Mapping[str, Labelled],
+    task: Task,
+    names: Sequence[str],
+    counted: int,
+) -> tuple[list[Any], list[list[Any]]]:
+    """Return the classes of what is counted, and of each of several targets; check the truths."""
+    if task == "regression":
+        return [], []
+    if names and graph is None:
+        several = classes_of_targets(model, len(names))
+        for place, column in enumerate(names):
+            for part, rows in read.items():
+                assert rows.targets is not None
+                where = f"column {column!r} of {_name_of(part)}"
+                check_known(rows.targets[:, place], several[place], where)
+        return several[counted], several
+    known = model.classes_ if graph is None else given
+    labels = _labels(*read.values()) if known is None else list(known)
+    for part, rows in read.items():
+        check_known(rows.actual, labels, _name_of(part))
+    return labels, []
+
+
+def _signature(
+    model: Any,
+    tensors: Sequence[Tensor],
+    task: Task,
+    classes: list[Any],
+    several: list[list[Any]],
+    names: Sequence[str],
+    counted: int,
+) -> Signature:
+    if several:
+        return several_classes_signature(
+            tensors,
+            SeveralClasses(names, several, counted),
+            has_probabilities=hasattr(model, "predict_proba"),
+        )
+    if names and task == "regression":
+        return several_values_signature(tensors, names, counted)
+    return make_signature(tensors, task, classes)
 
 
 def _given(
@@ -159,14 +229,14 @@ def _name_of(part: str) -> str:
 
 
 def _split(
-    rows: Given, actual: NDArray[Any], seed: int
-) -> tuple[dict[str, Given], dict[str, NDArray[Any]]]:
+    rows: Given, labelled: Labelled, seed: int
+) -> tuple[dict[str, Given], dict[str, Labelled]]:
     """Return rows to learn from, to calibrate on and to evaluate on, with their truths."""
     split = split_rows(len(rows), calibrate=0.2, held_out=0.2, seed=seed)
     chosen = dict(zip(("X", "calibrate", "evaluate"), split.parts().values(), strict=True))
     return (
         {name: rows.only(numbers) for name, numbers in chosen.items()},
-        {name: actual[numbers] for name, numbers in chosen.items()},
+        {name: labelled.only(numbers) for name, numbers in chosen.items()},
     )
 
 
@@ -182,12 +252,8 @@ def _graph(model: Any) -> bytes | None:
     return None
 
 
-def _labels_of(truths: NDArray[Any], task: Task) -> NDArray[Any]:
-    return make_labels(pd.Series(truths, name="y"), task)
-
-
-def _labels(*parts: NDArray[Any]) -> list[Any]:
-    return list(np.unique(np.concatenate(parts)).tolist())
+def _labels(*parts: Labelled) -> list[Any]:
+    return list(np.unique(np.concatenate([part.actual for part in parts])).tolist())
 
 
 def _is_fitted(model: Any) -> bool:
@@ -208,6 +274,8 @@ def _vector_input(name: str, given: Iterable[Given]) -> Tensor:
     datatype: Any = "FP64"
     if hasattr(first.own, "dtype"):
         datatype = _DATATYPES.get(first.own.dtype.str[1:], "FP64")
+    if datatype.startswith("INT") and not isinstance(first.own, np.ndarray):
+        datatype = "FP64"  # counts of words, which may be weights tomorrow
     has_gaps = any(
         part.shape and pd.isna(np.stack(part.frame[name].tolist())).any() for part in parts
     )

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Signature
+from trimtab.contract.estimators.several import classes_of_targets
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
 from trimtab.contract.training import (
     EXIT_CODE_OF_VERDICT,
@@ -61,6 +62,14 @@ from trimtab.training.report import (
 )
 from trimtab.training.settings import Settings
 from trimtab.training.split import FEWEST_TRAIN, Split, rows_digest, split_rows
+from trimtab.training.targets import (
+    SeveralClasses,
+    called_like,
+    make_targets,
+    place_of,
+    several_classes_signature,
+    several_values_signature,
+)
 
 log = logging.getLogger("trimtab.training")
 
@@ -76,6 +85,8 @@ class _Rows:
     slices: dict[str, NDArray[np.bool_]]
     signature: Signature
     split: Split
+    counted: int
+    """Which of several targets is judged."""
 
 
 def run(settings: Settings, report: Report) -> ExitCode:
@@ -134,7 +145,9 @@ def _train(settings: Settings, report: Report, folder: Path) -> Judgement:
         model, classes = _fitted(settings, rows)
     with _step(report, "evaluate", 0.7):
         held_out = rows.labelled.only(rows.split.held_out)
-        signature = make_signature(rows.signature.inputs, rows.signature.task, classes)
+        signature = _signature(settings, rows, model, classes)
+        if champion is not None:
+            signature = called_like(signature, champion.signature)
         assembled = assemble(
             model,
             signature,
@@ -142,6 +155,7 @@ def _train(settings: Settings, report: Report, folder: Path) -> Judgement:
             calibrate=rows.labelled.only(rows.split.calibrate),
             evaluate_on=held_out,
             slices=_held_out_slices(rows),
+            several=_several(settings, rows, model),
         )
         report.metrics = gate_first(
             reported_metrics(assembled.metrics, _HELD_OUT), settings.gate.metric
@@ -174,20 +188,26 @@ def _champion(settings: Settings, folder: Path) -> Champion | None:
 def _rows(settings: Settings, data: Data, champion: Champion | None) -> _Rows:
     """Check the rows against the contract of the serving version, and split them."""
     frame = data.frame
-    if settings.label not in frame.columns:
-        raise DataBroken(f"the label column {settings.label!r} is missing")
-    frame = frame[frame[settings.label].notna()].reset_index(drop=True)
+    labels = list(settings.labels)
+    for name in labels:
+        if name not in frame.columns:
+            raise DataBroken(f"the label column {name!r} is missing")
+    frame = frame[frame[labels].notna().all(axis=1)].reset_index(drop=True)
     unlabelled = len(data.frame) - len(frame)
     log.info("%d rows from %d files, %d without a label", len(frame), len(data.sources), unlabelled)
     if frame.empty:
         raise InsufficientRows(f"{settings.data_uri} has no labelled row", FEWEST_TRAIN)
     signature = champion.signature if champion else _inferred(settings, frame)
     matrix = make_matrix(frame, signature.inputs)
-    actual = make_labels(frame[settings.label], signature.task)
+    counted = _counted(settings, champion)
+    actual = make_labels(frame[labels[counted]], signature.task)
+    targets = None
+    if len(labels) > 1:
+        targets = make_targets(frame[labels].to_numpy(), signature.task, labels)
     if champion is not None:
         limits = Limits(settings.missing_limit, settings.unseen_limit, settings.out_of_range_limit)
         check_rows(matrix, champion.signature, champion.baseline, limits)
-        _check_labels(settings.label, actual, champion.signature)
+        _check_labels(labels[counted], actual, champion.signature)
     times = frame[settings.time_column].to_numpy() if settings.time_column else None
     split = split_rows(
         len(frame),
@@ -200,17 +220,19 @@ def _rows(settings: Settings, data: Data, champion: Champion | None) -> _Rows:
         if name not in frame.columns:
             raise DataBroken(f"the slice column {name!r} is missing")
     columns = {name: frame[name].to_numpy() for name in settings.gate.slices}
-    return _Rows(Labelled(matrix, actual), times, slice_rows(columns), signature, split)
+    return _Rows(
+        Labelled(matrix, actual, targets), times, slice_rows(columns), signature, split, counted
+    )
 
 
 def _inferred(settings: Settings, frame: pd.DataFrame) -> Signature:
     """The first version of a line sets its signature; classes follow once it is fitted."""
-    others = {settings.label, settings.time_column, *settings.ignored, *settings.gate.slices}
+    others = {*settings.labels, settings.time_column, *settings.ignored, *settings.gate.slices}
     columns = settings.inputs or tuple(str(one) for one in frame.columns if one not in others)
     missing = [one for one in columns if one not in frame.columns]
     if missing or not columns:
         raise DataBroken(f"column {missing[0]!r} is missing" if missing else "no input column")
-    task: Task = settings.task or infer_task(frame[settings.label])  # type: ignore[assignment]
+    task: Task = settings.task or infer_task(frame[settings.labels[0]])  # type: ignore[assignment]
     inputs = infer_inputs(frame, columns)
     return make_signature(inputs, task, [0, 1] if task == "classification" else [])
 
@@ -245,10 +267,46 @@ def _fitted(settings: Settings, rows: _Rows) -> tuple[Any, list[Any]]:
         rows.signature.inputs,
         task,
         settings.seed,
+        targets=len(settings.labels),
     )
-    fit(model, train.matrix, train.actual)
-    classes = list(model.classes_) if task == "classification" else []
-    return model, classes
+    fit(model, train.matrix, train.learned)
+    if task == "regression":
+        return model, []
+    if several := _several(settings, rows, model):
+        return model, several[rows.counted]
+    return model, list(model.classes_)
+
+
+def _counted(settings: Settings, champion: Champion | None) -> int:
+    if champion is None:
+        return place_of(settings.counted, settings.labels)
+    counted = champion.signature.counted
+    if counted >= len(settings.labels):
+        raise CodeBroken(
+            f"the serving version judges target {counted + 1}, and --label names "
+            f"{len(settings.labels)} columns; name one for each of its targets, in their order"
+        )
+    return counted
+
+
+def _several(settings: Settings, rows: _Rows, model: Any) -> list[list[Any]]:
+    """Return the classes of each of several targets; nothing where there is one, or values."""
+    if len(settings.labels) == 1 or rows.signature.task == "regression":
+        return []
+    return classes_of_targets(model, len(settings.labels))
+
+
+def _signature(settings: Settings, rows: _Rows, model: Any, classes: list[Any]) -> Signature:
+    inputs, task, names = rows.signature.inputs, rows.signature.task, settings.labels
+    if several := _several(settings, rows, model):
+        return several_classes_signature(
+            inputs,
+            SeveralClasses(names, several, rows.counted),
+            has_probabilities=hasattr(model, "predict_proba"),
+        )
+    if len(names) > 1:
+        return several_values_signature(inputs, names, rows.counted)
+    return make_signature(inputs, task, classes)
 
 
 def _default_estimator(task: Task) -> str:
@@ -304,7 +362,8 @@ def _compared(
 ) -> HeldOut:
     held_out = challenger.held_out.only(new)
     known = _champion_classes(champion, challenger.classes)
-    answers = answer(champion.model, held_out.matrix, known)
+    counted = champion.signature.counted
+    answers = answer(champion.model, held_out.matrix, known, counted=counted)
     return HeldOut(held_out.actual, answers, challenger.assembled.answers.only(new), slices)
 
 

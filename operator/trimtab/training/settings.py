@@ -38,7 +38,8 @@ class Settings:
     cause: Mapping[str, Any] = field(default_factory=dict)
     estimator: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    label: str = "label"
+    labels: tuple[str, ...] = ("label",)
+    counted: str | None = None
     time_column: str | None = None
     inputs: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -80,7 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="VALUE is JSON or text"
     )
-    parser.add_argument("--label", default="label", help="column with the truth")
+    parser.add_argument(
+        "--label",
+        action="append",
+        metavar="COLUMN",
+        help="column with the truth (default: label); once for each of several targets",
+    )
+    parser.add_argument(
+        "--counted", metavar="COLUMN", help="of several targets the one that is judged"
+    )
     parser.add_argument("--time-column", help="split by time: train on the oldest rows")
     parser.add_argument(
         "--input", action="append", default=[], help="column to learn from; default: all others"
@@ -125,7 +134,8 @@ def read_settings(environment: Mapping[str, str], arguments: Sequence[str]) -> S
         cause=_object(Variable.CAUSE, environment.get(Variable.CAUSE) or "{}"),
         estimator=given.estimator,
         parameters=dict(_parameter(text) for text in given.param),
-        label=given.label,
+        labels=tuple(given.label or ("label",)),
+        counted=given.counted,
         time_column=given.time_column,
         inputs=tuple(given.input),
         ignored=tuple(given.ignore),

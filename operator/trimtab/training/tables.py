@@ -53,6 +53,14 @@ class Fitted:
         return [self.columns[place] for place in self.used]
 
 
+@dataclass(frozen=True)
+class Classes:
+    """Of the model, in the order of its scores: what is counted, and each of several targets."""
+
+    counted: list[Any]
+    several: list[list[Any]]
+
+
 def fitted(model: Any, given: Mapping[str, Given]) -> Fitted:
     """Read the columns off the model, or off the rows; raise DataBroken where one is missing."""
     learned = given["X"]
@@ -86,7 +94,7 @@ def inputs_of(read: Fitted, given: Mapping[str, Given]) -> list[Tensor]:
 
 
 def as_served(
-    read: Fitted, signature: Signature, classes: list[Any], given: Mapping[str, Given]
+    read: Fitted, signature: Signature, given: Mapping[str, Given], classes: Classes
 ) -> tuple[Any, Signature]:
     """Return the model to store, and the signature that says what it takes.
 
@@ -98,7 +106,7 @@ def as_served(
     matrices = {name: make_matrix(rows.frame, signature.inputs) for name, rows in given.items()}
     said = ""
     for model, tried in _ways(read, signature, given["X"]):
-        difference = _difference(model, tried, classes, given, own, matrices)
+        difference = _difference(model, tried, classes, own, matrices)
         if difference is None:
             return model, tried
         said = said or difference
@@ -208,8 +216,7 @@ def _compared(given: Given) -> NDArray[np.intp]:
 def _difference(
     model: Any,
     signature: Signature,
-    classes: list[Any],
-    given: Mapping[str, Given],
+    classes: Classes,
     own: Mapping[str, _Own],
     matrices: Mapping[str, Matrix],
 ) -> str | None:
@@ -217,12 +224,21 @@ def _difference(
     try:
         served = AnsweringEstimator(model, signature)
         for name, mine in own.items():
-            theirs = answer(served, matrices[name][mine.rows], classes)
-            row = _first_other(mine, theirs.predicted, theirs.score)
+            rows = matrices[name][mine.rows]
+            theirs = answer(
+                served,
+                rows,
+                classes.counted,
+                counted=signature.counted,
+                several=classes.several,
+            )
+            every = theirs.all_predicted
+            predicted = theirs.predicted if every is None else every
+            row = _first_other(mine, predicted, theirs.score if every is None else None)
             if row is not None:
                 return (
                     f"row {int(mine.rows[row])} of {name} is {str(mine.predicted[row])[:80]}, and "
-                    f"would be {str(theirs.predicted[row])[:80]}"
+                    f"would be {str(predicted[row])[:80]}"
                 )
     except ModelRefused as error:
         return str(error)
@@ -241,4 +257,6 @@ def _first_other(mine: _Own, predicted: NDArray[Any], scores: Any) -> int | None
         near = np.isclose(mine.scores, scores, equal_nan=True).all(axis=1)
         top = np.sort(scores, axis=1)
         same = near & (same | (top[:, -1] - top[:, -2] < _TIE))
+    if same.ndim > 1:
+        same = same.all(axis=1)
     return None if same.all() else int((~same).argmax())

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trimtab.training.columns import Task, infer_task
 from trimtab.training.errors import CodeBroken, DataBroken
+from trimtab.training.estimators import takes_targets
 
 _MOST_TARGETS: Final = 200
 
@@ -75,7 +76,7 @@ def check_classes(truths: NDArray[Any], model: Any, name: str = "y") -> None:
 
     truths: of a classification, [n] or [n, T].
     """
-    if truths.ndim == 2 and not _takes_labels(model):
+    if truths.ndim == 2 and not _takes_targets(model):
         if _is_one_hot(truths):
             raise DataBroken(
                 f"{name} has a column for each of {truths.shape[1]} classes, and {_named(model)} "
@@ -97,7 +98,7 @@ def check_classes(truths: NDArray[Any], model: Any, name: str = "y") -> None:
 
 def check_targets(truths: NDArray[Any], model: Any, name: str = "y") -> None:
     """Raise DataBroken where a regression of one target is given several."""
-    if truths.ndim == 2 and not _takes_labels(model):
+    if truths.ndim == 2 and not _takes_targets(model):
         raise DataBroken(
             f"{name} has {truths.shape[1]} columns, and {_named(model)} predicts one; wrap it: "
             "sklearn.multioutput.MultiOutputRegressor(model)"
@@ -182,16 +183,9 @@ def _task_of(model: Any) -> Task | None:
     return "regression" if is_regressor(model) else None
 
 
-def _takes_labels(model: Any) -> bool:
+def _takes_targets(model: Any) -> bool:
     """Whether the model may have several targets; a graph says itself what it answers."""
-    from sklearn.utils import get_tags
-
-    if not hasattr(model, "predict"):
-        return True
-    tags = get_tags(model)
-    several = bool(tags.target_tags.multi_output)
-    of_classes = tags.classifier_tags
-    return several or (of_classes is not None and bool(of_classes.multi_label))
+    return not hasattr(model, "predict") or takes_targets(model)
 
 
 def _is_one_hot(truths: NDArray[Any]) -> bool:

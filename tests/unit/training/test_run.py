@@ -330,3 +330,41 @@ def test_metric_that_does_not_fit_the_task_is_a_fault_of_the_job(job: Job) -> No
     code, report = job.run("--ignore", "time")
     assert (code, report["class"]) == (12, "code")
     assert "rmse is not defined for 2 classes" in report["message"]
+
+
+def test_outputs_stay_called_as_clients_know_them(job: Job, champion: Champion) -> None:
+    job.data(people(1500, shift=20))
+    job.champion(champion(outputs={"class": "output-0", "probabilities": None}))
+    job.gate(notWorseBy=0.05)
+    code, report = job.run("--time-column", "time")
+    assert code == 0, report
+    folder = Path(report["uri"].removeprefix("file://"))
+    outputs = json.loads((folder / "signature.json").read_bytes())["outputs"]
+    assert [one["name"] for one in outputs] == ["output-0"]
+
+
+def test_several_targets_are_trained_and_trained_again(job: Job) -> None:
+    rows = people(1500).assign(
+        rich=lambda frame: np.where(frame["income"] > frame["income"].median(), "rich", "poor")
+    )
+    job.data(rows)
+    both = ("--label", "rich", "--ignore", "time")
+    code, report = job.run_as("sklearn.linear_model.LogisticRegression", *both)
+    assert code == 0, report
+    folder = Path(report["uri"].removeprefix("file://"))
+    signature = json.loads((folder / "signature.json").read_bytes())
+    assert [one["output"] for one in signature["targets"]] == ["bought", "rich"]
+    assert "output=rich" in {
+        one["slice"] for one in json.loads((folder / "baseline.json").read_bytes())["metrics"]
+    }
+    job.environment |= {
+        "TRIMTAB_CHAMPION_URI": report["uri"],
+        "TRIMTAB_CHAMPION_DIGEST": report["digest"],
+        "TRIMTAB_VERSION": "r2",
+    }
+    job.gate(notWorseBy=0.3)
+    code, report = job.run_as("sklearn.tree.DecisionTreeClassifier", *both)
+    assert (code, report["verdict"]) == (0, "accepted"), report
+    code, report = job.run_as("sklearn.tree.DecisionTreeClassifier", "--ignore", "rich,time")
+    assert code == 12
+    assert "targets, the serving version has 2" in report["message"]

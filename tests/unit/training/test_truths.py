@@ -112,7 +112,7 @@ def test_what_the_model_says_of_the_rows_is_handed_on(tmp_path: Path) -> None:
     gaps[:200, 1] = np.nan
     with pytest.raises(CodeBroken, match=r"LogisticRegression could not be fitted: .*NaN"):
         published(tmp_path, LogisticRegression(), gaps, Y)
-    with pytest.raises(CodeBroken, match="could not answer the rows given to it: .*NaN"):
+    with pytest.raises(CodeBroken, match=r"could not answer the rows given to it: .*NaN"):
         published(tmp_path, LogisticRegression(), X, Y, calibrate=(X, Y), evaluate=(gaps, Y))
 
 

@@ -12,6 +12,7 @@ from trimtab.contract.answers import Answers, Indices
 from trimtab.contract.artifact import Signature
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.estimators.rule import has_own_rule
+from trimtab.contract.estimators.several import Several
 from trimtab.contract.estimators.tables import Feeding
 
 
@@ -34,7 +35,8 @@ class AnsweringEstimator:
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
         self._fed = Feeding(estimator, signature)
         self._checks_inputs = not any(tensor.missing_allowed for tensor in signature.inputs)
-        if self._is_classifier:
+        self._several = Several(estimator, signature) if signature.targets else None
+        if self._is_classifier and self._several is None:
             _check_classes(estimator, signature)
 
     def prepare_thread(self) -> None:
@@ -50,6 +52,8 @@ class AnsweringEstimator:
         if not self._is_classifier:
             values = np.asarray(self.estimator.predict(table), dtype=np.float64)
             return Answers(values=values.reshape(len(rows), -1))
+        if self._several is not None:
+            return self._several.answers(table, len(rows))
         if not self.has_probabilities:
             return Answers(chosen=self._own_choice(table))
         raw = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)

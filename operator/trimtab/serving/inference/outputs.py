@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from trimtab.contract.artifact import Signature, Tensor
+from trimtab.contract.artifact import Signature, Target, Tensor
 from trimtab.serving.errors import ArtifactRefused, RequestInvalid
 from trimtab.serving.inference.binary import written
 from trimtab.serving.model.base import Prediction
@@ -35,13 +35,17 @@ class Wanted(NamedTuple):
 
 
 class Outputs:
-    """The outputs of a signature: each is the class, the probabilities, or values.
+    """The outputs of a signature: each is a class, its probabilities, or values.
 
-    The outputs of a regression share the model's columns in their order.
+    The outputs of a regression share the model's columns in their order. Those of several
+    classifications are named by the signature's targets.
     """
 
     def __init__(self, signature: Signature, *, has_probabilities: bool) -> None:
         self._classes = signature.classes
+        self._counted = signature.counted
+        self._is_several = bool(signature.targets)
+        self._targets = _targets_of(signature)
         self._make: dict[str, tuple[Tensor, _Make]] = {}
         self._probable: set[str] = set()
         column = 0
@@ -129,7 +133,14 @@ class Outputs:
         return tensors, tail
 
     def plain(self, prediction: Prediction, rows: slice) -> Any:
-        """Return one class or value a row, as the first scalar output gives it."""
+        """Return one class or value a row, of the first scalar output; of several a list."""
+        if self._is_several:
+            makes = [self._make[name][1] for name in self._declared if name in self._targets]
+            return [
+                list(row) for row in zip(*(make(prediction, rows) for make in makes), strict=True)
+            ]
+        if prediction.targets is not None:
+            return prediction.targets[rows].tolist()
         for name in self._declared:
             tensor, make = self._make[name]
             if not tensor.shape:
@@ -163,6 +174,8 @@ class Outputs:
     ) -> _Make:
         place = f"signature.json: outputs: {tensor.name}"
         kind = _KINDS.get(tensor.datatype)
+        if self._is_several:
+            return self._target_maker(tensor, has_probabilities, place)
         if signature.task == "regression":
             if tensor.datatype in ("FP32", "FP64") and kind is not None:
                 return _values(kind, slice(column, column + prod(tensor.shape)))
@@ -176,22 +189,63 @@ class Outputs:
             return _probabilities(kind)
         raise ArtifactRefused("OutputsDiffer", f"{place}: neither class, probabilities nor value")
 
+    def _target_maker(self, tensor: Tensor, has_probabilities: bool, place: str) -> _Make:
+        """Of one of several targets: its class, or its probabilities."""
+        if (found := self._targets.get(tensor.name)) is not None and not tensor.shape:
+            column, target, _ = found
+            return _class_maker(
+                tensor, place, target.classes, lambda prediction: _column(prediction.labels, column)
+            )
+        for column, target, columns in self._targets.values():
+            if target.probabilities == tensor.name and tensor.shape == [len(target.classes)]:
+                if not has_probabilities:
+                    raise ArtifactRefused(
+                        "OutputsDiffer", f"{place}: the model has no predict_proba"
+                    )
+                kind = _KINDS.get(tensor.datatype)
+                if kind not in (np.float32, np.float64):
+                    break
+                if target.classes == self._classes and column == self._counted:
+                    self._probable.add(tensor.name)
+                return _spread(kind, columns)
+        raise ArtifactRefused("OutputsDiffer", f"{place}: belongs to no target")
+
     def _class_maker(self, tensor: Tensor, place: str) -> _Make:
-        if tensor.datatype == "BYTES":
-            names = self._classes
-            return lambda prediction, rows: [
-                names[index] for index in _part(prediction.predicted, rows).tolist()
-            ]
-        try:
-            if tensor.datatype == "BOOL":
-                truths = [name.lower() in ("true", "1") for name in self._classes]
-                shown = np.array(truths, dtype=np.bool_)
-            else:
-                numbers = [int(float(name)) for name in self._classes]
-                shown = np.array(numbers, dtype=_KINDS[tensor.datatype])
-        except (ValueError, OverflowError) as error:
-            raise ArtifactRefused("OutputsDiffer", f"{place}: classes are not numbers") from error
-        return lambda prediction, rows: shown[_part(prediction.predicted, rows)]
+        return _class_maker(tensor, place, self._classes, lambda prediction: prediction.predicted)
+
+
+def _targets_of(signature: Signature) -> dict[str, tuple[int, Target, slice]]:
+    """Return of each output that is a class its column, its target, and where it spreads."""
+    found: dict[str, tuple[int, Target, slice]] = {}
+    at = 0
+    for column, target in enumerate(signature.targets):
+        found[target.output] = column, target, slice(at, at + len(target.classes))
+        at += len(target.classes)
+    return found
+
+
+def _class_maker(
+    tensor: Tensor, place: str, names: Sequence[str], indices: Callable[[Prediction], Any]
+) -> _Make:
+    if tensor.datatype == "BYTES":
+        return lambda prediction, rows: [
+            names[index] for index in _part(indices(prediction), rows).tolist()
+        ]
+    try:
+        if tensor.datatype == "BOOL":
+            truths = [name.lower() in ("true", "1") for name in names]
+            shown = np.array(truths, dtype=np.bool_)
+        else:
+            shown = np.array([int(float(name)) for name in names], dtype=_KINDS[tensor.datatype])
+    except (ValueError, OverflowError) as error:
+        raise ArtifactRefused("OutputsDiffer", f"{place}: classes are not numbers") from error
+    return lambda prediction, rows: shown[_part(indices(prediction), rows)]
+
+
+def _spread(kind: type[np.generic], columns: slice) -> _Make:
+    return lambda prediction, rows: (
+        _part(prediction.spread, rows)[:, columns].astype(kind, copy=False).ravel()
+    )
 
 
 def _values(kind: type[np.generic], columns: slice) -> _Make:
@@ -207,6 +261,10 @@ def _probabilities(kind: type[np.generic]) -> _Make:
     return lambda prediction, rows: (
         _part(prediction.probabilities, rows).astype(kind, copy=False).ravel()
     )
+
+
+def _column(labels: Any, column: int) -> Any:
+    return labels[:, column]
 
 
 def _part(values: Any, rows: slice) -> Any:

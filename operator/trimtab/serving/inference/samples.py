@@ -1,4 +1,4 @@
-"""Rows made from a signature and its baseline: for warm-up and for the readiness probe."""
+"""Rows made from a signature and its baseline: for warm-up, probes, and answers on record."""
 
 from __future__ import annotations
 
@@ -38,6 +38,15 @@ def sample_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
             if name in features:
                 rows[:, at + index] = [_value(tensor, features[name], share) for share in shares]
         at += size
+    return rows
+
+
+def mixed_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
+    """Return `count` rows (count, features) whose features go up and down on their own."""
+    rows = sample_rows(signature, baseline, count)
+    random = np.random.default_rng(0)
+    for column in range(rows.shape[1]):
+        rows[:, column] = rows[random.permutation(count), column]
     return rows
 
 

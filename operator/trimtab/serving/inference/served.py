@@ -23,6 +23,8 @@ from trimtab.serving.counting.thread import CountingThread
 from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
 from trimtab.serving.inference.joining import Joiner, Result, Work
 from trimtab.serving.inference.outputs import Outputs
+from trimtab.serving.inference.recorded import check_recorded
+from trimtab.serving.inference.room import check_room
 from trimtab.serving.inference.samples import sample_rows
 from trimtab.serving.inference.tokens import Tokens
 from trimtab.serving.inference.validation import Inputs
@@ -52,10 +54,12 @@ class Loaded:
         container = Container()
         before = container.resident()
         self.artifact: Artifact = bring_artifact(settings)
+        check_room(self.artifact, container)
         self.model: Model = load_model(self.artifact, trust_pickle=settings.trust_pickle)
         self.outputs = Outputs(
             self.artifact.signature, has_probabilities=self.model.has_probabilities
         )
+        check_recorded(self.artifact, self.model)
         self.growth = max(0, container.most_resident() - before)
         """Bytes that this took at its peak."""
         self.compared: tuple[Artifact, Model] | None = None

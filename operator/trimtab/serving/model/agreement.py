@@ -60,6 +60,7 @@ def check_signature(signature: Signature) -> None:
     _check_unique(f"{SIGNATURE}: classes", signature.classes)
     if (signature.task == "regression") == bool(signature.classes):
         raise _malformed(f"{SIGNATURE}: classes: a classifier names them, a regression has none")
+    _check_targets(signature)
 
 
 def check_baseline(baseline: Baseline, signature: Signature) -> None:
@@ -82,6 +83,33 @@ def check_baseline(baseline: Baseline, signature: Signature) -> None:
     _check_score(baseline, signature)
     _check_calibration(baseline, signature)
     _check_residuals(baseline, signature)
+
+
+def _check_targets(signature: Signature) -> None:
+    targets, place = signature.targets, f"{SIGNATURE}: targets"
+    if signature.task == "regression":
+        columns = sum(prod(tensor.shape) for tensor in signature.outputs)
+    else:
+        columns = max(len(targets), 1)
+    if signature.counted >= columns:
+        raise _malformed(f"{SIGNATURE}: counted: {signature.counted} of {columns} targets")
+    if not targets:
+        return
+    if signature.task == "regression":
+        raise _malformed(f"{place}: a regression has outputs only")
+    names = {tensor.name for tensor in signature.outputs}
+    _check_unique(place, [target.output for target in targets])
+    for target in targets:
+        for output in (target.output, target.probabilities):
+            if output is not None and output not in names:
+                raise _malformed(f"{place}: {output!r} is not among the outputs")
+        if not target.classes:
+            raise _malformed(f"{place}: {target.output}: has no classes")
+        _check_unique(f"{place}: {target.output}", target.classes)
+    if sum(len(target.classes) for target in targets) > MAX_ELEMENTS:
+        raise _malformed(f"{place}: too many classes together")
+    if targets[signature.counted].classes != signature.classes:
+        raise _malformed(f"{place}: the classes of the counted one are not the signature's")
 
 
 def _check_shape(place: str, tensor: Tensor) -> None:

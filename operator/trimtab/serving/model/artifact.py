@@ -130,7 +130,9 @@ def _fetched(settings: ServingSettings, folder: Path, progress: _Fetched) -> Man
         except DigestMismatch as error:
             raise ArtifactRefused("DigestMismatch", str(error)) from error
         except ArtifactTooLarge as error:
-            raise ArtifactRefused("TooLarge", str(error)) from error
+            raise ArtifactRefused(
+                "TooLarge", f"{error} (TRIMTAB_MAX_ARTIFACT_BYTES, in spec.serving.env)"
+            ) from error
         except ArtifactError as error:
             raise ArtifactRefused("Malformed", str(error)) from error
         except StoreUnavailable as error:

@@ -26,7 +26,9 @@ class Prediction:
     also `probabilities` and `calibrated` (n, K), `bins` (n,) of the predicted class's calibrated
     probability, and `score` (n,): probability of the second class if K is 2, else the largest.
     Regression: `values` (n,), which is `score`, too; with several targets `targets` (n, T) as
-    well, of which `values` is the first.
+    well, of which `values` is the one that is counted.
+    Where a row is classified several times, the above is of the target that is counted; `labels`
+    (n, T) and `spread` (n, sum of their K) are the classes and probabilities of all.
     Where another version predicted rows as well, `other` (n,) are indices into its classes, -1 for
     the rows that it did not.
     """
@@ -39,6 +41,8 @@ class Prediction:
     score: Floats | None = None
     targets: Floats | None = None
     other: NDArray[np.intp] | None = None
+    labels: NDArray[np.intp] | None = None
+    spread: Floats | None = None
 
     def only(self, chosen: NDArray[np.bool_] | slice) -> Prediction:
         """Return the prediction of the chosen rows."""
@@ -66,7 +70,18 @@ class Prediction:
         )
 
 
-_PARTS = ("predicted", "values", "probabilities", "calibrated", "bins", "score", "targets", "other")
+_PARTS = (
+    "predicted",
+    "values",
+    "probabilities",
+    "calibrated",
+    "bins",
+    "score",
+    "targets",
+    "other",
+    "labels",
+    "spread",
+)
 
 
 class Model:
@@ -77,6 +92,7 @@ class Model:
         self._calibration = baseline.calibration
         self._is_classifier = signature.task == "classification"
         self._classes = len(signature.classes)
+        self._counted = signature.counted
         self._targets = sum(prod(tensor.shape) for tensor in signature.outputs)
         self.has_probabilities = self._is_classifier and answering.has_probabilities
         self.keeps_whole = answering.keeps_whole
@@ -93,13 +109,13 @@ class Model:
             return self._regression(answers, len(rows))
         if self.has_probabilities:
             return self._probable(answers, len(rows))
-        return Prediction(predicted=answers.chosen)
+        return Prediction(predicted=answers.chosen, labels=answers.labels)
 
     def _regression(self, answers: Answers, rows: int) -> Prediction:
         targets = answers.values
         assert targets is not None
         _check(targets, (rows, self._targets))
-        values = targets[:, 0]
+        values = targets[:, self._counted]
         if self._targets == 1:
             return Prediction(values=values, score=values)
         return Prediction(values=values, score=values, targets=targets)
@@ -118,6 +134,8 @@ class Model:
             calibrated=mapped,
             bins=np.minimum(sure * PROBABILITY_BINS, PROBABILITY_BINS - 1).astype(np.uint8),
             score=raw[:, 1] if self._classes == 2 else raw.max(axis=1),
+            labels=answers.labels,
+            spread=answers.spread,
         )
 
 

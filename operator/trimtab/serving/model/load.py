@@ -9,6 +9,7 @@ from trimtab.contract.answers import Answering
 from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model.artifact import Artifact
 from trimtab.serving.model.base import Model
+from trimtab.serving.model.releases import other_releases
 
 FORMATS: Final = {
     "sklearn": "trimtab.serving.model.sklearn",
@@ -31,5 +32,12 @@ def load_model(artifact: Artifact, *, trust_pickle: bool) -> Model:
         served = " and ".join(FORMATS)
         raise ArtifactRefused("FormatUnknown", f"this image serves {served} models, not {wanted}")
     module = cast("Format", importlib.import_module(FORMATS[wanted]))
-    answering = module.load(artifact, trust_pickle=trust_pickle)
+    try:
+        answering = module.load(artifact, trust_pickle=trust_pickle)
+    except ArtifactRefused as error:
+        others = other_releases(artifact.manifest.frameworks)
+        if not others:
+            raise
+        made_with = "made with " + ", ".join(others)
+        raise ArtifactRefused(error.reason, f"{error} ({made_with})") from error
     return Model(answering, artifact.signature, artifact.baseline)

@@ -17,16 +17,13 @@ def load(artifact: Artifact, *, trust_pickle: bool) -> OnnxModel:
 
     trust_pickle: says nothing here, a graph holds no code.
     """
-    made_with = artifact.manifest.frameworks.get("onnxruntime")
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ImportError as error:
         raise ArtifactRefused(
             "NeedsOnnxRuntime",
             "this image has no onnxruntime; ONNX models are served by the image serving-onnx",
         ) from error
-    if made_with is not None and made_with != onnxruntime.__version__:
-        log.warning("made with onnxruntime %s, served with %s", made_with, onnxruntime.__version__)
     try:
         return OnnxModel(artifact.model_file, artifact.signature)
     except GraphRefused as error:

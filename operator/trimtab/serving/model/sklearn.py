@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from trimtab.contract.estimators.answering import AnsweringEstimator, silence_names
@@ -10,13 +9,10 @@ from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model.artifact import Artifact
 
-log = logging.getLogger(__name__)
-
 
 def load(artifact: Artifact, *, trust_pickle: bool) -> AnsweringEstimator:
     """Load a verified file; raise ArtifactRefused with the reason in words."""
     silence_names()
-    _warn_of_versions(artifact.manifest.frameworks)
     try:
         return AnsweringEstimator(_loaded(artifact, trust_pickle), artifact.signature)
     except ModelRefused as error:
@@ -37,14 +33,6 @@ def _loaded(artifact: Artifact, trust_pickle: bool) -> Any:
             f"{artifact.model_file.name} can run code when loaded; set trustPickle to allow it",
         )
     return _load_pickle(artifact)
-
-
-def _warn_of_versions(frameworks: dict[str, str]) -> None:
-    import sklearn
-
-    made_with = frameworks.get("scikit-learn")
-    if made_with is not None and made_with != sklearn.__version__:
-        log.warning("made with scikit-learn %s, served with %s", made_with, sklearn.__version__)
 
 
 def _load_pickle(artifact: Artifact) -> Any:
