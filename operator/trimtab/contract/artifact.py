@@ -86,7 +86,22 @@ class Tensor(Part):
     maximum: float | None = None
     categories: Many[str] | None = None
     missing_allowed: bool = Field(default=False, description="NaN or null is a missing value.")
+    missing_as: Literal["null", "nan"] | None = Field(
+        default=None,
+        description="What the model was fitted with for a missing value: None or NaN; by default "
+        "None for text and NaN for numbers.",
+    )
+    unit: Literal["s", "ms", "us", "ns"] | None = Field(
+        default=None,
+        description="Of BYTES that are times (ISO 8601): the model takes their number of these "
+        "units since 1970, UTC.",
+    )
     watched: bool = Field(default=True, description="Counted in bins; at most 200 features are.")
+
+
+def is_text(tensor: Tensor) -> bool:
+    """Whether its values reach the model as text; times do as numbers."""
+    return tensor.datatype == "BYTES" and tensor.unit is None
 
 
 def feature_names(tensor: Tensor) -> list[str]:
@@ -121,6 +136,17 @@ class Adjustment(Part):
     offset: float = 0.0
 
 
+class TableColumn(Part):
+    """One column of the table that a model was fitted on, as pandas has it."""
+
+    name: str | int
+    dtype: str = Field(max_length=100)
+    categories: Many[str | float | bool] | None = Field(
+        default=None, description="All, in their order, where the dtype is `category`."
+    )
+    ordered: bool = False
+
+
 class Target(Part):
     """One of several classifications of a row: which outputs are its class and its probabilities.
 
@@ -144,6 +170,14 @@ class Signature(Part):
     inputs: Many[Tensor] = Field(min_length=1)
     outputs: Many[Tensor] = Field(min_length=1)
     classes: Many[str] = Field(default_factory=list, description="In the order of the scores.")
+    takes: Literal["matrix", "texts", "table"] = Field(
+        default="matrix",
+        description="What the model is given: the matrix, its only column as a list of texts, or "
+        "a table of pandas with `columns`.",
+    )
+    columns: Many[TableColumn] | None = Field(
+        default=None, description="Of a model that takes a table: one an input, in their order."
+    )
     targets: Many[Target] = Field(
         default_factory=list,
         description="Where a model classifies a row several times, in the order of its columns.",

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from trimtab.contract.artifact import Signature
+from trimtab.contract.artifact import Signature, Tensor
+from trimtab.contract.rows import time_text
 from trimtab.serving.inference.outputs import Outputs
 from trimtab.serving.inference.recorded import check_recorded
 from trimtab.serving.inference.samples import mixed_rows, sample_rows
@@ -93,15 +94,17 @@ def request_inputs(signature: Signature, rows: Matrix) -> list[dict[str, Any]]:
                 "name": tensor.name,
                 "datatype": tensor.datatype,
                 "shape": [len(rows), *tensor.shape],
-                "data": [_element(value, tensor.datatype) for value in column],
+                "data": [_element(value, tensor) for value in column],
             }
         )
     return inputs
 
 
-def _element(value: Any, datatype: str) -> Any:
+def _element(value: Any, tensor: Tensor) -> Any:
     if value is None or (isinstance(value, float) and isnan(value)):
         return None
-    if datatype == "BOOL":
+    if tensor.unit is not None:
+        return time_text(value, tensor.unit)
+    if tensor.datatype == "BOOL":
         return bool(value)
-    return int(value) if datatype in {"INT32", "INT64"} else value
+    return int(value) if tensor.datatype in {"INT32", "INT64"} else value

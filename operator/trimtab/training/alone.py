@@ -12,14 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trimtab.contract.artifact import Tensor
-from trimtab.training.assembly import Assembled, assemble_unlabelled
-from trimtab.training.columns import MOST_CLASSES, Matrix, make_signature
+from trimtab.training.columns import MOST_CLASSES, Matrix
 from trimtab.training.errors import DataBroken
-from trimtab.training.fitting import fit
 from trimtab.training.kinds import is_outlier_detector, last_step, learns_alone
-from trimtab.training.split import split_rows
-from trimtab.training.targets import renamed
 
 OUTLIER_CLASSES: Final = (-1, 1)
 
@@ -40,36 +35,6 @@ def has_all_truths(model: Any, given: Mapping[str, tuple[Any, ArrayLike | None]]
         return True
     check_truths(model, *(None if one is None else np.asarray(one) for one in truths))
     return all(known is not None for known in truths[1:] or truths)
-
-
-def assemble_alone(
-    model: Any,
-    inputs: Sequence[Tensor],
-    rows: Matrix,
-    unseen: Sequence[Matrix],
-    seed: int,
-    *,
-    is_fitted: bool,
-    outputs: Mapping[str, str | None] | None = None,
-) -> Assembled:
-    """Fit the model to `rows` [n, features] if it is not fitted, and count its answers for others.
-
-    unseen: rows that it has not learned from; without them 40 % of `rows` are kept for it.
-    Raise CodeBroken, DataBroken, InsufficientRows.
-    """
-    learn = rows
-    if not unseen:
-        split = split_rows(len(rows), calibrate=0.2, held_out=0.2, seed=seed)
-        learn, unseen = rows[split.train], [rows[split.calibrate], rows[split.held_out]]
-    if not is_fitted:
-        fit(model, learn, None)
-    classes = classes_of(model, (learn, *unseen))
-    signature = make_signature(
-        inputs, "classification", classes, has_probabilities=hasattr(model, "predict_proba")
-    )
-    if outputs is not None:
-        signature = renamed(signature, outputs)
-    return assemble_unlabelled(model, signature, classes, np.concatenate(list(unseen)))
 
 
 def check_truths(model: Any, *parts: NDArray[Any] | None) -> None:

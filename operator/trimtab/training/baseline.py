@@ -25,6 +25,7 @@ from trimtab.contract.artifact import (
     Tensor,
     baseline_digest,
     feature_names,
+    is_text,
 )
 from trimtab.stats.regression import residual_model
 from trimtab.training.checks import category_names
@@ -142,7 +143,7 @@ def _feature(name: str, values: NDArray[Any], tensor: Tensor) -> Feature:
             counts=[names.count(one) for one in categories],
             missing=names.count(None),
         )
-    if tensor.datatype == "BYTES":
+    if is_text(tensor):
         return CategoricalFeature(name=name, categories=[], counts=[])
     return _numeric(name, values.astype(np.float64), tensor)
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from trimtab.contract.artifact import Tensor
-from trimtab.training.columns import Task, has_objects
+from trimtab.contract.artifact import Tensor, is_text
+from trimtab.training.columns import Task, has_categories
 from trimtab.training.errors import CodeBroken
 from trimtab.training.kinds import learns_alone
 from trimtab.training.ways import check_predicts
@@ -133,22 +133,22 @@ def _prepared(estimator: Any, inputs: Sequence[Tensor]) -> Any:
     from sklearn.preprocessing import OneHotEncoder
     from sklearn.utils import get_tags
 
-    gaps = [one.name for one in inputs if one.missing_allowed and one.datatype != "BYTES"]
+    gaps = [one.name for one in inputs if one.missing_allowed and not is_text(one)]
     if gaps and not get_tags(estimator).input_tags.allow_nan:
         # SimpleImputer cannot be stored: it holds a numpy.dtype, which skops does not trust.
         raise CodeBroken(
             f"{type(estimator).__name__} cannot take missing numbers, and {gaps[0]!r} has some; "
             "name an estimator that can, such as histogram gradient boosting or a random forest"
         )
-    if not has_objects(inputs):
+    if not has_categories(inputs):
         return estimator
     texts: list[int] = []
     numbers: list[int] = []
     at = 0
     for tensor in inputs:
         width = prod(tensor.shape)
-        is_text = tensor.datatype == "BYTES" or tensor.categories is not None
-        (texts if is_text else numbers).extend(range(at, at + width))
+        is_category = is_text(tensor) or tensor.categories is not None
+        (texts if is_category else numbers).extend(range(at, at + width))
         at += width
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     parts: list[Any] = [("categories", one_hot, texts)]

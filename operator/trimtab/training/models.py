@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -95,6 +95,8 @@ def dump_model(model: Any, signature: Signature) -> tuple[ModelFile, Answering]:
         graph = file if isinstance(file, bytes) else file.read_bytes()
         return ModelFile(ONNX_FILE, graph, "onnx", ("onnxruntime", "numpy")), model.model
     packed = pack(model)
+    if signature.takes == "table":
+        packed = replace(packed, packages=(*packed.packages, "pandas"))
     return packed, load_model(packed.body, signature)
 
 
@@ -155,8 +157,11 @@ def answer(
     classes: in the order of the scores, empty for a regression. Of several targets `counted` is the
     place of the one whose answers these are, and `several` are the classes of all [T][K].
     """
+    from sklearn import config_context
+
     try:
-        with warnings.catch_warnings():
+        # Serving has no global configuration.
+        with warnings.catch_warnings(), config_context(transform_output="default"):
             silence_names()
             found = model.answers(rows)
     except (AnswerRefused, DecisionRefused) as error:

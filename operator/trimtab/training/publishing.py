@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,10 @@ from trimtab.contract.artifact import Interval, Signature, Tensor
 from trimtab.contract.estimators.several import classes_of_targets
 from trimtab.contract.location import open_location
 from trimtab.contract.onnx_graph import fitting_inputs
-from trimtab.training.alone import (
-    OUTLIER_CLASSES,
-    assemble_alone,
-    has_all_truths,
-)
-from trimtab.training.assembly import Assembled, Labelled, assemble, write
+from trimtab.training.alone import OUTLIER_CLASSES, classes_of, has_all_truths
+from trimtab.training.assembly import Assembled, Labelled, assemble, assemble_unlabelled, write
 from trimtab.training.columns import (
-    Matrix,
     Task,
-    infer_inputs,
     make_labels,
     make_matrix,
     make_signature,
@@ -33,9 +27,11 @@ from trimtab.training.columns import (
 from trimtab.training.errors import CodeBroken, DataBroken
 from trimtab.training.estimators import check_model
 from trimtab.training.fitting import fit
+from trimtab.training.given import Given, read_rows
 from trimtab.training.kinds import learns_alone
 from trimtab.training.models import graph_errors, load_graph
 from trimtab.training.split import split_rows
+from trimtab.training.tables import Classes, Fitted, as_served, fitted, inputs_of
 from trimtab.training.targets import (
     SeveralClasses,
     make_targets,
@@ -47,7 +43,8 @@ from trimtab.training.targets import (
 )
 from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
 
-Rows = pd.DataFrame | ArrayLike
+Rows = Any
+"""A table of pandas or polars, a matrix (dense, or sparse of scipy), or a column of texts."""
 Pair = tuple[Rows, ArrayLike | None]
 
 _DATATYPES = {"f4": "FP32", "b1": "BOOL", "i4": "INT32", "i8": "INT64"}
@@ -110,45 +107,25 @@ def publish(
     if graph is None:
         check_model(model)
     is_ready = graph is not None or _is_fitted(model)
-    given = _given((X, y), calibrate, evaluate)
-    has_truths = graph is not None or has_all_truths(model, given)
-    _check_given(given, is_ready=is_ready, has_truths=has_truths)
-    frames = {name: _as_frame(pair[0], feature_names, input_name) for name, pair in given.items()}
-    truths: dict[str, NDArray[Any]] = {}
-    if has_truths:
-        for name, pair in given.items():
-            rows = len(frames[name])
-            truths[name] = read_truths(_truths_of(model, pair[1], rows), rows, _name_of(name))
-        chosen = task_of(model, truths["X"], task)
-        if not learns_alone(model):
-            (check_classes if chosen == "classification" else check_targets)(truths["X"], model)
-    tensors = list(inputs or ())
-    if not tensors and input_name is not None:
-        tensors = [_vector_input(input_name, np.asarray(X))]
-    if not tensors:  # from all rows, so that a category or a gap in any of them is known
-        whole_frame = pd.concat([*frames.values()], ignore_index=True)
-        tensors = infer_inputs(whole_frame, [str(name) for name in frames["X"].columns])
-    if graph is not None and not inputs:
-        with graph_errors():
-            tensors = fitting_inputs(graph, tensors)
-    tensors = [_ranged(one, minimum, maximum) for one in tensors]
-    if not has_truths:
-        matrices = [make_matrix(frame, tensors) for frame in frames.values()]
-        found = assemble_alone(
-            model, tensors, matrices[0], matrices[1:], seed, is_fitted=is_ready, outputs=outputs
-        )
-        return _written(found, uri, credentials, model_name, version, created)
-    names = names_of_targets(y, truths["X"].shape[1]) if truths["X"].ndim == 2 else []
-    place = place_of(counted, names) if names or counted is not None else 0
-    read = {
-        name: _labelled(make_matrix(frame, tensors), truths[name], chosen, names, place)
-        for name, frame in frames.items()
+    pairs = _given((X, y), calibrate, evaluate)
+    has_truths = graph is not None or has_all_truths(model, pairs)
+    _check_given(pairs, is_ready=is_ready, has_truths=has_truths)
+    given = {
+        name: read_rows(pair[0], name, feature_names, input_name) for name, pair in pairs.items()
     }
-    learn, tune, test = _parts(read, seed)
+    truths = _truths(model, pairs, given, task, counted) if has_truths else _Truths()
+    labelled = truths.parts
+    if len(given) == 1:
+        given, labelled = _split(given["X"], labelled, seed)
     if not is_ready:
-        fit(model, learn.matrix, learn.learned)
-    known, several = _classes(model, graph, classes, read, chosen, names, place)
-    signature = _signature(model, tensors, chosen, known, several, names, place)
+        fit(model, given["X"].own, labelled["X"].learned if has_truths else None)
+    read = fitted(model, given)
+    tensors = [_ranged(one, minimum, maximum) for one in _inputs(graph, read, given, inputs)]
+    if has_truths:
+        known, several = _classes(model, graph, classes, labelled, truths)
+    else:
+        known, several = list(classes_of(model, [rows.own for rows in given.values()])), []
+    signature = _signature(model, tensors, truths, known, several)
     if graph is not None:
         loaded = load_graph(graph, signature)
         signature = _as_given(signature, has_probabilities=loaded.model.has_probabilities)
@@ -156,6 +133,16 @@ def publish(
         signature = renamed(signature, outputs)
     if graph is not None:
         model = load_graph(graph, signature)
+    else:
+        model, signature = as_served(read, signature, given, Classes(known, several))
+    if not has_truths:
+        unseen: Any = [make_matrix(rows.frame, tensors) for rows in list(given.values())[1:]]
+        found = assemble_unlabelled(model, signature, known, np.concatenate(unseen))
+        return _written(found, uri, credentials, model_name, version, created)
+    tune, test = (
+        replace(labelled[name], matrix=make_matrix(given[name].frame, tensors))
+        for name in ("calibrate", "evaluate")
+    )
     assembled = assemble(model, signature, known, calibrate=tune, evaluate_on=test, several=several)
     return _written(assembled, uri, credentials, model_name, version, created)
 
@@ -173,9 +160,57 @@ def _written(
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
 
 
-def _labelled(
-    matrix: Matrix, truths: NDArray[Any], task: Task, names: Sequence[str], counted: int
-) -> Labelled:
+@dataclass(frozen=True)
+class _Truths:
+    """What is known of each part's rows: nothing at all, unless `parts` says so."""
+
+    parts: dict[str, Labelled] = field(default_factory=dict)
+    task: Task = "classification"
+    names: list[str] = field(default_factory=list)
+    """Of several targets."""
+    counted: int = 0
+
+
+def _truths(
+    model: Any,
+    pairs: Mapping[str, Pair],
+    given: Mapping[str, Given],
+    task: Task | None,
+    counted: str | None,
+) -> _Truths:
+    found = {
+        name: read_truths(
+            _truths_of(model, pair[1], len(given[name])), len(given[name]), _name_of(name)
+        )
+        for name, pair in pairs.items()
+    }
+    learned = found["X"]
+    chosen = task_of(model, learned, task)
+    if not learns_alone(model):
+        (check_classes if chosen == "classification" else check_targets)(learned, model)
+    names = names_of_targets(pairs["X"][1], learned.shape[1]) if learned.ndim == 2 else []
+    place = place_of(counted, names) if names or counted is not None else 0
+    parts = {name: _labelled(one, chosen, names, place) for name, one in found.items()}
+    return _Truths(parts, chosen, names, place)
+
+
+def _inputs(
+    graph: bytes | None, read: Fitted, given: Mapping[str, Given], inputs: Sequence[Tensor] | None
+) -> list[Tensor]:
+    if inputs:
+        return list(inputs)
+    if given["X"].shape is not None:
+        tensors = [_vector_input(read.columns[0], given.values())]
+    else:
+        tensors = inputs_of(read, given)
+    if graph is not None:
+        with graph_errors():
+            tensors = fitting_inputs(graph, tensors)
+    return tensors
+
+
+def _labelled(truths: NDArray[Any], task: Task, names: Sequence[str], counted: int) -> Labelled:
+    matrix = np.empty((len(truths), 0))  # follows once the inputs are known
     if truths.ndim == 1:
         return Labelled(matrix, make_labels(pd.Series(truths, name="y"), task))
     targets = make_targets(truths, task, names)
@@ -187,21 +222,19 @@ def _classes(
     graph: bytes | None,
     given: Sequence[Any] | None,
     read: Mapping[str, Labelled],
-    task: Task,
-    names: Sequence[str],
-    counted: int,
+    truths: _Truths,
 ) -> tuple[list[Any], list[list[Any]]]:
     """Return the classes of what is counted, and of each of several targets; check the truths."""
-    if task == "regression":
+    if truths.task == "regression":
         return [], []
-    if names and graph is None:
-        several = classes_of_targets(model, len(names))
-        for place, column in enumerate(names):
+    if truths.names and graph is None:
+        several = classes_of_targets(model, len(truths.names))
+        for place, column in enumerate(truths.names):
             for part, rows in read.items():
                 assert rows.targets is not None
                 where = f"column {column!r} of {_name_of(part)}"
                 check_known(rows.targets[:, place], several[place], where)
-        return several[counted], several
+        return several[truths.counted], several
     known = getattr(model, "classes_", OUTLIER_CLASSES) if graph is None else given
     labels = _labels(*read.values()) if known is None else list(known)
     for part, rows in read.items():
@@ -212,22 +245,20 @@ def _classes(
 def _signature(
     model: Any,
     tensors: Sequence[Tensor],
-    task: Task,
+    truths: _Truths,
     classes: list[Any],
     several: list[list[Any]],
-    names: Sequence[str],
-    counted: int,
 ) -> Signature:
     if several:
         return several_classes_signature(
             tensors,
-            SeveralClasses(names, several, counted),
+            SeveralClasses(truths.names, several, truths.counted),
             has_probabilities=hasattr(model, "predict_proba"),
         )
-    if names and task == "regression":
-        return several_values_signature(tensors, names, counted)
+    if truths.names and truths.task == "regression":
+        return several_values_signature(tensors, truths.names, truths.counted)
     has_probabilities = not hasattr(model, "predict") or hasattr(model, "predict_proba")
-    return make_signature(tensors, task, classes, has_probabilities=has_probabilities)
+    return make_signature(tensors, truths.task, classes, has_probabilities=has_probabilities)
 
 
 def labelled_rows(
@@ -242,17 +273,17 @@ def labelled_rows(
     """
     inputs = signature.inputs
     name = inputs[0].name if len(inputs) == 1 and inputs[0].shape else None
-    frame = _as_frame(X, feature_names or [tensor.name for tensor in inputs], name)
-    truths = read_truths(y, len(frame))
+    given = read_rows(X, "X", feature_names or [tensor.name for tensor in inputs], name)
+    truths = read_truths(y, len(given))
     names = [target.output for target in signature.targets] or [
         tensor.name for tensor in signature.outputs
     ]
-    matrix = make_matrix(frame, inputs)
     if truths.ndim == 2 and len(names) != truths.shape[1]:
         raise DataBroken(f"y has {truths.shape[1]} columns, the version has {len(names)} targets")
     if truths.ndim == 1 and signature.targets:
         raise DataBroken(f"y has one column, the version has {len(names)} targets")
-    return _labelled(matrix, truths, signature.task, names, signature.counted)
+    labelled = _labelled(truths, signature.task, names, signature.counted)
+    return replace(labelled, matrix=make_matrix(given.frame, inputs))
 
 
 def _given(learned: Pair, calibrate: Pair | None, evaluate: Pair | None) -> dict[str, Pair]:
@@ -287,14 +318,17 @@ def _name_of(part: str) -> str:
     return "y" if part == "X" else f"y of {part}"
 
 
-def _parts(read: dict[str, Labelled], seed: int) -> tuple[Labelled, Labelled, Labelled]:
-    """Return rows to learn from, to calibrate on and to evaluate on."""
-    whole = read["X"]
-    if "calibrate" in read:
-        return whole, read["calibrate"], read["evaluate"]
-    split = split_rows(len(whole.actual), calibrate=0.2, held_out=0.2, seed=seed)
-    learn, tune, test = (whole.only(rows) for rows in split.parts().values())
-    return learn, tune, test
+def _split(
+    rows: Given, labelled: Mapping[str, Labelled], seed: int
+) -> tuple[dict[str, Given], dict[str, Labelled]]:
+    """Return rows to learn from, to calibrate on and to evaluate on, with any truths."""
+    split = split_rows(len(rows), calibrate=0.2, held_out=0.2, seed=seed).parts()
+    chosen = dict(zip(("X", "calibrate", "evaluate"), split.values(), strict=True))
+    truths = labelled.get("X")
+    return (
+        {name: rows.only(numbers) for name, numbers in chosen.items()},
+        {} if truths is None else {name: truths.only(numbers) for name, numbers in chosen.items()},
+    )
 
 
 def _graph(model: Any) -> bytes | None:
@@ -331,32 +365,21 @@ def _is_fitted(model: Any) -> bool:
     return True
 
 
-def _as_frame(
-    rows: Rows, feature_names: Sequence[str] | None, input_name: str | None
-) -> pd.DataFrame:
-    """One column of vectors for a single input, else one column a feature."""
-    if isinstance(rows, pd.DataFrame):
-        return rows if input_name is None else _vectors(rows.to_numpy(), input_name)
-    matrix = np.asarray(rows)
-    if input_name is not None:
-        return _vectors(matrix, input_name)
-    if matrix.ndim != 2:
-        raise DataBroken(
-            f"X has {matrix.ndim} dimensions; a row each with a column a feature is wanted"
-        )
-    names = list(feature_names or (f"x{index}" for index in range(matrix.shape[1])))
-    if len(names) != matrix.shape[1]:
-        raise DataBroken(f"X has {matrix.shape[1]} columns, {len(names)} names are given")
-    return pd.DataFrame({name: matrix[:, index] for index, name in enumerate(names)})
-
-
-def _vectors(matrix: NDArray[Any], name: str) -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(list(matrix.reshape(len(matrix), -1)), dtype=object)})
-
-
-def _vector_input(name: str, matrix: NDArray[Any]) -> Tensor:
-    datatype: Any = _DATATYPES.get(matrix.dtype.str[1:], "FP64")
-    return Tensor(name=name, datatype=datatype, shape=list(matrix.shape[1:]))
+def _vector_input(name: str, given: Iterable[Given]) -> Tensor:
+    """One input that is a row as a whole."""
+    parts = list(given)
+    first = parts[0]
+    datatype: Any = "FP64"
+    if hasattr(first.own, "dtype"):
+        datatype = _DATATYPES.get(first.own.dtype.str[1:], "FP64")
+    if datatype.startswith("INT") and not isinstance(first.own, np.ndarray):
+        datatype = "FP64"  # counts of words, which may be weights tomorrow
+    has_gaps = any(
+        part.shape and pd.isna(np.stack(part.frame[name].tolist())).any() for part in parts
+    )
+    return Tensor(
+        name=name, datatype=datatype, shape=list(first.shape or ()), missing_allowed=has_gaps
+    )
 
 
 def _ranged(tensor: Tensor, minimum: float | None, maximum: float | None) -> Tensor:

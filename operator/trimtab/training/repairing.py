@@ -64,7 +64,7 @@ def fine_tune(
     signature = known.signature.model_copy(update={"adjustment": None})
     split = split_rows(len(rows.actual), calibrate=0.2, held_out=0.2, seed=seed)
     learn, tune, test = (rows.only(part) for part in split.parts().values())
-    go_on(estimator, learn.matrix, learn.learned, classes, seed)
+    go_on(estimator, known.plain.fed(learn.matrix), learn.learned, classes, seed)
     assembled = assemble(
         estimator, signature, classes, calibrate=tune, evaluate_on=test, several=several
     )

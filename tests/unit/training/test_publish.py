@@ -132,13 +132,17 @@ def test_named_columns(tmp_path: Path) -> None:
     assert [one.name for one in signature.inputs] == ["a", "b", "c", "d"]
 
 
-def test_table_fits_without_feature_names_so_that_serving_is_quiet(tmp_path: Path) -> None:
+def test_what_is_stored_of_a_table_has_no_feature_names_so_that_serving_is_quiet(
+    tmp_path: Path,
+) -> None:
     frame = pd.DataFrame(X, columns=list("abcd"))
     model = LogisticRegression()
-    publish(model, frame, Y, uri=f"file://{tmp_path}/m", model_name="m", version="v1")
+    result = publish(model, frame, Y, uri=f"file://{tmp_path}/m", model_name="m", version="v1")
+    loaded = load_champion(result.uri, result.digest, None, tmp_path / "copy")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model.predict(X)
+        model.predict(frame)
+        loaded.model.answers(X)
 
 
 def test_regression(tmp_path: Path) -> None:

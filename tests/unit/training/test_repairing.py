@@ -124,7 +124,7 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         tuned(champion, tmp_path, rows, truths + 1)
     with pytest.raises(DataBroken, match="y has 599 truths"):
         tuned(champion, tmp_path, rows, truths[1:])
-    with pytest.raises(DataBroken, match="X has 3 columns, 4 names"):
+    with pytest.raises(DataBroken, match="feature_names has 4 names, X has 3 columns"):
         tuned(champion, tmp_path, rows[:, :3], truths)
     values = published(Ridge(), tmp_path / "values", rows, rows[:, 0])
     with pytest.raises(CodeBroken, match="Ridge has neither"):

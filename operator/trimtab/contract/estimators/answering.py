@@ -14,7 +14,7 @@ from trimtab.contract.estimators.decisions import decision_of, has_decision
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.estimators.rule import choice_of, tied
 from trimtab.contract.estimators.several import Several, index_in
-from trimtab.contract.estimators.tables import frame_columns
+from trimtab.contract.estimators.tables import Feeding
 
 
 class AnsweringEstimator:
@@ -40,7 +40,8 @@ class AnsweringEstimator:
         )
         self._choice = choice_of(estimator)
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
-        self._columns = frame_columns(estimator, signature)
+        self.fed = Feeding(estimator, signature)
+        """Makes of the rows of a request what the estimator takes."""
         self._checks_inputs = not any(tensor.missing_allowed for tensor in signature.inputs)
         self._several = Several(estimator, signature) if signature.targets else None
         if self._is_classifier and self._several is None:
@@ -55,7 +56,7 @@ class AnsweringEstimator:
 
     def answers(self, rows: NDArray[Any]) -> Answers:
         """Return the answers for `rows` (n, columns of the signature)."""
-        table = self._table(rows)
+        table = self.fed(rows)
         if not self._is_classifier:
             values = np.asarray(self.estimator.predict(table), dtype=np.float64)
             return Answers(values=values.reshape(len(rows), -1))
@@ -78,22 +79,15 @@ class AnsweringEstimator:
         unclear = tied(probabilities)
         if not unclear.any():
             return None
-        if self._columns is not None:
-            return self._own_choice(table)  # types of columns are found from all of the rows
+        if self.fed.makes_table:
+            return self._own_choice(table)  # types of columns may be found from all of the rows
         chosen: Indices = probabilities.argmax(axis=1)
-        chosen[unclear] = self._own_choice(rows[unclear])
+        chosen[unclear] = self._own_choice(self.fed(rows[unclear]))
         return chosen
 
     def _own_choice(self, table: Any) -> Indices:
         names = np.asarray(self.estimator.predict(table)).reshape(-1).tolist()
         return np.array([index_in(self._index, name) for name in names], dtype=np.intp)
-
-    def _table(self, rows: NDArray[Any]) -> Any:
-        if self._columns is None:
-            return rows
-        import pandas as pd
-
-        return pd.DataFrame(rows, columns=self._columns).infer_objects()
 
 
 def silence_names() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Tensor
 from trimtab.serving.errors import RequestInvalid
-from trimtab.serving.inference.elements import Column, fitting_floats, fitting_whole
+from trimtab.serving.inference.elements import Column, fitting_floats, fitting_times, fitting_whole
 
 EXTENSION: Final = "binary_tensor_data"
 HEADER: Final = b"inference-header-content-length"
@@ -77,7 +77,8 @@ def read_binary(place: str, tensor: Tensor, sent: str, rows: int, data: memoryvi
     """Return the elements of one tensor as `read_elements` does for the same values in JSON."""
     count = rows * prod(tensor.shape)
     if sent == "BYTES":
-        return _texts(place, data, count)
+        texts = _texts(place, data, count)
+        return texts if tensor.unit is None else fitting_times(f"{place}.data", tensor, texts)
     kind = _TRUTH if sent == "BOOL" else _NUMBERS[sent]
     if len(data) != count * kind.itemsize:
         raise RequestInvalid(

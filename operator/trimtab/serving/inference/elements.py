@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.contract.artifact import Signature, Tensor
+from trimtab.contract.artifact import Tensor
+from trimtab.contract.rows import time_number
 from trimtab.serving.errors import RequestInvalid
 
 _WHOLE: Final[dict[str, type[np.integer[Any]]]] = {
@@ -52,22 +53,6 @@ _KINDS: Final = {
 Column = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
 
 
-def row_type(signature: Signature, *, keeps_whole: bool = False) -> np.dtype[Any]:
-    """Return what the matrix of a model holds.
-
-    Whole numbers stay whole where all inputs are: every number of 64 bits is exact. Beside other
-    numbers they become doubles, as numpy joins columns, and are rounded beyond 2^53; or objects,
-    for a model that takes its inputs one by one and `keeps_whole`.
-    """
-    if any(tensor.datatype == "BYTES" for tensor in signature.inputs):
-        return np.dtype(object)
-    if all(tensor.datatype in _WHOLE and not tensor.missing_allowed for tensor in signature.inputs):
-        return np.dtype(np.int64)
-    if keeps_whole and any(tensor.datatype == "INT64" for tensor in signature.inputs):
-        return np.dtype(object)
-    return np.dtype(np.float64)
-
-
 def may_be_sent(sent: str, wanted: str) -> bool:
     """Whether values of one datatype can be those of another; each value is checked, too."""
     if wanted in _FLOATS:
@@ -89,7 +74,7 @@ def read_elements(place: str, tensor: Tensor, sent: str, rows: int, data: Any) -
     if sent == "BYTES":
         texts = np.empty(len(flat), dtype=object)
         texts[:] = flat
-        return texts
+        return texts if tensor.unit is None else fitting_times(place, tensor, texts)
     if sent in _WHOLE:
         return _whole_numbers(place, tensor, sent, flat, missing)
     try:
@@ -111,6 +96,22 @@ def fitting_floats(
         if datatype not in ("FP64", "BOOL"):
             _check_range(place, datatype, numbers)
     return _as_model_saw(tensor, numbers)
+
+
+def fitting_times(place: str, tensor: Tensor, texts: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return times as the model takes them, NaN where missing; raise for what is no time."""
+    assert tensor.unit is not None
+    numbers = np.full(len(texts), nan)
+    for index, text in enumerate(texts.tolist()):
+        if text is None:
+            continue
+        try:
+            numbers[index] = time_number(text, tensor.unit)
+        except (ValueError, OverflowError) as error:
+            raise RequestInvalid(
+                f"{place}[{index}]: a time is wanted, such as 2026-11-30T12:00:00Z (ISO 8601)"
+            ) from error
+    return numbers
 
 
 def fitting_whole(

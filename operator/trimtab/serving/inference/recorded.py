@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from trimtab.contract.recorded import ANSWERS, Recorded
+from trimtab.contract.rows import row_type
 from trimtab.serving.errors import ArtifactRefused, ModelFailed
-from trimtab.serving.inference.elements import row_type
 from trimtab.serving.model.artifact import Artifact
 from trimtab.serving.model.base import Model, Prediction
 from trimtab.serving.model.releases import other_releases
@@ -34,7 +34,7 @@ def check_recorded(artifact: Artifact, model: Model) -> None:
         return
     try:
         recorded = Recorded.model_validate_json(file.read_bytes())
-        rows = np.array(recorded.rows, dtype=row_type(artifact.signature))
+        rows = np.array(recorded.rows, dtype=row_type(artifact.signature.inputs))
         told = (recorded.predicted, recorded.probabilities, recorded.values)
         if rows.ndim != 2 or any(len(each) != len(rows) for each in told if each is not None):
             raise ValueError("rows and answers are of different lengths")

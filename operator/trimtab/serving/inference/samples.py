@@ -14,8 +14,9 @@ from trimtab.contract.artifact import (
     Signature,
     Tensor,
     feature_names,
+    is_text,
 )
-from trimtab.serving.inference.elements import row_type
+from trimtab.contract.rows import row_type
 from trimtab.serving.model.base import Matrix
 
 _LARGEST_WHOLE: Final = {"INT32": 2.0**31 - 1, "INT64": 2.0**63 - 1024}
@@ -27,7 +28,7 @@ def sample_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
     features = {feature.name: feature for feature in baseline.features}
     shares = [(row + 0.5) / count for row in range(count)]
     width = sum(prod(tensor.shape) for tensor in signature.inputs)
-    rows: Matrix = np.empty((count, width), dtype=row_type(signature))
+    rows: Matrix = np.empty((count, width), dtype=row_type(signature.inputs))
     at = 0
     for tensor in signature.inputs:
         size = prod(tensor.shape)
@@ -52,7 +53,7 @@ def mixed_rows(signature: Signature, baseline: Baseline, count: int) -> Matrix:
 def _value(
     tensor: Tensor, feature: NumericFeature | CategoricalFeature | None, share: float
 ) -> str | float:
-    if tensor.datatype == "BYTES":
+    if is_text(tensor):
         counted = feature.categories if isinstance(feature, CategoricalFeature) else None
         names = counted or tensor.categories or [""]
         return names[int(share * len(names))]

@@ -6,14 +6,14 @@ import json
 from math import prod
 from typing import Any
 
-import numpy as np
 import orjson
 
 from trimtab.contract.artifact import Signature, Tensor
+from trimtab.contract.rows import joined, row_type
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.inference.binary import Tail, binary_size, read_binary
 from trimtab.serving.inference.body_bounds import BodyBounds, bounds_of
-from trimtab.serving.inference.elements import Column, may_be_sent, read_elements, row_type
+from trimtab.serving.inference.elements import Column, may_be_sent, read_elements
 from trimtab.serving.model.base import Matrix
 
 
@@ -48,8 +48,7 @@ class Inputs:
         self._order = [tensor.name for tensor in signature.inputs]
         self.max_rows = max_rows
         self.bounds = bounds_of(signature, max_rows)
-        self._type = row_type(signature, keeps_whole=keeps_whole)
-        self._is_text = self._type.kind == "O"
+        self._type = row_type(signature.inputs, keeps_whole=keeps_whole)
         self.width = sum(prod(tensor.shape) for tensor in signature.inputs)
 
     @property
@@ -160,15 +159,7 @@ class Inputs:
         if len(columns) < len(self._order):
             missing = next(name for name in self._order if name not in columns)
             raise RequestInvalid(f"{place}: {missing!r} is missing")
-        if len(columns) == 1 and not self._is_text:
-            return columns[self._order[0]].reshape(rows, -1)
-        table: Matrix = np.empty((rows, self.width), self._type)
-        at = 0
-        for name in self._order:
-            column = columns[name].reshape(rows, -1)
-            table[:, at : at + column.shape[1]] = column
-            at += column.shape[1]
-        return table
+        return joined([columns[name] for name in self._order], rows, self.width, self._type)
 
 
 def _column(
