@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -23,6 +25,7 @@ from trimtab.contract.estimators.answering import AnsweringEstimator
 from trimtab.contract.location import Location
 from trimtab.contract.transfer import WrittenArtifact, write_artifact
 from trimtab.training.baseline import build_baseline
+from trimtab.training.boosters import as_fitted
 from trimtab.training.calibration import fit_calibration
 from trimtab.training.class_metrics import class_metrics
 from trimtab.training.columns import Matrix
@@ -71,7 +74,7 @@ def assemble(
     file, stored = dump_model(model, signature)
     answers = answer(stored, evaluate_on.matrix, classes)
     if not isinstance(model, Graph):
-        before = AnsweringEstimator(model, signature)
+        before = AnsweringEstimator(as_fitted(model, signature), signature)
         _check_same(answers, answer(before, evaluate_on.matrix, classes), classes)
     calibration_answers = answer(stored, calibrate.matrix, classes)
     calibration = (
@@ -99,6 +102,7 @@ def write(
     """Write it at `<location>/<16 hex of the digest>/`; raise LocationError."""
     files = {
         assembled.file.name: assembled.file.body,
+        **assembled.file.beside,
         SIGNATURE: assembled.signature.model_dump_json(by_alias=True, indent=1).encode(),
         BASELINE: assembled.baseline.model_dump_json(by_alias=True).encode(),
     }
@@ -112,9 +116,16 @@ def write(
         created=(created or datetime.now(UTC)).isoformat(timespec="seconds").replace("+00:00", "Z"),
         frameworks={
             "python": platform.python_version(),
-            **{name: package_version(name) for name in assembled.file.packages},
+            **{name: _version_of(name) for name in assembled.file.packages},
         },
     )
+
+
+def _version_of(package: str) -> str:
+    try:
+        return package_version(package)
+    except PackageNotFoundError:  # XGBoost comes in distributions of several names
+        return str(importlib.import_module(package).__version__)
 
 
 def _check_same(after: Predictions, before: Predictions, classes: list[Any]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,6 +19,7 @@ from trimtab.contract.location import AccessDenied, LocationError, StoreUnavaila
 from trimtab.contract.onnx_graph import AnswerRefused, OnnxModel
 from trimtab.contract.onnx_layout import GraphRefused
 from trimtab.contract.transfer import ArtifactError, fetch_artifact
+from trimtab.training.boosters import without_wrappers
 from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken, Unavailable
 from trimtab.training.evaluation import Predictions
@@ -29,12 +30,16 @@ ONNX_FILE: Final = "model.onnx"
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model as it is stored: name, content, and the packages whose versions matter."""
+    """A model as it is stored: name, content, and the packages whose versions matter.
+
+    beside: native files that the model names, by their own names.
+    """
 
     name: str
     body: bytes
     format: Literal["sklearn", "onnx"]
     packages: tuple[str, ...]
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +90,13 @@ def dump_model(model: Any, signature: Signature) -> tuple[ModelFile, Answering]:
     import skops.io
 
     try:
-        body: bytes = skops.io.dumps(model)
+        stored = without_wrappers(model)
+        body: bytes = skops.io.dumps(stored.model)
     except (TypeError, ValueError, AttributeError) as error:
         raise CodeBroken(f"{type(model).__name__} cannot be written: {error}") from error
-    packages = ("scikit-learn", "numpy", "skops")
-    return ModelFile(SKOPS_FILE, body, "sklearn", packages), load_model(body, signature)
+    packages = ("scikit-learn", "numpy", "skops", *stored.libraries)
+    written = ModelFile(SKOPS_FILE, body, "sklearn", packages, stored.files)
+    return written, load_model(body, signature, stored.files)
 
 
 def load_graph(file: Path | bytes, signature: Signature) -> Graph:
@@ -109,12 +116,17 @@ def graph_errors() -> Iterator[None]:
         raise CodeBroken(f"an ONNX graph needs the extra `onnx` of trimtab: {error}") from error
 
 
-def load_model(file: Path | bytes, signature: Signature) -> AnsweringEstimator:
-    """Load a skops file as serving does; raise CodeBroken where that would refuse it."""
+def load_model(
+    file: Path | bytes, signature: Signature, beside: Mapping[str, bytes] | None = None
+) -> AnsweringEstimator:
+    """Load a skops file as serving does; raise CodeBroken where that would refuse it.
+
+    beside: native files that the model names, where `file` is no path.
+    """
     from trimtab.contract.estimators.stored import load_skops
 
     try:
-        return AnsweringEstimator(load_skops(file), signature)
+        return AnsweringEstimator(load_skops(file, beside), signature)
     except ModelRefused as error:
         raise CodeBroken(f"the serving container would not load the model: {error}") from error
 

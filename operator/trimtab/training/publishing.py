@@ -16,6 +16,7 @@ from trimtab.contract.artifact import Interval, Tensor
 from trimtab.contract.location import open_location
 from trimtab.contract.onnx_graph import fitting_inputs
 from trimtab.training.assembly import Labelled, assemble, write
+from trimtab.training.boosters import refuse_unpublished
 from trimtab.training.columns import (
     Task,
     infer_inputs,
@@ -78,6 +79,7 @@ def publish(
     order of its scores, sorted by default. The artifact lies at `<uri>/<16 hex of the digest>/`
     and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
+    refuse_unpublished(model)
     graph = _graph(model)
     is_ready = graph is not None or _is_fitted(model)
     if (calibrate is None) != (evaluate is None):

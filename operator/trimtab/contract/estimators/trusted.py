@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from trimtab.contract.estimators.boosted.estimators import TYPES as BOOSTED_TYPES
 from trimtab.contract.estimators.trees import TREE_TYPES, check_trees
 
 
@@ -15,7 +16,11 @@ def untrusted(names: Iterable[str]) -> list[str]:
 
     Whoever loads the others calls `check` before the first prediction.
     """
-    return [name for name in names if name not in TREE_TYPES and not _is_public_estimator(name)]
+    return [
+        name
+        for name in names
+        if name not in TREE_TYPES | BOOSTED_TYPES and not _is_public_estimator(name)
+    ]
 
 
 def check(model: Any) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
-from typing import Any
+from typing import Any, Final
 
 from trimtab.contract.estimators.answering import AnsweringEstimator, silence_names
 from trimtab.contract.estimators.refused import ModelRefused
@@ -11,6 +12,9 @@ from trimtab.serving.errors import ArtifactRefused
 from trimtab.serving.model.artifact import Artifact
 
 log = logging.getLogger(__name__)
+
+_MODULES: Final = {"scikit-learn": "sklearn", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+"""From packages whose version matters to the module that knows its own."""
 
 
 def load(artifact: Artifact, *, trust_pickle: bool) -> AnsweringEstimator:
@@ -40,11 +44,16 @@ def _loaded(artifact: Artifact, trust_pickle: bool) -> Any:
 
 
 def _warn_of_versions(frameworks: dict[str, str]) -> None:
-    import sklearn
-
-    made_with = frameworks.get("scikit-learn")
-    if made_with is not None and made_with != sklearn.__version__:
-        log.warning("made with scikit-learn %s, served with %s", made_with, sklearn.__version__)
+    for package, module in _MODULES.items():
+        made_with = frameworks.get(package)
+        if made_with is None:
+            continue
+        try:
+            own = importlib.import_module(module).__version__
+        except ImportError:
+            continue  # said by whoever loads what needs it
+        if made_with != own:
+            log.warning("made with %s %s, served with %s", package, made_with, own)
 
 
 def _load_pickle(artifact: Artifact) -> Any:
