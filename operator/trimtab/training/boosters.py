@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -231,7 +232,5 @@ def _named_categories(document: dict[str, Any]) -> dict[str, list[Any]]:
             found[str(index)] = values
         elif values:
             text, ends = bytes(values), encoding["offsets"]
-            found[str(index)] = [
-                text[start:end].decode() for start, end in zip(ends, ends[1:], strict=False)
-            ]
+            found[str(index)] = [text[start:end].decode() for start, end in pairwise(ends)]
     return found

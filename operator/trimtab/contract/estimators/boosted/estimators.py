@@ -108,7 +108,8 @@ class BoostedClassifier(ClassifierMixin, _Boosted):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return the class of the largest probability, (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return chosen
 
     def _groups(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)

@@ -19,8 +19,23 @@ from numpy.typing import NDArray
 from trimtab.contract.estimators.refused import UnsafeModel
 
 OBJECTIVES: Final = frozenset(
-    "binary multiclass multiclassova regression regression_l1 huber fair poisson quantile mape "
-    "gamma tweedie cross_entropy cross_entropy_lambda custom".split()
+    {
+        "binary",
+        "cross_entropy",
+        "cross_entropy_lambda",
+        "custom",
+        "fair",
+        "gamma",
+        "huber",
+        "mape",
+        "multiclass",
+        "multiclassova",
+        "poisson",
+        "quantile",
+        "regression",
+        "regression_l1",
+        "tweedie",
+    }
 )
 """Those whose answers are numbers of a row by itself: no ranking."""
 
@@ -54,7 +69,7 @@ def check_lightgbm(raw: bytes) -> LightGBMShape:
     blocks = _blocks(lines)
     head = _named(next(blocks, []), "its head")
     features, groups, objective = _head(head)
-    trees = []
+    trees: list[list[str]] = []
     for block in blocks:
         if block[0] == "end of trees":
             break

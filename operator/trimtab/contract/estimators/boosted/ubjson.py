@@ -15,7 +15,7 @@ import numpy as np
 
 from trimtab.contract.estimators.refused import UnsafeModel
 
-_ARRAYS: Final = {
+_ARRAYS: Final[dict[int, np.dtype[Any]]] = {
     ord("U"): np.dtype("u1"),
     ord("i"): np.dtype("i1"),
     ord("I"): np.dtype(">i2"),

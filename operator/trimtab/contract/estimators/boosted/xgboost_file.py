@@ -228,7 +228,7 @@ def _check_tree(tree: Any, features: int) -> int:
     if ((asked < 0) | (asked >= features)).any():
         raise UnsafeModel(f"a tree of XGBoost asks for a feature beyond the {features} of rows")
     unused = tree["split_indices"][~inner] == _DELETED
-    if int(unused.sum()) != _whole(says["num_deleted"], 0) or unused[:1].any() and not inner[0]:
+    if int(unused.sum()) != _whole(says["num_deleted"], 0) or (unused[:1].any() and not inner[0]):
         raise UnsafeModel("a tree of XGBoost has another number of deleted nodes than it says")
     if (tree["default_left"] > 1).any() or (tree["split_type"] > 1).any():
         raise UnsafeModel("a tree of XGBoost has a node of an unknown kind")
@@ -305,10 +305,8 @@ def _whole(text: Any, least: int) -> int:
 
 
 def _whole_numbers(part: Any, length: int | None, name: str) -> NDArray[np.int64]:
-    if isinstance(part, np.ndarray):
-        is_whole = part.dtype.kind in "iu"
-    else:
-        is_whole = _is_list_of(part, int)
+    is_array = isinstance(part, np.ndarray)
+    is_whole = part.dtype.kind in "iu" if is_array else _is_list_of(part, int)
     if not is_whole or (length is not None and len(part) != length):
         raise UnsafeModel(f"{name} of the file of XGBoost is no list of whole numbers")
     return np.asarray(part, dtype=np.int64)
