@@ -46,6 +46,11 @@ def refuse_unpublished(model: Any) -> None:
             f"{name} of CatBoost is not stored as it is; export it with "
             'model.save_model("model.onnx", format="onnx") and publish that graph'
         )
+    if library in _WRAPPERS and name.endswith("Ranker"):
+        raise CodeBroken(
+            f"{name} orders the rows of one query; only classes and numbers of single rows are "
+            "served: fit a regressor on the same labels"
+        )
     if library in _WRAPPERS and name == "Booster":
         way = (
             "xgboost.XGBClassifier() or XGBRegressor(), and its load_model(...) takes the file "
@@ -131,11 +136,6 @@ def _replaced(part: Any, library: str, files: dict[str, bytes]) -> Any:
     make = BoostedClassifier if is_classifier else BoostedRegressor
     if not part.__sklearn_is_fitted__():
         return make(library, None)
-    if "Ranker" in type(part).__name__:
-        raise CodeBroken(
-            f"{type(part).__name__} orders the rows of one query; only classes and numbers of "
-            "single rows are served: fit a regressor on the same labels"
-        )
     if is_classifier and (callable(part.objective) or part.objective == _NO_PROBABILITIES):
         raise CodeBroken(
             f"{type(part).__name__} was fitted with an objective that gives no probabilities; "
@@ -147,7 +147,8 @@ def _replaced(part: Any, library: str, files: dict[str, bytes]) -> Any:
     file = f"booster-{len(files)}" + {"xgboost": ".ubj", "lightgbm": ".txt"}[library]
     categories = _categories(part, library)
     missing = float(part.missing) if library == "xgboost" else float("nan")
-    estimator = make(library, file, missing, categories or None)
+    has_scores = hasattr(part, "decision_function")
+    estimator = make(library, file, missing, categories or None, has_scores)
     estimator.n_features_in_ = int(part.n_features_in_)
     if is_classifier:
         estimator.classes_ = np.asarray(np.asarray(part.classes_).tolist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -79,11 +80,11 @@ def test_what_xgboost_writes_passes(options: dict[str, object]) -> None:
     ],
     ids=str,
 )
-def test_what_lightgbm_writes_passes_and_answers_the_same(options: dict[str, object]) -> None:
-    model = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, **options).fit(ROWS, TRUTH)
+def test_what_lightgbm_writes_passes_and_answers_the_same(options: dict[str, Any]) -> None:
+    model: Any = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, **options).fit(ROWS, TRUTH)
     shape = check_lightgbm(model.booster_.model_to_string().encode())
     assert (shape.features, shape.groups) == (FEATURES, CLASSES)
-    again = lightgbm.Booster(model_str=shape.text)
+    again: Any = lightgbm.Booster(model_str=shape.text)
     assert (again.predict(ROWS) == model.predict_proba(ROWS)).all()
 
 

@@ -7,13 +7,16 @@ puts the checked file under it. They answer as the wrapper's `predict` and `pred
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.metaestimators import available_if
 
 from trimtab.contract.estimators.boosted.lightgbm_file import check_lightgbm
 from trimtab.contract.estimators.boosted.xgboost_file import check_xgboost
@@ -34,7 +37,8 @@ class _Boosted(BaseEstimator):  # type: ignore[misc]
 
     library: `xgboost` or `lightgbm`. file: name of the native file; None of a part that was never
     fitted. missing: the number that stands for a missing value. categories: of each column that
-    was fitted as one of categories, its values in the order of their codes.
+    was fitted as one of categories, its values in the order of their codes. scores: whether the
+    wrapper had a `decision_function`; a calibration around it was fitted on these.
     """
 
     def __init__(
@@ -43,11 +47,13 @@ class _Boosted(BaseEstimator):  # type: ignore[misc]
         file: str | None,
         missing: float = np.nan,
         categories: dict[str, list[Any]] | None = None,
+        scores: bool = False,
     ) -> None:
         self.library = library
         self.file = file
         self.missing = missing
         self.categories = categories
+        self.scores = scores
 
     def fit(self, X: Any, y: Any = None) -> Any:  # noqa: N803 - the field's own name
         """Refuse: what was stored answers only."""
@@ -73,11 +79,11 @@ class _Boosted(BaseEstimator):  # type: ignore[misc]
     def _groups(self) -> int:
         raise NotImplementedError
 
-    def _raw(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def _raw(self, X: Any, *, margin: bool = False) -> NDArray[Any]:  # noqa: N803
         rows = self._rows(X)
         if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
             raise ValueError(f"{self.n_features_in_} columns are expected, not {rows.shape[1:]}")
-        return np.asarray(self._predict(rows, self.missing))
+        return np.asarray(self._predict(rows, self.missing, margin))
 
     def _rows(self, X: Any) -> Any:  # noqa: N803
         if hasattr(X, "tocsr"):
@@ -105,6 +111,11 @@ class BoostedClassifier(ClassifierMixin, _Boosted):  # type: ignore[misc]
         """Return probabilities (n, K)."""
         raw = self._raw(X)
         return raw if raw.ndim == 2 else np.vstack((1.0 - raw, raw)).transpose()
+
+    @available_if(attrgetter("scores"))  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Return raw scores (n,) of the second of two classes, or (n, K)."""
+        return self._raw(X, margin=True)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return the class of the largest probability, (n,)."""
@@ -167,6 +178,8 @@ def _children(part: Any) -> list[Any]:
 def _check_fields(part: _Boosted) -> None:
     """Raise UnsafeModel where a stored estimator says what none says that was published."""
     fields = vars(part)
+    if fields.get("scores") not in (True, False):
+        raise UnsafeModel("a stored booster does not say whether it has scores")
     file, ending = fields.get("file"), {"xgboost": ".ubj", "lightgbm": ".txt"}
     is_named = isinstance(fields.get("library"), str) and part.library in ending
     if not is_named or "_predict" in fields or not isinstance(part.missing, float):
@@ -219,11 +232,15 @@ def _load_xgboost(raw: bytes) -> tuple[Any, int, int]:
     xgboost = _library("xgboost")
     booster = _read("xgboost", xgboost.Booster, model_file=bytearray(raw))
 
-    def of_trees(rows: Any, missing: float) -> Any:
-        return booster.inplace_predict(rows, missing=missing, validate_features=False)
+    def of_trees(rows: Any, missing: float, margin: bool) -> Any:
+        kind = "margin" if margin else "value"
+        return booster.inplace_predict(
+            rows, missing=missing, validate_features=False, predict_type=kind
+        )
 
-    def of_linear(rows: Any, missing: float) -> Any:
-        return booster.predict(xgboost.DMatrix(rows, missing=missing), validate_features=False)
+    def of_linear(rows: Any, missing: float, margin: bool) -> Any:
+        matrix = xgboost.DMatrix(rows, missing=missing)
+        return booster.predict(matrix, validate_features=False, output_margin=margin)
 
     return of_linear if shape.is_linear else of_trees, shape.features, shape.groups
 
@@ -232,8 +249,8 @@ def _load_lightgbm(raw: bytes) -> tuple[Any, int, int]:
     shape = check_lightgbm(raw)
     booster = _read("lightgbm", _library("lightgbm").Booster, model_str=shape.text)
 
-    def of_trees(rows: Any, _missing: float) -> Any:
-        return booster.predict(rows)
+    def of_trees(rows: Any, _missing: float, margin: bool) -> Any:
+        return booster.predict(rows, raw_score=margin)
 
     return of_trees, shape.features, shape.groups
 
@@ -250,8 +267,6 @@ def _read(library: str, make: Any, **what: Any) -> Any:
 
 
 def _library(name: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError as error:
