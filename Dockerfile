@@ -50,6 +50,7 @@ RUN python requirements.py onnx > onnx.txt && \
     pip install --no-cache-dir -c requirements.lock -r onnx.txt && \
     python -OO -m compileall -q -j 0 /opt/trimtab
 
+# With their docstrings (-O): XGBoost and LightGBM make classes out of them at import.
 # LightGBM asks the system for libgomp; a slim base has none, and scikit-learn brings one. With the
 # very same file both share one pool of threads.
 FROM serving-dependencies AS tables-dependencies
@@ -59,7 +60,8 @@ RUN python requirements.py tables > tables.txt && \
     mkdir /opt/trimtab/gomp && \
     ln -s /opt/trimtab/lib/python3.*/site-packages/scikit_learn.libs/libgomp-* \
       /opt/trimtab/gomp/libgomp.so.1 && \
-    python -OO -m compileall -q -j 0 /opt/trimtab
+    python -O -m compileall -q -j 0 /opt/trimtab \
+      "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
 FROM model AS training-dependencies
 ENV LD_LIBRARY_PATH=/opt/trimtab/gomp
@@ -75,7 +77,7 @@ RUN pip install --no-cache-dir "setuptools>=77"
 COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --target /opt/package . && \
-    python -OO -m compileall -q /opt/package
+    python -OO -m compileall -q /opt/package && python -O -m compileall -q /opt/package
 
 FROM operator-dependencies AS operator
 COPY --from=package /opt/package /opt/package
@@ -99,7 +101,7 @@ FROM tables-dependencies AS serving-tables
 COPY --from=package /opt/package /opt/package
 WORKDIR /
 USER 65532:65532
-ENTRYPOINT ["python", "-OO", "-m", "trimtab.serving"]
+ENTRYPOINT ["python", "-O", "-m", "trimtab.serving"]
 
 FROM training-dependencies AS training
 COPY --from=package /opt/package /opt/package
