@@ -1,6 +1,6 @@
-# Four images: operator, serving, serving-onnx, training (`--target`). They run as a user without a
+# Five images: operator, serving, serving-onnx, serving-tables, training (`--target`). They run as a user without a
 # name, on a read-only root file system, and share their layers:
-# base -> model -> serving -> serving-onnx, and model -> training.
+# base -> model -> serving -> serving-onnx, serving -> serving-tables, and model -> training.
 # Dependencies are installed before the source is copied, so that a change of the source costs
 # seconds. BASE is any image with python3 >= 3.11 and its venv module.
 ARG BASE=docker.io/library/python:3.12-slim
@@ -23,7 +23,8 @@ RUN touch requirements.lock && printf '%s\n' \
     '    "model": [line for line in extra["serving"] if line in extra["training"]],' \
     '    "serving": extra["serving"],' \
     '    "onnx": extra["onnx"],' \
-    '    "training": extra["training"] + extra["onnx"],' \
+    '    "tables": extra["tables"],' \
+    '    "training": extra["training"] + extra["onnx"] + extra["tables"],' \
     '}' \
     'print(*lists[sys.argv[1]], sep="\n")' > requirements.py
 
@@ -49,9 +50,26 @@ RUN python requirements.py onnx > onnx.txt && \
     pip install --no-cache-dir -c requirements.lock -r onnx.txt && \
     python -OO -m compileall -q -j 0 /opt/trimtab
 
+# With their docstrings (-O): XGBoost and LightGBM make classes out of them at import.
+# LightGBM asks the system for libgomp; a slim base has none, and scikit-learn brings one. With the
+# very same file both share one pool of threads.
+FROM serving-dependencies AS tables-dependencies
+ENV LD_LIBRARY_PATH=/opt/trimtab/gomp
+RUN python requirements.py tables > tables.txt && \
+    pip install --no-cache-dir -c requirements.lock -r tables.txt && \
+    mkdir /opt/trimtab/gomp && \
+    ln -s /opt/trimtab/lib/python3.*/site-packages/scikit_learn.libs/libgomp-* \
+      /opt/trimtab/gomp/libgomp.so.1 && \
+    python -O -m compileall -q -j 0 /opt/trimtab \
+      "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+
 FROM model AS training-dependencies
+ENV LD_LIBRARY_PATH=/opt/trimtab/gomp
 RUN python requirements.py training > training.txt && \
-    pip install --no-cache-dir -c requirements.lock -r training.txt
+    pip install --no-cache-dir -c requirements.lock -r training.txt && \
+    mkdir /opt/trimtab/gomp && \
+    ln -s /opt/trimtab/lib/python3.*/site-packages/scikit_learn.libs/libgomp-* \
+      /opt/trimtab/gomp/libgomp.so.1
 
 # The package itself, in a folder of its own: one small layer, the same in all three images.
 FROM base AS package
@@ -59,7 +77,7 @@ RUN pip install --no-cache-dir "setuptools>=77"
 COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --target /opt/package . && \
-    python -OO -m compileall -q /opt/package
+    python -OO -m compileall -q /opt/package && python -O -m compileall -q /opt/package
 
 FROM operator-dependencies AS operator
 COPY --from=package /opt/package /opt/package
@@ -78,6 +96,12 @@ COPY --from=package /opt/package /opt/package
 WORKDIR /
 USER 65532:65532
 ENTRYPOINT ["python", "-OO", "-m", "trimtab.serving"]
+
+FROM tables-dependencies AS serving-tables
+COPY --from=package /opt/package /opt/package
+WORKDIR /
+USER 65532:65532
+ENTRYPOINT ["python", "-O", "-m", "trimtab.serving"]
 
 FROM training-dependencies AS training
 COPY --from=package /opt/package /opt/package

@@ -17,7 +17,7 @@ from .packages import IMAGE_PACKAGES, install_packages
 from .settings import REPOSITORY, ClusterError, Settings
 from .shell import run, say, succeeds
 
-TARGETS = ("operator", "serving", "serving-onnx", "training")
+TARGETS = ("operator", "serving", "serving-onnx", "serving-tables", "training")
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 BASE_RELEASE = "bookworm"
 SOURCES = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "operator")

@@ -185,6 +185,13 @@ class ModelVersionStatus(Status):
         default_factory=list,
         description="Verified, with the reason when it is not; Reconciling and Stalled.",
     )
+    frameworks: list[ShortText] = Field(
+        default_factory=list,
+        max_length=10,
+        json_schema_extra=SET_LIST,
+        description="Libraries beside scikit-learn that the manifest names; they choose the "
+        "serving image.",
+    )
     used_by: list[Name] = Field(
         default_factory=list,
         max_length=100,

@@ -22,6 +22,9 @@ MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 BASELINE = "baseline.json"
 
+TABLE_FRAMEWORKS = frozenset({"lightgbm", "pandas", "xgboost"})
+"""Packages that the plain serving image does not have, and the one for tables and boosters has."""
+
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 _Item = TypeVar("_Item")

@@ -26,7 +26,7 @@ from trimtab.api.conditions import (
 )
 from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import ModelVersion, ModelVersionStatus, ModelVersionSummary
-from trimtab.contract.artifact import Baseline
+from trimtab.contract.artifact import TABLE_FRAMEWORKS, Baseline
 from trimtab.decide.outcome import Note, Outcome
 
 Phase = Literal["Pending", "Verified", "Unknown", "Rejected"]
@@ -38,6 +38,8 @@ class Matched:
     """The small files were read and hash to the digest."""
 
     baseline: Baseline | None
+    frameworks: frozenset[str] = frozenset()
+    """Packages that the manifest names."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def decide_version(
             "observed_generation": version.metadata.generation,
             "phase": phase,
             "conditions": _conditions(version, phase, reason, message, now),
+            "frameworks": _frameworks(version, check),
             "used_by": list(used_by)[:100],
             "summary": ModelVersionSummary(
                 verified=_verified_text(phase, reason),
@@ -165,6 +168,12 @@ def _verdict(version: ModelVersion, check: Check | None) -> tuple[Phase, Reason,
             return phase, Reason.STORE_AWAY, f"{message}; asked again"
         case _:
             assert_never(check)
+
+
+def _frameworks(version: ModelVersion, check: Check | None) -> list[str]:
+    if not isinstance(check, Matched):
+        return version.status.frameworks
+    return sorted(check.frameworks & TABLE_FRAMEWORKS)
 
 
 def _conditions(

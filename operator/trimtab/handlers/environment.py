@@ -45,6 +45,7 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
             serving_image=needed("TRIMTAB_SERVING_IMAGE"),
             training_image=needed("TRIMTAB_TRAINING_IMAGE"),
             serving_onnx_image=environ.get("TRIMTAB_SERVING_ONNX_IMAGE") or None,
+            serving_tables_image=environ.get("TRIMTAB_SERVING_TABLES_IMAGE") or None,
             image_pull_policy=environ.get("TRIMTAB_IMAGE_PULL_POLICY", "IfNotPresent"),
             operator_namespace=environ.get("TRIMTAB_NAMESPACE", "trimtab-system"),
             watch_namespaces=tuple(sorted({n.strip() for n in namespaces if n.strip()})),

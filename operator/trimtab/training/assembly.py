@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,10 @@ from trimtab.contract.artifact import (
 from trimtab.contract.estimators.answering import AnsweringEstimator
 from trimtab.contract.location import Location
 from trimtab.contract.recorded import ANSWERS, Recorded
+from trimtab.contract.releases import version_of
 from trimtab.contract.transfer import WrittenArtifact, write_artifact
 from trimtab.training.baseline import build_baseline
+from trimtab.training.boosters import as_fitted
 from trimtab.training.calibration import fit_calibration
 from trimtab.training.class_metrics import class_metrics
 from trimtab.training.columns import Matrix
@@ -92,7 +93,7 @@ def assemble(
     file, stored = dump_model(model, signature)
     if not isinstance(model, Graph):
         asked = partial(answer, classes=classes, counted=signature.counted, several=several)
-        before = AnsweringEstimator(model, signature)
+        before = AnsweringEstimator(as_fitted(model, signature), signature)
         rows = evaluate_on.matrix
         _check_same(asked(stored, rows), asked(before, rows), classes)
     return assemble_file(
@@ -155,7 +156,8 @@ def assemble_unlabelled(
     """
     file, stored = dump_model(model, signature)
     answers = answer(stored, rows, classes)
-    _check_same(answers, answer(AnsweringEstimator(model, signature), rows, classes), classes)
+    before = AnsweringEstimator(as_fitted(model, signature), signature)
+    _check_same(answers, answer(before, rows, classes), classes)
     baseline = build_baseline(rows, replace(answers, is_decision=True), signature, [], [])
     recorded = record(stored, signature, baseline)
     return Assembled(file, signature, baseline, [], answers, rows, recorded)
@@ -171,6 +173,7 @@ def write(
     """
     files = {
         assembled.file.name: assembled.file.body,
+        **assembled.file.beside,
         SIGNATURE: assembled.signature.model_dump_json(by_alias=True, indent=1).encode(),
         BASELINE: assembled.baseline.model_dump_json(by_alias=True).encode(),
     }
@@ -191,7 +194,7 @@ def write(
             created=moment,
             frameworks={
                 "python": platform.python_version(),
-                **{name: package_version(name) for name in assembled.file.packages},
+                **{name: version_of(name) for name in assembled.file.packages},
             },
         )
 

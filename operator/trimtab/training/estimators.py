@@ -6,13 +6,15 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 from trimtab.contract.artifact import Tensor, is_text
 from trimtab.training.columns import Task, has_categories
 from trimtab.training.errors import CodeBroken
 from trimtab.training.kinds import learns_alone
 from trimtab.training.ways import check_predicts
+
+_BOOSTERS: Final = ("xgboost", "xgboost.sklearn", "lightgbm", "lightgbm.sklearn")
 
 
 def make_estimator(
@@ -26,18 +28,21 @@ def make_estimator(
 ) -> Any:
     """Return an unfitted estimator for matrices of these inputs.
 
-    A class of scikit-learn by dotted path (`sklearn.ensemble.RandomForestClassifier`; no other
-    package), or `module:function`, which is called with the parameters. `random_state` is the seed
-    where the estimator has one and none is given. Text columns are one-hot coded. An estimator of
-    one target is fitted once for each of several `targets`.
+    A class of scikit-learn, XGBoost or LightGBM by dotted path
+    (`sklearn.ensemble.RandomForestClassifier`, `xgboost.XGBClassifier`; no other package), or
+    `module:function`, which is called with the parameters. `random_state` is the seed where the
+    estimator has one and none is given. Text columns are one-hot coded. An estimator of one target
+    is fitted once for each of several `targets`.
     Raise CodeBroken, also for missing numbers where the estimator cannot take them.
     """
-    estimator = _called(path, parameters) if ":" in path else _sklearn(path, parameters)
+    estimator = _called(path, parameters) if ":" in path else _by_path(path, parameters)
     for method in ("fit", "predict", "get_params", "set_params"):
         if not hasattr(estimator, method):
             raise CodeBroken(f"{path} gives {type(estimator).__name__}, which has no {method}()")
     if "random_state" in estimator.get_params() and "random_state" not in parameters:
         estimator.set_params(random_state=seed)
+    if type(estimator).__module__.startswith("lightgbm.") and "verbose" not in parameters:
+        estimator.set_params(verbose=-1)  # it would write lines of its own among ours
     _check_task(path, estimator, task)
     return _prepared(_of_targets(estimator, task, targets), inputs)
 
@@ -56,18 +61,19 @@ def check_model(model: Any) -> None:
             )
 
 
-def _sklearn(path: str, parameters: Mapping[str, Any]) -> Any:
+def _by_path(path: str, parameters: Mapping[str, Any]) -> Any:
     from sklearn.base import BaseEstimator
 
     module, _, name = path.rpartition(".")
-    if not (module == "sklearn" or module.startswith("sklearn.")) or name.startswith("_"):
+    is_ours = module.partition(".")[0] == "sklearn" or module in _BOOSTERS
+    if not is_ours or name.startswith("_"):
         raise CodeBroken(
-            f"--estimator {path}: only classes of scikit-learn go by dotted path; name your own "
-            "code as module:function"
+            f"--estimator {path}: only classes of scikit-learn, xgboost and lightgbm go by dotted "
+            "path; name your own code as module:function"
         )
     found = getattr(_imported(path, module), name, None)
     if not (inspect.isclass(found) and issubclass(found, BaseEstimator)):
-        raise CodeBroken(f"--estimator {path}: scikit-learn has no such estimator")
+        raise CodeBroken(f"--estimator {path}: {module.partition('.')[0]} has no such estimator")
     return _made(path, found, parameters)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,12 +15,14 @@ from trimtab.contract.adjusting import adjusted
 from trimtab.contract.answers import Answering
 from trimtab.contract.artifact import BASELINE, SIGNATURE, Baseline, Manifest, Signature
 from trimtab.contract.estimators.answering import AnsweringEstimator, silence_names
+from trimtab.contract.estimators.boosted.estimators import FILE as BOOSTER_FILE
 from trimtab.contract.estimators.decisions import DecisionRefused
 from trimtab.contract.estimators.refused import ModelRefused, UntrustedTypes
 from trimtab.contract.location import AccessDenied, LocationError, StoreUnavailable, open_location
 from trimtab.contract.onnx_graph import AnswerRefused, OnnxModel
 from trimtab.contract.onnx_layout import GraphRefused
 from trimtab.contract.transfer import ArtifactError, fetch_artifact
+from trimtab.training.boosters import without_wrappers
 from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken, Unavailable
 from trimtab.training.evaluation import Predictions
@@ -33,12 +35,16 @@ ONNX_FILE: Final = "model.onnx"
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model as it is stored: name, content, and the packages whose versions matter."""
+    """A model as it is stored: name, content, and the packages whose versions matter.
+
+    beside: native files that the model names, by their own names.
+    """
 
     name: str
     body: bytes
     format: Literal["sklearn", "onnx"]
     packages: tuple[str, ...]
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,11 @@ class Champion:
             file.read_bytes(),
             "onnx" if manifest.format == "onnx" else "sklearn",
             tuple(name for name in manifest.frameworks if name != "python"),
+            {
+                one.name: (folder / one.name).read_bytes()
+                for one in folder.iterdir()
+                if BOOSTER_FILE.fullmatch(one.name)
+            },
         )
 
 
@@ -97,7 +108,7 @@ def dump_model(model: Any, signature: Signature) -> tuple[ModelFile, Answering]:
     packed = pack(model)
     if signature.takes == "table":
         packed = replace(packed, packages=(*packed.packages, "pandas"))
-    return packed, load_model(packed.body, signature)
+    return packed, load_model(packed.body, signature, packed.beside)
 
 
 def pack(model: Any) -> ModelFile:
@@ -106,12 +117,14 @@ def pack(model: Any) -> ModelFile:
 
     check_predicts(model)
     try:
-        body: bytes = skops.io.dumps(storable(model))
+        stored = without_wrappers(model)
+        body: bytes = skops.io.dumps(storable(stored.model))
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         name = type(model).__name__
         said = str(error).rstrip(".")
         raise CodeBroken(f"{name} cannot be stored: {said}; {way_out(said)}") from error
-    return ModelFile(SKOPS_FILE, body, "sklearn", ("scikit-learn", "numpy", "skops"))
+    packages = ("scikit-learn", "numpy", "skops", *stored.libraries)
+    return ModelFile(SKOPS_FILE, body, "sklearn", packages, stored.files)
 
 
 def load_graph(file: Path | bytes, signature: Signature) -> Graph:
@@ -131,12 +144,17 @@ def graph_errors() -> Iterator[None]:
         raise CodeBroken(f"an ONNX graph needs the extra `onnx` of trimtab: {error}") from error
 
 
-def load_model(file: Path | bytes, signature: Signature) -> AnsweringEstimator:
-    """Load a skops file as serving does; raise CodeBroken where that would refuse it."""
+def load_model(
+    file: Path | bytes, signature: Signature, beside: Mapping[str, bytes] | None = None
+) -> AnsweringEstimator:
+    """Load a skops file as serving does; raise CodeBroken where that would refuse it.
+
+    beside: native files that the model names, where `file` is no path.
+    """
     from trimtab.contract.estimators.stored import load_skops
 
     try:
-        return AnsweringEstimator(load_skops(file), signature)
+        return AnsweringEstimator(load_skops(file, beside), signature)
     except UntrustedTypes as error:
         said = f"the serving container would not load the model: {error}"
         raise CodeBroken(f"{said}; {way_out(said, error.types)}") from error

@@ -6,13 +6,14 @@ changed; whether the copy answers as the model does is compared by whoever makes
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trimtab.training.boosters import own_copy
 
 _NAMES: Final = ("feature_names_in_", "_sklearn_output_config")
 _ASKED_WITH_X: Final = ("best_estimator_", "estimator_", "regressor_", "estimators_")
@@ -67,7 +68,7 @@ def used_columns(model: Any, width: int) -> tuple[list[int], set[int], bool]:
 
 def by_position(model: Any, layout: Layout) -> Any:
     """Return a copy that takes the matrix; raise CodeBroken's causes as they come (copying)."""
-    copied = copy.deepcopy(model)
+    copied = own_copy(model)
     rewriter = _Rewriter(layout)
     for reader in _readers(copied):
         if _is_column_transformer(reader):
@@ -80,7 +81,7 @@ def by_position(model: Any, layout: Layout) -> Any:
 
 def without_selectors(model: Any) -> Any:
     """Return a copy for a table: callables that chose columns are replaced by what they chose."""
-    copied = copy.deepcopy(model)
+    copied = own_copy(model)
     _Rewriter(None).walk(copied)
     return copied
 

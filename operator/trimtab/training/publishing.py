@@ -18,6 +18,7 @@ from trimtab.contract.location import open_location
 from trimtab.contract.onnx_graph import fitting_inputs
 from trimtab.training.alone import OUTLIER_CLASSES, classes_of, has_all_truths
 from trimtab.training.assembly import Assembled, Labelled, assemble, assemble_unlabelled, write
+from trimtab.training.boosters import refuse_unpublished
 from trimtab.training.columns import (
     Task,
     make_labels,
@@ -103,6 +104,7 @@ def publish(
     The artifact lies at `<uri>/<16 hex of the digest>/`
     and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
+    refuse_unpublished(model)
     graph = _graph(model)
     if graph is None:
         check_model(model)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from trimtab.contract.artifact import Signature, TableColumn, Tensor, feature_names
 from trimtab.contract.estimators.answering import AnsweringEstimator
 from trimtab.contract.estimators.refused import ModelRefused
+from trimtab.training.boosters import as_fitted
 from trimtab.training.columns import Matrix, infer_inputs, make_matrix
 from trimtab.training.errors import CodeBroken, DataBroken
 from trimtab.training.given import Given
@@ -222,7 +223,7 @@ def _difference(
 ) -> str | None:
     """Say where the model would be served with other answers than its own."""
     try:
-        served = AnsweringEstimator(model, signature)
+        served = AnsweringEstimator(as_fitted(model, signature), signature)
         for name, mine in own.items():
             rows = matrices[name][mine.rows]
             theirs = answer(

@@ -19,6 +19,7 @@ LOCAL_IMAGES = [
         ("operator", "operator"),
         ("serving", "serving"),
         ("servingOnnx", "serving-onnx"),
+        ("servingTables", "serving-tables"),
         ("training", "training"),
     )
     for key, value in (

@@ -2,18 +2,30 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.unit.loop_objects import model_version
 
+from trimtab.api.model_version import ModelVersion
 from trimtab.handlers.environment import read_environment
 
 NEEDED = {"TRIMTAB_SERVING_IMAGE": "serving:1", "TRIMTAB_TRAINING_IMAGE": "training:1"}
 
 
+def version(form: str = "sklearn", phase: str = "Verified", needs: Any = ()) -> ModelVersion:
+    body = model_version()
+    body["spec"]["artifact"]["format"] = form
+    return ModelVersion.model_validate(
+        body | {"status": {"phase": phase, "frameworks": list(needs)}}
+    )
+
+
 def test_images_are_enough() -> None:
     environment = read_environment(NEEDED)
     assert environment.settings.serving_image == "serving:1"
-    assert environment.settings.serving_image_for("onnx") == "serving:1"
+    assert environment.settings.serving_image_for(version("onnx")) == "serving:1"
+    assert environment.settings.serving_image_for(version(needs=["pandas"])) == "serving:1"
     assert environment.settings.watch_namespaces == ()
     assert environment.settings.store_credentials is None
     assert environment.settings.checkpoint_uri is None
@@ -65,8 +77,17 @@ def test_what_is_wrong_is_named(environ: dict[str, str], named: str) -> None:
 
 def test_graphs_have_an_image_of_their_own() -> None:
     settings = read_environment(NEEDED | {"TRIMTAB_SERVING_ONNX_IMAGE": "onnx:1"}).settings
-    assert settings.serving_image_for("onnx") == "onnx:1"
-    assert settings.serving_image_for("sklearn") == "serving:1"
+    assert settings.serving_image_for(version("onnx")) == "onnx:1"
+    assert settings.serving_image_for(version("onnx", phase="Unknown")) == "onnx:1"
+    assert settings.serving_image_for(version()) == "serving:1"
+
+
+def test_tables_and_boosters_have_an_image_of_their_own() -> None:
+    settings = read_environment(NEEDED | {"TRIMTAB_SERVING_TABLES_IMAGE": "tables:1"}).settings
+    assert settings.serving_image_for(version(needs=["xgboost"])) == "tables:1"
+    assert settings.serving_image_for(version()) == "serving:1"
+    # Where the operator cannot read the manifest, the image that serves any estimator.
+    assert settings.serving_image_for(version(phase="Unknown")) == "tables:1"
 
 
 def test_destinations_are_read_from_their_file(tmp_path: Path) -> None:

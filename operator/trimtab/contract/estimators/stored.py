@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import sklearn.utils
 
+from trimtab.contract.estimators.boosted.estimators import Read, attach
 from trimtab.contract.estimators.nodes import check_loaders, guard_trees
 from trimtab.contract.estimators.refused import ModelRefused, UntrustedTypes
 from trimtab.contract.estimators.trusted import check, untrusted
@@ -19,8 +21,11 @@ LARGEST_RATIO: Final = 100
 SMALL_BYTES: Final = 64 << 20
 
 
-def load_skops(file: Path | bytes) -> Any:
-    """Return the model; raise ModelRefused naming every type that is not trusted."""
+def load_skops(file: Path | bytes, beside: Mapping[str, bytes] | None = None) -> Any:
+    """Return the model; raise ModelRefused naming every type that is not trusted.
+
+    beside: the native files of boosters, where `file` is no path; else they lie in its folder.
+    """
     skops_io = import_skops()
     guard_trees()
     try:
@@ -37,6 +42,7 @@ def load_skops(file: Path | bytes) -> Any:
         else:
             model = skops_io.load(file, trusted=named)
         check(model)
+        attach(model, _reader(file, beside))
         return model
     except ModelRefused:
         raise
@@ -45,6 +51,20 @@ def load_skops(file: Path | bytes) -> Any:
         name = "the model" if isinstance(file, bytes) else file.name
         said = f"{type(error).__name__}: {str(error)[:300]}"
         raise ModelRefused("Malformed", f"{name}: {said}") from error
+
+
+def _reader(file: Path | bytes, beside: Mapping[str, bytes] | None) -> Read:
+    def read(name: str) -> bytes:
+        try:
+            return (
+                (beside or {})[name]
+                if isinstance(file, bytes)
+                else (file.parent / name).read_bytes()
+            )
+        except (KeyError, FileNotFoundError) as error:
+            raise ModelRefused("FileMissing", f"the artifact has no file {name}") from error
+
+    return read
 
 
 def _check_unpacked(file: Path | bytes) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from trimtab.contract.estimators import trees
 from trimtab.contract.estimators.arrays import check_arrays, check_dtype, check_sparse
+from trimtab.contract.estimators.boosted.estimators import TYPES as BOOSTED_TYPES
 from trimtab.contract.estimators.rebuilt import check_columns, rebuild
 from trimtab.contract.estimators.walk import Owners, check_methods, kinds_of, name_of, parts
 
@@ -71,7 +72,7 @@ def untrusted(names: Iterable[str]) -> list[str]:
 
     Whoever loads the others calls `check` before the first prediction.
     """
-    known = _PLAIN_TYPES | _SPARSE_TYPES | _TREE_TYPES
+    known = _PLAIN_TYPES | _SPARSE_TYPES | _TREE_TYPES | BOOSTED_TYPES
     return [
         name
         for name in names

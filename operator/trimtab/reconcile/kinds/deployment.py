@@ -242,7 +242,7 @@ def _freeze(
         deployment,
         version,
         revision,
-        world.settings.serving_image_for(version.spec.artifact.format),
+        world.settings.serving_image_for(version),
         world.settings.image_pull_policy,
         None if asked is None else Other(asked.artifact, asked.until.timestamp()),
     )

@@ -108,4 +108,4 @@ async def _check_of(world: World, version: ModelVersion) -> Check:
         return Away(str(error), is_final=error.no_credentials)
     except ArtifactBroken as error:
         return Broken(error.reason, str(error))
-    return Matched(documents.baseline)
+    return Matched(documents.baseline, frozenset(documents.manifest.frameworks))

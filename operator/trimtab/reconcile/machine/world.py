@@ -20,6 +20,7 @@ from trimtab.reconcile.machine.cache import Cache, Change, uid_of
 from trimtab.reconcile.machine.watched import resource_of
 
 if TYPE_CHECKING:
+    from trimtab.api.model_version import ModelVersion
     from trimtab.api.resource import Resource
     from trimtab.store.port import Store
     from trimtab.telemetry.port import Telemetry
@@ -41,6 +42,8 @@ class Settings:
     training_image: str
     serving_onnx_image: str | None = None
     """None: the serving image has what ONNX needs."""
+    serving_tables_image: str | None = None
+    """None: the serving image has pandas, XGBoost and LightGBM."""
     image_pull_policy: str = "IfNotPresent"
     operator_namespace: str = "trimtab-system"
     watch_namespaces: tuple[str, ...] = ()
@@ -55,10 +58,15 @@ class Settings:
     notification_secrets: str = ""
     """Folder with the URLs and keys of the destinations of notifications."""
 
-    def serving_image_for(self, model_format: str) -> str:
-        """Return the image that serves a version of this format."""
-        if model_format == "onnx" and self.serving_onnx_image:
-            return self.serving_onnx_image
+    def serving_image_for(self, version: ModelVersion) -> str:
+        """Return the image that has what the version needs.
+
+        Where nobody could read its manifest, that is the one that has what any estimator needs.
+        """
+        if version.spec.artifact.format == "onnx":
+            return self.serving_onnx_image or self.serving_image
+        if version.status.frameworks or version.status.phase == "Unknown":
+            return self.serving_tables_image or self.serving_image
         return self.serving_image
 
 

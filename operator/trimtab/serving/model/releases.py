@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from typing import Final
+
+from trimtab.contract.releases import version_of
 
 _NOT_ASKED: Final = frozenset({"python", "skops"})
 """Packages whose release says nothing of answers."""
@@ -16,7 +18,7 @@ def other_releases(frameworks: dict[str, str]) -> list[str]:
         if name in _NOT_ASKED:
             continue
         try:
-            here = version(name)
+            here = version_of(name)
         except PackageNotFoundError:
             continue  # the loader says what is missing
         if here != made_with:

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.reconcile.worlds import KEY, QUICK_STEPS, Shop, deployment_object, version_object
 
 from trimtab.api.meta import MANAGED_BY_LABEL
-from trimtab.cluster.port import PODS, SERVICES, WORKLOADS, Json, Key
+from trimtab.cluster.port import MODEL_VERSIONS, PODS, SERVICES, WORKLOADS, Json, Key
 from trimtab.errors import Refused
 from trimtab.simulation.cluster import Killed
 from trimtab.simulation.kubelet import PodBehaviour, always_good
@@ -524,6 +524,22 @@ async def test_a_graph_is_served_by_the_image_that_has_its_library() -> None:
     assert shop.status.candidate is not None
     assert shop.status.stable is not None
     assert (shop.status.stable.image, shop.status.candidate.image) == ("serving:1", "onnx:1")
+
+
+async def test_a_booster_is_served_by_the_image_that_has_its_library() -> None:
+    shop = Shop()
+    shop.harness.settings = replace(shop.harness.settings, serving_tables_image="tables:1")
+    shop.harness.restart()
+    await shop.serve("v1")
+    shop.cluster.user_apply({k: v for k, v in version_object("v2").items() if k != "status"})
+    key = Key(MODEL_VERSIONS, "shop", "digits-v2")
+    status = {"phase": "Verified", "frameworks": ["xgboost"]}
+    shop.cluster.user_change(key, lambda obj: obj.update(status=status))
+    shop.want("v2")
+    await shop.harness.run_until(lambda: shop.status.candidate is not None, 60)
+    assert shop.status.candidate is not None
+    assert shop.status.stable is not None
+    assert (shop.status.stable.image, shop.status.candidate.image) == ("serving:1", "tables:1")
 
 
 async def test_write_budget_of_a_rollout_is_kept() -> None:

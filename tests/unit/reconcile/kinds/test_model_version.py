@@ -73,6 +73,18 @@ async def test_a_matching_artifact_is_verified_with_one_write() -> None:
     assert store.reads == 1
 
 
+async def test_libraries_that_ask_for_another_image_are_kept() -> None:
+    cluster = SimulatedCluster()
+    read = documents(BASELINE)
+    named = {"python": "3.12", "scikit-learn": "1.7", "xgboost": "3.2", "pandas": "3.0"}
+    manifest = read.manifest.model_copy(update={"frameworks": named})
+    store = DocumentStore({DIGEST_1: Documents(manifest, read.signature, read.baseline)})
+    h = harness(cluster, store)
+    cluster.user_apply(model_version())
+    await h.advance(3600)
+    assert status_of(cluster)["frameworks"] == ["pandas", "xgboost"]
+
+
 @pytest.mark.parametrize(
     ("missing", "phase", "condition", "reason"),
     [
