@@ -48,7 +48,13 @@ class Server:
         started = time.time() if started is None else started
         self._access_log = AccessLogger(settings.access_log)
         counters = RequestCounters(settings.warm_up_requests, settings.warm_up_seconds)
-        self.inference = Inference(settings.model, settings.version, self._access_log, counters)
+        self.inference = Inference(
+            settings.model,
+            settings.version,
+            self._access_log,
+            counters,
+            max_body_bytes=settings.max_body_bytes,
+        )
         backstage = Backstage(self.inference, settings, started, _read_bearer(settings))
         bounds = Bounds(
             max_body_bytes=settings.max_body_bytes,

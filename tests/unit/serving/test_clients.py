@@ -127,6 +127,31 @@ async def test_a_table_with_words(
         await with_client(server, use)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("is_binary", [False, True], ids=["json", "binary"])
+async def test_packed_requests(
+    settings: ServingSettings, binary: Stored, coding: str, is_binary: bool
+) -> None:
+    rows = binary.rows[:300]
+    expected = binary.estimator.predict(rows).tolist()
+    options = {"request_compression_algorithm": coding, "response_compression_algorithm": coding}
+
+    def use(client: Any) -> None:
+        tensors = [sent("x", "FP64", rows, binary=is_binary)]
+        outputs = [blocking.InferRequestedOutput("class", binary_data=is_binary)]
+        answer = client.infer("digits", tensors, outputs=outputs, **options)
+        assert answer.as_numpy("class").tolist() == expected
+
+    async with serving(settings) as server:
+        await with_client(server, use)
+        url = f"127.0.0.1:{server.server.inference_port}"
+        async with waiting.InferenceServerClient(url) as client:
+            tensor = waiting.InferInput("x", [300, 4], "FP64")
+            tensor.set_data_from_numpy(rows, binary_data=is_binary)
+            answer = await client.infer("digits", [tensor], **options)
+    assert answer.as_numpy("class").tolist() == expected
+
+
 async def test_errors_reach_the_caller(settings: ServingSettings, binary: Stored) -> None:
     narrow = binary.rows[:2, :3].copy()
 

@@ -23,6 +23,7 @@ from trimtab.serving.http.messages import (
     error_response,
     json_response,
 )
+from trimtab.serving.inference.coding import CODING, unpacked
 from trimtab.serving.inference.describing import EXTENSIONS, configuration, metadata
 from trimtab.serving.inference.joining import Result, Work
 from trimtab.serving.inference.reading import Asked, json_object, read_infer, unreadable
@@ -41,8 +42,15 @@ class Inference:
     """Routes of the inference port."""
 
     def __init__(
-        self, model: str, version: str, access_log: AccessLogger, counters: RequestCounters
+        self,
+        model: str,
+        version: str,
+        access_log: AccessLogger,
+        counters: RequestCounters,
+        *,
+        max_body_bytes: int,
     ) -> None:
+        self._max_body_bytes = max_body_bytes
         self._model = model
         self._version = version
         self._access_log = access_log
@@ -97,6 +105,9 @@ class Inference:
             request.answer(error_response(503, "the model is being loaded", _BUSY))
             return
         try:
+            if CODING in request.headers:
+                coding = request.headers[CODING]
+                request.body = unpacked(request.body, coding, self._max_body_bytes)
             self._calls[request.path](request, served)
         except RequestInvalid as error:
             request.answer(error_response(error.status, str(error)))
