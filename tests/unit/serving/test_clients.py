@@ -170,9 +170,13 @@ async def test_errors_reach_the_caller(settings: ServingSettings, binary: Stored
         await with_client(server, use)
 
 
-async def test_the_asyncio_client(settings: ServingSettings, binary: Stored) -> None:
+@pytest.mark.parametrize("is_binary", [False, True], ids=["json", "binary"])
+async def test_the_asyncio_client(
+    settings: ServingSettings, binary: Stored, is_binary: bool
+) -> None:
     rows = binary.rows[:3]
-    tensor = waiting.InferInput("x", [3, 4], "FP64").set_data_from_numpy(rows)
+    tensor = waiting.InferInput("x", [3, 4], "FP64")
+    tensor.set_data_from_numpy(rows, binary_data=is_binary)
     async with serving(settings) as server:
         url = f"127.0.0.1:{server.server.inference_port}"
         async with waiting.InferenceServerClient(url) as client:
