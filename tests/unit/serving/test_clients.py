@@ -54,6 +54,32 @@ async def test_health_and_metadata(settings: ServingSettings, binary: Stored) ->
         await with_client(server, use)
 
 
+async def test_repository_and_statistics(settings: ServingSettings, binary: Stored) -> None:
+    def use(client: Any) -> None:
+        extensions = client.get_server_metadata()["extensions"]
+        assert {"model_repository", "statistics"} <= set(extensions)
+        assert client.get_model_repository_index() == [
+            {"name": "digits", "version": "v1", "state": "READY", "reason": ""}
+        ]
+        for call in (client.load_model, client.unload_model):
+            with pytest.raises(InferenceServerException, match="one model is served"):
+                call("digits")
+            with pytest.raises(InferenceServerException, match="'others' is not served here"):
+                call("others")
+        for rows in (3, 4):
+            client.infer("digits", [sent("x", "FP64", binary.rows[:rows], binary=True)])
+        for asked in (("digits",), ("digits", "v1"), ()):
+            (stats,) = client.get_inference_statistics(*asked)["model_stats"]
+            assert (stats["name"], stats["version"]) == ("digits", "v1")
+            assert (stats["inference_count"], stats["execution_count"]) == (7, 2)
+            assert stats["inference_stats"]["success"]["count"] == 2
+        with pytest.raises(InferenceServerException, match="'others' is not served here"):
+            client.get_inference_statistics("others")
+
+    async with serving(settings) as server:
+        await with_client(server, use)
+
+
 @pytest.mark.parametrize("binary_in", [False, True], ids=["json_in", "binary_in"])
 @pytest.mark.parametrize("binary_out", [False, True], ids=["json_out", "binary_out"])
 async def test_numbers(
