@@ -32,6 +32,7 @@ from trimtab.serving.inference.repository import State, index
 from trimtab.serving.inference.served import Served
 from trimtab.serving.inference.statistics import statistics
 from trimtab.serving.model.base import Prediction
+from trimtab.serving.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,9 @@ class Inference:
         counters: RequestCounters,
         *,
         max_body_bytes: int,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._max_body_bytes = max_body_bytes
         self._model = model
         self._version = version
@@ -68,6 +71,12 @@ class Inference:
             f"{exact}/infer": self._infer,
             f"/v1/models/{model}:predict": self._predict,
         }
+        self._routes = {
+            f"{one}/infer": "/v2/models/{model}/infer",
+            f"{exact}/infer": "/v2/models/{model}/versions/{version}/infer",
+            f"/v1/models/{model}:predict": "/v1/models/{model}:predict",
+        }
+        self._traced = {"trimtab.model": model, "trimtab.version": version}
         self._pages: dict[str, Callable[[], Response]] = {
             "/v2": self._server,
             "/v2/health/live": self._live,
@@ -105,6 +114,8 @@ class Inference:
         if request.method != "POST":
             return _other_method(request, _POST)
         request.route = call
+        if self._tracing is not None:
+            self._tracing.begin(request, self._routes[path], self._traced)
         self.counters.start(request, is_loaded=self.served is not None)
         return unreadable(request.headers, may_be_binary=call == self._infer)
 
@@ -128,6 +139,8 @@ class Inference:
         """Count the request and log it."""
         if request.route is not None:
             self.counters.finish(request, status)
+            if self._tracing is not None:
+                self._tracing.finish(request, status)
         self._access_log.note(request, status, size)
 
     def _body(self, request: Request) -> bytes:
@@ -175,6 +188,8 @@ class Inference:
 
     def _submit(self, request: Request, served: Served, work: Work) -> None:
         request.body = b""  # many may wait
+        if self._tracing is not None:
+            self._tracing.wait(request)
         if not served.joiner.submit(work):
             request.answer(error_response(503, "too many requests are waiting", _BUSY))
 
@@ -186,6 +201,8 @@ class Inference:
         result: Result,
         first: int,
     ) -> None:
+        if self._tracing is not None:
+            self._tracing.predicted(request, None if isinstance(result, Prediction) else result)
         if request.abandoned:
             return
         if not isinstance(result, Prediction):
@@ -207,6 +224,8 @@ class Inference:
         result: Result,
         first: int,
     ) -> None:
+        if self._tracing is not None:
+            self._tracing.predicted(request, None if isinstance(result, Prediction) else result)
         if request.abandoned:
             return
         if not isinstance(result, Prediction):
