@@ -315,7 +315,11 @@ async def test_a_collector_that_is_silent_holds_up_no_end(
 ) -> None:
     monkeypatch.setattr(module, "FLUSH_SECONDS", 0.01)
     held = threading.Event()
-    spans = Tracing(trace.NoOpTracerProvider(), lambda: held.wait() and None)
+
+    def shut_down() -> None:
+        held.wait()
+
+    spans = Tracing(trace.NoOpTracerProvider(), shut_down)
     try:
         await spans.close()
     finally:

@@ -272,14 +272,16 @@ class Connection(asyncio.Protocol):
             return
         self._in_head = False
         headers = request.headers
-        version = self._parser.get_http_version()
-        if version not in VERSIONS:
+        request.keep_alive = self._parser.should_keep_alive()
+        # Versions are dear to ask for. Others than 1.1 are kept alive only where they say so.
+        if (
+            not request.keep_alive or b"connection" in headers
+        ) and self._parser.get_http_version() not in VERSIONS:
             self._refuse_rest(_other_version())
             return
-        if b"transfer-encoding" in headers and self._is_framed_otherwise(headers, version):
+        if b"transfer-encoding" in headers and self._is_framed_otherwise(headers):
             return
         request.method = self._parser.get_method().decode("latin-1")
-        request.keep_alive = self._parser.should_keep_alive()
         if "?" in request.path or request.path[:1] != "/":
             request.path = path_of(request.path)
         if b"x-request-id" in headers:
@@ -301,7 +303,7 @@ class Connection(asyncio.Protocol):
         elif b"expect" in headers:
             self._expected(request, headers[b"expect"].lower())
 
-    def _is_framed_otherwise(self, headers: dict[bytes, bytes], version: str) -> bool:
+    def _is_framed_otherwise(self, headers: dict[bytes, bytes]) -> bool:
         """Refuse a body that others may see end elsewhere. Source: RFC 9112, 6.1 and 6.3.
 
         What the parser refuses itself: lengths that are no plain number or given twice, a length
@@ -309,7 +311,7 @@ class Connection(asyncio.Protocol):
         """
         if headers[b"transfer-encoding"].lower() != b"chunked":
             self._refuse_rest(error_response(501, "transfer-encoding: only chunked is understood"))
-        elif version == "1.0":
+        elif self._parser.get_http_version() == "1.0":
             self._refuse_rest(error_response(400, "transfer-encoding: HTTP/1.0 has none"))
         return self._deaf
 

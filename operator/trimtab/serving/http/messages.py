@@ -25,17 +25,18 @@ _STATUS_LINES: Final = {
 class _Date:
     """The line of the header `Date`, made once a second."""
 
-    __slots__ = ("_line", "_second")
+    __slots__ = ("_from", "_line", "_until")
 
     def __init__(self) -> None:
-        self._second = 0
+        self._from = self._until = 0.0
         self._line = b""
 
     def line(self) -> bytes:
-        now = int(time())
-        if now != self._second:
-            self._second = now
-            self._line = b"date: %b\r\n" % formatdate(now, usegmt=True).encode()
+        now = time()
+        if not self._from <= now < self._until:  # clocks are set back, too
+            self._from = now // 1
+            self._until = self._from + 1
+            self._line = b"date: %b\r\n" % formatdate(self._from, usegmt=True).encode()
         return self._line
 
 

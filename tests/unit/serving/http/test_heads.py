@@ -171,6 +171,12 @@ async def test_a_header_that_is_given_twice_counts_twice(
 VERSIONS = {
     "0.9": (505, b"GET /v2 HTTP/0.9\r\nhost: a\r\n\r\n"),
     "before_0.9": (505, b"GET /v2\r\n\r\n"),
+    "0.9_kept": (505, b"GET /v2 HTTP/0.9\r\nhost: a\r\nconnection: keep-alive\r\n\r\n"),
+    "2.0_kept": (505, b"GET /v2 HTTP/2.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n"),
+    "2.0_upgrade": (
+        505,
+        b"GET /v2 HTTP/2.0\r\nhost: a\r\nconnection: upgrade\r\nupgrade: a\r\n\r\n",
+    ),
     "1.2": (505, b"GET /v2 HTTP/1.2\r\nhost: a\r\n\r\n"),
     "2.0": (505, b"GET /v2 HTTP/2.0\r\nhost: a\r\n\r\n"),
     "3.0": (505, b"GET /v2 HTTP/3.0\r\nhost: a\r\n\r\n"),
@@ -265,10 +271,11 @@ async def test_answers_are_dated(settings: ServingSettings, binary: Stored) -> N
 
 def test_the_date_is_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
-    for now in (1_000_000_000.2, 1_000_000_000.9, 1_000_000_001.0):
+    for now in (1_000_000_000.2, 1_000_000_000.9, 1_000_000_001.0, 1_000_000_000.5):
         monkeypatch.setattr("trimtab.serving.http.messages.time", lambda now=now: now)
         found.append(Response(200).head(close=False).partition(b"date: ")[2])
     assert found[0] == found[1] == b"Sun, 09 Sep 2001 01:46:40 GMT\r\n\r\n"
+    assert found[3] == found[0]  # the clock was set back
     assert found[2] == b"Sun, 09 Sep 2001 01:46:41 GMT\r\n\r\n"
 
 
