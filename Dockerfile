@@ -1,6 +1,6 @@
-# Five images: operator, serving, serving-onnx, serving-tables, training (`--target`). They run as a user without a
-# name, on a read-only root file system, and share their layers:
-# base -> model -> serving -> serving-onnx, serving -> serving-tables, and model -> training.
+# Five images: operator, serving, serving-onnx, serving-tables, training (`--target`). They run as a
+# user without a name, on a read-only root file system, and share their layers:
+# base -> model -> serving with tracing -> serving-onnx and serving-tables, and model -> training.
 # Dependencies are installed before the source is copied, so that a change of the source costs
 # seconds. BASE is any image with python3 >= 3.11 and its venv module.
 ARG BASE=docker.io/library/python:3.12-slim
@@ -22,6 +22,7 @@ RUN touch requirements.lock && printf '%s\n' \
     '    "operator": extra["operator"],' \
     '    "model": [line for line in extra["serving"] if line in extra["training"]],' \
     '    "serving": extra["serving"],' \
+    '    "tracing": extra["tracing"],' \
     '    "onnx": extra["onnx"],' \
     '    "tables": extra["tables"],' \
     '    "training": extra["training"] + extra["onnx"] + extra["tables"],' \
@@ -45,7 +46,13 @@ RUN python requirements.py serving > serving.txt && \
     python -OO -m compileall -q -j 0 /opt/trimtab \
       "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
-FROM serving-dependencies AS onnx-dependencies
+# Spans, for whoever sets an endpoint; nothing of it is imported otherwise.
+FROM serving-dependencies AS tracing-dependencies
+RUN python requirements.py tracing > tracing.txt && \
+    pip install --no-cache-dir -c requirements.lock -r tracing.txt && \
+    python -OO -m compileall -q -j 0 /opt/trimtab
+
+FROM tracing-dependencies AS onnx-dependencies
 RUN python requirements.py onnx > onnx.txt && \
     pip install --no-cache-dir -c requirements.lock -r onnx.txt && \
     python -OO -m compileall -q -j 0 /opt/trimtab
@@ -53,7 +60,7 @@ RUN python requirements.py onnx > onnx.txt && \
 # With their docstrings (-O): XGBoost and LightGBM make classes out of them at import.
 # LightGBM asks the system for libgomp; a slim base has none, and scikit-learn brings one. With the
 # very same file both share one pool of threads.
-FROM serving-dependencies AS tables-dependencies
+FROM tracing-dependencies AS tables-dependencies
 ENV LD_LIBRARY_PATH=/opt/trimtab/gomp
 RUN python requirements.py tables > tables.txt && \
     pip install --no-cache-dir -c requirements.lock -r tables.txt && \
@@ -85,7 +92,7 @@ WORKDIR /
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "trimtab.handlers.main"]
 
-FROM serving-dependencies AS serving
+FROM tracing-dependencies AS serving
 COPY --from=package /opt/package /opt/package
 WORKDIR /
 USER 65532:65532

@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml operator/requirements.lock
 
 $(VENV)/.develop: $(VENV)/.installed
 	@echo "installing the packages for tests and training (once, some minutes)"
-	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[operator,serving,onnx,tables,training,plot,dev]'
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[operator,serving,tracing,onnx,tables,training,plot,dev]'
 	touch $@
 
 setup: $(VENV)/.installed ## install the operator and the commands into .venv from the lock file
@@ -127,9 +127,15 @@ bench-statistics: develop ## the figures of the statistics beside those of other
 	$@/bin/pip install --quiet kserve==0.21.0
 	touch $@
 
-clients: develop .bench/serving .bench/mlserver .bench/kserve ## other servers' own clients, unchanged
+.bench/schemathesis:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet schemathesis==4.32.5
+	touch $@
+
+clients: develop .bench/serving .bench/mlserver .bench/kserve .bench/schemathesis ## other servers' own clients, unchanged, and requests made up from the protocol
 	$(BIN)/python -m tests.clients --own .bench/serving/bin/python \
-	  --mlserver .bench/mlserver/bin/python --kserve .bench/kserve/bin/python
+	  --mlserver .bench/mlserver/bin/python --kserve .bench/kserve/bin/python \
+	  --schemathesis .bench/schemathesis/bin/python
 
 bench-serving: develop .bench/serving .bench/mlserver ## the serving runtime beside MLServer
 	$(BIN)/python -m tests.bench.serving --own .bench/serving/bin/python \

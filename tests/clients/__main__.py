@@ -6,12 +6,15 @@ Their packages conflict with those of the tests, so each has an environment of i
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -20,11 +23,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from tests.bench.serving.models import Model
-from tests.bench.serving.servers import trimtab
+from tests.bench.serving.servers import Running, trimtab
+from tests.clients.openapi import document
 
 from trimtab.training import publish
 
 HERE = Path(__file__).parent
+LEAST_PUZZLES: Final = 500
 Fit = Callable[[], tuple[Any, Any, Any, dict[str, Any]]]
 
 
@@ -38,7 +43,8 @@ def table() -> tuple[Any, Any, Any, dict[str, Any]]:
     """A number and a text, each an input."""
     size = np.random.default_rng(1).uniform(0, 3, 400)
     colour = np.where(np.arange(400) % 2, "red", "blue")
-    columns = ColumnTransformer([("text", OneHotEncoder(), [1])], remainder="passthrough")
+    encoder = OneHotEncoder(handle_unknown="ignore")  # others fail on what they have not seen
+    columns = ColumnTransformer([("text", encoder, [1])], remainder="passthrough")
     frame = pd.DataFrame({"size": size, "colour": colour})
     truth = np.where(size > 1.2, "large", "small")
     return make_pipeline(columns, LogisticRegression()), frame, truth, {}
@@ -51,8 +57,9 @@ def main() -> None:
     """Serve each model and let the clients ask it."""
     parser = argparse.ArgumentParser(prog="clients", description=__doc__)
     parser.add_argument("--own", type=Path, required=True, help="Python with our extra `serving`")
-    parser.add_argument("--mlserver", type=Path, required=True, help="Python with MLServer")
-    parser.add_argument("--kserve", type=Path, required=True, help="Python with KServe")
+    parser.add_argument("--mlserver", type=Path, help="Python with MLServer")
+    parser.add_argument("--kserve", type=Path, help="Python with KServe")
+    parser.add_argument("--schemathesis", type=Path, help="Python with schemathesis")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         for model, fit in MODELS.items():
@@ -69,9 +76,42 @@ def main() -> None:
             served = Model(model, made.uri, made.digest)
             with trimtab(given.own.absolute(), served, Path(name) / model) as server:
                 address = f"127.0.0.1:{server.port}"
-                ask(given.mlserver, "with_mlserver.py", model, address)
-                if model == "vector":
+                if given.mlserver:
+                    ask(given.mlserver, "with_mlserver.py", model, address)
+                if given.kserve and model == "vector":
                     ask(given.kserve, "with_kserve.py", model, address)
+                if given.schemathesis:
+                    puzzle(given.schemathesis, model, server, Path(name))
+
+
+def puzzle(python: Path, model: str, server: Running, folder: Path) -> None:
+    """Let schemathesis make requests from the protocol's document; none may be answered 5xx.
+
+    It has to have asked often enough, and the server to have answered some of them with success.
+    """
+    url = f"http://127.0.0.1:{server.port}"
+    with urllib.request.urlopen(f"{url}/v2/models/{model}", timeout=5) as answer:
+        inputs = json.load(answer)["inputs"]
+    description = folder / f"{model}.openapi.json"
+    description.write_text(json.dumps(document(model, "v1", inputs)))
+    command: list[str | Path] = [python.absolute().parent / "schemathesis", "run", description]
+    command += ["--url", url, "--checks", "not_a_server_error", "--max-examples", "200"]
+    command += ["--seed", "1", "--continue-on-failure", "--no-color"]
+    if subprocess.run(command, timeout=1200, check=False, cwd=folder).returncode:
+        sys.exit(f"a request that schemathesis made of {model} was not answered as it should be")
+    counted = requests_by_code(server)
+    print(f"{model}: {sum(counted.values()):.0f} predictions were asked for: {counted}")
+    if not counted.get("200") or sum(counted.values()) < LEAST_PUZZLES:
+        sys.exit("too few of them")
+
+
+def requests_by_code(server: Running) -> dict[str, int]:
+    """Return how many predictions were answered, by status."""
+    url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        page = answer.read().decode()
+    found = re.findall(r'^trimtab_requests_total{.*code="(\d+)"} (\S+)$', page, re.MULTILINE)
+    return {code: int(float(count)) for code, count in found if float(count)}
 
 
 def ask(python: Path, program: str, model: str, address: str) -> None:

@@ -42,7 +42,7 @@ def main() -> int:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
-            await run(settings, stop, started=STARTED)
+            await run(settings, stop, started=STARTED, environment=os.environ)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve())

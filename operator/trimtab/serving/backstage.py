@@ -21,6 +21,7 @@ from trimtab.serving.counting.outcomes import STATUS_OF, Outcomes
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.http.messages import Request, Response, error_response, json_response
 from trimtab.serving.inference.body_bounds import BodyBounds
+from trimtab.serving.inference.coding import CODING, not_understood, unpacked
 from trimtab.serving.inference.routes import Inference
 from trimtab.serving.inference.served import Served
 from trimtab.serving.inference.validation import parse_json
@@ -62,7 +63,7 @@ class Backstage:
         if request.path == "/outcomes":
             if request.method != "POST":
                 return error_response(405, "POST is wanted", b"allow: POST\r\n")
-            return self._unauthorised(request)
+            return self._unauthorised(request) or not_understood(request.headers.get(CODING, b""))
         if request.path not in self._gets:
             return error_response(404, f"no such path: {request.path[:200]}")
         if request.method not in ("GET", "HEAD"):
@@ -186,11 +187,13 @@ class Backstage:
         if not self._posts.take(size):
             return error_response(503, "too many outcomes are waiting", b"retry-after: 1\r\n")
         try:
-            if size <= SMALL_POST_BYTES:
+            coding = request.headers.get(CODING, b"")
+            if size <= SMALL_POST_BYTES and not coding:
                 return await self._count(served, outcomes, request.body)
-            # What is read is larger than the body: large ones are read one by one.
+            # What is read is larger than the body: large and packed ones are read one by one.
             async with self._large_posts:
-                return await self._count(served, outcomes, request.body)
+                body = unpacked(request.body, coding, self._settings.max_body_bytes)
+                return await self._count(served, outcomes, body)
         finally:
             self._posts.give_back(size)
 

@@ -15,7 +15,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from time import monotonic
 from typing import Final
@@ -29,6 +29,7 @@ from trimtab.serving.http.listener import Listener
 from trimtab.serving.inference.routes import Inference
 from trimtab.serving.inference.served import Loaded, Served
 from trimtab.serving.settings import ServingSettings
+from trimtab.serving.tracing import Tracing, tracing
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +44,26 @@ QUIET_SECONDS: Final = 1.0
 class Server:
     """One serving process on a running event loop."""
 
-    def __init__(self, settings: ServingSettings, *, started: float | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServingSettings,
+        *,
+        started: float | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._settings = settings
         started = time.time() if started is None else started
         self._access_log = AccessLogger(settings.access_log)
+        self._tracing = tracing
         counters = RequestCounters(settings.warm_up_requests, settings.warm_up_seconds)
-        self.inference = Inference(settings.model, settings.version, self._access_log, counters)
+        self.inference = Inference(
+            settings.model,
+            settings.version,
+            self._access_log,
+            counters,
+            max_body_bytes=settings.max_body_bytes,
+            tracing=self._tracing,
+        )
         backstage = Backstage(self.inference, settings, started, _read_bearer(settings))
         bounds = Bounds(
             max_body_bytes=settings.max_body_bytes,
@@ -122,6 +137,8 @@ class Server:
         if self.inference.served is not None:
             self.inference.served.stop()
         self._access_log.flush()
+        if self._tracing is not None:
+            await self._tracing.close()
 
     async def _sweep(self) -> None:
         while True:
@@ -135,9 +152,19 @@ class Server:
                     served.begin_comparing(self.inference.counters)
 
 
-async def run(settings: ServingSettings, stop: asyncio.Event, *, started: float) -> None:
-    """Serve until `stop` is set, then drain; raise StartRefused."""
-    server = Server(settings, started=started)
+async def run(
+    settings: ServingSettings,
+    stop: asyncio.Event,
+    *,
+    started: float,
+    environment: Mapping[str, str],
+) -> None:
+    """Serve until `stop` is set, then drain; raise StartRefused.
+
+    `environment` says whether spans are made, in the standard's own variables.
+    """
+    spans = tracing(environment, settings.deployment or settings.model, settings.version)
+    server = Server(settings, started=started, tracing=spans)
     try:
         starting = asyncio.ensure_future(server.start())
         stopping = asyncio.ensure_future(stop.wait())

@@ -18,6 +18,13 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_NAME_BYTES: Final = 255  # a token holds the length in one byte
 _LARGEST_PORT: Final = 65535
 _LARGEST: Final = 2**62
+_PREFIX: Final = "TRIMTAB_"
+_LINK_URL: Final = re.compile(r"(?:TRIMTAB|TRIMTAB_[A-Z0-9_]+)_PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?")
+_LINK_PART: Final = re.compile(
+    r"(?:TRIMTAB|TRIMTAB_[A-Z0-9_]+)_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR))"
+)
+_OF_THE_COMMANDS: Final = "TRIMTAB_GRAFANA_URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +110,17 @@ class ServingSettings:
 
 
 def read_settings(environment: Mapping[str, str]) -> ServingSettings:
-    """Return the settings; raise SettingsInvalid with the name of the variable at fault."""
+    """Return the settings; raise SettingsInvalid with the name of the variable at fault.
+
+    A `TRIMTAB_*` variable that nobody reads is refused, since it is misspelt; see `_is_of_others`.
+    """
     read = _Environment(environment)
+    settings = _settings(read)
+    read.refuse_others()
+    return settings
+
+
+def _settings(read: _Environment) -> ServingSettings:
     compare_uri, compare_digest = read.comparison()
     return ServingSettings(
         model=read.name("MODEL"),
@@ -161,10 +177,20 @@ class _Environment:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+        self._known: set[str] = set()
+
+    def refuse_others(self) -> None:
+        """Raise SettingsInvalid where a variable is set that was not read."""
+        for name, value in self._environment.items():
+            if name in self._known or not name.startswith(_PREFIX) or _is_of_others(name, value):
+                continue
+            raise SettingsInvalid(f"{name} is no setting; {_nearest(name, self._known)}")
 
     def text(self, name: str, default: str | None = None) -> str:
-        value = self._environment.get(f"TRIMTAB_{name}", "").strip()
-        if value:
+        whole = _PREFIX + name
+        self._known.add(whole)
+        value = self._environment.get(whole, "").strip()
+        if value and not _is_service_link(whole, value):
             return value
         if default is None:
             raise SettingsInvalid(f"TRIMTAB_{name} is not set")
@@ -261,3 +287,34 @@ class _Environment:
         if value == "all":
             return "all"
         raise SettingsInvalid(f"TRIMTAB_ACCESS_LOG is {value!r}; off, errors or all is wanted")
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes made this variable, for a Service whose name begins with `trimtab`.
+
+    One named `trimtab-metrics` gives `TRIMTAB_METRICS_PORT`, which is a setting as well: only the
+    value tells, `tcp://10.96.0.1:9090`. Source: Kubernetes, "Accessing the Service".
+    """
+    if "://" in value:
+        return _LINK_URL.fullmatch(name) is not None
+    return _LINK_PART.fullmatch(name) is not None
+
+
+def _is_of_others(name: str, value: str) -> bool:
+    """Whether a variable that is no setting is none of ours to judge.
+
+    What training is told, and by which code, may be set in an image that does both; what the
+    commands read is in the shell of whoever serves on a laptop.
+    """
+    if _is_service_link(name, value) or name == _OF_THE_COMMANDS:
+        return True
+    from trimtab.contract.training import OptionalVariable, Variable
+
+    return name in {*Variable, *OptionalVariable}
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0)
+    return f"{near[0]} is the nearest"

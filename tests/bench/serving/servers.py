@@ -165,11 +165,12 @@ def _started(
     """Run it on the server's core alone; in the end stop it and wait."""
     # One thread for numeric libraries: there is one core.
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    others = {name: value for name, value in os.environ.items() if name[:8] != "TRIMTAB_"}
     begin = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), *command],
-            env={**os.environ, **threads, **environment},
+            env={**others, **threads, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -107,8 +107,9 @@ async def refused(settings: ServingSettings) -> StartRefused:
 
 def program_environment(settings: ServingSettings, **more: str) -> dict[str, str]:
     """Return what the program is told to serve so, on free ports of loopback."""
+    others = {name: value for name, value in os.environ.items() if name[:8] != "TRIMTAB_"}
     return {
-        **os.environ,
+        **others,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TRIMTAB_MODEL": settings.model,
         "TRIMTAB_VERSION": settings.version,

@@ -54,6 +54,32 @@ async def test_health_and_metadata(settings: ServingSettings, binary: Stored) ->
         await with_client(server, use)
 
 
+async def test_repository_and_statistics(settings: ServingSettings, binary: Stored) -> None:
+    def use(client: Any) -> None:
+        extensions = client.get_server_metadata()["extensions"]
+        assert {"model_repository", "statistics"} <= set(extensions)
+        assert client.get_model_repository_index() == [
+            {"name": "digits", "version": "v1", "state": "READY", "reason": ""}
+        ]
+        for call in (client.load_model, client.unload_model):
+            with pytest.raises(InferenceServerException, match="one model is served"):
+                call("digits")
+            with pytest.raises(InferenceServerException, match="'others' is not served here"):
+                call("others")
+        for rows in (3, 4):
+            client.infer("digits", [sent("x", "FP64", binary.rows[:rows], binary=True)])
+        for asked in (("digits",), ("digits", "v1"), ()):
+            (stats,) = client.get_inference_statistics(*asked)["model_stats"]
+            assert (stats["name"], stats["version"]) == ("digits", "v1")
+            assert (stats["inference_count"], stats["execution_count"]) == (7, 2)
+            assert stats["inference_stats"]["success"]["count"] == 2
+        with pytest.raises(InferenceServerException, match="'others' is not served here"):
+            client.get_inference_statistics("others")
+
+    async with serving(settings) as server:
+        await with_client(server, use)
+
+
 @pytest.mark.parametrize("binary_in", [False, True], ids=["json_in", "binary_in"])
 @pytest.mark.parametrize("binary_out", [False, True], ids=["json_out", "binary_out"])
 async def test_numbers(
@@ -127,6 +153,31 @@ async def test_a_table_with_words(
         await with_client(server, use)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("is_binary", [False, True], ids=["json", "binary"])
+async def test_packed_requests(
+    settings: ServingSettings, binary: Stored, coding: str, is_binary: bool
+) -> None:
+    rows = binary.rows[:300]
+    expected = binary.estimator.predict(rows).tolist()
+    options = {"request_compression_algorithm": coding, "response_compression_algorithm": coding}
+
+    def use(client: Any) -> None:
+        tensors = [sent("x", "FP64", rows, binary=is_binary)]
+        outputs = [blocking.InferRequestedOutput("class", binary_data=is_binary)]
+        answer = client.infer("digits", tensors, outputs=outputs, **options)
+        assert answer.as_numpy("class").tolist() == expected
+
+    async with serving(settings) as server:
+        await with_client(server, use)
+        url = f"127.0.0.1:{server.server.inference_port}"
+        async with waiting.InferenceServerClient(url) as client:
+            tensor = waiting.InferInput("x", [300, 4], "FP64")
+            tensor.set_data_from_numpy(rows, binary_data=is_binary)
+            answer = await client.infer("digits", [tensor], **options)
+    assert answer.as_numpy("class").tolist() == expected
+
+
 async def test_errors_reach_the_caller(settings: ServingSettings, binary: Stored) -> None:
     narrow = binary.rows[:2, :3].copy()
 
@@ -145,9 +196,13 @@ async def test_errors_reach_the_caller(settings: ServingSettings, binary: Stored
         await with_client(server, use)
 
 
-async def test_the_asyncio_client(settings: ServingSettings, binary: Stored) -> None:
+@pytest.mark.parametrize("is_binary", [False, True], ids=["json", "binary"])
+async def test_the_asyncio_client(
+    settings: ServingSettings, binary: Stored, is_binary: bool
+) -> None:
     rows = binary.rows[:3]
-    tensor = waiting.InferInput("x", [3, 4], "FP64").set_data_from_numpy(rows)
+    tensor = waiting.InferInput("x", [3, 4], "FP64")
+    tensor.set_data_from_numpy(rows, binary_data=is_binary)
     async with serving(settings) as server:
         url = f"127.0.0.1:{server.server.inference_port}"
         async with waiting.InferenceServerClient(url) as client:

@@ -9,13 +9,27 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, time
+from typing import Final, NamedTuple
 
 from trimtab.contract import metrics
 from trimtab.serving.counting.exposition import Family, Labels, histogram_samples, labelled
 from trimtab.serving.http.messages import CLIENT_LEFT, Request
 
+OK: Final = 200
 _FROM_THE_START = (200, 400, 500, 503)
+
+
+class RequestTotals(NamedTuple):
+    """Inference requests since the start, by whether they got what they asked for."""
+
+    answered: int
+    answered_seconds: float
+    failed: int
+    """With those whose clients left."""
+    failed_seconds: float
+    last: float
+    """Unix seconds of the last one, 0 where there was none."""
 
 
 class RequestCounters:
@@ -37,6 +51,8 @@ class RequestCounters:
         self._codes: Counter[int] = Counter(dict.fromkeys(_FROM_THE_START, 0))
         self._seconds = [0] * (len(metrics.REQUEST_SECONDS_BUCKETS) + 1)
         self._seconds_sum = 0.0
+        self._failed_seconds = 0.0
+        self._last = 0.0
         self._aside = [0] * len(self._seconds)
         self._aside_sum = 0.0
 
@@ -60,12 +76,25 @@ class RequestCounters:
         """Count an answered request; one whose client left has no duration."""
         self._codes[status] += 1
         if status != CLIENT_LEFT:
-            seconds = perf_counter() - request.began
+            now = self._last = perf_counter()
+            seconds = now - request.began
             self._seconds[bisect_left(metrics.REQUEST_SECONDS_BUCKETS, seconds)] += 1
             self._seconds_sum += seconds
+            if status != OK:
+                self._failed_seconds += seconds
             if request.aside or self.is_disturbed:
                 self._aside[bisect_left(metrics.REQUEST_SECONDS_BUCKETS, seconds)] += 1
                 self._aside_sum += seconds
+
+    def totals(self) -> RequestTotals:
+        """Return the sums of now."""
+        return RequestTotals(
+            answered=self._codes[OK],
+            answered_seconds=max(0.0, self._seconds_sum - self._failed_seconds),
+            failed=self._codes.total() - self._codes[OK],
+            failed_seconds=self._failed_seconds,
+            last=time() - perf_counter() + self._last if self._last else 0.0,
+        )
 
     def snapshot(self, labels: Labels, depth: int) -> Callable[[], list[Family]]:
         """Return a function that renders the values of now later, in another thread."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import isnan, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -293,6 +293,14 @@ class ScoreCounters:
         ]
 
 
+class CallTotals(NamedTuple):
+    """Calls of the model that succeeded since the start."""
+
+    calls: int
+    rows: int
+    seconds: float
+
+
 class CallCounters:
     """Duration and size of prediction calls."""
 
@@ -313,6 +321,10 @@ class CallCounters:
         self._rows += np.bincount(places, minlength=len(self._rows))
         self._seconds_sum += sum(seconds)
         self._rows_sum += sum(rows)
+
+    def totals(self) -> CallTotals:
+        """Return the sums of now."""
+        return CallTotals(int(self._seconds.sum()), self._rows_sum, self._seconds_sum)
 
     def families(self) -> list[Family]:
         """Return the samples of now."""

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from trimtab.serving.counting.comparison import Comparison
 from trimtab.serving.counting.exposition import Family
-from trimtab.serving.counting.rows import CallCounters, FeatureCounters, ScoreCounters
+from trimtab.serving.counting.rows import CallCounters, CallTotals, FeatureCounters, ScoreCounters
 from trimtab.serving.model.base import Matrix, Prediction
 
 log = logging.getLogger(__name__)
@@ -122,6 +122,10 @@ class CountingThread:
             *self._calls.families(),
             *compared,
         ]
+
+    async def call_totals(self) -> CallTotals:
+        """Return the sums over all calls before this moment."""
+        return await self.run(self._calls.totals)
 
     def stop(self) -> None:
         """Let the thread end."""

@@ -37,6 +37,10 @@ class AccessLogger:
             "bytesIn": request.size,
             "bytesOut": size,
         }
+        if request.id:
+            line["requestId"] = request.id.decode()
+        if request.trace:
+            line["traceparent"] = request.trace.decode()
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
         self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))

@@ -25,7 +25,14 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from trimtab.serving.http.heads import framing_of, is_host, path_of
+from trimtab.serving.http.heads import (
+    VERSIONS,
+    framing_of,
+    is_host,
+    path_of,
+    request_id_of,
+    traceparent_of,
+)
 from trimtab.serving.http.messages import (
     CLIENT_LEFT,
     Application,
@@ -47,6 +54,8 @@ NEW_IN_DRAIN_SECONDS: Final = 1.0
 RECENT_SECONDS: Final = 1.0
 _FREE: Final = float("inf")
 _LATER: Final = b"retry-after: 1\r\n"
+_OTHER_VERSIONS: Final = frozenset(("Invalid HTTP version", "Pause on PRI/Upgrade"))
+"""What the parser says of versions that it does not know, and of HTTP/2 from the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +173,7 @@ class Connection(asyncio.Protocol):
             log.exception("a request could not be read")
             self._transport.abort()
         except httptools.HttpParserError as error:
-            self._refuse_rest(error_response(400, f"malformed HTTP: {error}"))
+            self._refuse_rest(_malformed(str(error)))
         if self._receiving is not None or self._waiting or self._booked:
             self._check_bounds(len(data))
 
@@ -263,10 +272,22 @@ class Connection(asyncio.Protocol):
             return
         self._in_head = False
         headers = request.headers
-        request.method = self._parser.get_method().decode("latin-1")
         request.keep_alive = self._parser.should_keep_alive()
+        # Versions are dear to ask for. Others than 1.1 are kept alive only where they say so.
+        if (
+            not request.keep_alive or b"connection" in headers
+        ) and self._parser.get_http_version() not in VERSIONS:
+            self._refuse_rest(_other_version())
+            return
+        if b"transfer-encoding" in headers and self._is_framed_otherwise(headers):
+            return
+        request.method = self._parser.get_method().decode("latin-1")
         if "?" in request.path or request.path[:1] != "/":
             request.path = path_of(request.path)
+        if b"x-request-id" in headers:
+            request.id = request_id_of(headers[b"x-request-id"])
+        if b"traceparent" in headers:
+            request.trace = traceparent_of(headers[b"traceparent"])
         request.abandoned = False
         request.refusal = self._application.admit(request)
         if headers.get(b"host") != self._host:
@@ -281,6 +302,18 @@ class Connection(asyncio.Protocol):
             self._refuse_rest(request.refusal or error_response(405, "this is no proxy"))
         elif b"expect" in headers:
             self._expected(request, headers[b"expect"].lower())
+
+    def _is_framed_otherwise(self, headers: dict[bytes, bytes]) -> bool:
+        """Refuse a body that others may see end elsewhere. Source: RFC 9112, 6.1 and 6.3.
+
+        What the parser refuses itself: lengths that are no plain number or given twice, a length
+        beside a coding, and a coding behind `chunked`.
+        """
+        if headers[b"transfer-encoding"].lower() != b"chunked":
+            self._refuse_rest(error_response(501, "transfer-encoding: only chunked is understood"))
+        elif self._parser.get_http_version() == "1.0":
+            self._refuse_rest(error_response(400, "transfer-encoding: HTTP/1.0 has none"))
+        return self._deaf
 
     def _ill_hosted(self, headers: dict[bytes, bytes]) -> Response | None:
         host = headers.get(b"host")
@@ -371,7 +404,8 @@ class Connection(asyncio.Protocol):
         leave = self._owner.draining or monotonic() >= self._retire_at
         close = not request.keep_alive or (leave and not self._waiting)
         body = b"" if request.method == "HEAD" else response.body
-        size = self._write(response.head(close=close), body)
+        names = request.names() if request.id or request.trace else b""
+        size = self._write(response.head(close=close, more=names), body)
         self._answered(request, response.status, size, close=close)
 
     def _write(self, head: bytes, body: bytes) -> int:
@@ -478,6 +512,16 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection at once."""
         self._transport.abort()
+
+
+def _malformed(what: str) -> Response:
+    if what in _OTHER_VERSIONS:
+        return _other_version()
+    return error_response(400, f"malformed HTTP: {what}")
+
+
+def _other_version() -> Response:
+    return error_response(505, "HTTP/1.1 and HTTP/1.0 are understood")
 
 
 def _head_too_long() -> Response:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from email.utils import formatdate
 from http import HTTPStatus
+from time import time
 from typing import Final, Protocol
 
 import orjson
@@ -18,6 +20,27 @@ _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
+
+
+class _Date:
+    """The line of the header `Date`, made once a second."""
+
+    __slots__ = ("_from", "_line", "_until")
+
+    def __init__(self) -> None:
+        self._from = self._until = 0.0
+        self._line = b""
+
+    def line(self) -> bytes:
+        now = time()
+        if not self._from <= now < self._until:  # clocks are set back, too
+            self._from = now // 1
+            self._until = self._from + 1
+            self._line = b"date: %b\r\n" % formatdate(self._from, usegmt=True).encode()
+        return self._line
+
+
+_DATE: Final = _Date()
 
 
 class Response:
@@ -36,13 +59,15 @@ class Response:
         self.content_type = content_type
         self.headers = headers
 
-    def head(self, *, close: bool) -> bytes:
-        """Return what goes on the wire before the body."""
+    def head(self, *, close: bool, more: bytes = b"") -> bytes:
+        """Return what goes on the wire before the body; `more` are further raw lines."""
         return b"".join(
             (
                 _STATUS_LINES[self.status],
                 b"content-type: %b\r\ncontent-length: %d\r\n" % (self.content_type, len(self.body)),
+                _DATE.line(),
                 self.headers,
+                more,
                 b"connection: close\r\n\r\n" if close else b"\r\n",
             )
         )
@@ -75,6 +100,7 @@ class Request:
         "body",
         "deliver",
         "headers",
+        "id",
         "keep_alive",
         "method",
         "path",
@@ -82,6 +108,8 @@ class Request:
         "route",
         "rows",
         "size",
+        "span",
+        "trace",
         "unread",
     )
 
@@ -99,7 +127,19 @@ class Request:
         self.abandoned = False
         self.aside = False
         self.route: object = None  # set by the application in `admit`
+        self.id = b""  # X-Request-Id, if it is one
+        self.trace = b""  # traceparent, if it is one; of the span, where there is one
+        self.span: object = None  # set by the application in `admit`
         self.rows = 0
+
+    def names(self) -> bytes:
+        """Return the header lines by which the answer can be found again; most have none."""
+        lines = b""
+        if self.trace:
+            lines = b"traceparent: %b\r\n" % self.trace
+        if self.id:
+            lines += b"x-request-id: %b\r\n" % self.id
+        return lines
 
     def answer(self, response: Response) -> None:
         """Send the answer, unless the peer has left."""

@@ -9,7 +9,13 @@ from trimtab.serving.inference.binary import EXTENSION
 from trimtab.serving.inference.outputs import CLASSIFICATION
 from trimtab.serving.inference.served import Served
 
-EXTENSIONS: Final = (EXTENSION, CLASSIFICATION, "model_configuration")
+EXTENSIONS: Final = (
+    EXTENSION,
+    CLASSIFICATION,
+    "model_configuration",
+    "model_repository",
+    "statistics",
+)
 
 
 def metadata(served: Served) -> dict[str, Any]:

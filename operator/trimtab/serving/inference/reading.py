@@ -11,6 +11,7 @@ from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.http.messages import BYTES, JSON, Request, Response, error_response
 from trimtab.serving.inference.binary import HEADER, Tail, raw_content
 from trimtab.serving.inference.body_bounds import BodyBounds
+from trimtab.serving.inference.coding import CODING, not_understood
 from trimtab.serving.inference.outputs import Outputs, Wanted
 from trimtab.serving.inference.validation import Inputs, parse_json
 from trimtab.serving.model.base import Matrix
@@ -39,14 +40,12 @@ def unreadable(headers: dict[bytes, bytes], *, may_be_binary: bool) -> Response 
     kind = headers.get(b"content-type")
     if kind is not None and kind != JSON:
         bare = kind.partition(b";")[0].strip().lower()
-        if bare != JSON and (length is None or bare != BYTES):
+        # Triton's client on asyncio says so of plain JSON, too.
+        if bare != JSON and not (may_be_binary and bare == BYTES):
             shown = kind[:80].decode("latin-1")
             return error_response(415, f"content-type: {shown!r} is not application/json")
-    coding = headers.get(b"content-encoding")
-    if coding is not None and coding.lower() != b"identity":
-        shown = coding[:80].decode("latin-1")
-        return error_response(415, f"content-encoding: {shown!r} is not understood")
-    return None
+    coding = headers.get(CODING)
+    return None if coding is None else not_understood(coding)
 
 
 def read_infer(request: Request, inputs: Inputs, outputs: Outputs) -> Asked:

@@ -5,6 +5,7 @@ Sources: github.com/kserve/open-inference-protocol, `protocol/inference_rest.md`
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -23,11 +24,15 @@ from trimtab.serving.http.messages import (
     error_response,
     json_response,
 )
+from trimtab.serving.inference.coding import CODING, unpacked
 from trimtab.serving.inference.describing import EXTENSIONS, configuration, metadata
 from trimtab.serving.inference.joining import Result, Work
 from trimtab.serving.inference.reading import Asked, json_object, read_infer, unreadable
+from trimtab.serving.inference.repository import State, index
 from trimtab.serving.inference.served import Served
+from trimtab.serving.inference.statistics import statistics
 from trimtab.serving.model.base import Prediction
+from trimtab.serving.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +46,17 @@ class Inference:
     """Routes of the inference port."""
 
     def __init__(
-        self, model: str, version: str, access_log: AccessLogger, counters: RequestCounters
+        self,
+        model: str,
+        version: str,
+        access_log: AccessLogger,
+        counters: RequestCounters,
+        *,
+        max_body_bytes: int,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
+        self._max_body_bytes = max_body_bytes
         self._model = model
         self._version = version
         self._access_log = access_log
@@ -57,6 +71,12 @@ class Inference:
             f"{exact}/infer": self._infer,
             f"/v1/models/{model}:predict": self._predict,
         }
+        self._routes = {
+            f"{one}/infer": "/v2/models/{model}/infer",
+            f"{exact}/infer": "/v2/models/{model}/versions/{version}/infer",
+            f"/v1/models/{model}:predict": "/v1/models/{model}:predict",
+        }
+        self._traced = {"trimtab.model": model, "trimtab.version": version}
         self._pages: dict[str, Callable[[], Response]] = {
             "/v2": self._server,
             "/v2/health/live": self._live,
@@ -68,8 +88,18 @@ class Inference:
             f"{one}/ready": self._model_ready,
             f"{exact}/ready": self._model_ready,
             "/v1/models": self._models,
+            "/v2/models": self._models,
             f"/v1/models/{model}": self._model_ready,
         }
+        self._posts: dict[str, Callable[[Request], Response]] = {
+            "/v2/repository/index": self._index,
+            f"/v2/repository/models/{model}/load": self._not_by_request,
+            f"/v2/repository/models/{model}/unload": self._not_by_request,
+        }
+        self._statistics = frozenset(
+            ("/v2/models/stats", f"{one}/stats", f"{exact}/stats"),
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # The application of a port.
 
@@ -84,19 +114,23 @@ class Inference:
         if request.method != "POST":
             return _other_method(request, _POST)
         request.route = call
+        if self._tracing is not None:
+            self._tracing.begin(request, self._routes[path], self._traced)
         self.counters.start(request, is_loaded=self.served is not None)
         return unreadable(request.headers, may_be_binary=call == self._infer)
 
     def handle(self, request: Request) -> None:
         """Answer, at once or when the model has."""
         if request.route is None:
-            request.answer(self._pages[request.path]())
+            self._show(request)
             return
         served = self.served
         if served is None:
             request.answer(error_response(503, "the model is being loaded", _BUSY))
             return
         try:
+            if CODING in request.headers:
+                request.body = self._body(request)
             self._calls[request.path](request, served)
         except RequestInvalid as error:
             request.answer(error_response(error.status, str(error)))
@@ -105,17 +139,28 @@ class Inference:
         """Count the request and log it."""
         if request.route is not None:
             self.counters.finish(request, status)
+            if self._tracing is not None:
+                self._tracing.finish(request, status)
         self._access_log.note(request, status, size)
 
+    def _body(self, request: Request) -> bytes:
+        return unpacked(request.body, request.headers.get(CODING, b""), self._max_body_bytes)
+
     def _admit_page(self, request: Request) -> Response | None:
-        if request.path not in self._pages:
+        if request.path in self._posts:
+            if request.method != "POST":
+                return _other_method(request, _POST)
+            return unreadable(request.headers, may_be_binary=True)
+        if request.path not in self._pages and request.path not in self._statistics:
             return error_response(404, self._unknown(request.path))
         if request.method not in ("GET", "HEAD"):
             return _other_method(request, _GET)
         return None
 
     def _unknown(self, path: str) -> str:
-        parts = path.split("/")
+        parts = path.removeprefix("/v2/repository").split("/")
+        if len(parts) > 3 and parts[1] == "models":
+            parts.insert(1, "v2")
         if len(parts) > 3 and parts[2] == "models":
             name = parts[3].removesuffix(":predict")
             if name != self._model:
@@ -143,6 +188,8 @@ class Inference:
 
     def _submit(self, request: Request, served: Served, work: Work) -> None:
         request.body = b""  # many may wait
+        if self._tracing is not None:
+            self._tracing.wait(request)
         if not served.joiner.submit(work):
             request.answer(error_response(503, "too many requests are waiting", _BUSY))
 
@@ -154,6 +201,8 @@ class Inference:
         result: Result,
         first: int,
     ) -> None:
+        if self._tracing is not None:
+            self._tracing.predicted(request, None if isinstance(result, Prediction) else result)
         if request.abandoned:
             return
         if not isinstance(result, Prediction):
@@ -175,6 +224,8 @@ class Inference:
         result: Result,
         first: int,
     ) -> None:
+        if self._tracing is not None:
+            self._tracing.predicted(request, None if isinstance(result, Prediction) else result)
         if request.abandoned:
             return
         if not isinstance(result, Prediction):
@@ -199,6 +250,51 @@ class Inference:
         return error_response(500, f"the model failed: {str(error)[:300]}")
 
     # Pages.
+
+    def _show(self, request: Request) -> None:
+        if request.path in self._statistics:
+            self._count(request)
+        elif request.path in self._pages:
+            request.answer(self._pages[request.path]())
+        else:
+            try:
+                request.answer(self._posts[request.path](request))
+            except RequestInvalid as error:
+                request.answer(error_response(error.status, str(error)))
+
+    def _index(self, request: Request) -> Response:
+        state, reason = self._state()
+        return json_response(index(self._body(request), self._model, self._version, state, reason))
+
+    def _state(self) -> tuple[State, str]:
+        if self.served is None:
+            return "LOADING", "the model is being loaded"
+        if self.draining:
+            return "UNLOADING", "the container is being stopped"
+        if self.served.is_hung():
+            return "UNAVAILABLE", "the model has not answered for long"
+        return "READY", ""
+
+    def _not_by_request(self, _request: Request) -> Response:
+        return error_response(
+            400, "one model is served, from start to end; another version is another pod"
+        )
+
+    def _count(self, request: Request) -> None:
+        """Answer with the statistics of now, as soon as what was predicted before is counted."""
+        served = self.served
+        if served is None:
+            request.answer(error_response(503, "the model is being loaded", _BUSY))
+            return
+
+        async def counted(served: Served) -> None:
+            requests = self.counters.totals()
+            calls = await served.counting.call_totals()
+            request.answer(json_response(statistics(served, requests, calls)))
+
+        task = asyncio.get_running_loop().create_task(counted(served))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _server(self) -> Response:
         return json_response({"name": "trimtab", "version": __version__, "extensions": EXTENSIONS})

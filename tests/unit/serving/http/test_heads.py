@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from email.utils import parsedate_to_datetime
+from time import time
 
 import pytest
 from tests.unit.serving.http.wire import PAGE, Wire, infer
 from tests.unit.serving.loopback import serving
 from tests.unit.serving.stored import Stored
 
+from trimtab.serving.http.heads import request_id_of, traceparent_of
+from trimtab.serving.http.messages import Response
 from trimtab.serving.settings import ServingSettings
 
 POST = b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\n"
@@ -162,3 +166,170 @@ async def test_a_header_that_is_given_twice_counts_twice(
         status, _, body = await wire.answer()
     assert status == 415
     assert "application/json, application/json" in json.loads(body)["error"]
+
+
+VERSIONS = {
+    "0.9": (505, b"GET /v2 HTTP/0.9\r\nhost: a\r\n\r\n"),
+    "before_0.9": (505, b"GET /v2\r\n\r\n"),
+    "0.9_kept": (505, b"GET /v2 HTTP/0.9\r\nhost: a\r\nconnection: keep-alive\r\n\r\n"),
+    "2.0_kept": (505, b"GET /v2 HTTP/2.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n"),
+    "2.0_upgrade": (
+        505,
+        b"GET /v2 HTTP/2.0\r\nhost: a\r\nconnection: upgrade\r\nupgrade: a\r\n\r\n",
+    ),
+    "1.2": (505, b"GET /v2 HTTP/1.2\r\nhost: a\r\n\r\n"),
+    "2.0": (505, b"GET /v2 HTTP/2.0\r\nhost: a\r\n\r\n"),
+    "3.0": (505, b"GET /v2 HTTP/3.0\r\nhost: a\r\n\r\n"),
+    "prior_knowledge": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "1": (400, b"GET /v2 HTTP/1\r\nhost: a\r\n\r\n"),
+    "1.10": (400, b"GET /v2 HTTP/1.10\r\nhost: a\r\n\r\n"),
+    "lower": (400, b"GET /v2 http/1.1\r\nhost: a\r\n\r\n"),
+    "ice": (400, b"GET /v2 ICE/1.0\r\nhost: a\r\n\r\n"),
+}
+CHUNKS = b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+FRAMINGS = {
+    "gzip": (501, b"transfer-encoding: gzip\r\n\r\nabc"),
+    "gzip_chunked": (501, b"transfer-encoding: gzip, chunked" + CHUNKS),
+    "gzip_and_chunked": (501, b"transfer-encoding: gzip\r\ntransfer-encoding: chunked" + CHUNKS),
+    "identity": (501, b"transfer-encoding: identity\r\n\r\nabc"),
+    "prefixed": (501, b"transfer-encoding: xchunked" + CHUNKS),
+    "with_parameter": (501, b"transfer-encoding: chunked;a=b" + CHUNKS),
+    "chunked_twice": (400, b"transfer-encoding: chunked, chunked" + CHUNKS),
+    "chunked_in_two": (
+        400,
+        b"transfer-encoding: chunked\r\ntransfer-encoding: chunked" + CHUNKS,
+    ),
+    "not_last": (400, b"transfer-encoding: chunked, gzip" + CHUNKS),
+    "empty": (400, b"transfer-encoding: " + CHUNKS),
+    "length_then_chunked": (400, b"content-length: 3\r\ntransfer-encoding: chunked" + CHUNKS),
+    "chunked_then_length": (400, b"transfer-encoding: chunked\r\ncontent-length: 3" + CHUNKS),
+    "identity_and_length": (400, b"transfer-encoding: identity\r\ncontent-length: 3\r\n\r\nabc"),
+    "length_twice": (400, b"content-length: 3\r\ncontent-length: 3\r\n\r\nabc"),
+    "other_length": (400, b"content-length: 3\r\ncontent-length: 4\r\n\r\nabcd"),
+    "list_of_lengths": (400, b"content-length: 3, 3\r\n\r\nabc"),
+    "signed_length": (400, b"content-length: +3\r\n\r\nabc"),
+    "negative_length": (400, b"content-length: -3\r\n\r\nabc"),
+    "hex_length": (400, b"content-length: 0x3\r\n\r\nabc"),
+    "empty_length": (400, b"content-length: \r\n\r\nabc"),
+    "endless_length": (400, b"content-length: 99999999999999999999999\r\n\r\nabc"),
+    "space_before_colon": (400, b"content-length : 3\r\n\r\nabc"),
+    "folded": (400, b"a: 1\r\n content-length: 3\r\n\r\nabc"),
+}
+
+
+@pytest.mark.parametrize(("status", "sent"), VERSIONS.values(), ids=VERSIONS)
+async def test_other_versions_are_refused(
+    settings: ServingSettings, status: int, sent: bytes
+) -> None:
+    await is_refused(settings, status, sent)
+
+
+@pytest.mark.parametrize(("status", "lines"), FRAMINGS.values(), ids=FRAMINGS)
+async def test_a_body_that_may_end_elsewhere_is_refused(
+    settings: ServingSettings, status: int, lines: bytes
+) -> None:
+    """Nothing behind it is taken for a request: another server in front might not see it so."""
+    await is_refused(settings, status, POST + lines)
+
+
+async def test_chunks_in_http_1_0_are_refused(settings: ServingSettings) -> None:
+    sent = b"POST /v2/models/digits/infer HTTP/1.0\r\ntransfer-encoding: chunked" + CHUNKS
+    await is_refused(settings, 400, sent)
+
+
+async def is_refused(settings: ServingSettings, status: int, sent: bytes) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        await wire.send(sent + PAGE)
+        got, headers, body = await wire.answer()
+        assert (got, headers["connection"]) == (status, "close"), body
+        assert "error" in json.loads(body)
+        assert await wire.ended()
+        assert (await client.front.get("/v2")).status_code == 200
+
+
+async def test_chunked_may_be_written_in_capitals(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        await wire.send(chunked(body_of(binary), 50).replace(b": chunked", b": Chunked"))
+        assert (await wire.answer())[0] == 200
+
+
+async def test_answers_are_dated(settings: ServingSettings, binary: Stored) -> None:
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        began = int(time())
+        for sent in (PAGE, infer(binary), b"GET /none HTTP/1.1\r\nhost: a\r\n\r\n", b"no"):
+            await wire.send(sent)
+            _, headers, _ = await wire.answer()
+            assert headers["date"].endswith(" gmt")
+            assert began <= parsedate_to_datetime(headers["date"]).timestamp() <= time()
+        assert (await client.back.get("/healthz")).headers["date"]
+
+
+def test_the_date_is_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for now in (1_000_000_000.2, 1_000_000_000.9, 1_000_000_001.0, 1_000_000_000.5):
+        monkeypatch.setattr("trimtab.serving.http.messages.time", lambda now=now: now)
+        found.append(Response(200).head(close=False).partition(b"date: ")[2])
+    assert found[0] == found[1] == b"Sun, 09 Sep 2001 01:46:40 GMT\r\n\r\n"
+    assert found[3] == found[0]  # the clock was set back
+    assert found[2] == b"Sun, 09 Sep 2001 01:46:41 GMT\r\n\r\n"
+
+
+TRACE = b"0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b"00-" + TRACE + b"-01", b"00-" + TRACE + b"-01"),
+        (b"00-" + TRACE + b"-00", b"00-" + TRACE + b"-00"),
+        (b"cc-" + TRACE + b"-01", b"00-" + TRACE + b"-01"),
+        (b"cc-" + TRACE + b"-01-what-comes", b"00-" + TRACE + b"-01"),
+        (b"00-" + TRACE + b"-01-more", b""),
+        (b"cc-" + TRACE + b"-01.more", b""),
+        (b"ff-" + TRACE + b"-01", b""),
+        (b"00-" + TRACE.upper() + b"-01", b""),
+        (b"00-" + b"0" * 32 + b"-b7ad6b7169203331-01", b""),
+        (b"00-0af7651916cd43dd8448eb211c80319c-" + b"0" * 16 + b"-01", b""),
+        (b"00-" + TRACE + b"-1", b""),
+        (b"00-" + TRACE, b""),
+        (b"00-" + TRACE + b"-01, 00-" + TRACE + b"-01", b""),
+        (b"", b""),
+    ],
+)
+def test_a_traceparent_is_valid_or_not_there(sent: bytes, kept: bytes) -> None:
+    assert traceparent_of(sent) == kept
+
+
+def test_a_request_id_is_printable_and_not_long() -> None:
+    assert request_id_of(b"e3b0-44#/=x") == b"e3b0-44#/=x"
+    assert request_id_of(b"x" * 128) == b"x" * 128
+    for bad in (b"x" * 129, b"", b"a b", b"a\tb", b"\xc3\xa4"):
+        assert request_id_of(bad) == b""
+
+
+async def test_what_names_a_request_names_its_answer(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    both = b"traceparent: 00-%b-01\r\nx-request-id: a-1\r\n" % TRACE
+    bad = b"traceparent: 00-1-2-3\r\nx-request-id: a b\r\n"
+    unknown = b"GET /none HTTP/1.1\r\nhost: a\r\n%b\r\n" % both
+    long = POST + both + b"content-length: 99999999\r\n\r\n"
+    async with serving(settings) as client:
+        wire = await Wire.to(client)
+        for sent, wanted in ((infer(binary, extra=both), 200), (unknown, 404), (long, 413)):
+            await wire.send(sent)
+            status, headers, _ = await wire.answer()
+            assert status == wanted
+            assert headers["traceparent"] == f"00-{TRACE.decode()}-01"
+            assert headers["x-request-id"] == "a-1"
+        wire = await Wire.to(client)
+        for sent in (infer(binary, extra=bad), infer(binary)):
+            await wire.send(sent)
+            status, headers, _ = await wire.answer()
+            assert status == 200
+            assert not {"traceparent", "x-request-id"} & set(headers)

@@ -28,5 +28,10 @@ from trimtab.serving.http.messages import Response, binary_response, error_respo
     ids=["json", "error", "binary"],
 )
 def test_a_head_says_the_length_of_the_body(response: Response, head: bytes) -> None:
-    assert response.head(close=False) == head + b"\r\n"
-    assert response.head(close=True) == head + b"connection: close\r\n\r\n"
+    assert undated(response.head(close=False)) == head + b"\r\n"
+    assert undated(response.head(close=True)) == head + b"connection: close\r\n\r\n"
+
+
+def undated(head: bytes) -> bytes:
+    before, _, after = head.partition(b"date: ")
+    return before + after.partition(b"\r\n")[2]

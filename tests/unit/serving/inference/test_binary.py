@@ -335,7 +335,8 @@ async def test_wrong_binary_data_is_refused_with_the_input_named(
         good = await post(client, {"inputs": [ITEM]}, BLOCK)
     assert without.status_code == 400
     assert "binary_data_size: the head says nothing" in without.json()["error"]
-    assert (old.status_code, plain.status_code, good.status_code) == (415, 415, 200)
+    assert (old.status_code, plain.status_code, good.status_code) == (415, 400, 200)
+    assert plain.json()["error"] == "inputs: is missing"
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,10 @@ async def test_refusals_are_counted_by_code_and_no_row_of_them(
     [
         ({"content-type": "text/plain"}, "content-type"),
         ({"content-type": "application/x-www-form-urlencoded"}, "content-type"),
-        ({"content-type": "application/octet-stream"}, "content-type"),
-        ({"content-type": "application/json", "content-encoding": "gzip"}, "content-encoding"),
+        ({"content-type": "application/octet-streams"}, "content-type"),
+        ({"content-type": "application/json", "content-encoding": "br"}, "content-encoding"),
     ],
-    ids=["text", "form", "octets", "gzip"],
+    ids=["text", "form", "octets", "coding"],
 )
 async def test_other_content_is_415(
     settings: ServingSettings, headers: dict[str, str], named: str
