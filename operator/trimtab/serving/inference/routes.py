@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -23,6 +23,7 @@ from trimtab.serving.http.messages import (
     error_response,
     json_response,
 )
+from trimtab.serving.inference.binary import HEADER
 from trimtab.serving.inference.describing import EXTENSIONS, configuration, metadata
 from trimtab.serving.inference.joining import Result, Work
 from trimtab.serving.inference.reading import Asked, json_object, read_infer, unreadable
@@ -35,6 +36,8 @@ _BUSY: Final = b"retry-after: 1\r\n"
 _POST: Final = b"allow: POST, OPTIONS\r\n"
 _GET: Final = b"allow: GET, HEAD, OPTIONS\r\n"
 _LOG_EVERY_SECONDS: Final = 10.0
+AGED_SECONDS: Final = 0.01
+"""Since its head was read, after which it is asked once more whether a request is in time."""
 
 
 class Inference:
@@ -85,6 +88,8 @@ class Inference:
             return _other_method(request, _POST)
         request.route = call
         self.counters.start(request, is_loaded=self.served is not None)
+        if self._is_late(request, int(request.headers.get(b"content-length", b"0"))):
+            return _late()
         return unreadable(request.headers, may_be_binary=call == self._infer)
 
     def handle(self, request: Request) -> None:
@@ -96,6 +101,11 @@ class Inference:
         if served is None:
             request.answer(error_response(503, "the model is being loaded", _BUSY))
             return
+        if perf_counter() - request.began > AGED_SECONDS and self._is_late(
+            request, len(request.body)
+        ):
+            request.answer(_late())
+            return
         try:
             self._calls[request.path](request, served)
         except RequestInvalid as error:
@@ -106,6 +116,12 @@ class Inference:
         if request.route is not None:
             self.counters.finish(request, status)
         self._access_log.note(request, status, size)
+
+    def _is_late(self, request: Request, size: int) -> bool:
+        served = self.served
+        return served is not None and served.admission.is_late(
+            size, is_binary=HEADER in request.headers
+        )
 
     def _admit_page(self, request: Request) -> Response | None:
         if request.path not in self._pages:
@@ -130,7 +146,7 @@ class Inference:
         asked = read_infer(request, served.inputs, served.outputs)
         request.rows = len(asked.rows)
         answer = partial(self._answer_infer, request, served, asked)
-        self._submit(request, served, Work(asked.rows, answer, asker=request))
+        self._submit(request, served, Work(asked.rows, answer, asker=request, is_admitted=True))
 
     def _predict(self, request: Request, served: Served) -> None:
         content = json_object(request.body, served.inputs.bounds)
@@ -139,9 +155,10 @@ class Inference:
         rows = served.inputs.read_instances(content["instances"])
         count = request.rows = len(rows)
         answer = partial(self._answer_predict, request, served, count)
-        self._submit(request, served, Work(rows, answer, asker=request))
+        self._submit(request, served, Work(rows, answer, asker=request, is_admitted=True))
 
     def _submit(self, request: Request, served: Served, work: Work) -> None:
+        served.admission.learn(len(request.body), request.rows, is_binary=HEADER in request.headers)
         request.body = b""  # many may wait
         if not served.joiner.submit(work):
             request.answer(error_response(503, "too many requests are waiting", _BUSY))
@@ -225,6 +242,10 @@ class Inference:
         if self.served is None:
             return error_response(503, "the model is being loaded", _BUSY)
         return json_response(describe(self.served))
+
+
+def _late() -> Response:
+    return error_response(503, "too many requests are waiting to be answered in time", _BUSY)
 
 
 def _other_method(request: Request, allowed: bytes) -> Response:
