@@ -15,6 +15,8 @@ from typing import Final
 FIRST_CALLS: Final = 8
 """Calls after which what was learnt weighs more than what comes."""
 LEARNING_RATE: Final = 0.2
+LARGEST_LAG: Final = 0.5
+"""Of the time of the queue, that waiting in sockets takes away."""
 TYPICAL_ROWS: Final = 64.0
 """Of a call: smaller ones tell of what a call costs, larger ones of what a row costs."""
 
@@ -102,4 +104,7 @@ class Admission:
         """Whether a request with a body of `size` bytes would be begun too late."""
         per_row = self._bytes_per_row[is_binary]
         wait = self._wait(int(size / per_row) if per_row else 1)
-        return wait > 0.0 and wait + self._lag.seconds() > self._limit
+        if wait <= 0.0:
+            return False
+        # Where refusing alone takes all time everybody is late. Some are answered all the same.
+        return wait + min(self._lag.seconds(), LARGEST_LAG * self._limit) > self._limit

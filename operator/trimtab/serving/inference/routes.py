@@ -16,6 +16,7 @@ from trimtab import __version__
 from trimtab.serving.counting.requests import RequestCounters
 from trimtab.serving.errors import ModelFailed, RequestInvalid
 from trimtab.serving.http.access_log import AccessLogger
+from trimtab.serving.http.heads import PlainHeads
 from trimtab.serving.http.messages import (
     Request,
     Response,
@@ -74,7 +75,24 @@ class Inference:
             f"/v1/models/{model}": self._model_ready,
         }
 
+        self._plain = PlainHeads(tuple(self._calls))
+        late = _late()
+        self._late = late.head(close=False) + late.body
+
     # The application of a port.
+
+    def refuse_unread(self, data: bytes) -> bytes:
+        """Refuse what cannot be begun in time, without parsing more than its length."""
+        served = self.served
+        if (
+            served is None
+            or not served.admission.is_late(len(data), is_binary=False)
+            or not self._access_log.is_off
+            or self._plain.size(data) < 0
+        ):
+            return b""
+        self.counters.refuse(503)
+        return self._late
 
     def admit(self, request: Request) -> Response | None:
         """Refuse what can be refused by its head."""
