@@ -218,8 +218,10 @@ class Joiner:
         """Return in how many seconds the last of `rows` rows that come now would be begun.
 
         Its own rows do not count: a request that takes long by itself is taken while nobody waits.
-        One of several turns waits for everybody else's turn as often.
+        One of several turns waits for everybody else's turn as often. Infinite if there is no room.
         """
+        if self._is_full(rows):
+            return inf
         if self._busy_since is None:
             if not self._waiting:
                 return 0.0
@@ -233,9 +235,7 @@ class Joiner:
     def submit(self, work: Work) -> bool:
         """Queue `work`; False when the queue is full, or work not admitted would be begun late."""
         rows = len(work.rows)
-        if len(self._waiting) >= self._max_requests or (
-            self._waiting and self._waiting_rows + rows > self._max_rows
-        ):
+        if self._is_full(rows):
             return False
         if not work.is_admitted and self.wait(rows) > self._queue_seconds:
             return False
@@ -248,6 +248,11 @@ class Joiner:
             self._flush_planned = True
             self._loop.call_soon(self._begin)
         return True
+
+    def _is_full(self, rows: int) -> bool:
+        return len(self._waiting) >= self._max_requests or (
+            bool(self._waiting) and self._waiting_rows + rows > self._max_rows
+        )
 
     def sweep(self) -> None:
         """Give up on what has waited longer than the deadline; called a few times a second."""
