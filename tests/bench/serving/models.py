@@ -32,7 +32,7 @@ class Model:
 def _estimator(name: str) -> Any:
     if name == "linear":
         return LogisticRegression(max_iter=1000)
-    trees = {"forest": 100, "slow": 2000}[name]
+    trees = {"forest": 100, "slow": 500}[name]
     return RandomForestClassifier(n_estimators=trees, max_depth=10, random_state=0, n_jobs=1)
 
 
