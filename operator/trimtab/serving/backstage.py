@@ -58,6 +58,10 @@ class Backstage:
             "/readyz": self._readyz,
         }
 
+    def refuse_unread(self, _data: bytes) -> bytes:
+        """Refuse nothing: probes and scrapes are answered."""
+        return b""
+
     def admit(self, request: Request) -> Response | None:
         """Refuse what can be refused by its head."""
         if request.path == "/outcomes":

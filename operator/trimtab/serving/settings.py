@@ -80,6 +80,8 @@ class ServingSettings:
     deadline_seconds: float = 20.0
 
     # Bounds of all requests together.
+    queue_seconds: float = 1.0
+    """A request that would be begun later is refused."""
     queue_requests: int = 1024
     queue_rows: int = 65536
     join_rows: int = 1024
@@ -156,6 +158,7 @@ def _settings(read: _Environment) -> ServingSettings:
         max_rows=read.whole("MAX_ROWS", 4096),
         receive_seconds=read.some_seconds("RECEIVE_SECONDS", 30.0),
         deadline_seconds=read.some_seconds("DEADLINE_SECONDS", 20.0),
+        queue_seconds=read.some_seconds("QUEUE_SECONDS", 1.0),
         queue_requests=read.whole("QUEUE_REQUESTS", 1024),
         queue_rows=read.whole("QUEUE_ROWS", 65536),
         join_rows=read.whole("JOIN_ROWS", 1024),

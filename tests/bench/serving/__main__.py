@@ -61,6 +61,16 @@ CASES: Final = (
     Case("linear [64,30], 8 connections", "linear", 64, 8, 2000),
     Case("linear [64,30] binary, 8 connections", "linear", 64, 8, 2000, is_binary=True),
 )
+OVERLOADS: Final = (1.0, 2.0, 5.0)
+"""Of the largest rate of a closed loop, at which requests fall due in an open one."""
+OVERLOAD_CONNECTIONS: Final = 2048
+OVERLOAD_ROWS: Final = 64
+FILLING_SECONDS: Final = 2.0
+"""Until the queue has the length that it keeps."""
+LEAST_GOODPUT: Final = 0.9
+LONGEST_SECONDS: Final = 1.2
+REFUSAL_MICROSECONDS: Final = 20.0
+SHORT_QUEUE_SECONDS: Final = 0.001
 LARGE_ROWS: Final = 4096
 COMPARING_LOAD: Final = 0.25
 """Of the largest rate without a second model, at which latency is read with and without."""
@@ -94,11 +104,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench-serving", description=__doc__)
     parser.add_argument("--own", type=Path, required=True, help="Python with our extra `serving`")
     parser.add_argument("--peer", type=Path, help="Python with MLServer")
+    parser.add_argument("--only-overload", action="store_true", help="only more than it can do")
     parser.add_argument(
         "--only-comparing", action="store_true", help="only with and without a second model"
     )
     arguments = parser.parse_args()
-    if arguments.peer is None and not arguments.only_comparing:
+    only = arguments.only_comparing or arguments.only_overload
+    if arguments.peer is None and not only:
         parser.error("--peer is needed")
     if (os.cpu_count() or 1) <= CLIENT_CORE:
         parser.error("two cores are needed: one for the server, one for the load")
@@ -106,8 +118,11 @@ def main() -> None:
         folder = Path(name)
         models = {case.model: build(case.model, folder) for case in unique_models()}
         own = arguments.own.absolute()
-        rows = comparing_lines(models, own, folder)
+        rows = [] if arguments.only_overload else comparing_lines(models, own, folder)
         if not arguments.only_comparing:
+            rows += overload_lines(models, own, folder)
+            rows.append(refusal_line(build("slow", folder), own, folder))
+        if not only:
             rows = measure(models, folder, Pythons(own, arguments.peer.absolute())) + rows
         print(render(rows))
 
@@ -170,11 +185,12 @@ def load(
     *,
     head: int = 0,
     requests: int = 0,
+    skipped: float = 0.0,
 ) -> dict[str, float]:
     """Run the client in a process of its own."""
     command = client_command(port, model, payload, connections, seconds)
     command += [] if rate is None else ["--rate", str(rate)]
-    command += ["--head", str(head), "--requests", str(requests)]
+    command += ["--head", str(head), "--requests", str(requests), "--skipped", str(skipped)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120)
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -215,6 +231,54 @@ def beside_lines(models: dict[str, Model], kinds: dict[str, Start], folder: Path
         what = f"{name} [1,30] at {SMALL_RATE:.0f}/s beside [{LARGE_ROWS},30]: p50/p99 ms"
         found.append(Row("latency", what, told["trimtab"], f"{told['in process']} in process"))
     return found
+
+
+def overload_lines(models: dict[str, Model], own: Path, folder: Path) -> list[Row]:
+    """Return what is answered where more is asked for than can be."""
+    payload = folder / f"body-{OVERLOAD_ROWS}.json"
+    payload.write_bytes(body(OVERLOAD_ROWS))
+    found: list[Row] = []
+    for name, model in models.items():
+        with servers.trimtab(own, model, folder / "run") as server:
+            send = partial(load, server.port, name, payload)
+            send(64, WARM_SECONDS)
+            full = send(64, SECONDS)
+            most = full["requests"] / full["seconds"]
+            for times in OVERLOADS:
+                told = send(OVERLOAD_CONNECTIONS, SECONDS, times * most, skipped=FILLING_SECONDS)
+                rate, p99 = told["good"] / told["seconds"], told["good_p99"]
+                offered = told["requests"] / told["seconds"]
+                found.append(
+                    judged(
+                        "overload",
+                        f"{name} [{OVERLOAD_ROWS},30], {times:g} times {most:.0f}/s: "
+                        "share of it, p99 of them",
+                        f"{rate / most:.2f}, {p99:.2f} s of {offered:.0f}/s",
+                        f">= {LEAST_GOODPUT}, <= {LONGEST_SECONDS} s",
+                        rate >= LEAST_GOODPUT * most and p99 <= LONGEST_SECONDS,
+                    )
+                )
+                print(f"overload {name} {times:g}: {rate / most:.2f}", file=sys.stderr, flush=True)
+    return found
+
+
+def refusal_line(model: Model, own: Path, folder: Path) -> Row:
+    """Return what a refusal costs the event loop, beside a model that is always busy."""
+    costs: list[float] = []
+    with servers.trimtab(own, model, folder / "run", queue_seconds=SHORT_QUEUE_SECONDS) as server:
+        for rows in (1, OVERLOAD_ROWS):
+            payload = folder / f"body-{rows}.json"
+            payload.write_bytes(body(rows))
+            before = server.loop_seconds()
+            told = load(server.port, model.name, payload, 64, SECONDS)
+            costs.append((server.loop_seconds() - before) / told["requests"] * 1e6)
+    return judged(
+        "overload",
+        f"a refusal of [1,30] and of [{OVERLOAD_ROWS},30]: microseconds of CPU",
+        " and ".join(f"{cost:.1f}" for cost in costs),
+        f"<= {REFUSAL_MICROSECONDS:.0f}",
+        max(costs) <= REFUSAL_MICROSECONDS,
+    )
 
 
 def comparing_lines(models: dict[str, Model], own: Path, folder: Path) -> list[Row]:

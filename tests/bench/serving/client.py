@@ -3,7 +3,8 @@
 python -m tests.bench.serving.client PORT PATH BODY --connections N --seconds S [--rate R]
 prints one line of JSON. Closed loop: one request at a time per connection. With a rate, latencies
 count from when a request was due, so that a slow server cannot hide its queue. With `--requests`
-it ends after that many answers; `--head` bytes of the body are JSON, binary tensors follow.
+it ends after that many answers; at a rate, `--skipped` seconds of it go before what is told.
+`--head` bytes of the body are JSON, binary tensors follow.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Load:
         self.latencies: list[float] = []
         self.enough = asyncio.Event()
         self.most = 0
+        self.good: list[float] = []
+        """Of those, from when they were sent, of what was answered with 200."""
         self.bad = 0
         self.is_over = False
         self.idle: deque[Connection] = deque()
@@ -78,7 +81,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, load: Load) -> None:
         self._load = load
         self._buffer = b""
-        self._sent = 0.0
+        self._sent = self._written = 0.0
         self._is_waiting = False
         self._transport: asyncio.Transport | None = None
 
@@ -93,6 +96,7 @@ class Connection(asyncio.Protocol):
             self._load.waiting.append(at)
             return
         self._sent, self._is_waiting = at, True
+        self._written = time.perf_counter()
         self._transport.write(self._load.request)
 
     def data_received(self, data: bytes) -> None:
@@ -109,7 +113,9 @@ class Connection(asyncio.Protocol):
         if len(self._load.latencies) == self._load.most:
             self._load.is_over = True
             self._load.enough.set()
-        if head[9:12] != b"200":
+        if head[9:12] == b"200":
+            self._load.good.append(time.perf_counter() - self._written)
+        else:
             self._load.bad += 1
         if b"connection: close" in head.lower():
             return
@@ -130,10 +136,17 @@ class Connection(asyncio.Protocol):
 _reopening: set[asyncio.Task[None]] = set()
 
 
-async def play(load: Load, connections: int, seconds: float) -> dict[str, float]:
-    """Run the load; return figures."""
+async def play(
+    load: Load, connections: int, seconds: float, skipped: float = 0.0
+) -> dict[str, float]:
+    """Run the load; return figures, without those of the first `skipped` seconds."""
     for _ in range(connections):
         await load.connect()
+    if skipped and load.rate is not None:
+        await load.arrive(skipped)
+        load.latencies.clear()
+        load.good.clear()
+        load.bad = 0
     begin = time.perf_counter()
     if load.most:
         await asyncio.wait_for(load.enough.wait(), seconds)
@@ -143,12 +156,14 @@ async def play(load: Load, connections: int, seconds: float) -> dict[str, float]
         await load.arrive(seconds)
     load.is_over = True
     taken = time.perf_counter() - begin
-    ordered = sorted(load.latencies)
+    ordered, good = sorted(load.latencies), sorted(load.good)
     if not ordered:
         raise SystemExit("no request was answered")
     return {
         "requests": len(ordered),
         "bad": load.bad,
+        "good": len(good),
+        "good_p99": good[int(len(good) * 0.99)] if good else 0.0,
         "unsent": len(load.waiting),
         "seconds": taken,
         "p50": ordered[len(ordered) // 2],
@@ -165,6 +180,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--skipped", type=float, default=0.0)
     parser.add_argument("--requests", type=int, default=0)
     parser.add_argument("--head", type=int, default=0)
     arguments = parser.parse_args()
@@ -180,7 +196,7 @@ def main() -> None:
     load = Load(arguments.port, f"{head}\r\n".encode() + body, arguments.rate)
     load.most = arguments.requests
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(play(load, arguments.connections, arguments.seconds))
+        found = runner.run(play(load, arguments.connections, arguments.seconds, arguments.skipped))
     json.dump(found, sys.stdout)
 
 

@@ -32,7 +32,8 @@ class Model:
 def _estimator(name: str) -> Any:
     if name == "linear":
         return LogisticRegression(max_iter=1000)
-    return RandomForestClassifier(n_estimators=100, max_depth=10, random_state=0, n_jobs=1)
+    trees = {"forest": 100, "slow": 500}[name]
+    return RandomForestClassifier(n_estimators=trees, max_depth=10, random_state=0, n_jobs=1)
 
 
 def build(name: str, folder: Path) -> Model:

@@ -49,6 +49,10 @@ class Running:
         """CPU that the tree has used, in user and system mode."""
         return sum(_cpu_seconds(pid) for pid in self.tree())
 
+    def loop_seconds(self) -> float:
+        """CPU of the first thread, which is that of the event loop in ours."""
+        return _cpu_seconds(self.process.pid, f"task/{self.process.pid}/")
+
     def resident_bytes(self) -> int:
         """Resident memory of the tree; pages that processes share are counted once a process."""
         sizes = (Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self.tree())
@@ -57,7 +61,11 @@ class Running:
 
 @contextlib.contextmanager
 def trimtab(
-    python: Path, model: Model, folder: Path, compared: Model | None = None
+    python: Path,
+    model: Model,
+    folder: Path,
+    compared: Model | None = None,
+    queue_seconds: float = 1.0,
 ) -> Iterator[Running]:
     """Our runtime with everything on: validation, counters, tokens.
 
@@ -81,6 +89,7 @@ def trimtab(
         "TRIMTAB_METRICS_PORT": str(metrics),
         "TRIMTAB_SCRATCH": str(folder),
         "TRIMTAB_TERMINATION_LOG": str(folder / "termination"),
+        "TRIMTAB_QUEUE_SECONDS": str(queue_seconds),
     }
     if compared is not None:
         seal = folder / "seal.key"
@@ -197,7 +206,7 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _cpu_seconds(pid: int) -> float:
+def _cpu_seconds(pid: int, of: str = "") -> float:
     # The name in parentheses may hold spaces; what follows it does not.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/{of}stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

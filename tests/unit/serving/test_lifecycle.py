@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -188,6 +189,38 @@ async def test_too_many_waiting_requests_are_sent_away(
     codes = Counter(answer.status_code for answer in answers)
     assert codes == {200: 4, 503: 7}
     assert {a.headers["retry-after"] for a in answers if a.status_code == 503} == {"1"}
+
+
+async def test_what_would_be_begun_too_late_is_refused_unread(
+    settings: ServingSettings, binary: Stored
+) -> None:
+    async with serving(replace(settings, queue_seconds=1e-6)) as client:
+        held = Held(client)
+        held.gate.clear()
+        first = asyncio.ensure_future(client.infer(vector(binary.rows[:1])))
+        await until(lambda: held.calls == 1)
+        path = "/v2/models/digits/infer"
+        refused = [
+            await client.front.post(path, content=b"{"),
+            await client.front.post(path + "/", content=b"{"),
+            await client.front.post(path, content=_pieces()),
+            await client.front.post(path, content=b"{", headers={"connection": "close"}),
+        ]
+        for answer in refused:
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json() == refused[0].json()
+        assert (await client.front.get("/v2/health/live")).status_code == 200
+        assert (await client.back.get("/readyz")).status_code == 200
+        counted = await client.metrics()
+        assert counted["trimtab_requests_started_total"] == 5
+        assert counted["trimtab_requests_total{code=503}"] == 4
+        held.gate.set()
+        assert (await first).status_code == 200
+        assert (await client.infer(vector(binary.rows[:1]))).status_code == 200
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    yield b"{"
 
 
 async def test_the_deadline_is_kept(settings: ServingSettings, binary: Stored) -> None:

@@ -64,6 +64,15 @@ class RequestCounters:
         else:
             request.aside = not is_loaded or self._is_in_warm_up(request.began)
 
+    def refuse(self, status: int) -> None:
+        """Count a request that was answered as soon as it was read."""
+        self._started += 1
+        self._codes[status] += 1
+        self._seconds[0] += 1  # far below its upper end
+        aside = self.is_disturbed if self._is_warm else self._is_in_warm_up(perf_counter())
+        if aside:
+            self._aside[0] += 1
+
     def _is_in_warm_up(self, now: float) -> bool:
         """Take note of one more request, begun at `now` seconds of a clock that only goes on."""
         if self._warm_up_until is None:

@@ -14,14 +14,20 @@ from trimtab.serving.http.messages import Request
 from trimtab.serving.settings import AccessLog
 
 FLUSH_SECONDS: Final = 0.1
+_NEVER: Final = 1000
 
 
 class AccessLogger:
     """Collects lines and writes them a few times a second."""
 
     def __init__(self, level: AccessLog) -> None:
-        self._least_status = {"off": 1000, "errors": 400, "all": 0}[level]
+        self._least_status = {"off": _NEVER, "errors": 400, "all": 0}[level]
         self._lines: list[bytes] = []
+
+    @property
+    def is_off(self) -> bool:
+        """Whether no request is noted."""
+        return self._least_status == _NEVER
 
     def note(self, request: Request, status: int, size: int) -> None:
         """Take note of an answered request."""

@@ -90,6 +90,9 @@ class Owner(Protocol):
     def add(self, connection: Connection) -> bool:
         """Count a connection; False when there are too many."""
 
+    def may_linger(self, connection: Connection) -> bool:
+        """Whether one too many may stay until it has read why; there is room for some."""
+
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
 
@@ -117,6 +120,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._pumping = False
         self._deaf = False  # further input is thrown away
+        self._is_surplus = False  # one connection too many
         self._idle_since = monotonic()
         self._stalled_since = _FREE
         self._retire_at = 0.0
@@ -127,10 +131,17 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._retire_at = self._idle_since + self._owner.lifetime()
         if not self._owner.add(self):
-            full = error_response(503, "too many connections", _LATER)
-            self._write(full.head(close=True), full.body)
-            self._deaf = True
-            self._transport.close()
+            self._is_surplus = True
+            if self._owner.may_linger(self):
+                # An answer to nothing is read by few clients: its first request is answered.
+                asyncio.get_running_loop().call_later(DISCARD_SECONDS, self._end_surplus)
+            else:
+                self._transport.abort()
+
+    def _end_surplus(self) -> None:
+        """Say why to a client that has not asked anything."""
+        if not self._deaf:
+            self._refuse_rest(_too_many())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.remove(self)
@@ -164,6 +175,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if self._is_refused(data):
+            return
         try:
             try:
                 self._parser.feed_data(data)
@@ -176,6 +189,28 @@ class Connection(asyncio.Protocol):
             self._refuse_rest(_malformed(str(error)))
         if self._receiving is not None or self._waiting or self._booked:
             self._check_bounds(len(data))
+
+    def _is_refused(self, data: bytes) -> bool:
+        """Answer one whole request without parsing it, where it cannot be answered in time."""
+        if (
+            self._receiving is not None
+            or self._answering is not None
+            or self._waiting
+            or self._upgrading
+            or self._is_surplus
+            or self._owner.draining
+            or self._stalled_since != _FREE
+        ):
+            return False
+        now = monotonic()
+        if now >= self._retire_at:
+            return False
+        answer = self._application.refuse_unread(data)
+        if not answer:
+            return False
+        self._idle_since = now
+        self._transport.write(answer)
+        return True
 
     def _check_bounds(self, read: int) -> None:
         if self._receiving is not None:
@@ -288,6 +323,9 @@ class Connection(asyncio.Protocol):
             request.id = request_id_of(headers[b"x-request-id"])
         if b"traceparent" in headers:
             request.trace = traceparent_of(headers[b"traceparent"])
+        if self._is_surplus:
+            self._refuse_rest(_too_many())
+            return
         request.abandoned = False
         request.refusal = self._application.admit(request)
         if headers.get(b"host") != self._host:
@@ -465,6 +503,10 @@ class Connection(asyncio.Protocol):
 
     # Time.
 
+    def idle_seconds(self, now: float) -> float:
+        """Return how long nothing has been owed and nothing was received; 0 if something is."""
+        return now - self._idle_since if self.is_idle and not self._deaf else 0.0
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing is owed to the peer and nothing is being received."""
@@ -502,12 +544,13 @@ class Connection(asyncio.Protocol):
         if self.is_idle:
             self.close_if_quiet()
 
-    def close_if_quiet(self) -> None:
+    def close_if_quiet(self) -> bool:
         """Close unless a request already lies in the socket: that one is answered first."""
         if self._transport.is_closing() or not say_goodbye(self._transport):
-            return
+            return False
         self._deaf = True
         self._transport.close()
+        return True
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -522,6 +565,10 @@ def _malformed(what: str) -> Response:
 
 def _other_version() -> Response:
     return error_response(505, "HTTP/1.1 and HTTP/1.0 are understood")
+
+
+def _too_many() -> Response:
+    return error_response(503, "too many connections", _LATER)
 
 
 def _head_too_long() -> Response:

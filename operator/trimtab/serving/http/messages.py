@@ -150,6 +150,13 @@ class Request:
 class Application(Protocol):
     """What stands behind a port."""
 
+    def refuse_unread(self, data: bytes) -> bytes:
+        """Return the answer to what a connection that owes nothing has read, or nothing.
+
+        It is one whole request then, which is refused without being parsed and which keeps its
+        connection alive.
+        """
+
     def admit(self, request: Request) -> Response | None:
         """Look at the head of a request; a response refuses it before its body is read."""
 

@@ -8,7 +8,8 @@ One thread predicts. There is no timer: a request that comes alone is predicted 
 busier the thread, the larger the calls. A call has at most `join_rows` rows; where more of them
 wait, a request has a quarter of a call and the rest of it goes to the end of the queue, so that
 nobody waits for a large request as a whole. When a joined call fails, its requests are predicted
-one by one, so that only the one at fault gets an error.
+one by one, so that only the one at fault gets an error. The queue is bounded in requests, in rows
+and above all in time: what would be begun too late is not queued.
 
 Where there is a second model, it may predict the rows of a call, too, before its answers are given.
 That holds up those who wait, and those who wait for these. So it is decided while the thread is
@@ -27,6 +28,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import inf
 from queue import SimpleQueue
 from time import monotonic, perf_counter
 from typing import Final, NamedTuple, Protocol
@@ -35,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.serving.errors import ModelFailed
+from trimtab.serving.inference.pace import Pace
 from trimtab.serving.model.base import Matrix, Prediction
 
 log = logging.getLogger(__name__)
@@ -88,10 +91,21 @@ class Work:
     """Rows of one request; `deliver(result, first)` is called once on the event loop.
 
     `result` is a prediction in which the rows start at `first`; or the error that became of it.
-    What an asker has abandoned is not predicted.
+    What an asker has abandoned is not predicted. `is_admitted`: it was found to be in time before
+    it was read, and is not judged again.
     """
 
-    __slots__ = ("asker", "counted", "deliver", "done", "parts", "rows", "submitted", "taken")
+    __slots__ = (
+        "asker",
+        "counted",
+        "deliver",
+        "done",
+        "is_admitted",
+        "parts",
+        "rows",
+        "submitted",
+        "taken",
+    )
 
     def __init__(
         self,
@@ -100,8 +114,10 @@ class Work:
         *,
         asker: Asker | None = None,
         counted: bool = True,
+        is_admitted: bool = False,
     ) -> None:
         self.asker = asker
+        self.is_admitted = is_admitted
         self.rows = rows
         self.deliver = deliver
         self.counted = counted
@@ -158,7 +174,9 @@ class Joiner:
         max_requests: int,
         max_rows: int,
         deadline_seconds: float,
+        queue_seconds: float = inf,
         second: Second | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._predict = predict
@@ -174,8 +192,13 @@ class Joiner:
         self._max_requests = max_requests
         self._max_rows = max_rows
         self._deadline = deadline_seconds
+        self._queue_seconds = queue_seconds
+        self._pace = pace or Pace()
         self._waiting: deque[Work] = deque()
         self._waiting_rows = 0
+        self._round_rows = 0
+        """Of those, what is predicted before a request that comes now has its first turn."""
+        self._running_rows = 0
         self._owed: deque[Work] = deque()
         self._busy_since: float | None = None
         self._flush_planned = False
@@ -191,21 +214,45 @@ class Joiner:
         """Return how long the running call has taken; 0 when the thread is idle."""
         return 0.0 if self._busy_since is None else monotonic() - self._busy_since
 
+    def wait(self, rows: int) -> float:
+        """Return in how many seconds the last of `rows` rows that come now would be begun.
+
+        Its own rows do not count: a request that takes long by itself is taken while nobody waits.
+        One of several turns waits for everybody else's turn as often. Infinite if there is no room.
+        """
+        if self._is_full(rows):
+            return inf
+        if self._busy_since is None:
+            if not self._waiting:
+                return 0.0
+            left = 0.0
+        else:
+            # A call that takes longer than was to be expected may take as long once more.
+            left = abs(self._pace.seconds(1, self._running_rows) - (monotonic() - self._busy_since))
+        ahead = self._round_rows * max(1, -(-rows // self._share))
+        return left + self._pace.seconds(-(-ahead // self._join_rows), ahead)
+
     def submit(self, work: Work) -> bool:
-        """Queue `work`; False when the queue is full."""
+        """Queue `work`; False when the queue is full, or work not admitted would be begun late."""
         rows = len(work.rows)
-        if len(self._waiting) >= self._max_requests or (
-            self._waiting and self._waiting_rows + rows > self._max_rows
-        ):
+        if self._is_full(rows):
+            return False
+        if not work.is_admitted and self.wait(rows) > self._queue_seconds:
             return False
         self._waiting.append(work)
         self._waiting_rows += rows
+        self._round_rows += min(rows, self._share)
         self._owed.append(work)
         if self._busy_since is None and not self._flush_planned:
             # Requests read in the same turn of the loop are joined, too.
             self._flush_planned = True
             self._loop.call_soon(self._begin)
         return True
+
+    def _is_full(self, rows: int) -> bool:
+        return len(self._waiting) >= self._max_requests or (
+            bool(self._waiting) and self._waiting_rows + rows > self._max_rows
+        )
 
     def sweep(self) -> None:
         """Give up on what has waited longer than the deadline; called a few times a second."""
@@ -257,6 +304,7 @@ class Joiner:
             self._end_by_time()
         call = self._next_call()
         if call:
+            self._running_rows = sum([one.stop - one.start for one in call])
             self._busy_since = monotonic()
             self._calls.put(call)
 
@@ -282,16 +330,20 @@ class Joiner:
             start = work.taken
             work.taken += count
             self._waiting_rows -= count
+            self._round_rows -= min(left, self._share)
             room -= count
             call.append(Slice(work, start, work.taken))
             if count < left:
                 cut.append(work)
+                self._round_rows += min(left - count, self._share)
         waiting.extend(cut)
         return call
 
     def _drop_first(self) -> None:
         work = self._waiting.popleft()
-        self._waiting_rows -= len(work.rows) - work.taken
+        left = len(work.rows) - work.taken
+        self._waiting_rows -= left
+        self._round_rows -= min(left, self._share)
 
     def _start_thread(self) -> None:
         self._calls: SimpleQueue[list[Slice] | None] = SimpleQueue()
@@ -311,6 +363,8 @@ class Joiner:
     def _finished(self, calls: SimpleQueue[list[Slice] | None], parts: list[Part]) -> None:
         if calls is not self._calls:
             return  # from a thread that was left behind: its answers have been given
+        if self._busy_since is not None:
+            self._pace.note(self._running_rows, monotonic() - self._busy_since)
         self._busy_since = None
         if self._may_compare:
             _set_aside(one.work for slices, _ in parts for one in slices)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -17,6 +17,7 @@ from trimtab import __version__
 from trimtab.serving.counting.requests import RequestCounters
 from trimtab.serving.errors import ModelFailed, RequestInvalid
 from trimtab.serving.http.access_log import AccessLogger
+from trimtab.serving.http.heads import PlainHeads
 from trimtab.serving.http.messages import (
     Request,
     Response,
@@ -24,6 +25,7 @@ from trimtab.serving.http.messages import (
     error_response,
     json_response,
 )
+from trimtab.serving.inference.binary import HEADER
 from trimtab.serving.inference.coding import CODING, unpacked
 from trimtab.serving.inference.describing import EXTENSIONS, configuration, metadata
 from trimtab.serving.inference.joining import Result, Work
@@ -40,6 +42,8 @@ _BUSY: Final = b"retry-after: 1\r\n"
 _POST: Final = b"allow: POST, OPTIONS\r\n"
 _GET: Final = b"allow: GET, HEAD, OPTIONS\r\n"
 _LOG_EVERY_SECONDS: Final = 10.0
+AGED_SECONDS: Final = 0.01
+"""Since its head was read, after which it is asked once more whether a request is in time."""
 
 
 class Inference:
@@ -101,7 +105,23 @@ class Inference:
         )
         self._tasks: set[asyncio.Task[None]] = set()
 
+        self._plain = PlainHeads(tuple(self._calls))
+        self._late = _late()
+
     # The application of a port.
+
+    def refuse_unread(self, data: bytes) -> bytes:
+        """Refuse what cannot be begun in time, without parsing more than its length."""
+        served = self.served
+        if (
+            served is None
+            or not served.admission.is_late(len(data), is_binary=False)
+            or not self._access_log.is_off
+            or self._plain.size(data) < 0
+        ):
+            return b""
+        self.counters.refuse(503)
+        return self._late.head(close=False) + self._late.body
 
     def admit(self, request: Request) -> Response | None:
         """Refuse what can be refused by its head."""
@@ -117,6 +137,8 @@ class Inference:
         if self._tracing is not None:
             self._tracing.begin(request, self._routes[path], self._traced)
         self.counters.start(request, is_loaded=self.served is not None)
+        if self._is_late(request, int(request.headers.get(b"content-length", b"0"))):
+            return _late()
         return unreadable(request.headers, may_be_binary=call == self._infer)
 
     def handle(self, request: Request) -> None:
@@ -127,6 +149,11 @@ class Inference:
         served = self.served
         if served is None:
             request.answer(error_response(503, "the model is being loaded", _BUSY))
+            return
+        if perf_counter() - request.began > AGED_SECONDS and self._is_late(
+            request, len(request.body)
+        ):
+            request.answer(_late())
             return
         try:
             if CODING in request.headers:
@@ -145,6 +172,12 @@ class Inference:
 
     def _body(self, request: Request) -> bytes:
         return unpacked(request.body, request.headers.get(CODING, b""), self._max_body_bytes)
+
+    def _is_late(self, request: Request, size: int) -> bool:
+        served = self.served
+        return served is not None and served.admission.is_late(
+            size, is_binary=HEADER in request.headers
+        )
 
     def _admit_page(self, request: Request) -> Response | None:
         if request.path in self._posts:
@@ -175,7 +208,7 @@ class Inference:
         asked = read_infer(request, served.inputs, served.outputs)
         request.rows = len(asked.rows)
         answer = partial(self._answer_infer, request, served, asked)
-        self._submit(request, served, Work(asked.rows, answer, asker=request))
+        self._submit(request, served, Work(asked.rows, answer, asker=request, is_admitted=True))
 
     def _predict(self, request: Request, served: Served) -> None:
         content = json_object(request.body, served.inputs.bounds)
@@ -184,9 +217,10 @@ class Inference:
         rows = served.inputs.read_instances(content["instances"])
         count = request.rows = len(rows)
         answer = partial(self._answer_predict, request, served, count)
-        self._submit(request, served, Work(rows, answer, asker=request))
+        self._submit(request, served, Work(rows, answer, asker=request, is_admitted=True))
 
     def _submit(self, request: Request, served: Served, work: Work) -> None:
+        served.admission.learn(len(request.body), request.rows, is_binary=HEADER in request.headers)
         request.body = b""  # many may wait
         if self._tracing is not None:
             self._tracing.wait(request)
@@ -321,6 +355,10 @@ class Inference:
         if self.served is None:
             return error_response(503, "the model is being loaded", _BUSY)
         return json_response(describe(self.served))
+
+
+def _late() -> Response:
+    return error_response(503, "too many requests are waiting to be answered in time", _BUSY)
 
 
 def _other_method(request: Request, allowed: bytes) -> Response:

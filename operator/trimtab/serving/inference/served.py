@@ -23,6 +23,7 @@ from trimtab.serving.counting.thread import CountingThread
 from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
 from trimtab.serving.inference.joining import Joiner, Result, Work
 from trimtab.serving.inference.outputs import Outputs
+from trimtab.serving.inference.pace import Admission, Lag
 from trimtab.serving.inference.recorded import check_recorded
 from trimtab.serving.inference.room import check_room
 from trimtab.serving.inference.samples import sample_rows
@@ -35,7 +36,7 @@ from trimtab.serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
 
-WARM_UP_ROWS: Final = (1, 1, 8)
+WARM_UP_ROWS: Final = (1, 1, 8, 64, 1)
 FRESH_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 0.8
 
@@ -143,8 +144,10 @@ class Served:
             max_requests=settings.queue_requests,
             max_rows=settings.queue_rows,
             deadline_seconds=settings.deadline_seconds,
+            queue_seconds=settings.queue_seconds,
             second=self.second,
         )
+        self.admission = Admission(self.joiner.wait, Lag(), queue_seconds=settings.queue_seconds)
         self.tokens: Tokens | None = None
         self.outcomes: Outcomes | None = None
         if loaded.key is not None:

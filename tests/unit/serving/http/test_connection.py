@@ -15,6 +15,7 @@ from tests.unit.serving.loopback import Client, serving, until
 from tests.unit.serving.stored import Stored
 
 from trimtab.serving.http import connection as module
+from trimtab.serving.http import listener as listening
 from trimtab.serving.http.connection import Connection
 from trimtab.serving.settings import ServingSettings
 
@@ -327,13 +328,77 @@ async def test_who_holds_most_loses_what_waits_there(
         assert (await wire.answer())[0] == 200
 
 
-async def test_connections_are_bounded(settings: ServingSettings) -> None:
+async def test_connections_are_bounded(settings: ServingSettings, binary: Stored) -> None:
+    """Who is one too many can read why, whatever it goes on sending."""
     async with serving(replace(settings, max_connections=2)) as client:
         wires = [await Wire.to(client) for _ in range(2)]
         await until(lambda: client.server.front.connections == 2)
         third = await Wire.to(client)
-        status, headers, _ = await third.answer()
-        assert (status, headers["retry-after"]) == (503, "1")
+        await third.send(infer(binary, 400) + PAGE, bytes(1 << 20))
+        status, headers, body = await third.answer()
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+        assert json.loads(body) == {"error": "too many connections"}
+        assert await third.ended()
         for wire in wires:
             await wire.send(PAGE)
             assert (await wire.answer())[0] == 200
+        third.writer.close()
+        await until(lambda: client.server.front.connections == 2)
+        wires[0].writer.close()
+        await until(lambda: client.server.front.connections == 1)
+        fourth = await Wire.to(client)
+        await fourth.send(PAGE)
+        assert (await fourth.answer())[0] == 200
+        assert (await client.metrics())["trimtab_requests_started_total"] == 0
+
+
+async def test_a_silent_connection_too_many_is_told_why(
+    settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DISCARD_SECONDS", 0.01)
+    async with serving(replace(settings, max_connections=1)) as client:
+        first = await Wire.to(client)
+        await until(lambda: client.server.front.connections == 1)
+        assert (await (await Wire.to(client)).answer())[0] == 503
+        await first.send(PAGE)
+        assert (await first.answer())[0] == 200
+
+
+async def test_few_connections_too_many_wait_for_their_answer(
+    settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "MOST_SURPLUS", 1)
+    async with serving(replace(settings, max_connections=1)) as client:
+        await Wire.to(client)
+        await until(lambda: client.server.front.connections == 1)
+        second = await Wire.to(client)
+        await until(lambda: client.server.front.connections == 2)
+        third = await Wire.to(client)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await third.answer()
+        await second.send(PAGE)
+        assert (await second.answer())[0] == 503
+
+
+async def test_the_connection_that_is_idle_longest_gives_way(
+    settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "IDLE_SECONDS", 1000.0)
+    async with serving(replace(settings, max_connections=3)) as client:
+        wires = []
+        for number in range(3):
+            wires.append(await Wire.to(client))
+            await wires[-1].send(PAGE)
+            assert (await wires[-1].answer())[0] == 200
+            held = {one._idle_since: one for one in client.server.front._connections}
+            held[max(held)]._idle_since -= (5000, 9000, 0)[number]
+        for gone in (1, 0):
+            new = await Wire.to(client)
+            await new.send(PAGE)
+            assert (await new.answer())[0] == 200
+            assert await wires[gone].ended()
+        late = await Wire.to(client)
+        await late.send(PAGE)
+        assert (await late.answer())[0] == 503
+        await wires[2].send(PAGE)
+        assert (await wires[2].answer())[0] == 200

@@ -11,7 +11,7 @@ from tests.unit.serving.http.wire import PAGE, Wire, infer
 from tests.unit.serving.loopback import serving
 from tests.unit.serving.stored import Stored
 
-from trimtab.serving.http.heads import request_id_of, traceparent_of
+from trimtab.serving.http.heads import MOST_KNOWN, PlainHeads, request_id_of, traceparent_of
 from trimtab.serving.http.messages import Response
 from trimtab.serving.settings import ServingSettings
 
@@ -333,3 +333,65 @@ async def test_what_names_a_request_names_its_answer(
             status, headers, _ = await wire.answer()
             assert status == 200
             assert not {"traceparent", "x-request-id"} & set(headers)
+
+
+PLAIN = (
+    b"POST /a HTTP/1.1\r\nHost: b:80\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 3\r\n\r\n{ }"
+)
+
+
+def test_a_plain_request_is_known_by_its_head() -> None:
+    heads = PlainHeads(("/a",))
+    for data in (PLAIN, PLAIN, PLAIN.lower().replace(b"post", b"POST").replace(b"http/", b"HTTP/")):
+        assert heads.size(data) == 3
+    assert heads.size(PLAIN.replace(b": 3", b": 12") + b"123456789") == 12
+    assert heads.size(PLAIN.replace(b"Host", b"Connection: keep-alive\r\nHost")) == 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        PLAIN[:-1],
+        PLAIN + b"x",
+        PLAIN + PLAIN,
+        PLAIN.replace(b"POST", b"GET"),
+        PLAIN.replace(b"/a", b"/b"),
+        PLAIN.replace(b"1.1", b"1.0"),
+        PLAIN.replace(b": 3", b": +3"),
+        PLAIN.replace(b": 3", b":3"),
+        PLAIN.replace(b": 3", b": 3\r\nContent-Length: 3"),
+        PLAIN.replace(b": 3", b": 3\r\ncontent-length:4"),
+        PLAIN.replace(b"Content-Length: 3", b"X-Length: 3\r\nContent-Length: 4"),
+        PLAIN.replace(b"Content-Length", b"X-Content-Length"),
+        PLAIN.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost"),
+        PLAIN.replace(b"Host", b"A: b\nTransfer-Encoding : chunked\r\nHost"),
+        PLAIN.replace(b"Host", b"Expect: 100-continue\r\nHost"),
+        PLAIN.replace(b"Host", b"Upgrade: h2c\r\nHost"),
+        PLAIN.replace(b"Host", b"Content-Encoding: gzip\r\nHost"),
+        PLAIN.replace(b"Host", b"X-Request-Id: 1\r\nHost"),
+        PLAIN.replace(b"Host", b"Traceparent: 1\r\nHost"),
+        PLAIN.replace(b"Host", b"Connection: close\r\nHost"),
+        PLAIN.replace(b"Host", b"Connection: keep-alive, close\r\nHost"),
+        PLAIN.replace(b"Host", b"A: b\nC: d\r\nHost"),
+        PLAIN.replace(b"Host", b"A: b\rC: d\r\nHost"),
+        PLAIN.replace(b"Host", b"A: b\r\n c\r\nHost"),
+        PLAIN.replace(b"Host", b"A: \0\r\nHost"),
+        PLAIN.replace(b"Host", b"Host: c\r\nHost"),
+        PLAIN.replace(b"Host: b:80\r\n", b""),
+        PLAIN.replace(b"b:80", b"b c"),
+        PLAIN.replace(b"Host", b"A: " + bytes(5000).replace(b"\0", b"a") + b"\r\nHost"),
+    ],
+)
+def test_all_else_is_for_the_parser(data: bytes) -> None:
+    heads = PlainHeads(("/a",))
+    assert heads.size(PLAIN) == 3
+    assert heads.size(data) == -1
+
+
+def test_few_heads_are_remembered() -> None:
+    heads = PlainHeads(("/a",))
+    for number in range(3 * MOST_KNOWN):
+        assert heads.size(PLAIN.replace(b"Host", b"A: %d\r\nHost" % number)) == 3
+        assert len(heads._known) <= MOST_KNOWN

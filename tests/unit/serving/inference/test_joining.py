@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.unit.serving.loopback import until
 from trimtab.serving.errors import ModelFailed
 from trimtab.serving.inference import joining
 from trimtab.serving.inference.joining import Joiner, Result, Work
+from trimtab.serving.inference.pace import Pace
 from trimtab.serving.model.base import Matrix, Prediction
 
 
@@ -532,4 +534,55 @@ async def test_a_second_model_that_does_not_come_back_is_left_behind() -> None:
     assert not bench.second.pays
     assert [bench.other(number) for number in (2, 3)] == [None, None]
     assert bench.calls == [1, 1, 1]
+    bench.joiner.stop()
+
+
+def paced(seconds_per_call: float, seconds_per_row: float) -> Pace:
+    pace = Pace()
+    for _ in range(200):
+        for rows in (1, 64):
+            pace.note(rows, seconds_per_call + rows * seconds_per_row)
+    return pace
+
+
+async def test_what_would_be_begun_too_late_is_not_queued() -> None:
+    bench = Bench(queue_seconds=1.0, pace=paced(0.0, 0.1))
+    bench.gate.clear()
+    assert bench.joiner.wait(1) == 0
+    assert bench.submit(0, rows=50)  # its own rows do not count
+    await until(lambda: bench.calls == [8])
+    taken = [bench.submit(number, rows=2) for number in range(1, 10)]
+    # At most 0.8 s of the running call and 0.2 s of the large request's turn are before them.
+    assert True in taken
+    assert taken == sorted(taken, reverse=True)
+    assert not taken[-1]
+    assert not bench.submit(20, rows=2)
+    work = Work(np.zeros((2, 1)), lambda _result, _first: None, is_admitted=True)
+    assert bench.joiner.submit(work)
+    bench.gate.set()
+    await until(lambda: bench.joiner.depth == 0)
+    bench.joiner.stop()
+
+
+async def test_a_large_request_waits_for_more_turns_than_a_small_one() -> None:
+    bench = Bench(pace=paced(0.0, 0.01))
+    for number in range(3):
+        bench.submit(number, rows=100)
+    # Nothing runs yet: of each of them a quarter of a call goes before a small one.
+    assert bench.joiner.wait(1) == pytest.approx(3 * 2 * 0.01, rel=0.05)
+    assert bench.joiner.wait(2) == pytest.approx(3 * 2 * 0.01, rel=0.05)
+    assert bench.joiner.wait(20) == pytest.approx(10 * 3 * 2 * 0.01, rel=0.05)
+    await until(lambda: len(bench.answers) == 3)
+    assert bench.joiner.wait(1) == 0
+    bench.joiner.stop()
+
+
+async def test_there_is_no_room_beyond_the_other_bounds() -> None:
+    bench = Bench(max_requests=2, max_rows=10)
+    bench.submit(0, rows=9)
+    assert bench.joiner.wait(1) < inf
+    assert bench.joiner.wait(2) == inf
+    bench.submit(1)
+    assert bench.joiner.wait(1) == inf
+    await until(lambda: len(bench.answers) == 2)
     bench.joiner.stop()
