@@ -25,6 +25,7 @@ from trimtab.serving.http.messages import (
 )
 from trimtab.serving.inference.describing import EXTENSIONS, configuration, metadata
 from trimtab.serving.inference.joining import Result, Work
+from trimtab.serving.inference.openapi import document
 from trimtab.serving.inference.reading import Asked, json_object, read_infer, unreadable
 from trimtab.serving.inference.served import Served
 from trimtab.serving.model.base import Prediction
@@ -43,13 +44,23 @@ class Inference:
     def __init__(
         self, model: str, version: str, access_log: AccessLogger, counters: RequestCounters
     ) -> None:
-        self._model = model
-        self._version = version
         self._access_log = access_log
         self.counters = counters
         self.served: Served | None = None
         self.draining = False
         self._logged_at = 0.0
+        self._openapi = b""
+        self._name(model, version)
+
+    def become(self, served: Served) -> None:
+        """Answer with this model from now on; what was asked of another one goes on there."""
+        self._name(served.identity.model, served.identity.version)
+        self._openapi = b""
+        self.served = served
+
+    def _name(self, model: str, version: str) -> None:
+        self._model = model
+        self._version = version
         one = f"/v2/models/{model}"
         exact = f"{one}/versions/{version}"
         self._calls = {
@@ -69,6 +80,7 @@ class Inference:
             f"{exact}/ready": self._model_ready,
             "/v1/models": self._models,
             f"/v1/models/{model}": self._model_ready,
+            "/openapi.json": self._document,
         }
 
     # The application of a port.
@@ -89,15 +101,20 @@ class Inference:
 
     def handle(self, request: Request) -> None:
         """Answer, at once or when the model has."""
-        if request.route is None:
-            request.answer(self._pages[request.path]())
+        call = self._calls.get(request.path)
+        if call is None:
+            page = self._pages.get(request.path)
+            if page is None:  # another model is served since the head was read
+                request.answer(error_response(404, self._unknown(request.path)))
+            else:
+                request.answer(page())
             return
         served = self.served
         if served is None:
             request.answer(error_response(503, "the model is being loaded", _BUSY))
             return
         try:
-            self._calls[request.path](request, served)
+            call(request, served)
         except RequestInvalid as error:
             request.answer(error_response(error.status, str(error)))
 
@@ -160,7 +177,11 @@ class Inference:
             request.answer(self._failure(result))
             return
         rows = slice(first, first + len(asked.rows))
-        content: dict[str, Any] = {"model_name": self._model, "model_version": self._version}
+        identity = served.identity
+        content: dict[str, Any] = {
+            "model_name": identity.model,
+            "model_version": identity.version,
+        }
         if asked.id is not None:
             content["id"] = asked.id
         content["parameters"] = asked.parameters | _token(served, result, rows)
@@ -220,6 +241,13 @@ class Inference:
 
     def _models(self) -> Response:
         return json_response({"models": [self._model]})
+
+    def _document(self) -> Response:
+        if self.served is None:
+            return error_response(503, "the model is being loaded", _BUSY)
+        if not self._openapi:
+            self._openapi = document(self.served)
+        return Response(200, self._openapi)
 
     def _described(self, describe: Callable[[Served], dict[str, Any]]) -> Response:
         if self.served is None:
