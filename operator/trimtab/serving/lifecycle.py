@@ -94,17 +94,20 @@ class Server:
         under the new names.
         """
         served = await _warm(settings)
-        before = self.inference.served
+        self._leaving = self.inference.served
         self.inference.become(served)
-        if before is not None:
-            self._leaving = before
-            await _until(lambda: before.joiner.is_idle, monotonic() + settings.deadline_seconds)
-            before.stop()
-            self._leaving = None
-        del before
+        await self._let_go(settings.deadline_seconds)
         gc.unfreeze()  # the model that left has circles
         gc.collect()
         gc.freeze()
+
+    async def _let_go(self, within: float) -> None:
+        """Stop the model that was replaced once its requests are answered."""
+        leaving = self._leaving
+        if leaving is not None:
+            await _until(lambda: leaving.joiner.is_idle, monotonic() + within)
+            leaving.stop()
+            self._leaving = None
 
     async def drain(self) -> None:
         """Stop taking part without failing a request; returns when all is answered."""

@@ -31,7 +31,7 @@ def made(
     nothing = np.zeros((len(rows), width), dtype=np.int8)
     if signature.task == "regression":
         targets = sum(int(np.prod(one.shape)) for one in signature.outputs)
-        truth = np.arange(len(rows) * targets, dtype=float).reshape(len(rows), targets)
+        truth: Any = np.arange(len(rows) * targets, dtype=float).reshape(len(rows), targets)
         estimator = DummyRegressor().fit(nothing, truth)
     else:
         truth = np.resize(signature.classes, len(rows))
