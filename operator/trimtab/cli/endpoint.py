@@ -198,12 +198,16 @@ class Endpoint:
         answer = connection.getresponse()
         raw = answer.read(LARGEST_ANSWER_BYTES + 1)
         if len(raw) > LARGEST_ANSWER_BYTES:
-            raise HTTPException(f"the answer has more than {LARGEST_ANSWER_BYTES:,} bytes")
+            self.close()
+            limit = f"{LARGEST_ANSWER_BYTES:,} bytes"
+            raise NotAnswered(f"{self.url}: the answer has more than {limit}")
         if answer.will_close:
             self.close()
         if 300 <= answer.status < 400:
             to = answer.getheader("Location", "")[:200]
-            raise HTTPException(f"HTTP {answer.status} leads to {to}: name the final address")
+            raise NotAnswered(
+                f"{self.url}: HTTP {answer.status} leads to {to}: name the final address"
+            )
         return answer.status, raw, _seconds(answer.getheader("Retry-After"))
 
     def _opened(self) -> HTTPConnection:
