@@ -97,9 +97,9 @@ class Server:
         self._leaving = self.inference.served
         self.inference.become(served)
         await self._let_go(settings.deadline_seconds)
-        gc.unfreeze()  # the model that left has circles
+        # The model that left has circles, and its threads take a moment to end.
+        gc.unfreeze()
         gc.collect()
-        gc.freeze()
 
     async def _let_go(self, within: float) -> None:
         """Stop the model that was replaced once its requests are answered."""
