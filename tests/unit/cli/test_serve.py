@@ -187,6 +187,13 @@ class TestRefusals:
         assert line.endswith("is not installed: pip install 'trimtab[serving,onnx]'")
         assert "onnx format" in line
 
+    def test_a_pickle(self, tmp_path: Path, capsys: Out) -> None:
+        more: dict[str, Any] = {"files": {"m.joblib": b"x"}, "model_file": "m.joblib"}
+        assert self.serve(put(tmp_path, 1.0, **more)) == 1
+        assert self.said(capsys).endswith(": --trust-pickle loads it all the same")
+        assert self.serve(put(tmp_path, 2.0, **more), "--trust-pickle") == 1
+        assert "m.joblib" in self.said(capsys)
+
     def test_packages_that_are_missing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
     ) -> None:

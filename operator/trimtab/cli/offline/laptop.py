@@ -243,4 +243,9 @@ def _sentence(refused: StartRefused, found: Found) -> str:
             f"{found.shown}: the model is in {kind} format, and what runs it is not installed: "
             f"pip install 'trimtab[serving,{kind}]'"
         )
+    if refused.reason == "PickleNotTrusted":
+        return (
+            f"{found.shown}: the model is a pickle, which can run any code here: --trust-pickle "
+            "loads it all the same"
+        )
     return f"{found.shown}: {refused}"

@@ -18,7 +18,11 @@ from tests.unit.serving.loopback import Client, served_as, serving, vector
 from tests.unit.serving.stored import Stored, numeric, store, with_digest
 
 from trimtab.contract.artifact import Baseline, CategoricalFeature, Signature, Tensor
+from trimtab.serving.counting.requests import RequestCounters
+from trimtab.serving.http.access_log import AccessLogger
+from trimtab.serving.http.messages import Request, Response
 from trimtab.serving.inference.openapi import MOST_INPUTS
+from trimtab.serving.inference.routes import Inference
 from trimtab.serving.settings import ServingSettings
 
 
@@ -205,6 +209,17 @@ async def test_ranges_and_categories_are_told_and_no_constraints(
         with pytest.raises(Exception, match="is not valid under any"):
             check(document, operation["requestBody"]["content"], example)
         assert (await client.front.post(path, json=example)).status_code == 400
+
+
+def test_there_is_none_before_the_model_is_here() -> None:
+    counters = RequestCounters()
+    inference = Inference("digits", "v1", AccessLogger("off"), counters)
+    answers: list[Response] = []
+    request = Request(0.0, lambda _, response: answers.append(response))
+    request.method, request.path = "GET", "/openapi.json"
+    assert inference.admit(request) is None
+    inference.handle(request)
+    assert answers[0].status == 503
 
 
 async def test_names_that_need_quoting_are_paths(settings: ServingSettings, binary: Stored) -> None:
