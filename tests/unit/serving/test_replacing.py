@@ -8,6 +8,7 @@ import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -115,8 +116,8 @@ async def test_one_that_cannot_be_served_changes_nothing(
 async def test_the_model_that_left_takes_no_memory(
     settings: ServingSettings, other: ServingSettings
 ) -> None:
-    async def replaced(client: Client) -> weakref.ref[object]:
-        left = weakref.ref(client.server.inference.served)
+    async def replaced(client: Client) -> weakref.ref[Any]:
+        left: weakref.ref[Any] = weakref.ref(client.server.inference.served)
         await client.server.replace(other)
         return left
 
