@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     _add_looks(commands)
     _add_verbs(commands)
     _add_tools(commands)
+    _add_models(commands)
     _add_offline(commands)
     return root
 
@@ -337,6 +338,30 @@ def _arguments_of_dashboard(one: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--print", dest="open", action="store_const", const=False, help="print the link only"
     )
+
+
+def _add_models(commands: Commands) -> None:
+    text = "serve an artifact on this machine, without a cluster"
+    commands.add_parser("serve", help=text, description=text, fill=_arguments_of_serve)
+    text = "predict the rows of a file by a running model"
+    commands.add_parser("predict", help=text, description=text, fill=_arguments_of_predict)
+
+
+def _arguments_of_serve(one: argparse.ArgumentParser) -> None:
+    try:
+        module = import_module("trimtab.cli.offline.serve")
+    except ModuleNotFoundError as error:
+        raise TrimtabError(
+            "serve runs models, and what that needs is not in this file: "
+            "pip install 'trimtab[serving]'"
+        ) from error
+    module.add_arguments(one)
+
+
+def _arguments_of_predict(one: argparse.ArgumentParser) -> None:
+    from trimtab.cli.predict import add_arguments
+
+    add_arguments(one)
 
 
 def _add_offline(commands: Commands) -> None:

@@ -79,6 +79,7 @@ class Server:
         self.inference_port = 0
         self.metrics_port = 0
         self._sweeper: asyncio.Task[None] | None = None
+        self._leaving: Served | None = None
         self._began = monotonic()
         self._ready_at = inf
 
@@ -92,20 +93,36 @@ class Server:
         )
         log.info("listening: %d and %d", self.metrics_port, self.inference_port)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
-        loaded = await _in_thread(settings)
-        served = Served(loaded, settings)
-        try:
-            await served.warm_up()
-        except WarmUpFailed:
-            served.stop()
-            raise
+        self.inference.become(await _warm(settings))
         gc.collect()
         gc.freeze()
-        self.inference.served = served
         self._ready_at = monotonic()
         log.info(
             "ready: %s %s after %.2f s", settings.model, settings.version, monotonic() - self._began
         )
+
+    async def replace(self, settings: ServingSettings) -> None:
+        """Load another artifact and serve it from then on; no request fails by that.
+
+        Requests that wait are answered by the model that they were asked of. Raise StartRefused
+        where the artifact cannot be served: what served goes on. The counters of requests go on,
+        under the new names.
+        """
+        served = await _warm(settings)
+        self._leaving = self.inference.served
+        self.inference.become(served)
+        await self._let_go(settings.deadline_seconds)
+        # The model that left has circles, and its threads take a moment to end.
+        gc.unfreeze()
+        gc.collect()
+
+    async def _let_go(self, within: float) -> None:
+        """Stop the model that was replaced once its requests are answered."""
+        leaving = self._leaving
+        if leaving is not None:
+            await _until(lambda: leaving.joiner.is_idle, monotonic() + within)
+            leaving.stop()
+            self._leaving = None
 
     async def drain(self) -> None:
         """Stop taking part without failing a request; returns when all is answered."""
@@ -134,8 +151,9 @@ class Server:
         self.back.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self.inference.served is not None:
-            self.inference.served.stop()
+        for served in (self.inference.served, self._leaving):
+            if served is not None:
+                served.stop()
         self._access_log.flush()
         if self._tracing is not None:
             await self._tracing.close()
@@ -146,6 +164,8 @@ class Server:
             self.front.sweep()
             self.back.sweep()
             served = self.inference.served
+            if self._leaving is not None:
+                self._leaving.sweep()
             if served is not None:
                 served.sweep()
                 if monotonic() > self._ready_at + COMPARE_WITHIN_SECONDS:
@@ -191,6 +211,17 @@ async def _listening(listener: Listener, host: str | None, number: int, name: st
 async def _until(reached: Callable[[], bool], deadline: float) -> None:
     while not reached() and monotonic() < deadline:  # noqa: ASYNC110 - of many connections
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def _warm(settings: ServingSettings) -> Served:
+    """Return the model of the settings, loaded and tried; raise StartRefused."""
+    served = Served(await _in_thread(settings), settings)
+    try:
+        await served.warm_up()
+    except WarmUpFailed:
+        served.stop()
+        raise
+    return served
 
 
 async def _in_thread(settings: ServingSettings) -> Loaded:

@@ -78,12 +78,30 @@ def test_every_command_on_a_cluster_is_there(file: Path, kubectl: FakeKubectl) -
     from trimtab.cli.main import parser
 
     offline = {"simulate", "replay", "lint", "conform"}
-    for name in {*_commands(parser())} - offline:
+    for name in {*_commands(parser())} - offline - {"serve"}:
         assert run(file, name, "--help").returncode == 0
     for name in offline:
         done = run(file, name, "x")
         assert done.returncode == 1
         assert re.fullmatch(rf"error: {name} judges .*`make setup`\n", done.stderr)
+
+
+def test_serve_says_what_to_install(file: Path) -> None:
+    done = run(file, "serve", "x")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: serve runs models, and what that needs is not in this file: "
+        "pip install 'trimtab[serving]'\n"
+    )
+
+
+def test_predict_needs_nothing_else(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    done = run(file, "predict", "http://127.0.0.1:1", str(tmp_path / "rows.csv"))
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: http://127.0.0.1:1: nothing listens there\n",
+    )
 
 
 def test_a_tree_is_shown_by_it(file: Path, kubectl: FakeKubectl) -> None:

@@ -47,7 +47,13 @@ HERE = {
 """Run below."""
 CLUSTER = {step.command for step in STORY}
 """Run by tests/e2e/docs."""
+LAPTOP = (
+    "tests/wiring/test_laptop.py",
+    "def test_an_artifact_is_served_asked_exchanged_and_ended",
+)
 ELSEWHERE = {
+    "trimtab serve models/digits": LAPTOP,
+    "trimtab predict http://localhost:8080 rows.csv": LAPTOP,
     "make setup": ("Makefile", "\n$(VENV)/.develop: $(VENV)/.installed\n"),
     "make demo": (
         "tests/e2e/loop/test_loop.py",

@@ -41,4 +41,5 @@ def listening_socket(host: str | None, port: int) -> socket.socket:
             )
         except OSError as error:
             log.info("IPv6 is not to be had: %s", error)
-    return socket.create_server((host or "", port), backlog=BACKLOG)
+    family = socket.AF_INET6 if host is not None and ":" in host else socket.AF_INET
+    return socket.create_server((host or "", port), family=family, backlog=BACKLOG)

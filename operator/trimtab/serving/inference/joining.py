@@ -210,6 +210,11 @@ class Joiner:
         """Requests of which rows wait for the thread."""
         return len(self._waiting)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits for its answer."""
+        return self._busy_since is None and all(work.done for work in self._owed)
+
     def busy_seconds(self) -> float:
         """Return how long the running call has taken; 0 when the thread is idle."""
         return 0.0 if self._busy_since is None else monotonic() - self._busy_since

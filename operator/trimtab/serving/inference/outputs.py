@@ -58,6 +58,11 @@ class Outputs:
         self._all_binary = tuple(Wanted(name, is_binary=True) for name in self._declared)
         self._probabilities = self._probability_output() if has_probabilities else None
 
+    @property
+    def tensors_known(self) -> list[Tensor]:
+        """The outputs of the signature, and those that may be asked for beside them."""
+        return [tensor for tensor, _ in self._make.values()]
+
     def chosen(self, wanted: Any, parameters: dict[str, Any]) -> Sequence[Wanted]:
         """Return what the request's `outputs` and `parameters` ask for; all if they do not say.
 

@@ -29,6 +29,7 @@ from trimtab.serving.inference.binary import HEADER
 from trimtab.serving.inference.coding import CODING, unpacked
 from trimtab.serving.inference.describing import EXTENSIONS, configuration, metadata
 from trimtab.serving.inference.joining import Result, Work
+from trimtab.serving.inference.openapi import document
 from trimtab.serving.inference.reading import Asked, json_object, read_infer, unreadable
 from trimtab.serving.inference.repository import State, index
 from trimtab.serving.inference.served import Served
@@ -61,13 +62,25 @@ class Inference:
     ) -> None:
         self._tracing = tracing
         self._max_body_bytes = max_body_bytes
-        self._model = model
-        self._version = version
         self._access_log = access_log
         self.counters = counters
         self.served: Served | None = None
         self.draining = False
         self._logged_at = 0.0
+        self._openapi = b""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._late = _late()
+        self._name(model, version)
+
+    def become(self, served: Served) -> None:
+        """Answer with this model from now on; what was asked of another one goes on there."""
+        self._name(served.identity.model, served.identity.version)
+        self._openapi = b""
+        self.served = served
+
+    def _name(self, model: str, version: str) -> None:
+        self._model = model
+        self._version = version
         one = f"/v2/models/{model}"
         exact = f"{one}/versions/{version}"
         self._calls = {
@@ -94,6 +107,7 @@ class Inference:
             "/v1/models": self._models,
             "/v2/models": self._models,
             f"/v1/models/{model}": self._model_ready,
+            "/openapi.json": self._document,
         }
         self._posts: dict[str, Callable[[Request], Response]] = {
             "/v2/repository/index": self._index,
@@ -103,10 +117,7 @@ class Inference:
         self._statistics = frozenset(
             ("/v2/models/stats", f"{one}/stats", f"{exact}/stats"),
         )
-        self._tasks: set[asyncio.Task[None]] = set()
-
         self._plain = PlainHeads(tuple(self._calls))
-        self._late = _late()
 
     # The application of a port.
 
@@ -143,7 +154,8 @@ class Inference:
 
     def handle(self, request: Request) -> None:
         """Answer, at once or when the model has."""
-        if request.route is None:
+        call = self._calls.get(request.path)
+        if call is None:
             self._show(request)
             return
         served = self.served
@@ -158,7 +170,7 @@ class Inference:
         try:
             if CODING in request.headers:
                 request.body = self._body(request)
-            self._calls[request.path](request, served)
+            call(request, served)
         except RequestInvalid as error:
             request.answer(error_response(error.status, str(error)))
 
@@ -243,7 +255,11 @@ class Inference:
             request.answer(self._failure(result))
             return
         rows = slice(first, first + len(asked.rows))
-        content: dict[str, Any] = {"model_name": self._model, "model_version": self._version}
+        identity = served.identity
+        content: dict[str, Any] = {
+            "model_name": identity.model,
+            "model_version": identity.version,
+        }
         if asked.id is not None:
             content["id"] = asked.id
         content["parameters"] = asked.parameters | _token(served, result, rows)
@@ -290,9 +306,12 @@ class Inference:
             self._count(request)
         elif request.path in self._pages:
             request.answer(self._pages[request.path]())
+        elif (posted := self._posts.get(request.path)) is None:
+            # Another model is served since the head was read.
+            request.answer(error_response(404, self._unknown(request.path)))
         else:
             try:
-                request.answer(self._posts[request.path](request))
+                request.answer(posted(request))
             except RequestInvalid as error:
                 request.answer(error_response(error.status, str(error)))
 
@@ -350,6 +369,13 @@ class Inference:
 
     def _models(self) -> Response:
         return json_response({"models": [self._model]})
+
+    def _document(self) -> Response:
+        if self.served is None:
+            return error_response(503, "the model is being loaded", _BUSY)
+        if not self._openapi:
+            self._openapi = document(self.served)
+        return Response(200, self._openapi)
 
     def _described(self, describe: Callable[[Served], dict[str, Any]]) -> Response:
         if self.served is None:
