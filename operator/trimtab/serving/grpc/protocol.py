@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClassesForFiles
+from google.protobuf.message_factory import GetMessageClass
 
 INFERENCE: Final = "inference"
 INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
@@ -156,18 +156,13 @@ class Messages:
     """The classes of messages, by name within their package."""
 
     def __init__(self) -> None:
-        pool = DescriptorPool()
-        inference = _file("inference.proto", INFERENCE, STRUCTURE, ENUMS)
-        health = _file("health.proto", HEALTH, _HEALTH_STRUCTURE, _HEALTH_ENUMS)
-        found: dict[str, Any] = {}
-        for file in (inference, health):
-            pool.Add(file)
-            found |= GetMessageClassesForFiles([file.name], pool)
-        self._classes = found
+        self._pool = DescriptorPool()
+        self._pool.Add(_file("inference.proto", INFERENCE, STRUCTURE, ENUMS))
+        self._pool.Add(_file("health.proto", HEALTH, _HEALTH_STRUCTURE, _HEALTH_ENUMS))
 
     def of(self, name: str, package: str = INFERENCE) -> Any:
         """Return the class of a message."""
-        return self._classes[f"{package}.{name}"]
+        return GetMessageClass(self._pool.FindMessageTypeByName(f"{package}.{name}"))
 
 
 def _file(
