@@ -21,7 +21,7 @@ RUN touch requirements.lock && printf '%s\n' \
     'lists = {' \
     '    "operator": extra["operator"],' \
     '    "model": [line for line in extra["serving"] if line in extra["training"]],' \
-    '    "serving": extra["serving"],' \
+    '    "serving": extra["serving"] + extra["grpc"],' \
     '    "onnx": extra["onnx"],' \
     '    "training": extra["training"] + extra["onnx"],' \
     '}' \

@@ -89,5 +89,3 @@ def write_contents(contents: Any, datatype: str, data: Any) -> None:
     """Set the elements of an output: an array or (BYTES) a list of strings."""
     values = [text.encode() for text in data] if datatype == "BYTES" else data.tolist()
     getattr(contents, FIELD_OF[datatype]).extend(values)
-
-

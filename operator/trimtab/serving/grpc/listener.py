@@ -7,11 +7,11 @@ import os
 # It logs lines of its own form; what matters is in what it raises.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-import grpc.aio  # noqa: E402
+import grpc.aio
 
-from trimtab.serving.grpc.service import Service  # noqa: E402
-from trimtab.serving.inference.routes import Inference  # noqa: E402
-from trimtab.serving.settings import ServingSettings  # noqa: E402
+from trimtab.serving.grpc.service import Service
+from trimtab.serving.inference.routes import Inference
+from trimtab.serving.settings import ServingSettings
 
 _JITTER = 1.1
 """gRPC spreads the age of connections by a tenth."""

@@ -5,8 +5,8 @@ one page whatever clients speak. Which model is meant is in the message; so a ca
 is counted, too, as 404.
 
 Sources: github.com/kserve/open-inference-protocol, `protocol/inference_grpc.md`; Triton Inference
-Server, `extension_model_repository.md`; github.com/grpc/grpc, `statuscodes.md`, `health-checking.md`,
-and proposal A6 (`grpc-retry-pushback-ms`, the Retry-After of gRPC).
+Server, `extension_model_repository.md`; github.com/grpc/grpc, `statuscodes.md` and
+`health-checking.md`; proposal A6 (`grpc-retry-pushback-ms`, the Retry-After of gRPC).
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ _CODES: Final = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+
 
 class Refused(Exception):
     """A call is answered with an error; `status` is the one of HTTP that it is counted by."""
@@ -184,7 +185,8 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no ty
         finally:
             del self._receiving[receiving]
         if body is grpc.aio.EOF:
-            raise RequestInvalid("the call has no message")
+            # The library tells no more of one that is too large, and has answered it.
+            raise RequestInvalid("the call has no message, or one that is too large", 413)
         content: bytes = body
         return content
 

@@ -88,8 +88,7 @@ def read_binary(
     kind = _TRUTH if sent == "BOOL" else _NUMBERS[sent]
     if len(data) != count * kind.itemsize:
         raise RequestInvalid(
-            f"{size_at}: {len(data)} bytes, "
-            f"{count} elements of {sent} are {count * kind.itemsize}"
+            f"{size_at}: {len(data)} bytes, {count} elements of {sent} are {count * kind.itemsize}"
         )
     values = np.frombuffer(data, dtype=kind)
     if sent == "BOOL":
@@ -111,27 +110,21 @@ def _truths(data_at: str, values: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def _texts(size_at: str, data_at: str, data: memoryview, count: int) -> NDArray[np.object_]:
     if count * _LENGTH.size > len(data):
-        raise RequestInvalid(
-            f"{size_at}: {len(data)} bytes cannot hold {count} lengths"
-        )
+        raise RequestInvalid(f"{size_at}: {len(data)} bytes cannot hold {count} lengths")
     texts = np.empty(count, dtype=object)
     at = 0
     for index in range(count):
         start = at + _LENGTH.size
         end = start + _LENGTH.unpack_from(data, at)[0] if start <= len(data) else start
         if end > len(data):
-            raise RequestInvalid(
-                f"{size_at}: {len(data)} bytes end within element {index}"
-            )
+            raise RequestInvalid(f"{size_at}: {len(data)} bytes end within element {index}")
         try:
             texts[index] = str(data[start:end], "utf-8")
         except UnicodeDecodeError as error:
             raise RequestInvalid(f"{data_at}[{index}]: is not UTF-8") from error
         at = end
     if at < len(data):
-        raise RequestInvalid(
-            f"{size_at}: {len(data)} bytes, {count} elements are {at}"
-        )
+        raise RequestInvalid(f"{size_at}: {len(data)} bytes, {count} elements are {at}")
     return texts
 
 

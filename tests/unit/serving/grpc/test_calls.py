@@ -272,7 +272,7 @@ async def test_what_is_not_served_here(by_grpc: ServingSettings, binary: Stored)
 async def test_pages(by_grpc: ServingSettings) -> None:
     async with serving(by_grpc) as server, channel_to(server) as channel:
 
-        async def ask(name: str, **fields: Any) -> Any:
+        async def ask(name: str, /, **fields: Any) -> Any:
             call = calling(channel, name, f"{name}Response")
             return await call(message(f"{name}Request", **fields))
 

@@ -54,9 +54,7 @@ async def test_health_and_metadata(by_grpc: ServingSettings) -> None:
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
-async def test_numbers(
-    by_grpc: ServingSettings, binary: Stored, compression: str | None
-) -> None:
+async def test_numbers(by_grpc: ServingSettings, binary: Stored, compression: str | None) -> None:
     rows = binary.rows[:7]
     probable = binary.estimator.predict_proba(rows)
 
