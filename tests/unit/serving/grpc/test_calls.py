@@ -325,7 +325,7 @@ class Held:
     def __init__(self, server: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         self.goes = threading.Event()
         self.calls = 0
-        joiner = server.server.inference.served.joiner
+        joiner = server.server.inference.served.joiner  # type: ignore[union-attr]
         predict = joiner._predict
 
         def waiting(rows: Any) -> Any:
@@ -380,7 +380,7 @@ async def test_a_full_queue_says_when_to_come_again(
         first = asyncio.ensure_future(infer(one)(request))
         await until(lambda: held.calls == 1)
         second = asyncio.ensure_future(infer(two)(request))
-        joiner = server.server.inference.served.joiner
+        joiner = server.server.inference.served.joiner  # type: ignore[union-attr]
         await until(lambda: joiner.depth == 1)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await infer(three)(request)
@@ -406,7 +406,7 @@ async def test_what_nobody_waits_for_any_more_is_not_predicted(
             await infer(channel)(request, timeout=0.05)
         assert raised.value.code() == Code.DEADLINE_EXCEEDED
         left = infer(channel)(request)
-        joiner = server.server.inference.served.joiner
+        joiner = server.server.inference.served.joiner  # type: ignore[union-attr]
         await until(lambda: joiner.depth == 2)
         left.cancel()
         counters = server.server.inference.counters
