@@ -102,7 +102,7 @@ class Serving(Model):
     )
     grpc: bool = Field(
         default=False,
-        description="Serve the Open Inference Protocol by gRPC, too, on port 8081 of pods and Service.",
+        description="Serve the Open Inference Protocol by gRPC, too, on port 8081.",
     )
     label_delay: Duration | None = Field(
         default=None,
