@@ -107,11 +107,11 @@ async def test_messages_that_do_not_come(by_grpc: ServingSettings) -> None:
                 await call
             told.append((raised.value.code(), raised.value.details() or ""))
         counted = await server.metrics()
-    assert told == [
-        (Code.RESOURCE_EXHAUSTED, "too much is being received"),
-        (Code.DEADLINE_EXCEEDED, "the request did not arrive in time"),
-        (Code.DEADLINE_EXCEEDED, "the request did not arrive in time"),
-    ]
+    # Which of them the client sends first is its own affair.
+    assert Counter(told) == {
+        (Code.RESOURCE_EXHAUSTED, "too much is being received"): 1,
+        (Code.DEADLINE_EXCEEDED, "the request did not arrive in time"): 2,
+    }
     assert counted["trimtab_requests_total{code=503}"] == 1
     assert counted["trimtab_requests_total{code=408}"] == 2
 
