@@ -21,7 +21,7 @@ RUN touch requirements.lock && printf '%s\n' \
     'lists = {' \
     '    "operator": extra["operator"],' \
     '    "model": [line for line in extra["serving"] if line in extra["training"]],' \
-    '    "serving": extra["serving"],' \
+    '    "serving": extra["serving"] + extra["grpc"],' \
     '    "tracing": extra["tracing"],' \
     '    "onnx": extra["onnx"],' \
     '    "tables": extra["tables"],' \

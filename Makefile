@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml operator/requirements.lock
 
 $(VENV)/.develop: $(VENV)/.installed
 	@echo "installing the packages for tests and training (once, some minutes)"
-	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[operator,serving,tracing,onnx,tables,training,plot,dev]'
+	$(BIN)/pip install --quiet -c operator/requirements.lock -e '.[operator,serving,grpc,tracing,onnx,tables,training,plot,dev]'
 	touch $@
 
 setup: $(VENV)/.installed ## install the operator and the commands into .venv from the lock file

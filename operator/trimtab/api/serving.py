@@ -100,6 +100,10 @@ class Serving(Model):
     trust_pickle: bool = Field(
         default=False, description="Load joblib files, which may run any code."
     )
+    grpc: bool = Field(
+        default=False,
+        description="Serve the Open Inference Protocol by gRPC, too, on port 8081.",
+    )
     label_delay: Duration | None = Field(
         default=None,
         description="How long the pods accept labels of a prediction, such as 48h; default 168h.",

@@ -18,9 +18,17 @@ from trimtab.build.names import (
     seal_secret_name,
     token_secret_name,
 )
-from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
+from trimtab.contract.metrics import GRPC_PORT, INFERENCE_PORT, METRICS_PORT
 
 Json = dict[str, Any]
+
+_GRPC: Json = {
+    "name": "grpc",
+    "port": GRPC_PORT,
+    "targetPort": "grpc",
+    "protocol": "TCP",
+    "appProtocol": "kubernetes.io/h2c",  # for gateways: HTTP/2 in clear
+}
 
 
 def build_service(deployment: Deployment, revision: str | None) -> Json:
@@ -40,7 +48,8 @@ def build_service(deployment: Deployment, revision: str | None) -> Json:
                     "port": INFERENCE_PORT,
                     "targetPort": "http",
                     "protocol": "TCP",
-                }
+                },
+                *([_GRPC] if deployment.spec.serving.grpc else []),
             ],
         },
     }

@@ -17,7 +17,7 @@ from trimtab.build.names import (
     seal_secret_name,
     token_secret_name,
 )
-from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
+from trimtab.contract.metrics import GRPC_PORT, INFERENCE_PORT, METRICS_PORT
 
 Json = dict[str, Any]
 
@@ -29,6 +29,8 @@ COMPARE_VARIABLE = "TRIMTAB_COMPARE_FOR"
 """Set where pods ask another version, too."""
 CONTAINER = "model"
 GRACE_SECONDS = 30
+
+_GRPC: Json = {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"}
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def _container(
         "TRIMTAB_WARM_UP_SECONDS": f"{warm_up.for_.total_seconds():g}",
         **_comparison(deployment, other),
         **({"TRIMTAB_TRUST_PICKLE": "true"} if serving.trust_pickle else {}),
+        **({"TRIMTAB_GRPC_PORT": str(GRPC_PORT)} if serving.grpc else {}),
         **_label_delay(serving),
         **{variable.name: variable.value for variable in serving.env},
     }
@@ -122,6 +125,7 @@ def _container(
         "ports": [
             {"name": "http", "containerPort": INFERENCE_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+            *([_GRPC] if serving.grpc else []),
         ],
         "readinessProbe": {
             "httpGet": {"path": "/readyz", "port": "metrics"},

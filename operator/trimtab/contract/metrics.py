@@ -213,5 +213,7 @@ JUDGED: Final = frozenset(
 """What the gates of a rollout and the guard read of a process."""
 
 INFERENCE_PORT: Final = 8080
+GRPC_PORT: Final = 8081
+"""That of KServe and MLServer; open only where it is asked for."""
 METRICS_PORT: Final = 9090
 """Probes, `/metrics` and `POST /outcomes`."""

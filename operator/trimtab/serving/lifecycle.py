@@ -5,7 +5,8 @@
                                       v
                                    no listener ──in-flight answered──> end
 
-Both ports listen from the start, so that a large download is not taken for a dead container.
+All ports listen from the start, so that a large download is not taken for a dead container.
+gRPC's is opened, and its library imported, only where one is asked for.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from trimtab.serving.backstage import Backstage
 from trimtab.serving.counting.requests import RequestCounters
@@ -30,6 +31,9 @@ from trimtab.serving.inference.routes import Inference
 from trimtab.serving.inference.served import Loaded, Served
 from trimtab.serving.settings import ServingSettings
 from trimtab.serving.tracing import Tracing, tracing
+
+if TYPE_CHECKING:
+    from trimtab.serving.grpc.listener import GrpcListener
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +82,8 @@ class Server:
         self.back = Listener(backstage, bounds)
         self.inference_port = 0
         self.metrics_port = 0
+        self.grpc_port = 0
+        self._grpc: GrpcListener | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._leaving: Served | None = None
         self._began = monotonic()
@@ -87,11 +93,17 @@ class Server:
         """Listen, load and warm up; raise StartRefused when the model cannot be served."""
         settings = self._settings
         host = settings.host
-        self.metrics_port = await _listening(self.back, host, settings.metrics_port, "METRICS_PORT")
+        number = settings.metrics_port
+        self.metrics_port = await _listening(
+            self.back.listen(host, number), host, number, "METRICS_PORT"
+        )
+        number = settings.inference_port
         self.inference_port = await _listening(
-            self.front, host, settings.inference_port, "INFERENCE_PORT"
+            self.front.listen(host, number), host, number, "INFERENCE_PORT"
         )
         log.info("listening: %d and %d", self.metrics_port, self.inference_port)
+        if settings.grpc_port is not None:
+            await self._listen_by_grpc(settings.grpc_port)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self.inference.become(await _warm(settings))
         gc.collect()
@@ -124,6 +136,16 @@ class Server:
             leaving.stop()
             self._leaving = None
 
+    async def _listen_by_grpc(self, number: int) -> None:
+        try:
+            from trimtab.serving.grpc.listener import GrpcListener
+        except ImportError as error:
+            raise SettingsInvalid(f"TRIMTAB_GRPC_PORT: is set, but {error}") from error
+        self._grpc = GrpcListener(self.inference, self._settings)
+        host = self._settings.host
+        self.grpc_port = await _listening(self._grpc.listen(number), host, number, "GRPC_PORT")
+        log.info("listening: %d for gRPC", self.grpc_port)
+
     async def drain(self) -> None:
         """Stop taking part without failing a request; returns when all is answered."""
         settings = self._settings
@@ -139,6 +161,9 @@ class Server:
         await asyncio.sleep(grace)
         await _until(lambda: monotonic() - self.front.last_accepted > quiet, began + 3 * grace)
         self.front.stop_listening()
+        if self._grpc is not None:
+            # Its clients were served till now; each that is told to go connects to another pod.
+            await self._grpc.stop(began + settings.drain_seconds - monotonic())
         # What was just accepted may not have spoken yet, so all connections are waited for.
         await _until(lambda: not self.front.connections, began + settings.drain_seconds)
         await _until(lambda: not self.back.has_work, monotonic() + QUIET_SECONDS)
@@ -149,6 +174,8 @@ class Server:
         """End everything that `start` began."""
         self.front.close()
         self.back.close()
+        if self._grpc is not None:
+            await self._grpc.stop(0)
         if self._sweeper is not None:
             self._sweeper.cancel()
         for served in (self.inference.served, self._leaving):
@@ -163,6 +190,8 @@ class Server:
             await asyncio.sleep(SWEEP_SECONDS)
             self.front.sweep()
             self.back.sweep()
+            if self._grpc is not None:
+                self._grpc.sweep()
             served = self.inference.served
             if self._leaving is not None:
                 self._leaving.sweep()
@@ -200,9 +229,9 @@ async def run(
         await server.close()
 
 
-async def _listening(listener: Listener, host: str | None, number: int, name: str) -> int:
+async def _listening(opened: Awaitable[int], host: str | None, number: int, name: str) -> int:
     try:
-        return await listener.listen(host, number)
+        return await opened
     except OSError as error:
         where = f"{host or '*'}:{number}"
         raise SettingsInvalid(f"TRIMTAB_{name}: {where} cannot be listened on: {error}") from error

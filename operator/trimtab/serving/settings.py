@@ -62,6 +62,8 @@ class ServingSettings:
     host: str | None = None
     inference_port: int = INFERENCE_PORT
     metrics_port: int = METRICS_PORT
+    grpc_port: int | None = None
+    """None: not by gRPC."""
 
     # Labels.
     token_key_file: Path | None = None
@@ -148,6 +150,7 @@ def _settings(read: _Environment) -> ServingSettings:
         host=read.text("HOST", "") or None,
         inference_port=read.port("INFERENCE_PORT", INFERENCE_PORT),
         metrics_port=read.port("METRICS_PORT", METRICS_PORT),
+        grpc_port=read.maybe_port("GRPC_PORT"),
         token_key_file=read.path("TOKEN_KEY_FILE"),
         token_seal_key_file=read.path("TOKEN_SEAL_KEY_FILE"),
         label_delay_seconds=read.seconds("LABEL_DELAY_SECONDS", 7 * 86400.0),
@@ -233,6 +236,9 @@ class _Environment:
 
     def port(self, name: str, default: int) -> int:
         return self.whole(name, default, 0, _LARGEST_PORT)
+
+    def maybe_port(self, name: str) -> int | None:
+        return self.port(name, 0) if self.text(name, "") else None
 
     def seconds(self, name: str, default: float) -> float:
         value = self.text(name, str(default))

@@ -10,6 +10,7 @@ from tests.unit.reconcile.worlds import deployment_object
 
 from trimtab.api.deployment import Deployment
 from trimtab.api.model_version import Artifact, ModelVersion
+from trimtab.build.service import build_service
 from trimtab.build.workload import Other, build_pod_template
 
 
@@ -29,6 +30,8 @@ def environment(**serving: Any) -> dict[str, str]:
         ({"labelDelay": "90m"}, "TRIMTAB_LABEL_DELAY_SECONDS", "5400"),
         ({}, "TRIMTAB_TRUST_PICKLE", None),
         ({"trustPickle": True}, "TRIMTAB_TRUST_PICKLE", "true"),
+        ({}, "TRIMTAB_GRPC_PORT", None),
+        ({"grpc": True}, "TRIMTAB_GRPC_PORT", "8081"),
         ({"env": [{"name": "A", "value": "b"}]}, "A", "b"),
     ],
 )
@@ -36,6 +39,17 @@ def test_the_environment_follows_the_spec(
     serving: dict[str, Any], name: str, value: str | None
 ) -> None:
     assert environment(**serving).get(name) == value
+
+
+def test_the_port_of_grpc_is_there_where_it_is_asked_for() -> None:
+    for serving, wanted in (({}, []), ({"grpc": True}, [8081])):
+        deployment = Deployment.model_validate(deployment_object(serving=serving))
+        version = ModelVersion.model_validate(model_version("v1"))
+        template = build_pod_template(deployment, version, "rev", "serving:1", "IfNotPresent")
+        ports = template["spec"]["containers"][0]["ports"]
+        assert [one["containerPort"] for one in ports if one["name"] == "grpc"] == wanted
+        service = build_service(deployment, "rev")["spec"]["ports"]
+        assert [one["port"] for one in service if one["targetPort"] == "grpc"] == wanted
 
 
 @pytest.mark.parametrize(

@@ -73,59 +73,59 @@ def binary_size(place: str, item: dict[str, Any]) -> int | None:
     return size
 
 
-def read_binary(place: str, tensor: Tensor, sent: str, rows: int, data: memoryview) -> Column:
-    """Return the elements of one tensor as `read_elements` does for the same values in JSON."""
+def read_binary(
+    place: str, tensor: Tensor, sent: str, rows: int, data: memoryview, *, said_at: str = ""
+) -> Column:
+    """Return the elements of one tensor as `read_elements` does for the same values in JSON.
+
+    said_at: the one place that says both size and data, where it is not `place`.
+    """
     count = rows * prod(tensor.shape)
+    size_at = said_at or f"{place}.parameters.binary_data_size"
+    data_at = said_at or f"{place}.data"
     if sent == "BYTES":
-        texts = _texts(place, data, count)
-        return texts if tensor.unit is None else fitting_times(f"{place}.data", tensor, texts)
+        texts = _texts(size_at, data_at, data, count)
+        return texts if tensor.unit is None else fitting_times(data_at, tensor, texts)
     kind = _TRUTH if sent == "BOOL" else _NUMBERS[sent]
     if len(data) != count * kind.itemsize:
         raise RequestInvalid(
-            f"{place}.parameters.binary_data_size: {len(data)} bytes, "
-            f"{count} elements of {sent} are {count * kind.itemsize}"
+            f"{size_at}: {len(data)} bytes, {count} elements of {sent} are {count * kind.itemsize}"
         )
     values = np.frombuffer(data, dtype=kind)
     if sent == "BOOL":
-        return _truths(place, values)
+        return _truths(data_at, values)
     if kind.kind == "f":
         # A copy: the body's bytes are not aligned, and not ours to keep.
         with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
             numbers = values.astype(np.float64)
-        return fitting_floats(f"{place}.data", tensor, sent, numbers)
-    return fitting_whole(f"{place}.data", tensor, values)
+        return fitting_floats(data_at, tensor, sent, numbers)
+    return fitting_whole(data_at, tensor, values)
 
 
-def _truths(place: str, values: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _truths(data_at: str, values: NDArray[np.uint8]) -> NDArray[np.float64]:
     bad = values > 1
     if bad.any():
-        raise RequestInvalid(f"{place}.data[{int(bad.argmax())}]: a byte of 0 or 1 is wanted")
+        raise RequestInvalid(f"{data_at}[{int(bad.argmax())}]: a byte of 0 or 1 is wanted")
     return values.astype(np.float64)
 
 
-def _texts(place: str, data: memoryview, count: int) -> NDArray[np.object_]:
+def _texts(size_at: str, data_at: str, data: memoryview, count: int) -> NDArray[np.object_]:
     if count * _LENGTH.size > len(data):
-        raise RequestInvalid(
-            f"{place}.parameters.binary_data_size: {len(data)} bytes cannot hold {count} lengths"
-        )
+        raise RequestInvalid(f"{size_at}: {len(data)} bytes cannot hold {count} lengths")
     texts = np.empty(count, dtype=object)
     at = 0
     for index in range(count):
         start = at + _LENGTH.size
         end = start + _LENGTH.unpack_from(data, at)[0] if start <= len(data) else start
         if end > len(data):
-            raise RequestInvalid(
-                f"{place}.parameters.binary_data_size: {len(data)} bytes end within element {index}"
-            )
+            raise RequestInvalid(f"{size_at}: {len(data)} bytes end within element {index}")
         try:
             texts[index] = str(data[start:end], "utf-8")
         except UnicodeDecodeError as error:
-            raise RequestInvalid(f"{place}.data[{index}]: is not UTF-8") from error
+            raise RequestInvalid(f"{data_at}[{index}]: is not UTF-8") from error
         at = end
     if at < len(data):
-        raise RequestInvalid(
-            f"{place}.parameters.binary_data_size: {len(data)} bytes, {count} elements are {at}"
-        )
+        raise RequestInvalid(f"{size_at}: {len(data)} bytes, {count} elements are {at}")
     return texts
 
 

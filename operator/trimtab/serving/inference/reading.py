@@ -16,7 +16,7 @@ from trimtab.serving.inference.outputs import Outputs, Wanted
 from trimtab.serving.inference.validation import Inputs, parse_json
 from trimtab.serving.model.base import Matrix
 
-_MAX_ID_CHARACTERS: Final = 1024
+MAX_ID_CHARACTERS: Final = 1024
 # What the request says about its own transport is not for the answer.
 _NOT_ECHOED: Final = "binary_data_output"
 
@@ -52,8 +52,8 @@ def read_infer(request: Request, inputs: Inputs, outputs: Outputs) -> Asked:
     """Return what `request` asks for; raise RequestInvalid."""
     content, tail = _content(request, inputs)
     given_id = content.get("id")
-    if given_id is not None and (type(given_id) is not str or len(given_id) > _MAX_ID_CHARACTERS):
-        raise RequestInvalid(f"id: a string of at most {_MAX_ID_CHARACTERS} is wanted")
+    if given_id is not None and (type(given_id) is not str or len(given_id) > MAX_ID_CHARACTERS):
+        raise RequestInvalid(f"id: a string of at most {MAX_ID_CHARACTERS} is wanted")
     parameters = content.get("parameters")
     if parameters is None:
         parameters = {}

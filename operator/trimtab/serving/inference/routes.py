@@ -207,12 +207,19 @@ class Inference:
         if len(parts) > 3 and parts[1] == "models":
             parts.insert(1, "v2")
         if len(parts) > 3 and parts[2] == "models":
-            name = parts[3].removesuffix(":predict")
-            if name != self._model:
-                return f"model {name[:200]!r} is not served here; {self._model!r} is"
-            if len(parts) > 5 and parts[4] == "versions" and parts[5] != self._version:
-                return f"version {parts[5][:200]!r} is not served here; {self._version!r} is"
+            version = parts[5] if len(parts) > 5 and parts[4] == "versions" else ""
+            other = self.not_served(parts[3].removesuffix(":predict"), version)
+            if other:
+                return other
         return f"no such path: {path[:200]}"
+
+    def not_served(self, name: str, version: str) -> str:
+        """Return why a model, or its version where one is named, is not that of here; or ""."""
+        if name != self._model:
+            return f"model {name[:200]!r} is not served here; {self._model!r} is"
+        if version and version != self._version:
+            return f"version {version[:200]!r} is not served here; {self._version!r} is"
+        return ""
 
     # Calls.
 
@@ -252,7 +259,7 @@ class Inference:
         if request.abandoned:
             return
         if not isinstance(result, Prediction):
-            request.answer(self._failure(result))
+            request.answer(error_response(*self.failure(result)))
             return
         rows = slice(first, first + len(asked.rows))
         identity = served.identity
@@ -262,7 +269,7 @@ class Inference:
         }
         if asked.id is not None:
             content["id"] = asked.id
-        content["parameters"] = asked.parameters | _token(served, result, rows)
+        content["parameters"] = asked.parameters | token_parameters(served, result, rows)
         content["outputs"], tail = served.outputs.tensors(asked.outputs, result, rows)
         request.answer(binary_response(content, tail) if tail else json_response(content))
 
@@ -279,25 +286,26 @@ class Inference:
         if request.abandoned:
             return
         if not isinstance(result, Prediction):
-            request.answer(self._failure(result))
+            request.answer(error_response(*self.failure(result)))
             return
         rows = slice(first, first + count)
         request.answer(
             json_response(
                 {
                     "predictions": served.outputs.plain(result, rows),
-                    "parameters": _token(served, result, rows),
+                    "parameters": token_parameters(served, result, rows),
                 }
             )
         )
 
-    def _failure(self, error: ModelFailed | TimeoutError) -> Response:
+    def failure(self, error: ModelFailed | TimeoutError) -> tuple[int, str]:
+        """Return status and message of what became of a request; log it now and then."""
         if isinstance(error, TimeoutError):
-            return error_response(504, str(error))
+            return 504, str(error)
         if monotonic() - self._logged_at > _LOG_EVERY_SECONDS:
             self._logged_at = monotonic()
             log.error("the model failed", exc_info=error)
-        return error_response(500, f"the model failed: {str(error)[:300]}")
+        return 500, f"the model failed: {str(error)[:300]}"
 
     # Pages.
 
@@ -393,7 +401,8 @@ def _other_method(request: Request, allowed: bytes) -> Response:
     return error_response(405, f"{request.method} is not allowed here", allowed)
 
 
-def _token(served: Served, prediction: Prediction, rows: slice) -> dict[str, Any]:
+def token_parameters(served: Served, prediction: Prediction, rows: slice) -> dict[str, Any]:
+    """Return the label token of the rows of an answer, if tokens are made."""
     tokens = served.tokens
     if tokens is None or not tokens.most_rows:
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -37,6 +38,10 @@ def parse_json(body: bytes, bounds: BodyBounds) -> Any:
     return content
 
 
+ReadColumn = Callable[[str, Tensor, int, dict[str, Any], Tail | None], Column]
+"""From the place, the tensor that is wanted, the number of rows, and the input as it was sent."""
+
+
 class Inputs:
     """What a signature asks for.
 
@@ -56,11 +61,15 @@ class Inputs:
         """The inputs in the order of the model's columns."""
         return list(self._tensors.values())
 
-    def read(self, inputs: Any, tail: Tail | None = None) -> Matrix:
+    def read(
+        self, inputs: Any, tail: Tail | None = None, column: ReadColumn | None = None
+    ) -> Matrix:
         """Return the rows of `inputs` of an infer request, shape (rows, features).
 
-        `tail` holds the data of inputs that are not in the JSON.
+        `tail` holds the data of inputs that are not in the JSON. `column` reads the data of an
+        input where it is not as in JSON.
         """
+        read = column or _column
         if type(inputs) is not list or not inputs:
             raise RequestInvalid("inputs: a list of tensors is wanted")
         columns: dict[str, Column] = {}
@@ -74,7 +83,7 @@ class Inputs:
             if index and count != rows:
                 raise RequestInvalid(f"{place}.shape: {count} rows, the inputs before have {rows}")
             rows = count
-            columns[tensor.name] = _column(place, tensor, rows, item, tail)
+            columns[tensor.name] = read(place, tensor, rows, item, tail)
         if tail is not None:
             tail.finish()
         return self._joined("inputs", columns, rows)
