@@ -91,9 +91,7 @@ BINARIES: dict[str, Sent] = {
         "head_whole_body": Sent(_wire(_GOOD, b"", len(_GOOD)), 400, _SIZE),
         "no_head": Sent(request(_GOOD + _FOUR), 400, "the body"),
         "bytes_without_head": Sent(
-            request(_GOOD + _FOUR, **{"content-type": "application/octet-stream"}),
-            415,
-            "content-type",
+            request(_GOOD + _FOUR, **{"content-type": "application/octet-stream"}), 400, "the body"
         ),
         "json_only_says_size": Sent(request(_GOOD), 400, _SIZE),
         "nan": Sent(_wire(_GOOD, _NAN), 400, "inputs[0].data[1]"),

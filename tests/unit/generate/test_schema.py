@@ -14,6 +14,7 @@ from trimtab.api.kinds import KINDS, KindInfo
 from trimtab.api.schema import fields_of, structural_schema, unbounded
 from trimtab.generate.__main__ import (
     ARGOCD,
+    ESTIMATORS,
     VALUES,
     differing_files,
     generated_files,
@@ -180,6 +181,8 @@ def test_check_fails_until_files_are_written(tmp_path: Path) -> None:
     arguments = ["--check", "--root", str(tmp_path)]
     (tmp_path / VALUES.parent).mkdir(parents=True)
     (tmp_path / VALUES).write_bytes((ROOT / VALUES).read_bytes())
+    (tmp_path / ESTIMATORS).parent.mkdir(parents=True)
+    (tmp_path / ESTIMATORS).write_bytes((ROOT / ESTIMATORS).read_bytes())
     (tmp_path / ARGOCD).mkdir(parents=True)
     (tmp_path / ARGOCD / "health.lua").write_bytes((ROOT / ARGOCD / "health.lua").read_bytes())
     assert main(arguments) == 1

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Final
 
 from trimtab.api.conditions import Reason
 from trimtab.api.deployment import QUARANTINED_AT_MOST, Deployment, DeploymentStatus, Serving
@@ -34,9 +35,18 @@ class Wanted:
     refusal: Refusal | None = None
 
 
+_LATER: Final[dict[str, Any]] = {"grpc": False}
+"""Fields that came after 0.1.0, with what serves without them: an upgrade changes no revision."""
+
+
 def revision_of(digest: str, serving: Serving) -> str:
     """Return the revision: ten characters of the hash of artifact digest and serving part."""
-    canonical = json.dumps(serving.to_json(), sort_keys=True, separators=(",", ":"))
+    told = {
+        name: value
+        for name, value in serving.to_json().items()
+        if name not in _LATER or value != _LATER[name]
+    }
+    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{digest}\n{canonical}".encode()).hexdigest()[:10]
 
 

@@ -18,9 +18,10 @@ from tests.unit.decide.rollout.builders import (
 )
 
 from trimtab.api.conditions import Reason
+from trimtab.api.serving import Serving
 from trimtab.decide.rollout import wanted
 from trimtab.decide.rollout.snapshot import Taken
-from trimtab.decide.rollout.wanted import CHECKS, Wanted, decide_wanted
+from trimtab.decide.rollout.wanted import CHECKS, Wanted, decide_wanted, revision_of
 
 EVERYTHING_WRONG: dict[str, Any] = {
     "versions": (a_version("v2", phase="Rejected", form="custom"),),
@@ -198,3 +199,21 @@ def test_following_where_the_version_of_stable_is_gone(
             "ModelVersion digits-v2 of stable is gone, and no verified one of the line digits was "
             "made since v2 began to serve; create one"
         )
+
+
+@pytest.mark.parametrize(
+    ("serving", "revision"),
+    [
+        ({}, "3d9407a6fd"),
+        ({"grpc": False}, "3d9407a6fd"),
+        ({"labelDelay": "48h", "env": [{"name": "A", "value": "b"}]}, "801f71a52e"),
+    ],
+)
+def test_an_upgrade_changes_no_revision(serving: dict[str, Any], revision: str) -> None:
+    """Those of 0.1.0: with others every Deployment would be rolled out anew."""
+    assert revision_of("sha256:" + "0" * 64, Serving.model_validate(serving)) == revision
+
+
+def test_grpc_is_a_revision_of_its_own() -> None:
+    digest = "sha256:" + "0" * 64
+    assert revision_of(digest, Serving(grpc=True)) != revision_of(digest, Serving())
