@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trimtab.contract.answers import Answers, Floats, Indices
 from trimtab.contract.artifact import Signature
 from trimtab.contract.estimators.decisions import decision_of, has_decision
+from trimtab.contract.estimators.forests import forest_of
 from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.contract.estimators.rule import choice_of, tied
 from trimtab.contract.estimators.several import Several, index_in
@@ -39,6 +40,7 @@ class AnsweringEstimator:
             and has_decision(estimator)
         )
         self._choice = choice_of(estimator)
+        self._forest = forest_of(estimator)
         self._index: dict[str, int] = {name: i for i, name in enumerate(signature.classes)}
         self.fed = Feeding(estimator, signature)
         """Makes of the rows of a request what the estimator takes."""
@@ -58,8 +60,7 @@ class AnsweringEstimator:
         """Return the answers for `rows` (n, columns of the signature)."""
         table = self.fed(rows)
         if not self._is_classifier:
-            values = np.asarray(self.estimator.predict(table), dtype=np.float64)
-            return Answers(values=values.reshape(len(rows), -1))
+            return Answers(values=self._values(table).reshape(len(rows), -1))
         if self._several is not None:
             return self._several.answers(table, len(rows))
         if not self.has_probabilities:
@@ -67,8 +68,18 @@ class AnsweringEstimator:
             if self.has_decision:
                 decision = decision_of(self.estimator, table, len(self._index))
             return Answers(chosen=self._own_choice(table), decision=decision)
-        raw = np.asarray(self.estimator.predict_proba(table), dtype=np.float64)
+        raw = self._probabilities(table)
         return Answers(chosen=self._chosen(rows, table, raw), probabilities=raw)
+
+    def _values(self, table: Any) -> Floats:
+        known = None if self._forest is None else self._forest.means(table)
+        return np.asarray(self.estimator.predict(table) if known is None else known, np.float64)
+
+    def _probabilities(self, table: Any) -> Floats:
+        known = None if self._forest is None else self._forest.means(table)
+        if known is None:
+            known = self.estimator.predict_proba(table)
+        return np.asarray(known, dtype=np.float64)
 
     def _chosen(self, rows: NDArray[Any], table: Any, probabilities: Floats) -> Indices | None:
         """Return what `predict` says, None where that is the largest probability of every row."""
