@@ -39,6 +39,10 @@ class Pythons:
 
     own: Path
     peer: Path
+    more: Path
+    """Ours with what serves ONNX graphs and gRPC."""
+    trees: Path
+    """Ours and treelite."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Case:
     goal: int
     is_binary: bool = False
     """Binary tensors, which MLServer's runtime for scikit-learn does not answer with."""
+    is_graph: bool = False
+    """The same model as an ONNX graph, which MLServer does not serve."""
 
 
 CASES: Final = (
@@ -60,7 +66,11 @@ CASES: Final = (
     Case("forest [1,30], 64 connections", "forest", 1, 64, 3000),
     Case("linear [64,30], 8 connections", "linear", 64, 8, 2000),
     Case("linear [64,30] binary, 8 connections", "linear", 64, 8, 2000, is_binary=True),
+    Case("linear as ONNX [1,30], 64 connections", "graph", 1, 64, 12000, is_graph=True),
+    Case("linear as ONNX [64,30], 8 connections", "graph", 64, 8, 2000, is_graph=True),
 )
+TREES_SHARE: Final = 0.7
+"""Of treelite's speed."""
 OVERLOADS: Final = (1.0, 2.0, 5.0)
 """Of the largest rate of a closed loop, at which requests fall due in an open one."""
 OVERLOAD_CONNECTIONS: Final = 2048
@@ -71,6 +81,7 @@ LEAST_GOODPUT: Final = 0.9
 LONGEST_SECONDS: Final = 1.2
 REFUSAL_MICROSECONDS: Final = 20.0
 SHORT_QUEUE_SECONDS: Final = 0.001
+LARGE_CALL: Final = 64
 LARGE_ROWS: Final = 4096
 COMPARING_LOAD: Final = 0.25
 """Of the largest rate without a second model, at which latency is read with and without."""
@@ -104,14 +115,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench-serving", description=__doc__)
     parser.add_argument("--own", type=Path, required=True, help="Python with our extra `serving`")
     parser.add_argument("--peer", type=Path, help="Python with MLServer")
+    parser.add_argument("--more", type=Path, help="Python with our extras `onnx` and `grpc`")
+    parser.add_argument("--trees", type=Path, help="Python with our extra `serving` and treelite")
     parser.add_argument("--only-overload", action="store_true", help="only more than it can do")
     parser.add_argument(
         "--only-comparing", action="store_true", help="only with and without a second model"
     )
     arguments = parser.parse_args()
     only = arguments.only_comparing or arguments.only_overload
-    if arguments.peer is None and not only:
-        parser.error("--peer is needed")
+    others = (arguments.peer, arguments.more, arguments.trees)
+    if None in others and not only:
+        parser.error("--peer, --more and --trees are needed")
     if (os.cpu_count() or 1) <= CLIENT_CORE:
         parser.error("two cores are needed: one for the server, one for the load")
     with tempfile.TemporaryDirectory() as name:
@@ -123,7 +137,10 @@ def main() -> None:
             rows += overload_lines(models, own, folder)
             rows.append(refusal_line(build("slow", folder), own, folder))
         if not only:
-            rows = measure(models, folder, Pythons(own, arguments.peer.absolute())) + rows
+            pythons = Pythons(own, *(path.absolute() for path in others))
+            beside = trees_lines(models["forest"], pythons)
+            beside += grpc_lines(models["linear"], pythons, folder)
+            rows = measure(models, folder, pythons) + beside + rows
         print(render(rows))
 
 
@@ -135,7 +152,9 @@ def unique_models() -> list[Case]:
 def measure(models: dict[str, Model], folder: Path, pythons: Pythons) -> list[Row]:
     """Return all lines."""
     kinds: dict[str, Start] = {
-        "trimtab": lambda model: servers.trimtab(pythons.own, model, folder / "run"),
+        "trimtab": lambda model: servers.trimtab(
+            pythons.more if model.name == "graph" else pythons.own, model, folder / "run"
+        ),
         "in process": lambda model: servers.mlserver(pythons.peer, model, folder, workers=0),
         "default": lambda model: servers.mlserver(pythons.peer, model, folder, workers=1),
     }
@@ -144,7 +163,7 @@ def measure(models: dict[str, Model], folder: Path, pythons: Pythons) -> list[Ro
         found = {
             kind: run_case(case, models[case.model], start, folder)
             for kind, start in kinds.items()
-            if kind == "trimtab" or not case.is_binary
+            if kind == "trimtab" or not (case.is_binary or case.is_graph)
         }
         rows += lines(case, found)
     rows += start_lines(models["linear"], kinds, pythons)
@@ -203,6 +222,93 @@ def client_command(
     command = [sys.executable, "-m", "tests.bench.serving.client", str(port)]
     command += [f"/v2/models/{model}/infer", str(payload)]
     return [*command, "--connections", str(connections), "--seconds", str(seconds)]
+
+
+def trees_lines(forest: Model, pythons: Pythons) -> list[Row]:
+    """Return the speed of a forest with all that is counted, as a share of treelite's."""
+    command = [str(pythons.trees), "-m", "tests.bench.serving.trees"]
+    done = subprocess.run(
+        [*command, forest.uri.removeprefix("file://")],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": _path()},
+    )
+    found: dict[str, dict[str, float]] = json.loads(done.stdout)
+    rows = []
+    for size, ours in found["trimtab"].items():
+        theirs = found["treelite"][size]
+        rows.append(
+            judged(
+                "speed",
+                f"a forest's call of [{size},30] with counters: microseconds of CPU",
+                f"{ours:.0f}, {theirs / ours:.1f} times as fast",
+                f">= {TREES_SHARE} times",
+                theirs / ours >= TREES_SHARE,
+                f"{theirs:.0f} treelite",
+            )
+        )
+    return rows
+
+
+def grpc_lines(model: Model, pythons: Pythons, folder: Path) -> list[Row]:
+    """Return what a call by gRPC costs beside the same by HTTP, in JSON and as binary tensors."""
+    rows = []
+    with servers.trimtab(pythons.more, model, folder / "run", grpc=True) as server:
+        for size, connections in ((1, 8), (LARGE_CALL, 8)):
+            costs = {
+                "grpc": _grpc_cost(server, model, size, connections, pythons),
+                "json": _http_cost(server, model, body(size), 0, connections, folder),
+                "binary": _http_cost(server, model, *binary_body(size), connections, folder),
+            }
+            rows.append(
+                Row(
+                    "speed",
+                    f"gRPC [{size},30], {connections} connections: requests per CPU-second",
+                    f"{1 / costs['grpc']:.0f}, {costs['json'] / costs['grpc']:.2f} of HTTP",
+                    f"{1 / costs['json']:.0f} JSON, {1 / costs['binary']:.0f} binary",
+                )
+            )
+    return rows
+
+
+def _grpc_cost(
+    server: servers.Running, model: Model, size: int, connections: int, pythons: Pythons
+) -> float:
+    """Return CPU-seconds of the server a call."""
+    command = [str(pythons.more), "-m", "tests.bench.serving.grpc_client", str(server.grpc_port)]
+    command += [model.name, "--rows", str(size), "--connections", str(connections)]
+    environment = {**os.environ, "PYTHONPATH": _path()}
+    costs = []
+    for seconds in (WARM_SECONDS, SECONDS):
+        before = server.cpu_seconds()
+        done = subprocess.run(
+            [*command, "--seconds", str(seconds)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            env=environment,
+        )
+        costs.append((server.cpu_seconds() - before) / json.loads(done.stdout)["requests"])
+    return float(costs[-1])
+
+
+def _http_cost(
+    server: servers.Running, model: Model, content: bytes, head: int, connections: int, folder: Path
+) -> float:
+    payload = folder / "body-beside-grpc"
+    payload.write_bytes(content)
+    send = partial(load, server.port, model.name, payload, connections, head=head)
+    send(WARM_SECONDS)
+    before = server.cpu_seconds()
+    requests = send(SECONDS)["requests"]
+    return (server.cpu_seconds() - before) / requests
+
+
+def _path() -> str:
+    return os.pathsep.join((servers.SOURCE, str(Path.cwd())))
 
 
 def beside_lines(models: dict[str, Model], kinds: dict[str, Start], folder: Path) -> list[Row]:

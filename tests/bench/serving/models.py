@@ -30,21 +30,34 @@ class Model:
 
 
 def _estimator(name: str) -> Any:
-    if name == "linear":
+    if name in ("linear", "graph"):
         return LogisticRegression(max_iter=1000)
     trees = {"forest": 100, "slow": 500}[name]
     return RandomForestClassifier(n_estimators=trees, max_depth=10, random_state=0, n_jobs=1)
 
 
+def _graph(fitted: Any) -> bytes:
+    from skl2onnx import to_onnx
+
+    options = {type(fitted): {"zipmap": False}}
+    graph: bytes = to_onnx(
+        fitted, np.zeros((1, FEATURES), np.float32), options=options
+    ).SerializeToString()
+    return graph
+
+
 def build(name: str, folder: Path) -> Model:
-    """Fit and write below `folder`: `artifacts/` for Trimtab, `mlserver/<name>/` for MLServer."""
+    """Fit and write below `folder`: `artifacts/` for Trimtab, `mlserver/<name>/` for MLServer.
+
+    `graph` is the linear one as an ONNX graph, for Trimtab alone.
+    """
     features, labels = make_classification(
         ROWS, FEATURES, n_informative=10, class_sep=1.0, random_state=0
     )
     thirds = [slice(0, 2000), slice(2000, 4000), slice(4000, ROWS)]
     fitted = _estimator(name).fit(features[thirds[0]], labels[thirds[0]])
     published = publish(
-        fitted,
+        _graph(fitted) if name == "graph" else fitted,
         features[thirds[0]],
         labels[thirds[0]],
         uri=(folder / "artifacts").as_uri(),
@@ -54,6 +67,8 @@ def build(name: str, folder: Path) -> Model:
         evaluate=(features[thirds[2]], labels[thirds[2]]),
         input_name="x",
     )
+    if name == "graph":
+        return Model(name, published.uri, published.digest)
     peer = folder / "mlserver" / name
     peer.mkdir(parents=True)
     joblib.dump(fitted, peer / "model.joblib")

@@ -36,6 +36,8 @@ class Running:
     ready_after: float
     metrics_port: int = 0
     """Of ours."""
+    grpc_port: int = 0
+    """Of ours, where it was asked for."""
 
     def tree(self) -> list[int]:
         """Return the process and all its descendants."""
@@ -66,15 +68,18 @@ def trimtab(
     folder: Path,
     compared: Model | None = None,
     queue_seconds: float = 1.0,
+    *,
+    grpc: bool = False,
 ) -> Iterator[Running]:
     """Our runtime with everything on: validation, counters, tokens.
 
-    With `compared` it predicts with that model, too, within the default budget.
+    With `compared` it predicts with that model, too, within the default budget. grpc: with that
+    port as well, which needs a `python` with its libraries.
     """
     folder.mkdir(parents=True, exist_ok=True)
     key = folder / "token.key"
     key.write_bytes(b"0123456789abcdef0123456789abcdef")
-    port, metrics = free_ports(2)
+    port, metrics, calls = free_ports(3)
     environment = {
         "PYTHONPATH": SOURCE,
         "PYTHONPYCACHEPREFIX": str(python.parents[1] / "compiled"),
@@ -91,6 +96,8 @@ def trimtab(
         "TRIMTAB_TERMINATION_LOG": str(folder / "termination"),
         "TRIMTAB_QUEUE_SECONDS": str(queue_seconds),
     }
+    if grpc:
+        environment["TRIMTAB_GRPC_PORT"] = str(calls)
     if compared is not None:
         seal = folder / "seal.key"
         seal.write_bytes(b"fedcba9876543210fedcba9876543210")
@@ -105,6 +112,7 @@ def trimtab(
     ready = f"http://127.0.0.1:{metrics}/readyz"
     with _started(command, environment, port, ready, folder / "trimtab.log") as running:
         running.metrics_port = metrics
+        running.grpc_port = calls if grpc else 0
         if compared is not None:
             _wait_for_comparing(running)
         yield running
