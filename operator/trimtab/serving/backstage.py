@@ -58,6 +58,8 @@ class Backstage:
             "/readyz": self._readyz,
         }
 
+    is_pressed = False
+
     def refuse_unread(self, _data: bytes) -> bytes:
         """Refuse nothing: probes and scrapes are answered."""
         return b""

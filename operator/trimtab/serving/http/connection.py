@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self._is_refused(data):
+        if self._application.is_pressed and self._is_refused(data):
             return
         try:
             try:

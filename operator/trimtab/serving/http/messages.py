@@ -150,6 +150,10 @@ class Request:
 class Application(Protocol):
     """What stands behind a port."""
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether it is worth asking `refuse_unread`."""
+
     def refuse_unread(self, data: bytes) -> bytes:
         """Return the answer to what a connection that owes nothing has read, or nothing.
 

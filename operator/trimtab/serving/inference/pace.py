@@ -17,6 +17,11 @@ FIRST_CALLS: Final = 8
 LEARNING_RATE: Final = 0.2
 LARGEST_LAG: Final = 0.5
 """Of the time of the queue, that waiting in sockets takes away."""
+CALM: Final = 0.125
+"""Of the time of the queue: where a request waits less, the next ones are not judged."""
+CALM_REQUESTS: Final = 8
+CALM_SIZE: Final = 4
+"""As many times the judged body are theirs at most."""
 TYPICAL_ROWS: Final = 64.0
 """Of a call: smaller ones tell of what a call costs, larger ones of what a row costs."""
 
@@ -93,6 +98,11 @@ class Admission:
         self._lag = lag
         self._limit = queue_seconds
         self._bytes_per_row = {False: 0.0, True: 0.0}
+        self._calm = 0
+        """Requests that are not judged, since the last one that was would hardly have waited."""
+        self._calm_size = 0
+        self.is_pressed = False
+        """Whether the last request that was judged came near the limit."""
 
     def learn(self, size: int, rows: int, *, is_binary: bool) -> None:
         """Take note that a body of `size` bytes had `rows` rows."""
@@ -102,9 +112,15 @@ class Admission:
 
     def is_late(self, size: int, *, is_binary: bool) -> bool:
         """Whether a request with a body of `size` bytes would be begun too late."""
+        if self._calm and size <= self._calm_size:
+            self._calm -= 1
+            return False
         per_row = self._bytes_per_row[is_binary]
         wait = self._wait(int(size / per_row) if per_row else 1)
-        if wait <= 0.0:
-            return False
-        # Where refusing alone takes all time everybody is late. Some are answered all the same.
-        return wait + min(self._lag.seconds(), LARGEST_LAG * self._limit) > self._limit
+        if wait > 0.0:
+            # Where refusing alone takes all time everybody is late. Some are answered all the same.
+            wait += min(self._lag.seconds(), LARGEST_LAG * self._limit)
+        self.is_pressed = wait > CALM * self._limit
+        if not self.is_pressed:
+            self._calm, self._calm_size = CALM_REQUESTS, CALM_SIZE * size
+        return wait > self._limit

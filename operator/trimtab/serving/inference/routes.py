@@ -121,6 +121,11 @@ class Inference:
 
     # The application of a port.
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether requests have to wait so long that some may be refused."""
+        return self.served is not None and self.served.admission.is_pressed
+
     def refuse_unread(self, data: bytes) -> bytes:
         """Refuse what cannot be begun in time, without parsing more than its length."""
         served = self.served

@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from trimtab.serving.inference.pace import LARGEST_LAG, Admission, Lag, Pace
+from trimtab.serving.inference.pace import (
+    CALM_REQUESTS,
+    CALM_SIZE,
+    LARGEST_LAG,
+    Admission,
+    Lag,
+    Pace,
+)
 
 
 def told(*calls: tuple[int, float]) -> Pace:
@@ -113,9 +120,28 @@ def test_late_is_what_waited_and_will_wait_too_long(wait: float, lag: float, is_
     assert admission(wait, lag).is_late(100, is_binary=False) is is_late
 
 
+def test_while_nobody_waits_few_are_judged() -> None:
+    asked: list[int] = []
+    one = admission(0.1, asked=asked)
+    for _ in range(2 * (CALM_REQUESTS + 1)):
+        assert not one.is_late(100, is_binary=False)
+    assert len(asked) == 2
+    assert not one.is_pressed
+    one.is_late(100 * CALM_SIZE + 1, is_binary=False)  # so large a one is judged
+    assert len(asked) == 3
+
+
+def test_near_the_limit_all_are_judged() -> None:
+    asked: list[int] = []
+    one = admission(0.2, asked=asked)
+    for _ in range(5):
+        assert not one.is_late(100, is_binary=False)
+    assert (len(asked), one.is_pressed) == (5, True)
+
+
 def test_rows_are_guessed_from_the_length_of_a_body() -> None:
     asked: list[int] = []
-    one = admission(0.0, asked=asked)
+    one = admission(0.5, asked=asked)
     one.is_late(5000, is_binary=False)
     one.learn(6400, 64, is_binary=False)
     one.learn(2400, 10, is_binary=True)
