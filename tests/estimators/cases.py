@@ -32,6 +32,7 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "FixedThresholdClassifier": {"estimator": _CLASSIFIER},
     "HistGradientBoostingClassifier": {"max_iter": 20},
     "HistGradientBoostingRegressor": {"max_iter": 20},
+    "IsotonicRegression": {"out_of_bounds": "clip"},
     "LocalOutlierFactor": {"novelty": True},
     "LogisticRegressionCV": {"use_legacy_attributes": False},
     "MultiOutputClassifier": {"estimator": _CLASSIFIER},
