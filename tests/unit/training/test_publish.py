@@ -224,7 +224,7 @@ def test_a_label_for_far_rows_has_to_be_a_class(steps: int, tmp_path: Path) -> N
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Outlier label 7 is not in training classes")
         with pytest.raises(
-            CodeBroken, match='with 7, which is none.*outlier_label="most_frequent"'
+            CodeBroken, match=r'with 7, which is none.*outlier_label="most_frequent"'
         ):
             published(near(7), tmp_path)
     published(near("most_frequent"), tmp_path)
