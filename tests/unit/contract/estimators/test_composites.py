@@ -182,7 +182,7 @@ def test_any_combination(
         check_stored(make_pipeline(imputer, *steps, wrapper(final)))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.sampled_from(STEPS), max_size=2),
     final=st.sampled_from(FINALS),
