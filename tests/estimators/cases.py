@@ -21,11 +21,8 @@ ROWS: Final = np.abs(_RANDOM.normal(size=(120, 4)))
 UNSEEN: Final = np.concatenate(
     [np.abs(_RANDOM.normal(size=(200, 4))), ROWS[:10] * 1e6, np.zeros((1, 4)), ROWS[:20].round(1)]
 )
-_TWO: Final = (ROWS[:, 0] + ROWS[:, 1] > 1.5).astype(int)
-_CLASSES: Final = _TWO + (ROWS[:, 2] > 1)
-_NUMBERS: Final = ROWS @ np.array([1.0, 2.0, 3.0, 4.0]) + 0.5
-_TARGETS: Final = np.column_stack([_NUMBERS, ROWS[:, 0] - ROWS[:, 3]])
-_LABELS: Final = np.column_stack([_TWO, (ROWS[:, 2] > 1).astype(int)])
+CALIBRATE: Final = np.abs(_RANDOM.normal(size=(200, 4)))
+EVALUATE: Final = np.abs(_RANDOM.normal(size=(200, 4)))
 
 _CLASSIFIER: Final = LogisticRegression()
 _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
@@ -35,6 +32,7 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "FixedThresholdClassifier": {"estimator": _CLASSIFIER},
     "HistGradientBoostingClassifier": {"max_iter": 20},
     "HistGradientBoostingRegressor": {"max_iter": 20},
+    "IsotonicRegression": {"out_of_bounds": "clip"},
     "LocalOutlierFactor": {"novelty": True},
     "LogisticRegressionCV": {"use_legacy_attributes": False},
     "MultiOutputClassifier": {"estimator": _CLASSIFIER},
@@ -55,9 +53,15 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+Pair = tuple[NDArray[Any], NDArray[Any] | None]
+
+
 @dataclass(frozen=True)
 class Case:
-    """An estimator, unfitted, and what it learns from; `unseen` are rows to ask it for."""
+    """An estimator, unfitted, and what it learns from; `unseen` are rows to ask it for.
+
+    calibrate, evaluate: rows and truths of their own, as `publish` wants them.
+    """
 
     name: str
     kind: str
@@ -65,6 +69,8 @@ class Case:
     rows: NDArray[Any]
     truths: NDArray[Any] | None
     unseen: NDArray[Any]
+    calibrate: Pair
+    evaluate: Pair
 
     def fitted(self) -> Any:
         """Fit and return the estimator; it may warn."""
@@ -91,23 +97,41 @@ def _case(name: str, kind: str, made: Any) -> Case:
         model = made(**_ARGUMENTS.get(name, {}))
         if "random_state" in model.get_params():
             model.set_params(random_state=0)
-    rows, unseen = ROWS, UNSEEN
+    rows, unseen, calibrate, evaluate = (
+        _rows(name, one) for one in (ROWS, UNSEEN, CALIBRATE, EVALUATE)
+    )
+    return Case(
+        name,
+        kind,
+        model,
+        rows,
+        _truths(name, kind, ROWS),
+        unseen,
+        (calibrate, _truths(name, kind, CALIBRATE)),
+        (evaluate, _truths(name, kind, EVALUATE)),
+    )
+
+
+def _rows(name: str, rows: NDArray[Any]) -> NDArray[Any]:
     if name == "IsotonicRegression":
-        rows, unseen = ROWS[:, :1], UNSEEN[:, :1]
+        return rows[:, :1]
     if name == "CategoricalNB":
-        rows, unseen = ROWS.astype(int).clip(0, 2), UNSEEN.astype(int).clip(0, 2)
-    return Case(name, kind, model, rows, _truths(name, kind), unseen)
+        return rows.astype(int).clip(0, 2)
+    return rows
 
 
-def _truths(name: str, kind: str) -> NDArray[Any] | None:
+def _truths(name: str, kind: str, rows: NDArray[Any]) -> NDArray[Any] | None:
+    two = (rows[:, 0] + rows[:, 1] > 1.5).astype(int)
+    other = (rows[:, 2] > 1).astype(int)
+    numbers = rows @ np.array([1.0, 2.0, 3.0, 4.0]) + 0.5
     if kind in ("cluster", "outlier"):
         return None
     if name in ("ClassifierChain", "MultiOutputClassifier"):
-        return _LABELS
+        return np.column_stack([two, other])
     if name in ("FixedThresholdClassifier", "TunedThresholdClassifierCV"):
-        return _TWO
+        return two
     if kind == "classifier":
-        return _CLASSES
+        return two + other
     if name.startswith("MultiTask") or name in ("MultiOutputRegressor", "RegressorChain"):
-        return _TARGETS
-    return _NUMBERS
+        return np.column_stack([numbers, rows[:, 0] - rows[:, 3]])
+    return numbers

@@ -95,7 +95,9 @@ def assemble(
         asked = partial(answer, classes=classes, counted=signature.counted, several=several)
         before = AnsweringEstimator(as_fitted(model, signature), signature)
         rows = evaluate_on.matrix
-        _check_same(asked(stored, rows), asked(before, rows), classes)
+        own = asked(before, rows)
+        _check_finite(own, classes)
+        _check_same(asked(stored, rows), own, classes)
     return assemble_file(
         file,
         stored,
@@ -157,7 +159,9 @@ def assemble_unlabelled(
     file, stored = dump_model(model, signature)
     answers = answer(stored, rows, classes)
     before = AnsweringEstimator(as_fitted(model, signature), signature)
-    _check_same(answers, answer(before, rows, classes), classes)
+    own = answer(before, rows, classes)
+    _check_finite(own, classes)
+    _check_same(answers, own, classes)
     baseline = build_baseline(rows, replace(answers, is_decision=True), signature, [], [])
     recorded = record(stored, signature, baseline)
     return Assembled(file, signature, baseline, [], answers, rows, recorded)
@@ -201,6 +205,20 @@ def write(
     size = sum(map(len, files.values()))
     rehearse(written, assembled.asked, assembled.answers, size)
     return written(location)
+
+
+def _check_finite(own: Predictions, classes: list[Any]) -> None:
+    every = own.predicted if own.all_predicted is None else own.all_predicted
+    if classes:
+        return
+    strange = ~np.isfinite(every).reshape(len(every), -1).all(axis=1)
+    if strange.any():
+        row = int(strange.argmax())
+        raise CodeBroken(
+            f"the model answers {int(strange.sum())} of {len(every)} rows to evaluate it on with "
+            f"what is no finite number, the first is row {row}: {every[row]}; let it answer with "
+            'one, as IsotonicRegression(out_of_bounds="clip") does, or leave such rows out'
+        )
 
 
 def _check_same(after: Predictions, before: Predictions, classes: list[Any]) -> None:

@@ -33,7 +33,8 @@ def make_estimator(
     `module:function`, which is called with the parameters. `random_state` is the seed where the
     estimator has one and none is given. Text columns are one-hot coded. An estimator of one target
     is fitted once for each of several `targets`.
-    Raise CodeBroken, also for missing numbers where the estimator cannot take them.
+    Numbers that may be missing are put at the mean where the estimator cannot take gaps.
+    Raise CodeBroken.
     """
     estimator = _called(path, parameters) if ":" in path else _by_path(path, parameters)
     for method in ("fit", "predict", "get_params", "set_params"):
@@ -139,25 +140,30 @@ def _prepared(estimator: Any, inputs: Sequence[Tensor]) -> Any:
     from sklearn.preprocessing import OneHotEncoder
     from sklearn.utils import get_tags
 
-    gaps = [one.name for one in inputs if one.missing_allowed and not is_text(one)]
-    if gaps and not get_tags(estimator).input_tags.allow_nan:
-        # SimpleImputer cannot be stored: it holds a numpy.dtype, which skops does not trust.
-        raise CodeBroken(
-            f"{type(estimator).__name__} cannot take missing numbers, and {gaps[0]!r} has some; "
-            "name an estimator that can, such as histogram gradient boosting or a random forest"
-        )
+    gaps = any(one.missing_allowed and not _is_category(one) for one in inputs)
+    fills = gaps and not get_tags(estimator).input_tags.allow_nan
     if not has_categories(inputs):
-        return estimator
+        return make_pipeline(_imputer(), estimator) if fills else estimator
     texts: list[int] = []
     numbers: list[int] = []
     at = 0
     for tensor in inputs:
         width = prod(tensor.shape)
-        is_category = is_text(tensor) or tensor.categories is not None
-        (texts if is_category else numbers).extend(range(at, at + width))
+        (texts if _is_category(tensor) else numbers).extend(range(at, at + width))
         at += width
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     parts: list[Any] = [("categories", one_hot, texts)]
     if numbers:
-        parts.append(("numbers", "passthrough", numbers))
+        parts.append(("numbers", _imputer() if fills else "passthrough", numbers))
     return make_pipeline(ColumnTransformer(parts, sparse_threshold=0), estimator)
+
+
+def _is_category(tensor: Tensor) -> bool:
+    return is_text(tensor) or tensor.categories is not None
+
+
+def _imputer() -> Any:
+    """A column without a single number keeps its place, since the next version may have some."""
+    from sklearn.impute import SimpleImputer
+
+    return SimpleImputer(keep_empty_features=True)

@@ -27,7 +27,7 @@ from trimtab.training.columns import Matrix
 from trimtab.training.errors import CodeBroken, Unavailable
 from trimtab.training.evaluation import Predictions
 from trimtab.training.storable import storable
-from trimtab.training.ways import check_predicts, way_out
+from trimtab.training.ways import check_own_labels, check_predicts, way_out
 
 SKOPS_FILE: Final = "model.skops"
 ONNX_FILE: Final = "model.onnx"
@@ -116,6 +116,7 @@ def pack(model: Any) -> ModelFile:
     import skops.io
 
     check_predicts(model)
+    check_own_labels(model)
     try:
         stored = without_wrappers(model)
         body: bytes = skops.io.dumps(storable(stored.model))

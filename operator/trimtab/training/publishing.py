@@ -43,6 +43,7 @@ from trimtab.training.targets import (
     several_values_signature,
 )
 from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
+from trimtab.training.ways import check_own_labels
 
 Rows = Any
 """A table of pandas or polars, a matrix (dense, or sparse of scipy), or a column of texts."""
@@ -121,6 +122,7 @@ def publish(
         given, labelled = _split(given["X"], labelled, seed)
     if not is_ready:
         fit(model, given["X"].own, labelled["X"].learned if has_truths else None)
+    check_own_labels(model)
     read = fitted(model, given)
     tensors = [_ranged(one, minimum, maximum) for one in _inputs(graph, read, given, inputs)]
     if has_truths:

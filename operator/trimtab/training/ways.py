@@ -53,3 +53,26 @@ def check_predicts(model: Any) -> None:
     else:
         way = "publish an estimator that has one"
     raise CodeBroken(f"{name} has no predict for new rows: {way}")
+
+
+def check_own_labels(model: Any) -> None:
+    """Raise CodeBroken if a fitted model has a label for far rows that is none of its classes.
+
+    Such a label has no place in counters, probabilities and truths.
+    """
+    last = last_step(model)
+    labels = getattr(last, "outlier_label_", None)
+    if type(last).__name__ != "RadiusNeighborsClassifier" or labels is None:
+        return
+    several = isinstance(last.classes_, list)
+    for known, label in zip(
+        last.classes_ if several else [last.classes_],
+        labels if several else labels[:1],
+        strict=True,
+    ):
+        if label is not None and label not in known.tolist():
+            raise CodeBroken(
+                f"RadiusNeighborsClassifier answers rows without neighbours with {label!r}, which "
+                'is none of its classes: set outlier_label="most_frequent" or to one of its '
+                "classes, or let it learn from a row of that class"
+            )

@@ -13,9 +13,10 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -212,3 +213,34 @@ def test_what_serving_would_refuse_is_not_written(model: Any, says: str, tmp_pat
     with pytest.raises(CodeBroken, match=says):
         published(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_label_for_far_rows_has_to_be_a_class(steps: int, tmp_path: Path) -> None:
+    def near(label: Any) -> Any:
+        model = RadiusNeighborsClassifier(0.5, outlier_label=label)
+        return make_pipeline(FunctionTransformer(), model) if steps else model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Outlier label 7 is not in training classes")
+        with pytest.raises(
+            CodeBroken, match=r'with 7, which is none.*outlier_label="most_frequent"'
+        ):
+            published(near(7), tmp_path)
+    published(near("most_frequent"), tmp_path)
+    published(near(1), tmp_path)
+
+
+def test_answers_that_are_no_numbers_are_refused_with_what_works(tmp_path: Path) -> None:
+    rows = np.linspace(0, 1, 600)[:, None]
+    truths = rows[:, 0] * 2
+    parts: dict[str, Any] = {
+        "calibrate": (rows[:200], truths[:200]),
+        "evaluate": (rows[400:], truths[400:]),
+        "uri": f"file://{tmp_path}/m",
+        "model_name": "m",
+        "version": "v1",
+    }
+    with pytest.raises(CodeBroken, match=r"200 of 200 rows .* IsotonicRegression\(out_of_bounds"):
+        publish(IsotonicRegression(), rows[200:400], truths[200:400], **parts)
+    publish(IsotonicRegression(out_of_bounds="clip"), rows[200:400], truths[200:400], **parts)
