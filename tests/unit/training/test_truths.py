@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from sklearn.cluster import DBSCAN
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trimtab.contract.artifact import Signature
 from trimtab.training import publish
@@ -166,3 +167,12 @@ def test_a_fitted_model_of_classes_as_fractions_is_told_what_to_change(
 def test_no_rows_at_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataBroken, match="X is missing"):
         published(tmp_path, LogisticRegression(), None, Y)
+
+
+def test_a_model_that_fails_on_a_missing_truth_value_is_refused(tmp_path: Path) -> None:
+    flags = pd.Series((RNG.random(300) > 0.5).tolist(), dtype=object)
+    flags[::5] = None
+    rows = pd.DataFrame({"flag": flags})
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    with pytest.raises(CodeBroken, match="requests would, too"):
+        published(tmp_path, model, rows, Y)
