@@ -316,12 +316,26 @@ def make_labels(column: pd.Series[Any], task: Task) -> NDArray[Any]:
         return _numbers(column, str(column.name))
     if pd.api.types.is_bool_dtype(column):
         return column.to_numpy(dtype=np.bool_)
+    if pd.api.types.is_integer_dtype(column):
+        return _whole_labels(column)
     if pd.api.types.is_numeric_dtype(column):
         numbers = column.to_numpy(dtype=np.float64)
         if not np.equal(numbers, np.round(numbers)).all():
             raise DataBroken(f"label column {column.name!r} holds fractions; classes are whole")
         return numbers.astype(np.int64)
     return np.array([str(value) for value in column], dtype=np.str_)
+
+
+def _whole_labels(column: pd.Series[Any]) -> NDArray[np.int64]:
+    """Identifiers beyond 2^53 stay exact; as doubles two classes could become one."""
+    if column.isna().any():
+        raise DataBroken(f"label column {column.name!r} has missing values; leave these rows out")
+    if int(column.max()) > np.iinfo(np.int64).max:
+        raise DataBroken(
+            f"label column {column.name!r} holds {column.max()}, more than 64 bits with a sign; "
+            "make the classes texts"
+        )
+    return column.to_numpy(dtype=np.int64)
 
 
 def infer_task(column: pd.Series[Any]) -> Task:

@@ -48,6 +48,8 @@ def read_rows(
 
     name: what a message calls them. Raise DataBroken for anything else.
     """
+    if rows is None:
+        raise DataBroken(f"{name} is missing; give a table, a matrix or a list of texts")
     package = type(rows).__module__.partition(".")[0]
     if package == "polars":
         return _of_polars(rows, name, input_name, feature_names)

@@ -68,7 +68,11 @@ def fitted(model: Any, given: Mapping[str, Given]) -> Fitted:
     columns = [str(name) for name in learned.frame.columns]
     names = getattr(model, "feature_names_in_", None)
     if names is not None and learned.form == "table" and learned.shape is None:
-        columns = [str(name) for name in names]
+        # LightGBM names a column "a b" as "a_b"
+        given_as = {name.replace(" ", "_"): name for name in columns}
+        columns = [
+            name if name in columns else given_as.get(name, name) for name in map(str, names)
+        ]
     used, texts, selects = used_columns(model, len(columns))
     if used and used[-1] >= len(columns):
         raise DataBroken(f"X has {len(columns)} columns; the model was fitted with more")

@@ -62,6 +62,8 @@ def task_of(model: Any, truths: NDArray[Any], wanted: Task | None, name: str = "
         if not np.isfinite(truths.astype(np.float64)).all():
             raise DataBroken(f"{name} holds infinite values, the first {_place(~_finite(truths))}")
     elif truths.dtype.kind == "f":
+        if not np.isfinite(truths).all():
+            raise DataBroken(f"{name} holds infinite values, the first {_place(~_finite(truths))}")
         bad = truths != np.round(truths)
         if bad.any():
             raise DataBroken(
@@ -110,6 +112,12 @@ def check_known(truths: NDArray[Any], classes: Sequence[Any], name: str) -> None
     known = {str(one) for one in classes}
     for row, truth in enumerate(truths.tolist()):
         if str(truth) not in known:
+            fraction = f"{int(truth) if isinstance(truth, bool) else truth}.0"
+            if fraction in known:
+                raise DataBroken(
+                    f"the classes of the model are fractions, such as {min(known)}, that stand for "
+                    "whole numbers; fit it with whole ones: y.astype(int)"
+                )
             some = ", ".join(sorted(known)[:5]) + (", ..." if len(known) > 5 else "")
             raise DataBroken(
                 f"{name} holds {str(truth)[:80]!r} in row {row}, which is no class of the model "

@@ -267,3 +267,21 @@ def test_they_go_by_dotted_path_in_a_training(path: str, task: Any) -> None:
 def test_nothing_else_of_theirs_does(path: str) -> None:
     with pytest.raises(CodeBroken, match=r"by dotted path|no such estimator"):
         make_estimator(path, {}, [], "classification", seed=0)
+
+
+def test_names_with_spaces_are_inputs_called_so(tmp_path: Path) -> None:
+    rows = pd.DataFrame(X).set_axis([f"column {place}" for place in range(X.shape[1])], axis=1)
+    model = lgbm().fit(rows, X[:, 0] > 0)
+    made = publish(
+        model,
+        rows,
+        X[:, 0] > 0,
+        uri=tmp_path.as_uri(),
+        model_name="m",
+        version="v1",
+        calibrate=(rows, X[:, 0] > 0),
+        evaluate=(rows, X[:, 0] > 0),
+    )
+    loaded = load_champion(made.uri, made.digest, None, tmp_path / "copy")
+    assert [one.name for one in loaded.signature.inputs] == list(rows.columns)
+    assert (loaded.model.answers(X).probabilities == model.predict_proba(rows)).all()

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from sklearn.cluster import DBSCAN
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trimtab.contract.artifact import Signature
 from trimtab.training import publish
@@ -53,6 +54,8 @@ def with_value(values: Any, row: int, value: Any) -> Any:
         pytest.param(VALUES, "LogisticRegression predicts classes", id="values"),
         pytest.param(pd.Series(["2026-01-01"] * 300, dtype="datetime64[ns]"), "times", id="times"),
         pytest.param("label", "one truth a row is wanted", id="a_name"),
+        pytest.param(with_value(Y, 5, np.inf).astype(float), "infinite.* row 5", id="infinite"),
+        pytest.param(Y.astype(np.uint64) + np.uint64(2**63), "make the classes texts", id="wide"),
         pytest.param([[1], [1, 2]] * 150, "different lengths", id="ragged"),
     ],
 )
@@ -143,3 +146,33 @@ def test_rows_of_their_own_are_held_to_the_same(
 ) -> None:
     with pytest.raises(TrainingError, match=says):
         published(tmp_path, LogisticRegression().fit(X, Y), X, Y, **more)
+
+
+def test_classes_beyond_doubles_stay_apart(tmp_path: Path) -> None:
+    truths = Y + 2**53
+    signature = published(tmp_path, LogisticRegression(), X, truths)
+    assert signature.classes == [str(2**53), str(2**53 + 1)]
+
+
+@pytest.mark.parametrize("kind", [float, "Int64", "boolean"])
+def test_a_fitted_model_of_classes_as_fractions_is_told_what_to_change(
+    kind: Any, tmp_path: Path
+) -> None:
+    truths = pd.Series(Y.astype(bool)).astype(kind)
+    model = LogisticRegression().fit(X, Y.astype(float))
+    with pytest.raises(DataBroken, match=r"fit it with whole ones: y.astype\(int\)"):
+        published(tmp_path, model, X, truths, calibrate=(X, truths), evaluate=(X, truths))
+
+
+def test_no_rows_at_all_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataBroken, match="X is missing"):
+        published(tmp_path, LogisticRegression(), None, Y)
+
+
+def test_a_model_that_fails_on_a_missing_truth_value_is_refused(tmp_path: Path) -> None:
+    flags = pd.Series((RNG.random(300) > 0.5).tolist(), dtype=object)
+    flags[::5] = None
+    rows = pd.DataFrame({"flag": flags})
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    with pytest.raises(CodeBroken, match="requests would, too"):
+        published(tmp_path, model, rows, Y)
