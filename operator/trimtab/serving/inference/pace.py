@@ -18,7 +18,7 @@ LEARNING_RATE: Final = 0.2
 LARGEST_LAG: Final = 0.5
 """Of the time of the queue, that waiting in sockets takes away."""
 CALM: Final = 0.125
-"""Of the time of the queue: where a request waits less, the next ones are not judged."""
+"""Of the time of the queue: where all of the next ones would wait less, these are not judged."""
 CALM_REQUESTS: Final = 8
 CALM_SIZE: Final = 4
 """As many times the judged body are theirs at most."""
@@ -93,8 +93,11 @@ class Lag:
 class Admission:
     """Whether a request can still be begun in time, by nothing but the length of its body."""
 
-    def __init__(self, wait: Callable[[int], float], lag: Lag, *, queue_seconds: float) -> None:
+    def __init__(
+        self, wait: Callable[[int], float], lag: Lag, *, queue_seconds: float, pace: Pace
+    ) -> None:
         self._wait = wait
+        self._pace = pace
         self._lag = lag
         self._limit = queue_seconds
         self._bytes_per_row = {False: 0.0, True: 0.0}
@@ -116,11 +119,13 @@ class Admission:
             self._calm -= 1
             return False
         per_row = self._bytes_per_row[is_binary]
-        wait = self._wait(int(size / per_row) if per_row else 1)
+        rows = int(size / per_row) if per_row else 1
+        wait = self._wait(rows)
         if wait > 0.0:
             # Where refusing alone takes all time everybody is late. Some are answered all the same.
             wait += min(self._lag.seconds(), LARGEST_LAG * self._limit)
         self.is_pressed = wait > CALM * self._limit
-        if not self.is_pressed:
+        next_ones = self._pace.seconds(CALM_REQUESTS, CALM_REQUESTS * CALM_SIZE * rows)
+        if wait + next_ones <= CALM * self._limit:
             self._calm, self._calm_size = CALM_REQUESTS, CALM_SIZE * size
         return wait > self._limit

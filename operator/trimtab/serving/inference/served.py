@@ -23,7 +23,7 @@ from trimtab.serving.counting.thread import CountingThread
 from trimtab.serving.errors import ModelFailed, SettingsInvalid, WarmUpFailed
 from trimtab.serving.inference.joining import Joiner, Result, Work
 from trimtab.serving.inference.outputs import Outputs
-from trimtab.serving.inference.pace import Admission, Lag
+from trimtab.serving.inference.pace import Admission, Lag, Pace
 from trimtab.serving.inference.recorded import check_recorded
 from trimtab.serving.inference.room import check_room
 from trimtab.serving.inference.samples import sample_rows
@@ -145,9 +145,12 @@ class Served:
             max_rows=settings.queue_rows,
             deadline_seconds=settings.deadline_seconds,
             queue_seconds=settings.queue_seconds,
+            pace=(pace := Pace()),
             second=self.second,
         )
-        self.admission = Admission(self.joiner.wait, Lag(), queue_seconds=settings.queue_seconds)
+        self.admission = Admission(
+            self.joiner.wait, Lag(), queue_seconds=settings.queue_seconds, pace=pace
+        )
         self.tokens: Tokens | None = None
         self.outcomes: Outcomes | None = None
         if loaded.key is not None:

@@ -90,7 +90,9 @@ def test_a_turn_that_was_long_ago_is_no_waiting() -> None:
     assert loop.after(5) == 0
 
 
-def admission(wait: float, lag: float = 0.0, asked: list[int] | None = None) -> Admission:
+def admission(
+    wait: float, lag: float = 0.0, asked: list[int] | None = None, a_call: float = 0.0
+) -> Admission:
     loop = Loop()
     loop.after(0)
     loop.now += lag
@@ -100,7 +102,10 @@ def admission(wait: float, lag: float = 0.0, asked: list[int] | None = None) -> 
             asked.append(rows)
         return wait
 
-    return Admission(waited, loop.lag, queue_seconds=1.0)
+    pace = Pace()
+    for _ in range(50):
+        pace.note(1, a_call)
+    return Admission(waited, loop.lag, queue_seconds=1.0, pace=pace)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +134,14 @@ def test_while_nobody_waits_few_are_judged() -> None:
     assert not one.is_pressed
     one.is_late(100 * CALM_SIZE + 1, is_binary=False)  # so large a one is judged
     assert len(asked) == 3
+
+
+def test_of_a_slow_model_all_are_judged() -> None:
+    asked: list[int] = []
+    one = admission(0.0, asked=asked, a_call=0.2)
+    for _ in range(5):
+        assert not one.is_late(100, is_binary=False)
+    assert len(asked) == 5
 
 
 def test_near_the_limit_all_are_judged() -> None:
