@@ -130,7 +130,13 @@ def _number_type(column: pd.Series[Any]) -> str:
     """FP64 takes whole numbers as well; INT64 where doubles would round those that are there."""
     if column.isna().any() or not pd.api.types.is_integer_dtype(column) or not len(column):
         return "FP64"
-    return "INT64" if max(abs(int(column.min())), abs(int(column.max()))) > _EXACT else "FP64"
+    largest = max(abs(int(column.min())), abs(int(column.max())))
+    if largest >= 2**63:
+        raise DataBroken(
+            f"column {column.name!r} holds whole numbers of more than 63 bits; make them texts, or "
+            "doubles"
+        )
+    return "INT64" if largest > _EXACT else "FP64"
 
 
 def _times(name: str, column: pd.Series[Any], missing: dict[str, Any]) -> Tensor:

@@ -125,8 +125,11 @@ def _of_targets(estimator: Any, task: Task, targets: int) -> Any:
 
 def takes_targets(model: Any) -> bool:
     """Whether the model may have several targets."""
+    from sklearn.base import is_classifier
     from sklearn.utils import get_tags
 
+    if type(model).__module__.partition(".")[0] in ("lightgbm", "xgboost") and is_classifier(model):
+        return False  # XGBoost fits several labels, and says nothing of their classes
     tags = get_tags(model)
     several = bool(tags.target_tags.multi_output)
     of_classes = tags.classifier_tags

@@ -65,6 +65,43 @@ def read_rows(
     return _of_array(rows, name, feature_names, input_name)
 
 
+def odd_cell(frame: pd.DataFrame, said: str) -> str:
+    """Name the first cell that an error of scikit-learn's is about, ready to be added to it.
+
+    said: the error. Empty where it is about none.
+    """
+    for word, is_odd, what in _ODD:
+        if word not in said:
+            continue
+        for name in frame.columns:
+            odd = np.array([is_odd(value) for value in frame[name].tolist()], dtype=np.bool_)
+            if odd.any():
+                return f" (column {str(name)[:80]!r} {what} in row {int(odd.argmax())})"
+    return ""
+
+
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, float | np.floating) and bool(np.isinf(value))
+
+
+def _is_large(value: Any) -> bool:
+    return isinstance(value, float) and abs(value) > float(np.finfo(np.float32).max)
+
+
+def _is_gap(value: Any) -> bool:
+    return pd.api.types.is_scalar(value) and bool(pd.isna(value))
+
+
+_ODD: Final = (
+    ("infinity", _is_infinite, "is infinite"),
+    ("too large", _is_large, "is too large"),
+    ("NaN", _is_gap, "has no value"),
+    ("missing", _is_gap, "has no value"),
+    ("could not convert string", lambda value: isinstance(value, str), "holds a text"),
+)
+"""Words of errors, what they are about, and how it is said."""
+
+
 def _of_array(
     rows: Any, name: str, feature_names: Sequence[str] | None, input_name: str | None
 ) -> Given:

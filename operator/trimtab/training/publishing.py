@@ -121,7 +121,8 @@ def publish(
     if len(given) == 1:
         given, labelled = _split(given["X"], labelled, seed)
     if not is_ready:
-        fit(model, given["X"].own, labelled["X"].learned if has_truths else None)
+        learned = given["X"]
+        fit(model, learned.own, labelled["X"].learned if has_truths else None, learned.frame)
     check_own_labels(model)
     read = fitted(model, given)
     tensors = [_ranged(one, minimum, maximum) for one in _inputs(graph, read, given, inputs)]

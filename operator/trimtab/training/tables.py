@@ -23,7 +23,7 @@ from trimtab.contract.estimators.refused import ModelRefused
 from trimtab.training.boosters import as_fitted
 from trimtab.training.columns import Matrix, infer_inputs, make_matrix
 from trimtab.training.errors import CodeBroken, DataBroken
-from trimtab.training.given import Given
+from trimtab.training.given import Given, odd_cell
 from trimtab.training.models import answer
 from trimtab.training.positions import Layout, by_position, used_columns, without_selectors
 
@@ -199,6 +199,7 @@ def _own_answers(model: Any, given: Given, name: str) -> _Own:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
         raise CodeBroken(
             f"the model could not answer the rows given to it: {name}: {text}"
+            f"{odd_cell(given.only(rows).frame, text)}"
         ) from error
     if len(predicted) != len(rows):
         raise CodeBroken(
@@ -241,9 +242,15 @@ def _difference(
             predicted = theirs.predicted if every is None else every
             row = _first_other(mine, predicted, theirs.score if every is None else None)
             if row is not None:
+                before, after = str(mine.predicted[row])[:80], str(predicted[row])[:80]
+                told = (
+                    f"{before}, and would be {after}"
+                    if before != after
+                    else f"{before} of other scores"
+                )
                 return (
-                    f"row {int(mine.rows[row])} of {name} is {str(mine.predicted[row])[:80]}, and "
-                    f"would be {str(predicted[row])[:80]}"
+                    f"row {int(mine.rows[row])} of {name} is {told}; requests hold doubles, so "
+                    "make whole numbers beyond 2^53 texts, and other numbers float64"
                 )
     except ModelRefused as error:
         return str(error)

@@ -244,3 +244,32 @@ def test_answers_that_are_no_numbers_are_refused_with_what_works(tmp_path: Path)
     with pytest.raises(CodeBroken, match=r"200 of 200 rows .* IsotonicRegression\(out_of_bounds"):
         publish(IsotonicRegression(), rows[200:400], truths[200:400], **parts)
     publish(IsotonicRegression(out_of_bounds="clip"), rows[200:400], truths[200:400], **parts)
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (np.where(np.arange(len(X)) == 7, np.inf, X[:, 1]), "column 'b' is infinite in row"),
+        (np.where(np.arange(len(X)) % 3 == 0, np.nan, X[:, 1]), "column 'b' has no value in row"),
+        (["text"] * len(X), "column 'b' holds a text in row 0"),
+        (
+            np.full(len(X), 2**63, dtype=np.uint64),
+            "column 'b' holds whole numbers of more than 63 bits",
+        ),
+    ],
+    ids=["infinite", "gap", "text", "long"],
+)
+def test_a_column_that_the_model_does_not_take_is_named(
+    column: Any, said: str, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(b=column)
+    with pytest.raises((CodeBroken, DataBroken), match=said):
+        publish(
+            LogisticRegression(),
+            frame,
+            Y,
+            uri=f"file://{tmp_path}/m",
+            model_name="m",
+            version="v1",
+            seed=1,
+        )
