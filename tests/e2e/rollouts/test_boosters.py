@@ -71,10 +71,9 @@ def is_stable(api: Api, version: str) -> bool:
 
 @pytest.fixture
 def gone_afterwards(api: Api) -> Iterator[None]:
+    # The versions go with the namespace: while they are in use they cannot be deleted.
     yield
     api.delete("Deployment", NAME)
-    for version in MODELS:
-        api.delete("ModelVersion", f"{NAME}-{version}")
 
 
 @pytest.mark.usefixtures("gone_afterwards")
