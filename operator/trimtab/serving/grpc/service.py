@@ -138,24 +138,25 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no ty
         is_loaded = self._inference.served is not None
         self._inference.counters.start(request, is_loaded=is_loaded)
         status, size = CLIENT_LEFT, 0
+        refusal: Refused
         try:
             answer = await self._answered(request, context)
             status, size = 200, len(answer)
             return answer
         except Refused as refused:
-            status = refused.status
-            await _abort(context, refused)
+            status, refusal = refused.status, refused
         except RequestInvalid as invalid:
             status = invalid.status
-            await _abort(context, Refused(status, str(invalid), grpc.StatusCode.INVALID_ARGUMENT))
+            refusal = Refused(status, str(invalid), grpc.StatusCode.INVALID_ARGUMENT)
         except Exception:
             # A bug costs this call, and says nothing of itself to the client.
             log.exception("a call could not be answered")
-            status = 500
-            await _abort(context, Refused(500, "the request could not be answered"))
+            status, refusal = 500, Refused(500, "the request could not be answered")
         finally:
             request.abandoned = True  # from here on nobody waits
             self._inference.finished(request, status, size)
+        # It is counted by now: who reads the counters after an answer finds it there.
+        return await _abort(context, refusal)
 
     async def _answered(self, request: Request, context: Any) -> bytes:
         body = await self._received(context)
