@@ -43,14 +43,23 @@ def table() -> tuple[Any, Any, Any, dict[str, Any]]:
     """A number and a text, each an input."""
     size = np.random.default_rng(1).uniform(0, 3, 400)
     colour = np.where(np.arange(400) % 2, "red", "blue")
-    encoder = OneHotEncoder(handle_unknown="ignore")  # others fail on what they have not seen
+    encoder = OneHotEncoder(handle_unknown="ignore")  # so that what is made up is answered
     columns = ColumnTransformer([("text", encoder, [1])], remainder="passthrough")
     frame = pd.DataFrame({"size": size, "colour": colour})
     truth = np.where(size > 1.2, "large", "small")
     return make_pipeline(columns, LogisticRegression()), frame, truth, {}
 
 
-MODELS: dict[str, Fit] = {"vector": vector, "table": table}
+def strict() -> tuple[Any, Any, Any, dict[str, Any]]:
+    """A code whose encoder raises on others, as it does by default, and a number."""
+    size = np.random.default_rng(2).uniform(0, 3, 400)
+    columns = ColumnTransformer([("code", OneHotEncoder(), ["code"])], remainder="passthrough")
+    frame = pd.DataFrame({"code": np.arange(400) % 2, "size": size})
+    truth = np.where(size > 1.2, "large", "small")
+    return make_pipeline(columns, LogisticRegression()), frame, truth, {}
+
+
+MODELS: dict[str, Fit] = {"vector": vector, "table": table, "strict": strict}
 
 
 def main() -> None:
@@ -76,7 +85,7 @@ def main() -> None:
             served = Model(model, made.uri, made.digest)
             with trimtab(given.own.absolute(), served, Path(name) / model) as server:
                 address = f"127.0.0.1:{server.port}"
-                if given.mlserver:
+                if given.mlserver and model != "strict":
                     ask(given.mlserver, "with_mlserver.py", model, address)
                 if given.kserve and model == "vector":
                     ask(given.kserve, "with_kserve.py", model, address)

@@ -56,3 +56,7 @@ class RequestInvalid(Exception):
 
 class ModelFailed(Exception):
     """The model raised, or gave something that is not an answer: counted as 500."""
+
+
+class ValueUnknown(ModelFailed):
+    """The model says itself that it was not fitted on a value of the rows: counted as 400."""

@@ -315,3 +315,24 @@ for one in json.load(sys.stdin):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == ["20"] * len(TABLE_MODELS)
+
+
+async def test_a_category_that_the_encoder_does_not_know_is_the_callers(
+    settings: ServingSettings, tmp_path: Path
+) -> None:
+    """Its default is to raise; nobody else's rows and no fault of the model are told so."""
+    rows = PEOPLE[["sex", "fare"]]
+    columns = ColumnTransformer([("sex", OneHotEncoder(), ["sex"])], remainder="passthrough")
+    model = make_pipeline(columns, LogisticRegression()).fit(rows, TRUTH)
+    made = published(model, tmp_path, rows, TRUTH)
+    inputs = signature_of(made).inputs
+    async with serving(served(settings, made)) as client:
+        known, unknown = rows[:1], rows[:1].assign(sex="unheard of")
+        answers = [await client.infer(request(one, inputs)) for one in (known, unknown, known)]
+        counted = await client.metrics()
+    assert [answer.status_code for answer in answers] == [200, 400, 200]
+    said = answers[1].json()["error"]
+    assert said.startswith("inputs: the model was not fitted on such a value: ")
+    assert "unheard of" in said
+    assert counted["trimtab_requests_total{code=400}"] == 1
+    assert counted.get("trimtab_requests_total{code=500}", 0) == 0

@@ -4,7 +4,7 @@ A pool of their own holds them, since a process may know another `inference` pac
 of a client. Fields that are not read here are left out, as protobuf allows.
 
 Sources: github.com/kserve/open-inference-protocol, `protocol/open_inference_grpc.proto`; Triton
-Inference Server, `grpc_service.proto` and `model_config.proto` (index and configuration);
+Inference Server, `grpc_service.proto` and `model_config.proto` (index, statistics, configuration);
 github.com/grpc/grpc, `health.proto`.
 """
 
@@ -108,6 +108,26 @@ STRUCTURE: Final[Mapping[str, Fields]] = {
         "state": (3, "string"),
         "reason": (4, "string"),
     },
+    "ModelStatisticsRequest": _NAMED,
+    "ModelStatisticsResponse": {"model_stats": (1, "repeated ModelStatistics")},
+    "ModelStatistics": {
+        **_NAMED,
+        "last_inference": (3, "uint64"),
+        "inference_count": (4, "uint64"),
+        "execution_count": (5, "uint64"),
+        "inference_stats": (6, "InferStatistics"),
+    },
+    "InferStatistics": {
+        "success": (1, "StatisticDuration"),
+        "fail": (2, "StatisticDuration"),
+        "queue": (3, "StatisticDuration"),
+        "compute_input": (4, "StatisticDuration"),
+        "compute_infer": (5, "StatisticDuration"),
+        "compute_output": (6, "StatisticDuration"),
+        "cache_hit": (7, "StatisticDuration"),
+        "cache_miss": (8, "StatisticDuration"),
+    },
+    "StatisticDuration": {"count": (1, "uint64"), "ns": (2, "uint64")},
     "ModelConfigRequest": _NAMED,
     "ModelConfigResponse": {"config": (1, "ModelConfig")},
     "ModelConfig": {

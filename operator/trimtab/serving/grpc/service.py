@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from time import monotonic, perf_counter
 from typing import Any, Final, NoReturn
 
@@ -49,6 +50,8 @@ _CODES: Final = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+Page = Callable[[Any], dict[str, Any] | Awaitable[dict[str, Any]]]
+"""From a message to the fields of the one that answers."""
 
 
 class Refused(Exception):
@@ -96,15 +99,17 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no ty
             _INFER: grpc.stream_unary_rpc_method_handler(self._infer),
             f"/{HEALTH_SERVICE}/Check": self._page("HealthCheck", self._check, package=HEALTH),
         }
-        for name, page in {
+        pages: dict[str, Page] = {
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready,
             "ModelReady": self._model_ready,
             "ServerMetadata": self._server_metadata,
             "ModelMetadata": self._model_metadata,
             "ModelConfig": self._model_config,
+            "ModelStatistics": self._model_statistics,
             "RepositoryIndex": self._repository_index,
-        }.items():
+        }
+        for name, page in pages.items():
             self._handlers[f"/{INFERENCE_SERVICE}/{name}"] = self._page(name, page)
 
     def service(self, details: Any) -> Any:
@@ -130,31 +135,33 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no ty
     async def _infer(self, _requests: Any, context: Any) -> bytes:
         request = Request(perf_counter(), _not_delivered)
         request.method, request.path, request.route = "POST", _INFER, self._infer
-        served = self._inference.served
-        self._inference.counters.start(request, is_loaded=served is not None)
+        is_loaded = self._inference.served is not None
+        self._inference.counters.start(request, is_loaded=is_loaded)
         status, size = CLIENT_LEFT, 0
+        refusal: Refused
         try:
-            answer = await self._answered(request, served, context)
+            answer = await self._answered(request, context)
             status, size = 200, len(answer)
             return answer
         except Refused as refused:
-            status = refused.status
-            await _abort(context, refused)
+            status, refusal = refused.status, refused
         except RequestInvalid as invalid:
             status = invalid.status
-            await _abort(context, Refused(status, str(invalid), grpc.StatusCode.INVALID_ARGUMENT))
+            refusal = Refused(status, str(invalid), grpc.StatusCode.INVALID_ARGUMENT)
         except Exception:
             # A bug costs this call, and says nothing of itself to the client.
             log.exception("a call could not be answered")
-            status = 500
-            await _abort(context, Refused(500, "the request could not be answered"))
+            status, refusal = 500, Refused(500, "the request could not be answered")
         finally:
             request.abandoned = True  # from here on nobody waits
             self._inference.finished(request, status, size)
+        # It is counted by now: who reads the counters after an answer finds it there.
+        return await _abort(context, refusal)
 
-    async def _answered(self, request: Request, served: Served | None, context: Any) -> bytes:
+    async def _answered(self, request: Request, context: Any) -> bytes:
         body = await self._received(context)
         request.size = len(body)
+        served = self._inference.served  # not before: it may have become another one meanwhile
         if served is None:
             raise Refused(503, "the model is being loaded")
         message = parsed_infer(self._infer_request, body, served.inputs)
@@ -193,14 +200,19 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no ty
     # Pages.
 
     def _page(
-        self, name: str, answer: Callable[[Any], dict[str, Any]], package: str = "inference"
+        self,
+        name: str,
+        answer: Page,
+        package: str = "inference",
     ) -> Any:
         request = self._messages.of(f"{name}Request", package)
         response = self._messages.of(f"{name}Response", package)
 
         async def page(body: bytes, context: Any) -> bytes:
             try:
-                content: bytes = response(**answer(parsed(request, body))).SerializeToString()
+                fields = answer(parsed(request, body))
+                told = await fields if isawaitable(fields) else fields
+                content: bytes = response(**told).SerializeToString()
             except Refused as refused:
                 await _abort(context, refused)
             except RequestInvalid as invalid:
@@ -229,6 +241,14 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no ty
 
     def _model_config(self, message: Any) -> dict[str, Any]:
         return {"config": configuration(self._named(message))}
+
+    async def _model_statistics(self, message: Any) -> dict[str, Any]:
+        if not message.name:
+            message.name = self._inference.name  # all models are meant
+        counted = await self._inference.counted(self._named(message))
+        for one in counted["model_stats"]:
+            del one["batch_stats"]  # none are kept, and the message is told without
+        return counted
 
     def _repository_index(self, message: Any) -> dict[str, Any]:
         served, is_ready = self._inference.served, self._inference.is_ready

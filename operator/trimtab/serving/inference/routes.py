@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from trimtab import __version__
 from trimtab.serving.counting.requests import RequestCounters
-from trimtab.serving.errors import ModelFailed, RequestInvalid
+from trimtab.serving.errors import ModelFailed, RequestInvalid, ValueUnknown
 from trimtab.serving.http.access_log import AccessLogger
 from trimtab.serving.http.heads import PlainHeads
 from trimtab.serving.http.messages import (
@@ -71,6 +71,11 @@ class Inference:
         self._tasks: set[asyncio.Task[None]] = set()
         self._late = _late()
         self._name(model, version)
+
+    @property
+    def name(self) -> str:
+        """The model that is served."""
+        return self._model
 
     def become(self, served: Served) -> None:
         """Answer with this model from now on; what was asked of another one goes on there."""
@@ -307,6 +312,8 @@ class Inference:
         """Return status and message of what became of a request; log it now and then."""
         if isinstance(error, TimeoutError):
             return 504, str(error)
+        if isinstance(error, ValueUnknown):
+            return 400, f"inputs: the model was not fitted on such a value: {str(error)[:300]}"
         if monotonic() - self._logged_at > _LOG_EVERY_SECONDS:
             self._logged_at = monotonic()
             log.error("the model failed", exc_info=error)
@@ -347,20 +354,22 @@ class Inference:
         )
 
     def _count(self, request: Request) -> None:
-        """Answer with the statistics of now, as soon as what was predicted before is counted."""
         served = self.served
         if served is None:
             request.answer(error_response(503, "the model is being loaded", _BUSY))
             return
 
-        async def counted(served: Served) -> None:
-            requests = self.counters.totals()
-            calls = await served.counting.call_totals()
-            request.answer(json_response(statistics(served, requests, calls)))
+        async def counted() -> None:
+            request.answer(json_response(await self.counted(served)))
 
-        task = asyncio.get_running_loop().create_task(counted(served))
+        task = asyncio.get_running_loop().create_task(counted())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def counted(self, served: Served) -> dict[str, Any]:
+        """Return the statistics of now, as soon as what was predicted before is counted."""
+        requests = self.counters.totals()
+        return statistics(served, requests, await served.counting.call_totals())
 
     def _server(self) -> Response:
         return json_response({"name": "trimtab", "version": __version__, "extensions": EXTENSIONS})

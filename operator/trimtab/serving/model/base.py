@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from trimtab.contract.answers import Answering, Answers
 from trimtab.contract.artifact import BASELINE, Baseline, ScoreKind, Signature
 from trimtab.contract.calibration import Floats, calibrated, exact_for
 from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
-from trimtab.serving.errors import ArtifactRefused, ModelFailed
+from trimtab.serving.errors import ArtifactRefused, ModelFailed, ValueUnknown
 
 Matrix = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
 
@@ -87,6 +87,10 @@ _PARTS = (
 )
 
 
+_UNKNOWN: Final = "Found unknown categories"
+_ENCODERS: Final = "sklearn.preprocessing._encoders"
+
+
 class Model:
     """A loaded model with the signature's view of its answers."""
 
@@ -112,7 +116,7 @@ class Model:
             answers = self._answering.answers(rows)
         except Exception as error:
             # A model may raise anything; it is its own 500 and must not end the thread.
-            raise ModelFailed(f"{type(error).__name__}: {error}") from error
+            raise _failed(error) from error
         if not self._is_classifier:
             return self._regression(answers, len(rows))
         return self._classified(answers, len(rows))
@@ -153,6 +157,23 @@ class Model:
             labels=answers.labels,
             spread=answers.spread,
         )
+
+
+def _failed(error: Exception) -> ModelFailed:
+    """Tell rows that hold what the model does not know from a model that is broken.
+
+    Source: scikit-learn, `sklearn/preprocessing/_encoders.py`, with `handle_unknown="error"`.
+    """
+    if isinstance(error, ValueError) and str(error).startswith(_UNKNOWN) and _by_encoder(error):
+        return ValueUnknown(str(error))
+    return ModelFailed(f"{type(error).__name__}: {error}")
+
+
+def _by_encoder(error: Exception) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == _ENCODERS
 
 
 def _uncalibrated(

@@ -7,12 +7,15 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from tests.unit.serving.grpc.asking import (
+    MESSAGES,
     calling,
     channel_to,
     infer,
@@ -21,10 +24,10 @@ from tests.unit.serving.grpc.asking import (
     refusal,
     typed,
 )
-from tests.unit.serving.loopback import Client, served_as, serving, until
-from tests.unit.serving.stored import Stored
+from tests.unit.serving.loopback import Client, served_as, serving, until, vector
+from tests.unit.serving.stored import Stored, store
 
-from trimtab.serving.grpc.protocol import HEALTH, HEALTH_SERVICE
+from trimtab.serving.grpc.protocol import HEALTH, HEALTH_SERVICE, INFERENCE_SERVICE
 from trimtab.serving.settings import ServingSettings
 
 Code = grpc.StatusCode
@@ -401,6 +404,68 @@ async def test_a_full_queue_says_when_to_come_again(
     assert ("grpc-retry-pushback-ms", "1000") in list(raised.value.trailing_metadata())
     assert counted["trimtab_requests_total{code=503}"] == 1
     assert counted["trimtab_requests_total{code=200}"] == 2
+
+
+async def test_what_would_be_begun_too_late_is_refused_as_by_http(
+    by_grpc: ServingSettings, binary: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(by_grpc, queue_seconds=0.5)
+    async with (
+        serving(settings) as server,
+        channel_to(server) as one,
+        channel_to(server) as two,
+    ):
+        held = Held(server, monkeypatch)
+        request = typed(binary.rows[:1])
+        first = asyncio.ensure_future(infer(one)(request))
+        await until(lambda: held.calls == 1)
+        joiner = server.server.inference.served.joiner  # type: ignore[union-attr]
+        monkeypatch.setattr(joiner._pace, "seconds", lambda _calls, _rows: 1000.0)
+        code, told = await refusal(infer(two), request)
+        by_http = await server.infer(vector(binary.rows[:1]))
+        held.goes.set()
+        await first
+        counted = await server.metrics()
+    assert (code, told) == (Code.UNAVAILABLE, "too many requests are waiting")
+    assert by_http.status_code == 503
+    assert held.calls == 1
+    assert counted["trimtab_requests_total{code=503}"] == 2
+
+
+async def test_another_model_takes_the_place_while_calls_come(
+    by_grpc: ServingSettings, binary: Stored, tmp_path: Path
+) -> None:
+    rows = binary.rows[:1]
+    turned = LogisticRegression().fit(binary.rows, 1 - binary.estimator.predict(binary.rows))
+    stored = store(tmp_path / "v2", turned, binary.signature, binary.baseline, binary.rows)
+    other = served_as(by_grpc, stored, version="v2")
+    async with serving(by_grpc) as server, channel_to(server) as channel:
+        begun = channel.stream_unary(f"/{INFERENCE_SERVICE}/ModelInfer")()
+        counters = server.server.inference.counters
+        await begun.wait_for_connection()
+        await until(lambda: counters._started == 1)
+        seen: list[Any] = []
+        is_over = asyncio.Event()
+
+        async def asks() -> None:
+            while not is_over.is_set():
+                seen.append(await infer(channel)(typed(rows)))
+
+        asking = [asyncio.ensure_future(asks()) for _ in range(4)]
+        await until(lambda: bool(seen))
+        await server.server.replace(other)
+        seen.append(await infer(channel)(typed(rows)))
+        is_over.set()
+        await asyncio.gather(*asking)
+        # Its message comes when the other model has gone.
+        await begun.write(typed(rows, model_version="v2").SerializeToString())
+        await begun.done_writing()
+        late = MESSAGES.of("ModelInferResponse").FromString(await begun)
+    first = binary.estimator.predict(rows).tolist()[0]
+    told = {(one.model_version, one.outputs[0].contents.int64_contents[0]) for one in seen}
+    assert told == {("v1", first), ("v2", 1 - first)}
+    assert late.model_version == "v2"
+    assert late.outputs[0].contents.int64_contents[0] == 1 - first
 
 
 async def test_what_nobody_waits_for_any_more_is_not_predicted(

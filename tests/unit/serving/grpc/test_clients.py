@@ -53,6 +53,37 @@ async def test_health_and_metadata(by_grpc: ServingSettings) -> None:
         await with_client(server, use)
 
 
+async def test_statistics_are_those_by_http(by_grpc: ServingSettings, binary: Stored) -> None:
+    told: list[Any] = []
+
+    def use(client: Any) -> None:
+        for rows in (1, 2, 5):
+            client.infer("digits", [sent("x", "FP64", binary.rows[:rows])])
+        with pytest.raises(InferenceServerException, match="unknown"):
+            client.infer("digits", [sent("unknown", "FP64", binary.rows[:1])])
+        for named in (("digits", "v1"), ("digits",), ()):
+            told.append(client.get_inference_statistics(*named, as_json=True))
+        with pytest.raises(InferenceServerException, match="'v9' is not served here"):
+            client.get_inference_statistics("digits", "v9")
+
+    async with serving(by_grpc) as server:
+        await with_client(server, use)
+        page = (await server.front.get("/v2/models/digits/stats")).json()
+    (expected,) = page["model_stats"]
+    assert expected.pop("batch_stats") == []
+    assert expected["inference_count"] == 8
+    assert expected["inference_stats"]["success"]["count"] == 3
+    assert expected["inference_stats"]["fail"]["count"] == 1
+    assert [by_text(one) for one in told] == [by_text({"model_stats": [expected]})] * 3
+
+
+def by_text(value: Any) -> Any:
+    """As protobuf writes JSON: large numbers are texts, and what is zero is left out."""
+    if isinstance(value, dict):
+        return {name: by_text(one) for name, one in value.items() if one not in (0, "0")}
+    return [by_text(one) for one in value] if isinstance(value, list) else str(value)
+
+
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
 async def test_numbers(by_grpc: ServingSettings, binary: Stored, compression: str | None) -> None:
     rows = binary.rows[:7]
