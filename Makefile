@@ -137,13 +137,16 @@ clients: develop .bench/serving .bench/mlserver .bench/kserve .bench/schemathesi
 	  --mlserver .bench/mlserver/bin/python --kserve .bench/kserve/bin/python \
 	  --schemathesis .bench/schemathesis/bin/python
 
-# Ours with ONNX and gRPC, and with treelite.
-.bench/more .bench/trees: .bench/serving
+# Ours with ONNX and gRPC, with what serving-tables has, and with treelite.
+.bench/more: EXTRA = onnxruntime grpcio protobuf
+.bench/tables: EXTRA = pandas xgboost-cpu lightgbm
+.bench/trees: EXTRA = treelite==4.8.1
+.bench/more .bench/tables .bench/trees: .bench/serving
 	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet -c operator/requirements.lock -r .bench/serving/serving.txt \
-	  $(if $(findstring more,$@),onnxruntime grpcio protobuf,treelite==4.8.1)
+	$@/bin/pip install --quiet -c operator/requirements.lock -r .bench/serving/serving.txt $(EXTRA)
 	touch $@
 
-bench-serving: develop .bench/serving .bench/mlserver .bench/more .bench/trees ## the serving runtime beside MLServer and treelite
+bench-serving: develop .bench/serving .bench/mlserver .bench/more .bench/tables .bench/trees ## the serving runtime beside MLServer and treelite
 	$(BIN)/python -m tests.bench.serving --own .bench/serving/bin/python \
-	  --peer .bench/mlserver/bin/python --more .bench/more/bin/python --trees .bench/trees/bin/python
+	  --peer .bench/mlserver/bin/python --more .bench/more/bin/python \
+	  --tables .bench/tables/bin/python --trees .bench/trees/bin/python

@@ -70,11 +70,12 @@ def trimtab(
     queue_seconds: float = 1.0,
     *,
     grpc: bool = False,
+    flag: str = "-OO",
 ) -> Iterator[Running]:
     """Our runtime with everything on: validation, counters, tokens.
 
     With `compared` it predicts with that model, too, within the default budget. grpc: with that
-    port as well, which needs a `python` with its libraries.
+    port as well, which needs a `python` with its libraries. flag: of the image's interpreter.
     """
     folder.mkdir(parents=True, exist_ok=True)
     key = folder / "token.key"
@@ -107,8 +108,8 @@ def trimtab(
             "TRIMTAB_COMPARE_ARTIFACT_DIGEST": compared.digest,
             "TRIMTAB_COMPARE_FOR": "outcomes",
         }
-    # As the image starts it: without docstrings, everything compiled before.
-    command = [str(python), "-OO", "-m", "trimtab.serving"]
+    # As the image starts it, everything compiled before.
+    command = [str(python), flag, "-m", "trimtab.serving"]
     ready = f"http://127.0.0.1:{metrics}/readyz"
     with _started(command, environment, port, ready, folder / "trimtab.log") as running:
         running.metrics_port = metrics
