@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
 .PHONY: help setup develop lock format lint unit test e2e generate verify docs alerts dashboards cli \
   demo demo-clean images \
-  cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-metrics bench-statistics bench-serving clients
+  cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-metrics bench-statistics bench-serving bench-cores clients
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -150,3 +150,6 @@ bench-serving: develop .bench/serving .bench/mlserver .bench/more .bench/tables 
 	$(BIN)/python -m tests.bench.serving --own .bench/serving/bin/python \
 	  --peer .bench/mlserver/bin/python --more .bench/more/bin/python \
 	  --tables .bench/tables/bin/python --trees .bench/trees/bin/python
+
+bench-cores: develop .bench/serving ## what one pod would gain from a second core; needs a quiet machine
+	$(BIN)/python -m tests.bench.serving.cores --own .bench/serving/bin/python
