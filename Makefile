@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 .DEFAULT_GOAL := help
 .PHONY: help setup develop lock format lint unit test e2e generate verify docs alerts dashboards cli \
   demo demo-clean images \
-  cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-metrics bench-statistics bench-serving clients
+  cluster-up cluster-down cluster-kubectl faults faults-real bench-operator bench-metrics bench-statistics bench-serving bench-cores clients
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -137,13 +137,19 @@ clients: develop .bench/serving .bench/mlserver .bench/kserve .bench/schemathesi
 	  --mlserver .bench/mlserver/bin/python --kserve .bench/kserve/bin/python \
 	  --schemathesis .bench/schemathesis/bin/python
 
-# Ours with ONNX and gRPC, and with treelite.
-.bench/more .bench/trees: .bench/serving
+# Ours with ONNX and gRPC, with what serving-tables has, and with treelite.
+.bench/more: EXTRA = onnxruntime grpcio protobuf
+.bench/tables: EXTRA = pandas xgboost-cpu lightgbm
+.bench/trees: EXTRA = treelite==4.8.1
+.bench/more .bench/tables .bench/trees: .bench/serving
 	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet -c operator/requirements.lock -r .bench/serving/serving.txt \
-	  $(if $(findstring more,$@),onnxruntime grpcio protobuf,treelite==4.8.1)
+	$@/bin/pip install --quiet -c operator/requirements.lock -r .bench/serving/serving.txt $(EXTRA)
 	touch $@
 
-bench-serving: develop .bench/serving .bench/mlserver .bench/more .bench/trees ## the serving runtime beside MLServer and treelite
+bench-serving: develop .bench/serving .bench/mlserver .bench/more .bench/tables .bench/trees ## the serving runtime beside MLServer and treelite
 	$(BIN)/python -m tests.bench.serving --own .bench/serving/bin/python \
-	  --peer .bench/mlserver/bin/python --more .bench/more/bin/python --trees .bench/trees/bin/python
+	  --peer .bench/mlserver/bin/python --more .bench/more/bin/python \
+	  --tables .bench/tables/bin/python --trees .bench/trees/bin/python
+
+bench-cores: develop .bench/serving ## what one pod would gain from a second core; needs a quiet machine
+	$(BIN)/python -m tests.bench.serving.cores --own .bench/serving/bin/python

@@ -41,6 +41,8 @@ class Pythons:
     peer: Path
     more: Path
     """Ours with what serves ONNX graphs and gRPC."""
+    tables: Path
+    """Ours with what serves tables and boosted trees."""
     trees: Path
     """Ours and treelite."""
 
@@ -116,6 +118,7 @@ def main() -> None:
     parser.add_argument("--own", type=Path, required=True, help="Python with our extra `serving`")
     parser.add_argument("--peer", type=Path, help="Python with MLServer")
     parser.add_argument("--more", type=Path, help="Python with our extras `onnx` and `grpc`")
+    parser.add_argument("--tables", type=Path, help="Python with pandas, XGBoost, LightGBM, ours")
     parser.add_argument("--trees", type=Path, help="Python with our extra `serving` and treelite")
     parser.add_argument("--only-overload", action="store_true", help="only more than it can do")
     parser.add_argument(
@@ -123,9 +126,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     only = arguments.only_comparing or arguments.only_overload
-    others = (arguments.peer, arguments.more, arguments.trees)
+    others = (arguments.peer, arguments.more, arguments.tables, arguments.trees)
     if None in others and not only:
-        parser.error("--peer, --more and --trees are needed")
+        parser.error("--peer, --more, --tables and --trees are needed")
     if (os.cpu_count() or 1) <= CLIENT_CORE:
         parser.error("two cores are needed: one for the server, one for the load")
     with tempfile.TemporaryDirectory() as name:
@@ -140,6 +143,7 @@ def main() -> None:
             pythons = Pythons(own, *(path.absolute() for path in others))
             beside = trees_lines(models["forest"], pythons)
             beside += grpc_lines(models["linear"], pythons, folder)
+            beside += image_lines(models, pythons, folder)
             rows = measure(models, folder, pythons) + beside + rows
         print(render(rows))
 
@@ -500,6 +504,31 @@ def start_lines(model: Model, kinds: dict[str, Start], pythons: Pythons) -> list
         ),
         judged("start", "packages", str(ours), "<= 20", ours <= 20, str(peers)),
     ]
+
+
+def image_lines(models: dict[str, Model], pythons: Pythons, folder: Path) -> list[Row]:
+    """Return start and memory of what each image runs, beside the linear model in the plain one."""
+    boosted = build("boosted", folder)
+    kinds = {
+        "serving, linear": (pythons.own, models["linear"], "-OO"),
+        "serving-onnx, linear as a graph": (pythons.more, models["graph"], "-OO"),
+        "serving-tables, linear": (pythons.tables, models["linear"], "-O"),
+        "serving-tables, XGBoost": (pythons.tables, boosted, "-O"),
+    }
+    rows: list[Row] = []
+    for kind, (python, model, flag) in kinds.items():
+        seconds: list[float] = []
+        memory: list[float] = []
+        for _ in range(STARTS):
+            with servers.trimtab(python, model, folder / "run", flag=flag) as server:
+                seconds.append(server.ready_after)
+                memory.append(server.resident_bytes() / 2**20)
+        told = f"{median(seconds):.2f} s, {median(memory):.0f} MiB"
+        plain = rows[0].measured if rows else ""
+        rows.append(
+            Row("start", f"{kind}: seconds to ready, RSS", told, plain and f"{plain} plain")
+        )
+    return rows
 
 
 def soak_line(model: Model, start: Start, folder: Path) -> Row:

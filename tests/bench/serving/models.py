@@ -32,6 +32,10 @@ class Model:
 def _estimator(name: str) -> Any:
     if name in ("linear", "graph"):
         return LogisticRegression(max_iter=1000)
+    if name == "boosted":
+        from xgboost import XGBClassifier
+
+        return XGBClassifier(n_estimators=100, max_depth=6, n_jobs=1)
     trees = {"forest": 100, "slow": 500}[name]
     return RandomForestClassifier(n_estimators=trees, max_depth=10, random_state=0, n_jobs=1)
 
@@ -49,7 +53,7 @@ def _graph(fitted: Any) -> bytes:
 def build(name: str, folder: Path) -> Model:
     """Fit and write below `folder`: `artifacts/` for Trimtab, `mlserver/<name>/` for MLServer.
 
-    `graph` is the linear one as an ONNX graph, for Trimtab alone.
+    For Trimtab alone: `graph`, the linear one as an ONNX graph, and `boosted`, of XGBoost.
     """
     features, labels = make_classification(
         ROWS, FEATURES, n_informative=10, class_sep=1.0, random_state=0
@@ -67,7 +71,7 @@ def build(name: str, folder: Path) -> Model:
         evaluate=(features[thirds[2]], labels[thirds[2]]),
         input_name="x",
     )
-    if name == "graph":
+    if name in ("graph", "boosted"):
         return Model(name, published.uri, published.digest)
     peer = folder / "mlserver" / name
     peer.mkdir(parents=True)

@@ -70,18 +70,23 @@ def trimtab(
     queue_seconds: float = 1.0,
     *,
     grpc: bool = False,
+    flag: str = "-OO",
+    cores: str = str(SERVER_CORE),
+    shared_port: int = 0,
 ) -> Iterator[Running]:
     """Our runtime with everything on: validation, counters, tokens.
 
     With `compared` it predicts with that model, too, within the default budget. grpc: with that
-    port as well, which needs a `python` with its libraries.
+    port as well, which needs a `python` with its libraries. flag: of the image's interpreter.
+    cores: numbers with commas. shared_port: one that other processes listen on as well.
     """
     folder.mkdir(parents=True, exist_ok=True)
     key = folder / "token.key"
     key.write_bytes(b"0123456789abcdef0123456789abcdef")
     port, metrics, calls = free_ports(3)
+    port = shared_port or port
     environment = {
-        "PYTHONPATH": SOURCE,
+        "PYTHONPATH": os.pathsep.join((SOURCE, str(Path.cwd()))),
         "PYTHONPYCACHEPREFIX": str(python.parents[1] / "compiled"),
         "PYTHONDONTWRITEBYTECODE": "",
         "TRIMTAB_MODEL": model.name,
@@ -107,10 +112,12 @@ def trimtab(
             "TRIMTAB_COMPARE_ARTIFACT_DIGEST": compared.digest,
             "TRIMTAB_COMPARE_FOR": "outcomes",
         }
-    # As the image starts it: without docstrings, everything compiled before.
-    command = [str(python), "-OO", "-m", "trimtab.serving"]
+    # As the image starts it, everything compiled before.
+    program = "tests.bench.serving.shared_port" if shared_port else "trimtab.serving"
+    command = [str(python), flag, "-m", program]
     ready = f"http://127.0.0.1:{metrics}/readyz"
-    with _started(command, environment, port, ready, folder / "trimtab.log") as running:
+    log = folder / "trimtab.log"
+    with _started(command, environment, port, ready, log, cores=cores) as running:
         running.metrics_port = metrics
         running.grpc_port = calls if grpc else 0
         if compared is not None:
@@ -178,15 +185,17 @@ def _started(
     port: int,
     ready_url: str,
     log: Path,
+    *,
+    cores: str = str(SERVER_CORE),
 ) -> Iterator[Running]:
-    """Run it on the server's core alone; in the end stop it and wait."""
-    # One thread for numeric libraries: there is one core.
+    """Run it on `cores` alone; in the end stop it and wait."""
+    # One thread for numeric libraries: one core is the unit.
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     others = {name: value for name, value in os.environ.items() if name[:8] != "TRIMTAB_"}
     begin = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["taskset", "-c", str(SERVER_CORE), *command],
+            ["taskset", "-c", cores, *command],
             env={**others, **threads, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
