@@ -29,7 +29,7 @@ from tests.unit.contract.estimators.boosters import (
 
 from trimtab.contract.estimators.boosted.lightgbm_file import check_lightgbm
 from trimtab.contract.estimators.boosted.ubjson import read_ubjson
-from trimtab.contract.estimators.boosted.xgboost_file import check_xgboost
+from trimtab.contract.estimators.boosted.xgboost_file import _check_depth, check_xgboost
 from trimtab.contract.estimators.refused import ModelRefused, UnsafeModel
 
 FILES: dict[Library, bytes] = {name: honest_file(name) for name in ("xgboost", "lightgbm")}
@@ -177,6 +177,28 @@ def test_categories_beyond_their_bits_are_refused() -> None:
         loaded("xgboost", with_number("categories_sizes", tree, 0, 2**62))
 
 
+@pytest.mark.parametrize("number", [0, 2, -1, 2**40])
+def test_trees_of_xgboost_are_numbered_by_their_places(number: int) -> None:
+    body = FILES["xgboost"]
+    start = [match.end() for match in re.finditer(re.escape(text(b"id")), body)][1]
+    assert body[start : start + 2] == b"i\1"
+    forged = body[:start] + b"L" + struct.pack(">q", number) + body[start + 2 :]
+    with pytest.raises(UnsafeModel, match="another number than its place"):
+        check_xgboost(forged)
+
+
+def test_a_tree_of_xgboost_without_end_is_refused() -> None:
+    """Its depth would overflow the stack."""
+    deep = np.arange(-1, 40_000, 2, dtype=np.int64)
+    left = np.full(len(deep) * 2, -1, dtype=">i4")
+    places = np.maximum(deep[:-1], 0)
+    left[places] = deep[1:]
+    with pytest.raises(UnsafeModel, match="deeper than"):
+        _check_depth(left)
+    left[places[9_000]] = -1
+    _check_depth(left)
+
+
 def test_a_deep_file_is_refused() -> None:
     with pytest.raises(UnsafeModel, match="nested too deep"):
         read_ubjson(b"".join(b"{L" + text(b"a") for _ in range(100_000)))
@@ -223,6 +245,12 @@ def line_with(name: str, at: int, value: str, *, of: str = " ") -> bytes:
 def test_a_forged_file_of_lightgbm_is_refused(body: bytes, said: str) -> None:
     with pytest.raises(UnsafeModel, match=said):
         loaded("lightgbm", body)
+
+
+def test_lightgbm_is_given_no_names_without_end() -> None:
+    forged = re.sub(rb"max_feature_idx=\d+", b"max_feature_idx=999999998", FILES["lightgbm"])
+    with pytest.raises(UnsafeModel, match="999,999,999 features"):
+        check_lightgbm(forged)
 
 
 def test_lightgbm_is_given_what_was_checked_and_not_what_was_written() -> None:

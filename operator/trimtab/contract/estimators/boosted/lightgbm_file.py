@@ -40,6 +40,8 @@ OBJECTIVES: Final = frozenset(
 """Those whose answers are numbers of a row by itself: no ranking."""
 
 _MOST_GROUPS: Final = 10_000
+_MOST_FEATURES: Final = 1 << 21
+"""Each has a name in what LightGBM is given."""
 _LARGEST_BITSET: Final = 1 << 20
 _CATEGORICAL: Final = 1
 _WHOLE: Final = re.compile(r"-?\d{1,9}")
@@ -117,6 +119,8 @@ def _head(head: dict[str, str]) -> tuple[int, int, str]:
     name, *options = (head.get("objective") or "custom").split(" ")
     if name not in OBJECTIVES or not all(map(_OPTION.fullmatch, options)):
         raise UnsafeModel(f"the objective {name[:40]!r} of LightGBM is not supported")
+    if features > _MOST_FEATURES:
+        raise UnsafeModel(f"LightGBM has {features:,} features, at most {_MOST_FEATURES:,} do")
     if groups != classes or groups > _MOST_GROUPS:
         raise UnsafeModel(f"LightGBM has {groups} trees a round, but {classes} classes")
     is_many = name.startswith("multiclass")

@@ -28,6 +28,8 @@ _DELETED: Final = 2**31 - 1
 _LARGEST_CATEGORY: Final = 1 << 20
 _MOST_BITS: Final = 1 << 31
 _MOST_GROUPS: Final = 10_000
+_DEEPEST: Final = 10_000
+"""XGBoost asks itself for the depth of a tree: level within level, on the stack."""
 _WHOLE: Final = re.compile(r"-?\d{1,9}")
 _LIST: Final = re.compile(r"\[?[-+0-9.eE]{1,40}(,[-+0-9.eE]{1,40}){0,9999}\]?")
 
@@ -191,6 +193,8 @@ def _check_forest(model: Any, shape: XGBoostShape) -> int:
     if (np.diff(starts) != parallel * shape.groups).any():
         raise UnsafeModel("a round of XGBoost has another number of trees than groups")
     bits = sum(_check_tree(tree, shape.features) for tree in trees)
+    if [tree["id"] for tree in trees] != list(range(len(trees))):  # XGBoost puts each at its number
+        raise UnsafeModel("a tree of XGBoost has another number than its place")
     if bits > _MOST_BITS:
         raise UnsafeModel("the categories of XGBoost's trees need more than 256 MiB")
     return len(trees)
@@ -224,6 +228,8 @@ def _check_tree(tree: Any, features: int) -> int:
     left, right = tree["left_children"], tree["right_children"]
     inner = left != _NONE
     _check_children(left, right, tree["parents"], inner)
+    if nodes > 2 * _DEEPEST:
+        _check_depth(left)
     asked = tree["split_indices"][inner]
     if ((asked < 0) | (asked >= features)).any():
         raise UnsafeModel(f"a tree of XGBoost asks for a feature beyond the {features} of rows")
@@ -263,6 +269,16 @@ def _check_children(
         raise UnsafeModel("a node of XGBoost has a parent that there is not")
     if parents[0] not in _NO_PARENT:
         raise UnsafeModel("the root of a tree of XGBoost has a parent")
+
+
+def _check_depth(left: NDArray[Any]) -> None:
+    """The right child lies behind the left one."""
+    level, depth = np.zeros(1, dtype=np.int64), 0
+    while len(level := level[left[level] != _NONE]):
+        level = left[level].astype(np.int64)
+        level, depth = np.concatenate([level, level + 1]), depth + 1
+        if depth > _DEEPEST:
+            raise UnsafeModel(f"a tree of XGBoost is deeper than {_DEEPEST:,} levels")
 
 
 def _check_categories(tree: dict[str, Any], inner: NDArray[np.bool_]) -> int:
