@@ -9,13 +9,15 @@ code of NumPy does the reading, wrong sizes raise, and nothing is checked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.contract.estimators.refused import UnsafeModel
-from trimtab.contract.estimators.walk import kinds_of
+from trimtab.contract.estimators.trees import TREE
+from trimtab.contract.estimators.walk import kinds_of, name_of
 
 _KINDS_OF_DTYPES: Final = "biufcOSU"
 _LONGEST_TEXT: Final = 4096
@@ -33,8 +35,26 @@ def check_arrays(part: Any) -> None:
 
 def check_dtype(dtype: np.dtype[Any]) -> None:
     """Raise UnsafeModel unless `dtype` is a plain one, and not of a size to fill the memory."""
-    if dtype.kind not in _KINDS_OF_DTYPES or dtype.itemsize > _LONGEST_TEXT:
+    if dtype.kind not in _KINDS_OF_DTYPES or not 0 <= dtype.itemsize <= _LONGEST_TEXT:
         raise UnsafeModel(f"the model holds the data type {str(dtype)[:60]}")
+
+
+def check_array(array: NDArray[Any]) -> None:
+    """Raise UnsafeModel where an array has many items of no size: they take no room in a file."""
+    if not array.itemsize and array.size:
+        raise UnsafeModel(f"the model holds an array of {array.size:,} items without a size")
+
+
+def check_partial(function: partial[Any]) -> None:
+    """Raise UnsafeModel where a ufunc is given more than plain numbers.
+
+    With objects of Python it computes whole numbers of any length, and lets nobody else in.
+    """
+    if not isinstance(function.func, np.ufunc):
+        return
+    given = [np.asarray(one) for one in function.args]
+    if function.keywords or any(one.dtype.kind not in "biuf" for one in given):
+        raise UnsafeModel(f"{function.func.__name__} is given more than plain numbers")
 
 
 def check_sparse(matrix: Any) -> None:
@@ -161,6 +181,8 @@ def _boosting(model: Any) -> None:
         raise UnsafeModel(f"the {type(model).__name__} has no table of trees")
     if any(name not in kinds_of(tree) for tree in trees.flat):
         raise UnsafeModel(f"the {type(model).__name__} boosts something else than trees")
+    if any(name_of(getattr(tree, "tree_", None)) != TREE for tree in trees.flat):
+        raise UnsafeModel(f"the {type(model).__name__} has a tree without nodes")
 
 
 def _vocabulary(model: Any) -> None:

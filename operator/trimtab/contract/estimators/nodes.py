@@ -7,31 +7,89 @@ take the process down while it is loaded.
 from __future__ import annotations
 
 import importlib
-import json
-import zipfile
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from trimtab.contract.estimators.refused import UnsafeModel
-from trimtab.contract.estimators.trees import TREE
 
 _LOADER: Final = "TreeNode"
 _MOST_OUTPUTS: Final = 10**6
 
 
-def check_loaders(packed: zipfile.ZipFile) -> None:
-    """Raise UnsafeModel where the file has a tree made by other means than `check_arguments`."""
-    waiting: list[Any] = [json.loads(packed.read("schema.json"))]
+def check_written(schema: Any) -> None:
+    """Raise UnsafeModel where parts name each other, so that a short file is a long model.
+
+    skops writes what is shared in full at each place, but reads a part that only names another
+    one: sixty lists, each with the one before twice, would keep it busy for ever.
+    """
+    written = list(_nodes(schema))
+    if _Sizes(written).of(schema) > 2 * len(written):
+        raise UnsafeModel("parts of the model name others, over and over")
+
+
+def check_loaders(schema: Any, loaders: Mapping[str, str]) -> None:
+    """Raise UnsafeModel unless each type is made by the loader that skops writes for it.
+
+    loaders: by the full name of a type or function. Once a name is trusted, any other loader would
+    take it, too: and call it with arguments of the file, or set a state that nobody checks.
+    """
+    for part in _nodes(schema):
+        name = f"{part.get('__module__')}.{part.get('__class__')}"
+        loader = part.get("__loader__")
+        if name in loaders and loader not in (loaders[name], "CachedNode"):
+            raise UnsafeModel(f"a {name[:60]} is to be made by {str(loader)[:40]}")
+
+
+def files_of(schema: Any) -> list[dict[str, Any]]:
+    """Return the parts that are read from a file of their own; what is shared comes once."""
+    found = {
+        (part.get("__id__") or id(part), part["file"]): part
+        for part in _nodes(schema)
+        if isinstance(part.get("file"), str) and "__loader__" in part
+    }
+    return list(found.values())
+
+
+class _Sizes:
+    """How many parts there are below one, if each is followed to what it names."""
+
+    def __init__(self, written: list[dict[str, Any]]) -> None:
+        self._meant: dict[Any, list[dict[str, Any]]] = {}
+        for part in written:
+            if part.get("__id__"):
+                self._meant.setdefault(part["__id__"], []).append(part)
+        self._known: dict[Any, int] = {}
+
+    def of(self, part: Any) -> int:
+        if isinstance(part, list):
+            return sum(map(self.of, part))
+        if not isinstance(part, dict):
+            return 0
+        name = part.get("__id__")
+        if not name:
+            return self._below(part)
+        if name not in self._known:
+            self._known[name] = -1
+            self._known[name] = max(map(self._below, self._meant[name]))
+        if self._known[name] < 0:
+            raise UnsafeModel("a part of the model is within itself")
+        return self._known[name]
+
+    def _below(self, part: dict[str, Any]) -> int:
+        return 1 + sum(map(self.of, part.values()))
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    waiting: list[Any] = [schema]
     while waiting:
         part = waiting.pop()
         if isinstance(part, list):
             waiting += part
         elif isinstance(part, dict):
             waiting += part.values()
-            name = f"{part.get('__module__')}.{part.get('__class__')}"
-            if name == TREE and part.get("__loader__") != _LOADER:
-                raise UnsafeModel(f"a tree is to be made by {str(part.get('__loader__'))[:40]}")
+            yield part
 
 
 def guard_trees() -> None:

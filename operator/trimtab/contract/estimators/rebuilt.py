@@ -17,6 +17,7 @@ from trimtab.contract.estimators.walk import kinds_of
 _NEIGHBOURS: Final = "sklearn.neighbors._base.NeighborsBase"
 _KMEANS: Final = "sklearn.cluster._kmeans._BaseKMeans"
 _SPLINES: Final = "sklearn.preprocessing._polynomial.SplineTransformer"
+_SVM: Final = "sklearn.svm._base.BaseLibSVM"
 _BOOSTING: Final = "sklearn.ensemble._gb.BaseGradientBoosting"
 _TREES: Final = ("kd_tree", "ball_tree")
 
@@ -51,8 +52,11 @@ def rebuild(part: Any) -> None:
 def check_columns(part: Any) -> None:
     """Raise UnsafeModel where trees would add to columns of a first guess that has fewer.
 
-    It asks the estimator of that guess, so that everything within `part` is checked before.
+    It asks the estimator of that guess, so that everything within `part` is checked before. The
+    same goes for a kernel: libsvm reads a column for each row that was trained on.
     """
+    if _SVM in kinds_of(part) and callable(vars(part).get("kernel")):
+        _check_kernel(part)
     if _BOOSTING not in kinds_of(part) or "estimators_" not in vars(part):
         return
     guess = part._raw_predict_init(np.zeros((1, part.n_features_in_), dtype=np.float32))
@@ -60,6 +64,17 @@ def check_columns(part: Any) -> None:
         raise UnsafeModel(
             f"a {type(part).__name__} has {part.estimators_.shape[1]} trees a round for a guess "
             f"of shape {np.shape(guess)}"
+        )
+
+
+def _check_kernel(part: Any) -> None:
+    rows, (known, *_) = vars(part).get("_BaseLibSVM__Xfit"), part.shape_fit_
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or not len(rows):
+        raise UnsafeModel(f"the {type(part).__name__} has no rows for its kernel")
+    found = np.shape(part.kernel(rows[:1], rows))
+    if found != (1, known):
+        raise UnsafeModel(
+            f"the kernel of the {type(part).__name__} gives the shape {found} for {known} rows"
         )
 
 

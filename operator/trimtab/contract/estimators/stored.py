@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +15,19 @@ from typing import Any, Final
 import sklearn.utils
 
 from trimtab.contract.estimators.boosted.estimators import Read, attach
-from trimtab.contract.estimators.nodes import check_loaders, guard_trees
+from trimtab.contract.estimators.nodes import (
+    check_loaders,
+    check_written,
+    files_of,
+    guard_trees,
+)
 from trimtab.contract.estimators.refused import ModelRefused, UntrustedTypes
-from trimtab.contract.estimators.trusted import check, untrusted
+from trimtab.contract.estimators.trusted import check, loader_of, untrusted
 
 LARGEST_RATIO: Final = 100
 SMALL_BYTES: Final = 64 << 20
+_CHUNK: Final = 1 << 20
+_SCHEMA: Final = "schema.json"
 
 
 def load_skops(file: Path | bytes, beside: Mapping[str, bytes] | None = None) -> Any:
@@ -29,7 +38,8 @@ def load_skops(file: Path | bytes, beside: Mapping[str, bytes] | None = None) ->
     skops_io = import_skops()
     guard_trees()
     try:
-        _check_unpacked(file)
+        schema = _checked_schema(file)
+        check_written(schema)
         if isinstance(file, bytes):
             named = skops_io.get_untrusted_types(data=file)
         else:
@@ -37,6 +47,7 @@ def load_skops(file: Path | bytes, beside: Mapping[str, bytes] | None = None) ->
         unknown = untrusted(named)
         if unknown:
             raise UntrustedTypes(unknown)
+        check_loaders(schema, {name: loader_of(name) for name in named})
         if isinstance(file, bytes):
             model = skops_io.loads(file, trusted=named)
         else:
@@ -67,20 +78,52 @@ def _reader(file: Path | bytes, beside: Mapping[str, bytes] | None) -> Read:
     return read
 
 
-def _check_unpacked(file: Path | bytes) -> None:
-    """Refuse what would fill the memory, or lead it astray while it is loaded.
-
-    No more is unpacked than the directory of the zip says.
-    """
-    is_bytes = isinstance(file, bytes)
+def _checked_schema(file: Path | bytes) -> Any:
+    """Return the description of the model, unless unpacking the file would fill the memory."""
+    name = "the model" if isinstance(file, bytes) else file.name
     size = len(file) if isinstance(file, bytes) else file.stat().st_size
     with zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as packed:
-        unpacked = sum(entry.file_size for entry in packed.infolist())
-        if unpacked <= max(LARGEST_RATIO * size, SMALL_BYTES):
-            check_loaders(packed)
-            return
-    name = "the model" if is_bytes else getattr(file, "name", "")
-    raise ModelRefused("TooLarge", f"{name} unpacks to {unpacked:,} bytes")
+        most = max(LARGEST_RATIO * size, SMALL_BYTES)
+        _check_entries(packed, most, name)
+        schema = json.loads(packed.read(_SCHEMA))
+        left = most
+        for part in files_of(schema):
+            left -= packed.getinfo(part["file"]).file_size
+            if left >= 0 and part["__loader__"] == "SparseMatrixNode":
+                with zipfile.ZipFile(io.BytesIO(packed.read(part["file"]))) as inner:
+                    left -= _check_entries(inner, left, name)
+            if left < 0:
+                raise ModelRefused("TooLarge", f"{name} unpacks to more than {most:,} bytes")
+        return schema
+
+
+def _check_entries(packed: zipfile.ZipFile, most: int, name: str) -> int:
+    """Return how many bytes all entries have together; raise ModelRefused beyond `most`."""
+    unpacked = sum(entry.file_size for entry in packed.infolist())
+    if unpacked > most:
+        raise ModelRefused("TooLarge", f"{name} unpacks to {unpacked:,} bytes")
+    for entry in packed.infolist():
+        _check_entry(packed, entry, name)
+    return unpacked
+
+
+def _check_entry(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> None:
+    """Raise ModelRefused where more comes out than the directory says.
+
+    `read` unpacks all of it at once, and only then leaves out what is too much.
+    """
+    if entry.compress_type == zipfile.ZIP_STORED:
+        return
+    if entry.compress_type != zipfile.ZIP_DEFLATED:
+        raise ModelRefused("Malformed", f"{name} is packed by other means than deflate")
+    further = copy.copy(entry)
+    further.file_size += 1
+    left = further.file_size
+    with packed.open(further) as stream:
+        while chunk := stream.read(_CHUNK):
+            left -= len(chunk)
+    if left < 1:
+        raise ModelRefused("TooLarge", f"{name} unpacks to more than it says")
 
 
 def import_skops() -> ModuleType:

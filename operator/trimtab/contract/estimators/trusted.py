@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from scipy import sparse
 
 from trimtab.contract.estimators import trees
-from trimtab.contract.estimators.arrays import check_arrays, check_dtype, check_sparse
+from trimtab.contract.estimators.arrays import (
+    check_array,
+    check_arrays,
+    check_dtype,
+    check_partial,
+    check_sparse,
+)
 from trimtab.contract.estimators.boosted.estimators import TYPES as BOOSTED_TYPES
 from trimtab.contract.estimators.rebuilt import check_columns, rebuild
 from trimtab.contract.estimators.walk import Owners, check_methods, kinds_of, name_of, parts
@@ -45,7 +54,15 @@ _PLAIN_TYPES: Final = frozenset(
 _SPARSE_TYPES: Final = frozenset(
     f"scipy.sparse._{form}.{form}_{kind}" for form in ("csr", "csc") for kind in ("matrix", "array")
 )
+_LOADERS: Final = {
+    "functools.partial": "PartialNode",
+    "numpy.dtype": "DTypeNode",
+    "sklearn.utils._bunch.Bunch": "DictNode",
+    trees.TREE: "TreeNode",
+}
+"""Of types that skops does not make by their attributes."""
 _TREE_TYPES: Final = frozenset({trees.TREE, trees.PREDICTOR})
+_TESTS: Final = {"conftest", "tests"}
 _FUNCTIONS: Final = {
     "numpy": frozenset(
         {
@@ -80,6 +97,15 @@ def untrusted(names: Iterable[str]) -> list[str]:
     ]
 
 
+def loader_of(name: str) -> str:
+    """Return by which of its loaders skops makes a trusted type, or finds a trusted function."""
+    if name in _SPARSE_TYPES:
+        return "SparseMatrixNode"
+    if _is_function(name):
+        return "FunctionNode"
+    return _LOADERS.get(name, "ObjectNode")
+
+
 def check(model: Any) -> None:
     """Raise UnsafeModel unless what was trusted by name is safe to run; make the model whole."""
     found = parts(model)
@@ -100,7 +126,11 @@ def _check_part(part: Any, owners: Owners) -> None:
         trees.check_predictor(part, owners)
     elif isinstance(part, np.dtype):
         check_dtype(part)
-    elif name in _SPARSE_TYPES:
+    elif isinstance(part, np.ndarray):
+        check_array(part)
+    elif isinstance(part, partial):
+        check_partial(part)
+    elif sparse.issparse(part):  # a file may name another format than it holds
         check_methods(part)
         check_sparse(part)
     elif hasattr(part, "__dict__") and not inspect.isroutine(part) and not isinstance(part, type):
@@ -123,18 +153,20 @@ def _is_function(name: str) -> bool:
         offered = getattr(importlib.import_module(public), attribute, None)
         if offered is None or (attribute not in functions and not isinstance(offered, np.ufunc)):
             continue
-        try:
-            return getattr(importlib.import_module(module), attribute, None) is offered
-        except ImportError:
-            return False
+        # Where it is defined is known by now. A module that only a file names is not imported: some
+        # are programs.
+        return getattr(sys.modules.get(module), attribute, None) is offered
     return False
 
 
 def _is_public_estimator(name: str) -> bool:
     """Whether `name` is an estimator that scikit-learn offers under a public module."""
     module, _, attribute = name.rpartition(".")
-    public = ".".join(_until_private(module.split(".")))
-    if public.partition(".")[0] != "sklearn" or attribute.startswith("_"):
+    path = _until_private(module.split("."))
+    public = ".".join(path)
+    if path[:1] != ["sklearn"] or attribute.startswith("_") or _TESTS & set(path):
+        return False
+    if path[1:2] and path[1] not in importlib.import_module("sklearn").__all__:
         return False
     try:
         offered = getattr(importlib.import_module(public), attribute, None)

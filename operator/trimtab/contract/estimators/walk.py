@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -14,13 +16,15 @@ Owners = tuple[Any, ...]
 """The estimators around a part, the nearest last."""
 
 _DEEPEST: Final = 150
+_NOTHING: Final = object()
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None), np.generic)
 
 
 def parts(model: Any) -> list[tuple[Any, Owners]]:
     """Return every object within `model`, once for each of its owners.
 
-    Looks into attributes, lists, tuples, sets, dicts and object arrays. Raise UnsafeModel where it
+    Looks into attributes, lists, tuples, sets, dicts, object arrays and what a partial function is
+    given. Raise UnsafeModel where it
     is nested deeper than 150 levels.
     """
     return list(_parts(model, (), set(), 0))
@@ -37,10 +41,15 @@ def kinds_of(part: Any) -> set[str]:
 
 
 def check_methods(part: Any) -> None:
-    """Raise UnsafeModel where an attribute hides a method, and with it what the method checks."""
+    """Raise UnsafeModel where an attribute hides a method, and with it what the method checks.
+
+    The same holds for what a class keeps for itself, such as the names of its kernels.
+    """
     for name in _attributes(part):
-        hidden = inspect.getattr_static(type(part), name, None)
-        if hasattr(hidden, "__get__") and not hasattr(hidden, "__set__"):
+        hidden = inspect.getattr_static(type(part), name, _NOTHING)
+        if hidden is _NOTHING or hasattr(hidden, "__set__"):
+            continue
+        if hasattr(hidden, "__get__") or str(name).startswith("_"):
             raise UnsafeModel(f"a {type(part).__name__} hides its own method {str(name)[:40]}")
 
 
@@ -64,6 +73,10 @@ def _parts(
 
 def _children(part: Any) -> list[Any]:
     attributes = list(_attributes(part).values())
+    if isinstance(part, partial):
+        return [part.func, part.args, part.keywords, *attributes]
+    if isinstance(part, defaultdict):
+        attributes.append(part.default_factory)
     if isinstance(part, dict):
         return [*part.keys(), *part.values(), *attributes]
     if isinstance(part, list | tuple | set | frozenset):

@@ -7,7 +7,6 @@ import select
 import subprocess
 import sys
 import warnings
-import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -218,15 +217,6 @@ def check_forged_knots(model: Any) -> None:
 def test_sizes_of_a_tree_are_checked_before_it_is_made(arguments: Any) -> None:
     with pytest.raises(UnsafeModel):
         check_arguments(arguments)
-
-
-def test_a_tree_is_made_by_nothing_else(tmp_path: Path) -> None:
-    file = tmp_path / "model.skops"
-    node = {"__module__": "sklearn.tree._tree", "__class__": "Tree", "__loader__": "LossNode"}
-    with zipfile.ZipFile(file, "w") as packed:
-        packed.writestr("schema.json", json.dumps({"content": [node]}))
-    with pytest.raises(UnsafeModel, match="LossNode"):
-        load_skops(file)
 
 
 def test_data_types_are_plain() -> None:
