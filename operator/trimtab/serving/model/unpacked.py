@@ -16,18 +16,23 @@ from typing import BinaryIO, Final
 _CHUNK: Final = 1 << 20
 _ANY_HEADER: Final = 32 + zlib.MAX_WBITS
 _LONGEST_MAGIC: Final = 6
+_BESIDE: Final = "booster-*"
+"""Native files that a skops file names."""
 _WORST_RATIOS: Final = {b"ZF": 1032, b"\x04\x22\x4d\x18": 255}
 """Of what is not unpacked here: the old form of joblib, and lz4."""
 
 
 def unpacked_bytes(file: Path, most: int) -> int:
-    """Return the size of `file` unpacked, at least its own; counting stops beyond `most`.
+    """Return the size of `file` unpacked, at least its own, with its boosters.
 
-    What is damaged counts as far as it can be read: the loader says what is wrong with it.
+    Counting stops beyond `most`. What is damaged counts as far as it can be read: the loader says
+    what is wrong with it.
     """
     size = file.stat().st_size
     if file.suffix == ".skops":
-        return max(size, _of_zip(file))
+        return max(size, _of_zip(file)) + sum(
+            one.stat().st_size for one in file.parent.glob(_BESIDE)
+        )
     if file.suffix not in (".joblib", ".pkl", ".pickle"):
         return size
     with file.open("rb") as stream:

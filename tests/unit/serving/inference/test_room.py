@@ -49,3 +49,14 @@ def test_what_is_larger_than_the_memory_is_refused(
 def test_what_fits_is_loaded(settings: ServingSettings, tmp_path: Path) -> None:
     artifact = bring_artifact(settings)
     check_room(artifact, container(tmp_path, 2**30, "max"))
+
+
+def test_the_files_of_boosters_need_room_too(settings: ServingSettings, tmp_path: Path) -> None:
+    file = tmp_path / "model.skops"
+    with ZipFile(file, "w") as packed:
+        packed.writestr("schema.json", "{}")
+    with (tmp_path / "booster-0.ubj").open("wb") as booster:
+        booster.truncate(20 << 30)
+    artifact = replace(bring_artifact(settings), model_file=file)
+    with pytest.raises(ArtifactRefused, match=r"at least 20\.0 GiB"):
+        check_room(artifact, container(tmp_path, 2**30, "max"))
