@@ -236,6 +236,8 @@ class Location:
             yield
         except (BaseError, OSError) as error:
             raise _named(what, error) from error
+        except ValueError as error:  # no store takes a name with, say, a control character in it
+            raise BadLocation(f"{what!r}: no store has such a name") from error
 
 
 def open_location(

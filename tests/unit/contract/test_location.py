@@ -69,6 +69,11 @@ def test_path_cannot_leave_the_folder(tmp_path: Path) -> None:
         open_location(f"file://{tmp_path}").get("../etc/passwd", 10)
 
 
+def test_a_name_that_no_store_takes_is_an_error_of_the_place(tmp_path: Path) -> None:
+    with pytest.raises(BadLocation, match="no store has such a name"):
+        open_location(tmp_path.as_uri()).get("red\x1b[31m/manifest.json", 100)
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     location = open_location(f"file://{tmp_path}/none")
     with pytest.raises(NotInStore):

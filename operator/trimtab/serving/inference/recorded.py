@@ -44,7 +44,10 @@ def check_recorded(artifact: Artifact, model: Model) -> None:
         prediction = model.predict(rows)
     except ModelFailed as error:
         raise _refused(f"{made_with}; it does not answer here: {str(error)[:300]}") from error
-    differ = _differing(recorded, prediction, artifact.signature.classes)
+    try:
+        differ = _differing(recorded, prediction, artifact.signature.classes)
+    except ValueError as error:  # rows of answers of different lengths
+        raise ArtifactRefused("Malformed", f"{ANSWERS}: {str(error)[:300]}") from error
     if differ.any():
         raise _refused(
             f"{made_with}; {int(differ.sum())} of {len(rows)} answers on record differ here"

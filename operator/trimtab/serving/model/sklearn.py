@@ -17,6 +17,12 @@ def load(artifact: Artifact, *, trust_pickle: bool) -> AnsweringEstimator:
         return AnsweringEstimator(_loaded(artifact, trust_pickle), artifact.signature)
     except ModelRefused as error:
         raise ArtifactRefused(error.reason, str(error)) from error
+    except ArtifactRefused:
+        raise
+    except Exception as error:
+        # A model of a file that is safe to run may still lack anything.
+        said = f"{type(error).__name__}: {str(error)[:300]}"
+        raise ArtifactRefused("Malformed", f"{artifact.model_file.name}: {said}") from error
 
 
 def _loaded(artifact: Artifact, trust_pickle: bool) -> Any:

@@ -117,6 +117,14 @@ def test_with_the_same_releases_nothing_is_asked(
         pytest.param(lambda record: record.update(rows="all"), id="no_list"),
         pytest.param(lambda record: record.update(rows=[["a", "b", "c"]] * 64), id="texts"),
         pytest.param(lambda record: record.update(rows=record["rows"][:3]), id="fewer_rows"),
+        pytest.param(
+            lambda record: [
+                record.update({name: [[1.0], [1.0, 2.0]] * 32})
+                for name in ("probabilities", "values")
+                if record.get(name) is not None
+            ],
+            id="ragged_answers",
+        ),
     ],
 )
 def test_a_broken_record_is_refused(broken: Any, folder: Path, tmp_path: Path) -> None:

@@ -66,6 +66,24 @@ def test_the_artifact_says_which_module_loads_it(binary: Stored) -> None:
     assert classes == [str(name) for name in binary.estimator.predict(binary.rows[:5])]
 
 
+def test_a_model_that_lacks_what_answers_need_is_refused(
+    binary: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it raises: the process that reloads goes on with the model before."""
+
+    class Hollow:
+        @property
+        def classes_(self) -> None:
+            raise LookupError("nothing there")
+
+        predict = classes_
+
+    monkeypatch.setattr(sklearn, "_loaded", lambda *_: Hollow())
+    with pytest.raises(ArtifactRefused, match="LookupError: nothing there") as said:
+        load_model(artifact_of(binary), trust_pickle=False)
+    assert said.value.reason == "Malformed"
+
+
 def test_no_library_of_a_format_is_imported_before_an_artifact_asks_for_it() -> None:
     libraries = ["sklearn", "scipy", "skops", "onnxruntime", "joblib", "pandas"]
     code = (
