@@ -60,3 +60,11 @@ def plain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
     return str(error)
+
+
+def shown(said: object) -> str:
+    """Return a text or error for a terminal, which must not obey what a server or a file wrote."""
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for one in str(said)
+    )

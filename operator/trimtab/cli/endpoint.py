@@ -28,6 +28,7 @@ ANSWER_SECONDS: Final = 60.0
 LARGEST_ANSWER_BYTES: Final = 64 << 20
 MOST_ELEMENTS: Final = 2**21
 """Of one input or output in a row."""
+_LONGEST_QUOTE: Final = 200
 _BUSY: Final = (429, 503)
 _PLACE: Final = re.compile(
     r"(?P<before>.*?)/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/infer)?"
@@ -145,11 +146,13 @@ class Endpoint:
         try:
             name, datatype = str(item["name"]), str(item["datatype"])
             shape = tuple(int(size) for size in item["shape"][1:])
-        except (LookupError, TypeError, ValueError) as error:
-            raise NotAnswered(f"{self.url}: the server describes no tensor: {item}") from error
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            said = str(item)[:_LONGEST_QUOTE]
+            raise NotAnswered(f"{self.url}: the server describes no tensor: {said}") from error
         if any(size < 1 for size in shape) or prod(shape) > MOST_ELEMENTS:
             raise NotAnswered(
-                f"{self.url}: {name!r} has the shape {item['shape']}, which is none of rows"
+                f"{self.url}: {name[:_LONGEST_QUOTE]!r} has the shape "
+                f"{str(item['shape'])[:_LONGEST_QUOTE]}, which is none of rows"
             )
         return Tensor(name, datatype, shape)
 

@@ -21,7 +21,7 @@ from trimtab.api.resource import DEPLOYMENTS, OWN_KINDS, Key, Resource
 from trimtab.cli.arguments import number_of
 from trimtab.cli.lazy import Fill, LazyParser
 from trimtab.cli.names import is_name, key_of_target
-from trimtab.errors import SpecError, TrimtabError
+from trimtab.errors import SpecError, TrimtabError, shown
 
 if TYPE_CHECKING:
     from trimtab.cli.session import Session
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _completed(words[1:]) if words[:1] == [COMPLETE] else _run(words)
         sys.stdout.flush()
     except TrimtabError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

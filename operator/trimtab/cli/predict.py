@@ -17,7 +17,7 @@ from trimtab.cli.endpoint import Endpoint, Model, NotAnswered, RefusedByServer, 
 from trimtab.cli.interrupts import end_at_once
 from trimtab.cli.rows import Row, RowsBroken, column_names, form_of, read_rows
 from trimtab.contract.metrics import INFERENCE_PORT
-from trimtab.errors import TrimtabError, plain
+from trimtab.errors import TrimtabError, plain, shown
 
 WRONG_INPUT: Final = 2
 BATCH_ROWS: Final = 256
@@ -80,7 +80,7 @@ async def run_predict(options: argparse.Namespace) -> int:
         if not count:
             raise RowsBroken(f"{options.rows}: there are no rows")
     except RowsBroken as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         return WRONG_INPUT
     finally:
         endpoint.close()
@@ -200,7 +200,7 @@ def _outputs(endpoint: Endpoint, answer: dict[str, Any], count: int) -> Answer:
             if shape[:1] != (count,) or len(values) != count * one.size:
                 raise ValueError(one.name)
             found.append((one, values))
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise NotAnswered(
             f"{endpoint.url}: the answer has no outputs for {count} rows ({plain(error)})"
         ) from error

@@ -49,6 +49,7 @@ OPENAPI = {
         }
     }
 }
+INF = float("inf")
 HEADER = "note,place[1],colour,member,age,place[0]\n"
 LINES = [f"n{row},{row}.5,red,true,{row},1e3\n" for row in range(1, 601)]
 
@@ -272,6 +273,7 @@ def test_a_wrong_file_is_named_with_row_and_column(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+    assert len(error) < 1000
 
 
 def test_missing_cells_are_null(server: Protocol, rows: Rows) -> None:
@@ -340,6 +342,12 @@ def test_a_batch_that_is_too_large_is_halved(server: Protocol, rows: Rows, capsy
         ({"/v2/models/ages": {}}, "names no inputs"),
         ({"/v2/models/ages": {"inputs": [{"name": "x"}]}}, "describes no tensor"),
         (
+            {"/v2/models/ages": {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, INF]}]}},
+            "describes no tensor",
+        ),
+        ({"/v2/models/ages": {"inputs": [{"nome": "x" * 10_000}]}}, "describes no tensor: {'nome"),
+        ({"/v1/models": {"models": ["a\x1b]0;title\x07", "b"]}}, "serves a\ufffd]0;title\ufffd, b"),
+        (
             {"/v2/models/ages": {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, -1]}]}},
             "'x' has the shape [1, -1], which is none of rows",
         ),
@@ -365,7 +373,12 @@ def test_a_list_of_models_has_several_forms(server: Protocol, rows: Rows, listed
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"outputs": []}, {"outputs": [OUTPUTS[0] | {"shape": [2], "data": ["a"]}]}],
+    [
+        {},
+        {"outputs": []},
+        {"outputs": [OUTPUTS[0] | {"shape": [2], "data": ["a"]}]},
+        {"outputs": [OUTPUTS[0] | {"shape": [INF], "data": ["a"]}]},
+    ],
 )
 def test_an_answer_that_is_none_is_said(
     server: Protocol, rows: Rows, capsys: Out, answer: Any

@@ -20,7 +20,7 @@ from typing import Any, Final
 from trimtab.cli.offline.places import Found, NothingThere, find
 from trimtab.cli.offline.told import Addresses, told
 from trimtab.contract.token import MIN_KEY_BYTES
-from trimtab.errors import TrimtabError, plain
+from trimtab.errors import TrimtabError, plain, shown
 from trimtab.serving.errors import SettingsInvalid, StartRefused
 from trimtab.serving.lifecycle import Server
 from trimtab.serving.settings import ServingSettings, read_settings
@@ -134,7 +134,7 @@ class _Session:
         assert served is not None
         addresses = Addresses(self._options.host, server.inference_port, server.metrics_port)
         lines = told(found, served.signature, served.baseline, addresses, self._scratch)
-        print("\n".join(lines), flush=True)
+        print(shown("\n".join(lines)), flush=True)
 
     async def _follow(self, server: Server, found: Found) -> None:
         """Go on with what comes to the place, until a signal."""
@@ -155,7 +155,7 @@ class _Session:
                 watch.look_again()
                 if str(error) != said:
                     said = str(error)
-                    text = f"not loaded: {error}; {found.title} goes on"
+                    text = f"not loaded: {shown(error)}; {found.title} goes on"
                     print(text, file=sys.stderr, flush=True)
                 continue
             shutil.rmtree(self._scratch / _folder(found.digest), ignore_errors=True)
