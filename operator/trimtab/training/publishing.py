@@ -143,16 +143,16 @@ def publish(
     if not has_truths:
         unseen: Any = [make_matrix(rows.frame, tensors) for rows in list(given.values())[1:]]
         found = assemble_unlabelled(model, signature, known, np.concatenate(unseen))
-        return _written(found, uri, credentials, model_name, version, created)
+        return published(found, uri, credentials, model_name, version, created)
     tune, test = (
         replace(labelled[name], matrix=make_matrix(given[name].frame, tensors))
         for name in ("calibrate", "evaluate")
     )
     assembled = assemble(model, signature, known, calibrate=tune, evaluate_on=test, several=several)
-    return _written(assembled, uri, credentials, model_name, version, created)
+    return published(assembled, uri, credentials, model_name, version, created)
 
 
-def _written(
+def published(
     assembled: Assembled,
     uri: str,
     credentials: Path | None,
@@ -160,6 +160,7 @@ def _written(
     version: str,
     created: datetime | None,
 ) -> Published:
+    """Write what was assembled into the store, and say where; raise CodeBroken, LocationError."""
     location = open_location(uri, credentials)
     written = write(assembled, location, model=model_name, version=version, created=created)
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)

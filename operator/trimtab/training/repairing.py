@@ -21,15 +21,14 @@ from trimtab.contract.location import (
     AccessDenied,
     LocationError,
     StoreUnavailable,
-    open_location,
 )
-from trimtab.training.assembly import Assembled, Labelled, assemble, assemble_file, write
+from trimtab.training.assembly import Labelled, assemble, assemble_file
 from trimtab.training.calibration import fit_calibration
 from trimtab.training.errors import CodeBroken, InsufficientRows, Unavailable
 from trimtab.training.evaluation import Predictions
 from trimtab.training.going_on import go_on
 from trimtab.training.models import Champion, answer, load_champion
-from trimtab.training.publishing import Published, Rows, labelled_rows
+from trimtab.training.publishing import Published, Rows, labelled_rows, published
 from trimtab.training.split import FEWEST_CALIBRATE, FEWEST_HELD_OUT, split_rows
 from trimtab.training.truths import check_known
 
@@ -68,7 +67,7 @@ def fine_tune(
     assembled = assemble(
         estimator, signature, classes, calibrate=tune, evaluate_on=test, several=several
     )
-    return _published(assembled, uri, credentials, model_name, version, created)
+    return published(assembled, uri, credentials, model_name, version, created)
 
 
 def recalibrate(
@@ -112,7 +111,7 @@ def recalibrate(
             evaluate_on=test,
             several=several,
         )
-        return _published(assembled, uri, credentials, model_name, version, created)
+        return published(assembled, uri, credentials, model_name, version, created)
 
 
 def _halves(rows: Labelled, seed: int) -> tuple[Labelled, Labelled]:
@@ -160,19 +159,6 @@ def _kept_threshold(known: Champion, asked: Predictions, classes: list[Any]) -> 
     raw = float(border.mean())
     said = calibrated(np.array([[1 - raw, raw]]), known.baseline.calibration)
     return float(np.clip(said[0, 1], 1e-6, 1 - 1e-6))
-
-
-def _published(
-    assembled: Assembled,
-    uri: str,
-    credentials: Path | None,
-    model: str,
-    version: str,
-    created: datetime | None,
-) -> Published:
-    location = open_location(uri, credentials)
-    written = write(assembled, location, model=model, version=version, created=created)
-    return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
 
 
 def _opened(
