@@ -23,7 +23,6 @@ from trimtab.training.columns import (
     Task,
     make_labels,
     make_matrix,
-    make_signature,
 )
 from trimtab.training.errors import CodeBroken, DataBroken
 from trimtab.training.estimators import check_model
@@ -39,8 +38,7 @@ from trimtab.training.targets import (
     names_of_targets,
     place_of,
     renamed,
-    several_classes_signature,
-    several_values_signature,
+    signature_of,
 )
 from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
 from trimtab.training.ways import check_own_labels
@@ -130,7 +128,13 @@ def publish(
         known, several = _classes(model, graph, classes, labelled, truths)
     else:
         known, several = list(classes_of(model, [rows.own for rows in given.values()])), []
-    signature = _signature(model, tensors, truths, known, several)
+    signature = signature_of(
+        tensors,
+        truths.task,
+        known,
+        SeveralClasses(truths.names, several, truths.counted),
+        has_probabilities=graph is not None or hasattr(model, "predict_proba"),
+    )
     if graph is not None:
         loaded = load_graph(graph, signature)
         signature = _as_given(signature, has_probabilities=loaded.model.has_probabilities)
@@ -246,25 +250,6 @@ def _classes(
     for part, rows in read.items():
         check_known(rows.actual, labels, _name_of(part))
     return labels, []
-
-
-def _signature(
-    model: Any,
-    tensors: Sequence[Tensor],
-    truths: _Truths,
-    classes: list[Any],
-    several: list[list[Any]],
-) -> Signature:
-    if several:
-        return several_classes_signature(
-            tensors,
-            SeveralClasses(truths.names, several, truths.counted),
-            has_probabilities=hasattr(model, "predict_proba"),
-        )
-    if truths.names and truths.task == "regression":
-        return several_values_signature(tensors, truths.names, truths.counted)
-    has_probabilities = not hasattr(model, "predict") or hasattr(model, "predict_proba")
-    return make_signature(tensors, truths.task, classes, has_probabilities=has_probabilities)
 
 
 def labelled_rows(

@@ -68,8 +68,7 @@ from trimtab.training.targets import (
     called_like,
     make_targets,
     place_of,
-    several_classes_signature,
-    several_values_signature,
+    signature_of,
 )
 
 log = logging.getLogger("trimtab.training")
@@ -146,7 +145,15 @@ def _train(settings: Settings, report: Report, folder: Path) -> Judgement:
         model, classes = _fitted(settings, rows)
     with _step(report, "evaluate", 0.7):
         held_out = rows.labelled.only(rows.split.held_out)
-        signature = _signature(settings, rows, model, classes)
+        several = _several(settings, rows, model)
+        names = settings.labels if len(settings.labels) > 1 else []
+        signature = signature_of(
+            rows.signature.inputs,
+            rows.signature.task,
+            classes,
+            SeveralClasses(names, several, rows.counted),
+            has_probabilities=hasattr(model, "predict_proba"),
+        )
         if champion is not None:
             signature = called_like(signature, champion.signature)
         assembled = assemble(
@@ -156,7 +163,7 @@ def _train(settings: Settings, report: Report, folder: Path) -> Judgement:
             calibrate=rows.labelled.only(rows.split.calibrate),
             evaluate_on=held_out,
             slices=_held_out_slices(rows),
-            several=_several(settings, rows, model),
+            several=several,
         )
         report.metrics = gate_first(
             reported_metrics(assembled.metrics, _HELD_OUT), settings.gate.metric
@@ -295,20 +302,6 @@ def _several(settings: Settings, rows: _Rows, model: Any) -> list[list[Any]]:
     if len(settings.labels) == 1 or rows.signature.task == "regression":
         return []
     return classes_of_targets(model, len(settings.labels))
-
-
-def _signature(settings: Settings, rows: _Rows, model: Any, classes: list[Any]) -> Signature:
-    inputs, task, names = rows.signature.inputs, rows.signature.task, settings.labels
-    if several := _several(settings, rows, model):
-        return several_classes_signature(
-            inputs,
-            SeveralClasses(names, several, rows.counted),
-            has_probabilities=hasattr(model, "predict_proba"),
-        )
-    if len(names) > 1:
-        return several_values_signature(inputs, names, rows.counted)
-    has_probabilities = hasattr(model, "predict_proba")
-    return make_signature(inputs, task, classes, has_probabilities=has_probabilities)
 
 
 def _default_estimator(task: Task) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Interval, Signature, Target, Tensor
-from trimtab.training.columns import MOST_CLASSES, Task, class_output, make_labels
+from trimtab.training.columns import MOST_CLASSES, Task, class_output, make_labels, make_signature
 from trimtab.training.errors import CodeBroken, DataBroken
 from trimtab.training.evaluation import Predictions, accuracy, value_error
 
@@ -54,7 +54,27 @@ class SeveralClasses:
     counted: int
 
 
-def several_classes_signature(
+def signature_of(
+    inputs: Sequence[Tensor],
+    task: Task,
+    classes: Sequence[Any],
+    several: SeveralClasses,
+    *,
+    has_probabilities: bool,
+) -> Signature:
+    """Complete the inputs with the outputs of one target, or of each of several.
+
+    classes: of the one, or the one that is counted. several: its names are those of several
+    targets, none of one; its classes are empty where these are values.
+    """
+    if several.classes:
+        return _several_classes_signature(inputs, several, has_probabilities=has_probabilities)
+    if several.names and task == "regression":
+        return _several_values_signature(inputs, several.names, several.counted)
+    return make_signature(inputs, task, classes, has_probabilities=has_probabilities)
+
+
+def _several_classes_signature(
     inputs: Sequence[Tensor], several: SeveralClasses, *, has_probabilities: bool
 ) -> Signature:
     """Return a signature with one class, and its probabilities, for each target."""
@@ -85,7 +105,7 @@ def several_classes_signature(
     )
 
 
-def several_values_signature(
+def _several_values_signature(
     inputs: Sequence[Tensor], names: Sequence[str], counted: int
 ) -> Signature:
     """Return a signature with one value for each target."""
