@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -45,6 +46,11 @@ def joined(
         table[:, at : at + column.shape[1]] = column
         at += column.shape[1]
     return table
+
+
+def is_missing(value: Any) -> bool:
+    """Whether one cell of the matrix is a missing value: None, or NaN."""
+    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def time_number(text: str, unit: str) -> float:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import isnan, prod
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from trimtab.contract.artifact import Signature, Tensor
-from trimtab.contract.rows import time_text
+from trimtab.contract.rows import is_missing, time_text
 from trimtab.serving.inference.outputs import Outputs
 from trimtab.serving.inference.recorded import check_recorded
 from trimtab.serving.inference.samples import mixed_rows, sample_rows
@@ -26,7 +26,6 @@ from trimtab.serving.model.load import load_model
 from trimtab.serving.settings import ServingSettings
 
 WARM_UP_ROWS: Final = (1, 8)
-MOST_BODY_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def request_inputs(signature: Signature, rows: Matrix) -> list[dict[str, Any]]:
 
 
 def _element(value: Any, tensor: Tensor) -> Any:
-    if value is None or (isinstance(value, float) and isnan(value)):
+    if is_missing(value):
         return None
     if tensor.unit is not None:
         return time_text(value, tensor.unit)

@@ -29,7 +29,7 @@ from trimtab.training.estimators import check_model
 from trimtab.training.fitting import fit
 from trimtab.training.given import Given, read_rows
 from trimtab.training.kinds import learns_alone
-from trimtab.training.models import graph_errors, load_graph
+from trimtab.training.models import Graph, graph_errors, load_graph
 from trimtab.training.split import split_rows
 from trimtab.training.tables import Classes, Fitted, as_served, fitted, inputs_of
 from trimtab.training.targets import (
@@ -136,13 +136,10 @@ def publish(
         has_probabilities=graph is not None or hasattr(model, "predict_proba"),
     )
     if graph is not None:
-        loaded = load_graph(graph, signature)
-        signature = _as_given(signature, has_probabilities=loaded.model.has_probabilities)
-    if outputs is not None:
-        signature = renamed(signature, outputs)
-    if graph is not None:
-        model = load_graph(graph, signature)
+        model, signature = _graph_served(graph, signature, outputs)
     else:
+        if outputs is not None:
+            signature = renamed(signature, outputs)
         model, signature = as_served(read, signature, given, Classes(known, several))
     if not has_truths:
         unseen: Any = [make_matrix(rows.frame, tensors) for rows in list(given.values())[1:]]
@@ -332,6 +329,17 @@ def _graph(model: Any) -> bytes | None:
         body: bytes = model.SerializeToString()
         return body
     return None
+
+
+def _graph_served(
+    graph: bytes, declared: Signature, outputs: Mapping[str, str | None] | None
+) -> tuple[Graph, Signature]:
+    """Return the loaded graph, and the signature with the outputs that it gives."""
+    loaded = load_graph(graph, declared)
+    signature = _as_given(declared, has_probabilities=loaded.model.has_probabilities)
+    if outputs is not None:
+        signature = renamed(signature, outputs)
+    return loaded if signature == declared else load_graph(graph, signature), signature
 
 
 def _as_given(signature: Signature, *, has_probabilities: bool) -> Signature:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trimtab.contract.artifact import Signature
 from trimtab.contract.estimators.answering import silence_names
 from trimtab.contract.location import Location, open_location
+from trimtab.contract.rows import is_missing
 from trimtab.contract.transfer import WrittenArtifact
 from trimtab.serving.errors import ModelFailed, RequestInvalid, StartRefused
 from trimtab.serving.rehearsal import Played, Rehearsal
@@ -102,11 +103,7 @@ def _same(rows: Matrix, read: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    return bool(one == other) or (_is_gap(one) and _is_gap(other))
-
-
-def _is_gap(value: Any) -> bool:
-    return value is None or value != value  # noqa: PLR0124 - NaN
+    return bool(one == other) or (is_missing(one) and is_missing(other))
 
 
 class _quiet(warnings.catch_warnings):  # noqa: N801 - used as a function

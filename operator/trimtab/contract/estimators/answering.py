@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ class AnsweringEstimator:
         """Return the answers for `rows` (n, columns of the signature)."""
         table = self.fed(rows)
         if not self._is_classifier:
-            return Answers(values=self._values(table).reshape(len(rows), -1))
+            values = self._numbers(table, self.estimator.predict)
+            return Answers(values=values.reshape(len(rows), -1))
         if self._several is not None:
             return self._several.answers(table, len(rows))
         if not self.has_probabilities:
@@ -70,18 +72,13 @@ class AnsweringEstimator:
             if self.has_decision:
                 decision = decision_of(self.estimator, table, len(self._index))
             return Answers(chosen=self._own_choice(table), decision=decision)
-        raw = self._probabilities(table)
+        raw = self._numbers(table, self.estimator.predict_proba)
         return Answers(chosen=self._chosen(rows, table, raw), probabilities=raw)
 
-    def _values(self, table: Any) -> Floats:
+    def _numbers(self, table: Any, ask: Callable[[Any], Any]) -> Floats:
+        """Return what `ask` of the estimator gives, without asking where there is a quick way."""
         known = None if self._quick is None else self._quick.means(table)
-        return np.asarray(self.estimator.predict(table) if known is None else known, np.float64)
-
-    def _probabilities(self, table: Any) -> Floats:
-        known = None if self._quick is None else self._quick.means(table)
-        if known is None:
-            known = self.estimator.predict_proba(table)
-        return np.asarray(known, dtype=np.float64)
+        return np.asarray(ask(table) if known is None else known, dtype=np.float64)
 
     def _chosen(self, rows: NDArray[Any], table: Any, probabilities: Floats) -> Indices | None:
         """Return what `predict` says, None where that is the largest probability of every row."""

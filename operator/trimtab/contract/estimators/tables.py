@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Signature, TableColumn, Tensor, feature_names, is_text
 from trimtab.contract.estimators.refused import ModelRefused
+from trimtab.contract.rows import is_missing
 
 
 class Feeding:
@@ -76,7 +77,7 @@ def table(rows: NDArray[Any], columns: Sequence[TableColumn]) -> Any:
 
 def _column(pd: Any, values: NDArray[Any], column: TableColumn) -> Any:
     if column.categories is not None:
-        known = [None if _is_absent(value) else value for value in values.tolist()]
+        known = [None if is_missing(value) else value for value in values.tolist()]
         return pd.Categorical(known, categories=column.categories, ordered=column.ordered)
     if column.dtype.startswith("datetime64"):
         numbers = values.astype(np.float64)
@@ -89,10 +90,6 @@ def _column(pd: Any, values: NDArray[Any], column: TableColumn) -> Any:
     numeric = not column.dtype.startswith("str")
     plain = pd.Series(values.astype(np.float64) if numeric else values)
     return plain.astype(column.dtype)
-
-
-def _is_absent(value: Any) -> bool:
-    return value is None or (type(value) is float and isnan(value))
 
 
 def _marked(inputs: Sequence[Tensor]) -> tuple[list[int], list[int]]:
