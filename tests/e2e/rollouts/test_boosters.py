@@ -1,9 +1,7 @@
 """Versions of XGBoost and LightGBM: the operator chooses their image, and they answer as before."""
 
-import tempfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -12,61 +10,19 @@ import pytest
 import xgboost
 from sklearn.datasets import load_digits
 from tests.e2e.kit.api import Api, until
-from tests.e2e.kit.artifacts import credentials
-from tests.e2e.rollouts.test_formats import GROUP, answered_by
+from tests.e2e.kit.trained import answered_by, declare, is_stable, want
 
 from trimtab.contract.artifact import Tensor
-from trimtab.training import publish
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 NAME = "boosters"
+ROLLOUT = {"strategy": "rolling", "scaleDownDelay": "1s"}
+IMAGE = Tensor(name="image", datatype="FP64", shape=[64], minimum=0, maximum=1)
 MODELS: dict[str, Any] = {
     "xgboost": xgboost.XGBClassifier(n_estimators=10, max_depth=4),
     "lightgbm": lightgbm.LGBMClassifier(n_estimators=10, verbose=-1),
 }
-
-
-def declare(api: Api, version: str, model: Any, rows: Any, truth: Any) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        made = publish(
-            model,
-            rows[:900],
-            truth[:900],
-            uri=f"s3://models/{NAME}/{version}",
-            model_name=NAME,
-            version=version,
-            calibrate=(rows[900:1300], truth[900:1300]),
-            evaluate=(rows[1300:], truth[1300:]),
-            input_name="image",
-            inputs=[Tensor(name="image", datatype="FP64", shape=[64], minimum=0, maximum=1)],
-            credentials=credentials(Path(folder)),
-        )
-    spec = {
-        "model": NAME,
-        "version": version,
-        "artifact": {"uri": made.uri, "digest": made.digest, "format": "sklearn"},
-    }
-    body = {"apiVersion": GROUP, "kind": "ModelVersion", "metadata": {"name": f"{NAME}-{version}"}}
-    api.apply("ModelVersion", {**body, "spec": spec})
-
-
-def want(api: Api, version: str) -> None:
-    spec = {
-        "model": NAME,
-        "version": version,
-        "replicas": 1,
-        "metrics": {"scrape": {"interval": "1s"}},
-        "rollout": {"strategy": "rolling", "scaleDownDelay": "1s"},
-    }
-    body = {"apiVersion": GROUP, "kind": "Deployment", "metadata": {"name": NAME}}
-    api.apply("Deployment", {**body, "spec": spec})
-
-
-def is_stable(api: Api, version: str) -> bool:
-    status = (api.get("Deployment", NAME) or {}).get("status") or {}
-    stable = status.get("stable") or {}
-    return (stable.get("version"), stable.get("ready")) == (version, 1)
 
 
 @pytest.fixture
@@ -83,9 +39,12 @@ def test_boosters_are_served_by_the_image_that_has_their_library(api: Api) -> No
     rows, truth = digits.data / 16.0, digits.target
     for version, model in MODELS.items():
         model.fit(rows[:900], truth[:900])
-        declare(api, version, model, rows, truth)
-        want(api, version)
-        until(f"{version} serves", partial(is_stable, api, version), 120)
+        parts = [
+            (rows[one], truth[one]) for one in (slice(900), slice(900, 1300), slice(1300, None))
+        ]
+        declare(api, NAME, version, model, parts, input_name="image", inputs=[IMAGE])
+        want(api, NAME, version, ROLLOUT, replicas=1)
+        until(f"{version} serves", partial(is_stable, api, NAME, version, 1), 120)
         status = (api.get("ModelVersion", f"{NAME}-{version}") or {})["status"]
         assert (status["phase"], status["frameworks"]) == ("Verified", [version])
         stable = (api.get("Deployment", NAME) or {})["status"]["stable"]

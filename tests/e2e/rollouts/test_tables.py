@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,61 +18,24 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tests.e2e.kit.api import Api, until
-from tests.e2e.kit.artifacts import credentials
-from tests.e2e.rollouts.test_formats import GROUP, answered_by
+from tests.e2e.kit.trained import answered_by, declare, is_stable, want
 from tests.unit.serving.tables import passengers, request, survived
 from tritonclient.utils import InferenceServerException
 
 from trimtab.contract.artifact import Tensor
-from trimtab.training import publish
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 NAME = "passengers"
+ROLLOUT = {"strategy": "rolling", "scaleDownDelay": "2s"}
+POD = {"replicas": 1, "serving": {"grpc": True}}
 PEOPLE = passengers()
 TRUTH = survived(PEOPLE)
 
 
-def declare(api: Api, version: str, model: Any, rows: Any, truth: Any, **options: Any) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        made = publish(
-            model,
-            rows[:120],
-            truth[:120],
-            calibrate=(rows[120:240], truth[120:240]),
-            evaluate=(rows[240:], truth[240:]),
-            uri=f"s3://models/{NAME}/{version}",
-            model_name=NAME,
-            version=version,
-            credentials=credentials(Path(folder)),
-            **options,
-        )
-    spec = {
-        "model": NAME,
-        "version": version,
-        "artifact": {"uri": made.uri, "digest": made.digest, "format": "sklearn"},
-    }
-    body = {"apiVersion": GROUP, "kind": "ModelVersion", "metadata": {"name": f"{NAME}-{version}"}}
-    api.apply("ModelVersion", {**body, "spec": spec})
-
-
-def want(api: Api, version: str) -> None:
-    spec = {
-        "model": NAME,
-        "version": version,
-        "replicas": 1,
-        "serving": {"grpc": True},
-        "metrics": {"scrape": {"interval": "1s"}},
-        "rollout": {"strategy": "rolling", "scaleDownDelay": "2s"},
-    }
-    body = {"apiVersion": GROUP, "kind": "Deployment", "metadata": {"name": NAME}}
-    api.apply("Deployment", {**body, "spec": spec})
-
-
-def is_stable(api: Api, version: str) -> bool:
-    status = (api.get("Deployment", NAME) or {}).get("status") or {}
-    stable = status.get("stable") or {}
-    return (stable.get("version"), stable.get("ready")) == (version, 1) and "rollout" not in status
+def parts_of(rows: Any, truth: Any) -> list[tuple[Any, Any]]:
+    """Rows to learn from, to calibrate on and to evaluate on."""
+    return [(rows[one], truth[one]) for one in (slice(120), slice(120, 240), slice(240, None))]
 
 
 def image(api: Api) -> str:
@@ -109,9 +70,9 @@ def test_a_table_with_words_dates_and_gaps_needs_no_pandas_in_the_pod(api: Api) 
         ]
     )
     model = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(PEOPLE[:120], TRUTH[:120])
-    declare(api, "table", model, PEOPLE, TRUTH)
-    want(api, "table")
-    until("it serves", lambda: is_stable(api, "table"), 120)
+    declare(api, NAME, "table", model, parts_of(PEOPLE, TRUTH))
+    want(api, NAME, "table", ROLLOUT, **POD)
+    until("it serves", lambda: is_stable(api, NAME, "table", 1), 120)
     assert image(api) == "trimtab-serving:dev"
     url = f"http://{address(api)}:8080/v2/models/{NAME}"
     described = until("the Service answers", lambda: page(url), 30)["inputs"]
@@ -182,17 +143,18 @@ def test_no_call_by_grpc_is_lost_in_a_rollout(api: Api) -> None:
         "v2": LogisticRegression().fit(rows[:120], (rows[:120, 1] > 0).astype(int)),
     }
     for place, (version, model) in enumerate(models.items()):
-        declare(api, version, model, rows, (rows[:, place] > 0).astype(int), input_name="x")
-    want(api, "v1")
-    until("v1 serves", lambda: is_stable(api, "v1"), 120)
+        parts = parts_of(rows, (rows[:, place] > 0).astype(int))
+        declare(api, NAME, version, model, parts, input_name="x")
+    want(api, NAME, "v1", ROLLOUT, **POD)
+    until("v1 serves", lambda: is_stable(api, NAME, "v1", 1), 120)
     host = address(api)
     until("the Service answers", lambda: is_ready(host), 30)
     asked = rows[240:260]
     with Calls(host, asked) as calls:
         until("v1 answers", lambda: calls.seen or calls.lost, 30)
         assert calls.lost == []
-        want(api, "v2")
-        until("v2 serves", lambda: is_stable(api, "v2"), 120)
+        want(api, NAME, "v2", ROLLOUT, **POD)
+        until("v2 serves", lambda: is_stable(api, NAME, "v2", 1), 120)
         until("v2 answers", lambda: calls.seen[-1][0] == "v2", 60)
     assert calls.lost == []
     for version, chosen in calls.seen:
