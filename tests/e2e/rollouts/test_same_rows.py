@@ -46,7 +46,8 @@ class Digits:
         """Return a model; `without`: a digit that it takes for another one."""
         truth = self.truth[:900].copy()
         if without is not None:
-            truth[truth == without] = (without + 1) % 10
+            # One row is left: `publish` refuses truths that the model has no class for.
+            truth[np.flatnonzero(truth == without)[1:]] = (without + 1) % 10
         return LogisticRegression(max_iter=500).fit(self.rows[:900], truth)
 
     def declare(self, api: Api, version: str, model: Any) -> str:
