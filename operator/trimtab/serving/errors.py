@@ -59,4 +59,4 @@ class ModelFailed(Exception):
 
 
 class ValueUnknown(ModelFailed):
-    """The model says itself that it was not fitted on a value of the rows: counted as 400."""
+    """A value of the rows is none that the model was fitted on or can take: counted as 400."""

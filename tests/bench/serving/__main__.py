@@ -135,9 +135,10 @@ def main() -> None:
         folder = Path(name)
         models = {case.model: build(case.model, folder) for case in unique_models()}
         own = arguments.own.absolute()
-        rows = [] if arguments.only_overload else comparing_lines(models, own, folder)
+        plain = {name: model for name, model in models.items() if name in ("linear", "forest")}
+        rows = [] if arguments.only_overload else comparing_lines(plain, own, folder)
         if not arguments.only_comparing:
-            rows += overload_lines(models, own, folder)
+            rows += overload_lines(plain, own, folder)
             rows.append(refusal_line(build("slow", folder), own, folder))
         if not only:
             pythons = Pythons(own, *(path.absolute() for path in others))

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tests.e2e.kit.api import Api, until
 from tests.e2e.kit.trained import answered_by, declare, is_stable, want
-from tests.unit.serving.tables import passengers, request, survived
+from tests.unit.serving.tables import overflowing, passengers, request, survived
 from tritonclient.utils import InferenceServerException
 
 from trimtab.contract.artifact import Tensor
@@ -84,6 +84,24 @@ def test_a_table_with_words_dates_and_gaps_needs_no_pandas_in_the_pod(api: Api) 
     assert [str(one) for one in found["class"]["data"]] == [str(one) for one in model.predict(rows)]
     probable = np.reshape(found["probabilities"]["data"], found["probabilities"]["shape"])
     assert probable == pytest.approx(model.predict_proba(rows), abs=1e-7)
+
+
+@pytest.mark.usefixtures("gone_afterwards")
+def test_a_model_that_needs_a_table_gets_the_image_that_has_pandas(api: Api) -> None:
+    people, model = overflowing()
+    model.fit(people[:120], TRUTH[:120])
+    declare(api, NAME, "squares", model, parts_of(people, TRUTH))
+    want(api, NAME, "squares", ROLLOUT, **POD)
+    until("it serves", lambda: is_stable(api, NAME, "squares", 1), 120)
+    assert image(api) == "trimtab-serving-tables:dev"
+    url = f"http://{address(api)}:8080/v2/models/{NAME}/infer"
+    inputs = [
+        Tensor(name=name, datatype=kind) for name, kind in (("fare", "FP64"), ("cabin", "INT64"))
+    ]
+    body = {"inputs": request(people[:60], inputs)}
+    answer = until("it predicts", partial(answered_by, url, body, "squares"), 30)
+    found = {part["name"]: part for part in answer.json()["outputs"]}
+    assert found["class"]["data"] == model.predict(people[:60]).tolist()
 
 
 def page(url: str) -> Any:

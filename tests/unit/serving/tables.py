@@ -14,6 +14,7 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     KBinsDiscretizer,
     MinMaxScaler,
     OneHotEncoder,
@@ -64,6 +65,19 @@ def survived(frame: pd.DataFrame, seed: int = 0) -> NDArray[Any]:
     )
     drawn = random.random(len(frame)) < 1 / (1 + np.exp(-logit.to_numpy(dtype=float)))
     return np.where(drawn, "yes", "no")
+
+
+def overflowing() -> tuple[pd.DataFrame, Pipeline]:
+    """A table, and a model of it that only a table can be given: squares of an `int8` overflow.
+
+    In a matrix of float64 they do not, and the answers are others.
+    """
+    people = passengers()
+    rows = people[["fare"]].assign(cabin=people["age"].fillna(40).astype("int8"))
+    squares = ColumnTransformer(
+        [("square", FunctionTransformer(np.square), ["cabin"])], remainder=StandardScaler()
+    )
+    return rows, make_pipeline(squares, RandomForestClassifier(20, max_depth=5, random_state=0))
 
 
 NUMBERS = ["age", "fare"]

@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from tests.unit.serving.loopback import Client, serving, vector
 from tests.unit.serving.tables import (
+    overflowing,
     passengers,
     request,
     survived,
@@ -277,6 +278,23 @@ async def test_times_are_sent_as_text(settings: ServingSettings, tmp_path: Path)
     np.testing.assert_allclose(probabilities, np.repeat(model.predict_proba(rows), 2, axis=0))
     assert wrong.status_code == absent.status_code == 400
     assert "inputs[1].data[1]: a time is wanted" in wrong.json()["error"]
+
+
+async def test_a_model_that_needs_a_table_is_given_one(
+    settings: ServingSettings, tmp_path: Path
+) -> None:
+    rows, model = overflowing()
+    made = published(model, tmp_path, rows, TRUTH)
+    signature = signature_of(made)
+    manifest = Manifest.model_validate_json((folder_of(made) / "manifest.json").read_bytes())
+    assert (signature.takes, "pandas" in manifest.frameworks) == ("table", True)
+    async with serving(served(settings, made)) as client:
+        chosen, probabilities = await answers(client, request(rows, signature.inputs))
+        too_large = request(rows[:1].astype({"cabin": "int64"}).assign(cabin=300), signature.inputs)
+        refused = await client.infer(too_large)
+    assert chosen == model.predict(rows).tolist()
+    np.testing.assert_allclose(probabilities, model.predict_proba(rows))
+    assert (refused.status_code, "300" in refused.json()["error"]) == (400, True)
 
 
 def test_no_pandas_is_needed_to_serve_a_table(tmp_path: Path) -> None:

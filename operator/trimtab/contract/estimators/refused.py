@@ -25,3 +25,7 @@ class UntrustedTypes(ModelRefused):
         said = "the model holds types that are not loaded: " + ", ".join(types)
         super().__init__("UntrustedType", said)
         self.types = types
+
+
+class RowsRefused(ValueError):
+    """The rows hold what the estimator cannot be given; the message names column and value."""

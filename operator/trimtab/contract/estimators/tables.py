@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.contract.artifact import Signature, TableColumn, Tensor, feature_names, is_text
-from trimtab.contract.estimators.refused import ModelRefused
+from trimtab.contract.estimators.refused import ModelRefused, RowsRefused
 from trimtab.contract.rows import is_missing
 
 
@@ -66,7 +66,10 @@ class Feeding:
 
 
 def table(rows: NDArray[Any], columns: Sequence[TableColumn]) -> Any:
-    """Return the rows as a table of pandas with the dtypes that the model was fitted on."""
+    """Return the rows as a table of pandas with the dtypes that the model was fitted on.
+
+    Raise RowsRefused where a dtype cannot hold a value: numpy would put another one there.
+    """
     import pandas as pd
 
     made = {
@@ -89,7 +92,20 @@ def _column(pd: Any, values: NDArray[Any], column: TableColumn) -> Any:
         return pd.Series(values, dtype=object)
     numeric = not column.dtype.startswith("str")
     plain = pd.Series(values.astype(np.float64) if numeric else values)
+    _check_range(plain, column)
     return plain.astype(column.dtype)
+
+
+def _check_range(values: Any, column: TableColumn) -> None:
+    if not column.dtype.lower().startswith(("int", "uint")):
+        return
+    limits = np.iinfo(column.dtype.lower())
+    outside = values[(values < limits.min) | (values > limits.max)]
+    if len(outside):
+        raise RowsRefused(
+            f"{column.name}: {outside.iloc[0]:.0f} is outside {limits.min} to {limits.max}, what "
+            f"the {column.dtype} that the model was fitted on can hold"
+        )
 
 
 def _marked(inputs: Sequence[Tensor]) -> tuple[list[int], list[int]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trimtab.contract.answers import Answering, Answers
 from trimtab.contract.artifact import BASELINE, Baseline, ScoreKind, Signature
 from trimtab.contract.calibration import Floats, calibrated, exact_for
+from trimtab.contract.estimators.refused import RowsRefused
 from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
 from trimtab.serving.errors import ArtifactRefused, ModelFailed, ValueUnknown
 
@@ -160,11 +161,12 @@ class Model:
 
 
 def _failed(error: Exception) -> ModelFailed:
-    """Tell rows that hold what the model does not know from a model that is broken.
+    """Tell rows that hold what the model cannot take from a model that is broken.
 
     Source: scikit-learn, `sklearn/preprocessing/_encoders.py`, with `handle_unknown="error"`.
     """
-    if isinstance(error, ValueError) and str(error).startswith(_UNKNOWN) and _by_encoder(error):
+    is_unknown = isinstance(error, ValueError) and str(error).startswith(_UNKNOWN)
+    if isinstance(error, RowsRefused) or (is_unknown and _by_encoder(error)):
         return ValueUnknown(str(error))
     return ModelFailed(f"{type(error).__name__}: {error}")
 
