@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -62,8 +63,12 @@ class Code(Model):
     image: Image | None = Field(default=None, description="Image that ran the training.")
 
 
+Classification = Literal["public", "internal", "confidential", "restricted"]
+"""From the least to the most strict."""
+
+
 class Dataset(Model):
-    """One set of rows that the version was made from or measured on."""
+    """One set of rows that the version was made from or measured on, and the rules on them."""
 
     name: ShortText = Field(min_length=1, description="What people call the dataset.")
     uri: DataUri | None = Field(default=None, description="Where its rows lie.")
@@ -72,8 +77,33 @@ class Dataset(Model):
         description="What its rows were used for: train, calibrate or evaluate."
     )
     rows: int | None = Field(default=None, ge=0, le=10**15, description="Number of rows.")
+    parents: list[ShortText] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Names of the datasets that its rows were taken from.",
+    )
+    classification: Classification | None = Field(
+        default=None,
+        description="Who may see what is learnt from it. Without it, the strictest is assumed "
+        "where a namespace asks.",
+    )
+    sensitive: bool | None = Field(
+        default=None, description="Whether it holds personal or otherwise protected data."
+    )
+    purpose: list[ShortText] = Field(
+        default_factory=list,
+        max_length=10,
+        description="What its rows may be used for; none named: for anything.",
+    )
+    retain_until: date | None = Field(
+        default=None,
+        json_schema_extra={"maxLength": 10},
+        description="Day after which neither it nor what was learnt from it is kept.",
+    )
     transformations: list[ShortText] = Field(
-        default_factory=list, max_length=50, description="What was done to the rows, in order."
+        default_factory=list,
+        max_length=50,
+        description="What was done to the rows, in order, such as dropna(age): 12000 -> 11874 rows.",
     )
 
 
