@@ -103,7 +103,7 @@ class Dataset(Model):
     transformations: list[ShortText] = Field(
         default_factory=list,
         max_length=50,
-        description="What was done to the rows, in order, such as dropna(age): 12000 -> 11874 rows.",
+        description="What was done to the rows, in order, such as dropna(age): 100 -> 98 rows.",
     )
 
 

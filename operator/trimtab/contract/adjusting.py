@@ -47,6 +47,8 @@ class Adjusted:
         if found.values is not None:
             values = found.values.copy()
             values[:, self._counted] += self._adjustment.offset
+            if self._adjustment.offsets:
+                values += np.asarray(self._adjustment.offsets)
             return replace(found, values=values)
         probabilities = self._probabilities(found)
         threshold = self._adjustment.threshold

@@ -14,12 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.training.columns import Matrix
-from trimtab.training.errors import CodeBroken
+from trimtab.training.errors import CodeBroken, DataBroken
 
 STEPS: Final = 5
 """Times that `partial_fit` sees the rows."""
 FURTHER_TREES: Final = 0.2
 """Of the trees that an ensemble has."""
+_ITS_NAME: Final = {
+    "BoostedClassifier": "a classifier of XGBoost or LightGBM",
+    "BoostedRegressor": "a regressor of XGBoost or LightGBM",
+}
+"""What a person calls the types that are stored."""
 _COUNTS: Final = ("n_estimators", "max_iter")
 
 
@@ -27,7 +32,7 @@ def go_on(model: Any, rows: Matrix, truths: NDArray[Any], classes: Sequence[Any]
     """Fit `model` further, in place, and return it.
 
     rows: [n, features]; truths: [n] or [n, T]; classes: of a classifier, all of them.
-    Raise CodeBroken where the model cannot go on.
+    Raise CodeBroken where the model cannot go on, DataBroken where it cannot with these rows.
     """
     table: Any = rows
     last = model
@@ -45,11 +50,12 @@ def go_on(model: Any, rows: Matrix, truths: NDArray[Any], classes: Sequence[Any]
         if hasattr(last, "partial_fit"):
             _step_by_step(last, table, truths, classes, seed)
         elif "warm_start" in last.get_params(deep=False):
+            _check_all_classes(last, truths)
             _warmly(last, table, truths)
         else:
+            name = _ITS_NAME.get(type(last).__name__, type(last).__name__)
             raise CodeBroken(
-                f"{type(last).__name__} has neither partial_fit nor warm_start, so it cannot go "
-                "on; train it anew"
+                f"{name} has neither partial_fit nor warm_start, so it cannot go on; train it anew"
             )
     except (ValueError, TypeError) as error:
         said = " ".join(str(error).split())[:400]
@@ -67,6 +73,32 @@ def _step_by_step(
             last.partial_fit(table[order], truths[order], classes=np.asarray(classes))
         else:
             last.partial_fit(table[order], truths[order])
+
+
+def _check_all_classes(last: Any, truths: NDArray[Any]) -> None:
+    """Raise where scikit-learn would leave its memory, or fail without saying why.
+
+    What goes on by `warm_start` has one column of numbers a class, and fills as many as it is
+    given: with fewer classes that ends the process in boosting of its own trees.
+    """
+    known: Any = getattr(last, "classes_", None)
+    if known is None:
+        return
+    columns = truths.reshape(len(truths), -1)
+    of_each = known if isinstance(known, list) else [known] * columns.shape[1]
+    for place, classes in enumerate(of_each):
+        absent = sorted(set(np.asarray(classes).tolist()) - set(columns[:, place].tolist()))
+        if absent:
+            raise DataBroken(
+                f"the rows to learn from, 60 % of those given, hold no {absent[0]!r}; "
+                f"{type(last).__name__} goes on only with rows of every class that it knows: give "
+                "some of that one, older ones too, or train it anew"
+            )
+    if np.any(getattr(last, "is_categorical_", None)):
+        raise CodeBroken(
+            f"{type(last).__name__} with categories cannot go on: scikit-learn would number them "
+            "anew; train it anew"
+        )
 
 
 def _warmly(last: Any, table: Any, truths: NDArray[Any]) -> None:

@@ -24,7 +24,7 @@ from trimtab.training.columns import (
     make_labels,
     make_matrix,
 )
-from trimtab.training.errors import CodeBroken, DataBroken
+from trimtab.training.errors import CodeBroken, DataBroken, InsufficientRows
 from trimtab.training.estimators import check_model
 from trimtab.training.fitting import fit
 from trimtab.training.given import Given, read_rows
@@ -310,13 +310,37 @@ def _split(
     rows: Given, labelled: Mapping[str, Labelled], seed: int
 ) -> tuple[dict[str, Given], dict[str, Labelled]]:
     """Return rows to learn from, to calibrate on and to evaluate on, with any truths."""
-    split = split_rows(len(rows), calibrate=0.2, held_out=0.2, seed=seed).parts()
+    try:
+        split = split_rows(len(rows), calibrate=0.2, held_out=0.2, seed=seed).parts()
+    except InsufficientRows as error:
+        raise InsufficientRows(
+            f"{error}; with fewer, fit the model yourself and give `calibrate` and `evaluate`",
+            error.needed,
+        ) from error
     chosen = dict(zip(("X", "calibrate", "evaluate"), split.values(), strict=True))
     truths = labelled.get("X")
+    if truths is not None:
+        _check_each_learned(truths, split["train"])
     return (
         {name: rows.only(numbers) for name, numbers in chosen.items()},
         {} if truths is None else {name: truths.only(numbers) for name, numbers in chosen.items()},
     )
+
+
+def _check_each_learned(truths: Labelled, train: NDArray[Any]) -> None:
+    """Raise DataBroken where a class is so rare that no row of it would be learned from."""
+    if truths.actual.dtype.kind == "f":
+        return
+    columns = truths.learned.reshape(len(truths.actual), -1)
+    for place in range(columns.shape[1]):
+        unseen = np.setdiff1d(columns[:, place], columns[train, place])
+        if len(unseen):
+            count = int((columns[:, place] == unseen[0]).sum())
+            which = "y" if columns.shape[1] == 1 else f"column {place} of y"
+            raise DataBroken(
+                f"{which} holds {unseen.tolist()[0]!r} in {count} of its rows, none of which is "
+                "among the 60 % that are learned from; give more rows of it, or leave it out"
+            )
 
 
 def _graph(model: Any) -> bytes | None:

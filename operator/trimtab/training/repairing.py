@@ -24,7 +24,7 @@ from trimtab.contract.location import (
 )
 from trimtab.training.assembly import Labelled, assemble, assemble_file
 from trimtab.training.calibration import fit_calibration
-from trimtab.training.errors import CodeBroken, InsufficientRows, Unavailable
+from trimtab.training.errors import CodeBroken, DataBroken, InsufficientRows, Unavailable
 from trimtab.training.evaluation import Predictions
 from trimtab.training.going_on import go_on
 from trimtab.training.models import Champion, answer, load_champion
@@ -60,6 +60,7 @@ def fine_tune(
     rows = labelled_rows(X, y, known.signature, feature_names)
     estimator = known.plain.estimator
     classes, several = _classes_of(known, rows)
+    _check_two(rows, classes)
     signature = known.signature.model_copy(update={"adjustment": None})
     split = split_rows(len(rows.actual), calibrate=0.2, held_out=0.2, seed=seed)
     learn, tune, test = (rows.only(part) for part in split.parts().values())
@@ -87,20 +88,23 @@ def recalibrate(
     """Set the champion's probabilities, threshold or level right by recent labels.
 
     The model's file stays as it is, to the byte. Half of the rows make the new map (isotonic; of a
-    regression the offset), the others evaluate. The class is that of the largest calibrated
-    probability. Of two classes it is the second from `threshold` on, 0 to 1 of its calibrated
-    probability; a model with a threshold of its own keeps it, as what the champion's calibration
-    said of it. Raise CodeBroken (also for a model without probabilities), DataBroken,
+    regression the offset of each target), the others evaluate. The class is that of the largest
+    calibrated probability. Of two classes it is the second from `threshold` on, 0 to 1 of its
+    calibrated probability; a model with a threshold of its own keeps it, as what the champion's
+    calibration said of it. Of several classifications the counted one is set right. Raise
+    CodeBroken (also for a model without scores), DataBroken (also where a class has no rows),
     InsufficientRows, Unavailable, LocationError.
     """
     with tempfile.TemporaryDirectory(prefix="trimtab-champion-") as folder:
         known = _opened(champion, credentials, Path(folder))
         rows = labelled_rows(X, y, known.signature, feature_names)
         classes, several = _classes_of(known, rows)
+        _check_two(rows, classes)
         tune, test = _halves(rows, seed)
+        _check_counted(tune, classes)
         asked = answer(known.plain, tune.matrix, classes, counted=known.signature.counted)
         signature = known.signature.model_copy(
-            update={"adjustment": _adjustment(known, asked, tune.actual, classes, threshold)}
+            update={"adjustment": _adjustment(known, asked, tune, classes, threshold)}
         )
         assembled = assemble_file(
             known.file,
@@ -126,12 +130,16 @@ def _halves(rows: Labelled, seed: int) -> tuple[Labelled, Labelled]:
 def _adjustment(
     known: Champion,
     asked: Predictions,
-    actual: NDArray[Any],
+    tune: Labelled,
     classes: list[Any],
     threshold: float | None,
 ) -> Adjustment:
+    actual = tune.actual
     if threshold is not None and (len(classes) != 2 or not 0 < threshold < 1):
         raise CodeBroken("threshold is of two classes, and between 0 and 1")
+    if not classes and tune.targets is not None and asked.all_predicted is not None:
+        means = (tune.targets - asked.all_predicted).mean(axis=0)
+        return Adjustment(offsets=means.tolist())
     if not classes:
         return Adjustment(offset=float(np.mean(actual - asked.predicted)))
     if asked.score is None:
@@ -143,6 +151,31 @@ def _adjustment(
     if len(classes) == 2 and threshold is None:
         threshold = _kept_threshold(known, asked, classes)
     return Adjustment(calibration=maps, threshold=threshold)
+
+
+def _check_two(rows: Labelled, classes: list[Any]) -> None:
+    """Raise DataBroken where a classifier would learn one class alone, and answer nothing else."""
+    if not classes:
+        return
+    columns = rows.learned.reshape(len(rows.actual), -1)
+    for place in range(columns.shape[1]):
+        known = np.unique(columns[:, place])
+        if len(known) < 2:
+            what = "y" if columns.shape[1] == 1 else f"column {place} of y"
+            raise DataBroken(
+                f"{what} holds one class only, {known.tolist()[0]!r}; give rows of others, too"
+            )
+
+
+def _check_counted(tune: Labelled, classes: list[Any]) -> None:
+    """Raise DataBroken where a class has no rows: its probability would become 0 for good."""
+    present = set(tune.actual.tolist())
+    absent = next((one for one in classes if one not in present), None)
+    if absent is not None:
+        raise DataBroken(
+            f"the half of the rows that makes the new map holds no {absent!r}; give more rows of "
+            "that class"
+        )
 
 
 def _kept_threshold(known: Champion, asked: Predictions, classes: list[Any]) -> float | None:

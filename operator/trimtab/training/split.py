@@ -56,7 +56,11 @@ def split_rows(
         int(np.ceil(FEWEST_HELD_OUT / held_out)),
     )
     if n < needed:
-        raise InsufficientRows(f"{n} labelled rows; a split needs at least {needed}", needed)
+        raise InsufficientRows(
+            f"{n} labelled rows; to split them into rows to learn from, to calibrate on and to "
+            f"evaluate on takes at least {needed}",
+            needed,
+        )
     cut = train_rows + calibrate_rows
     return Split(order[:train_rows], order[train_rows:cut], order[cut:])
 

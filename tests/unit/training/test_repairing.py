@@ -6,18 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.ensemble import (
+    BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
-from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    SGDClassifier,
+    SGDRegressor,
+)
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from xgboost import XGBClassifier
 
 from trimtab.serving.model.base import Prediction
 from trimtab.serving.rehearsal import Rehearsal
@@ -36,7 +46,7 @@ def rows_of(n: int, shift: float, seed: int = 0) -> tuple[Any, Any]:
 
 
 def published(model: Any, folder: Path, rows: Any, truths: Any) -> Published:
-    return publish(model, rows, truths, uri=folder.as_uri(), model_name="m", version="v1")
+    return publish(clone(model), rows, truths, uri=folder.as_uri(), model_name="m", version="v1")
 
 
 def tuned(champion: Any, folder: Path, rows: Any, truths: Any) -> Published:
@@ -115,6 +125,86 @@ def test_what_cannot_go_on_says_so(model: Any, says: str, tmp_path: Path) -> Non
     champion = published(model, tmp_path, *rows_of(600, 0))
     with pytest.raises(CodeBroken, match=says):
         tuned(champion, tmp_path, *rows_of(600, 1))
+
+
+def three_classes(n: int, seed: int = 0) -> tuple[Any, Any]:
+    rows = np.random.default_rng(seed).normal(size=(n, 4))
+    return rows, np.array(["hi", "lo", "mid"])[np.digitize(rows[:, 0], (-0.5, 0.5))]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(GradientBoostingClassifier(n_estimators=5), id="ends the process"),
+        pytest.param(RandomForestClassifier(5), id="forest"),
+        pytest.param(HistGradientBoostingClassifier(max_iter=5), id="histogram"),
+        pytest.param(BaggingClassifier(n_estimators=3), id="bagging"),
+        pytest.param(LogisticRegression(), id="linear"),
+    ],
+)
+def test_a_class_without_recent_rows_is_named(model: Any, tmp_path: Path) -> None:
+    champion = published(model, tmp_path, *three_classes(600))
+    rows, truths = three_classes(900, seed=1)
+    kept = truths != "lo"
+    with pytest.raises(DataBroken, match=r"hold no 'lo'; .* goes on only with rows of every class"):
+        tuned(champion, tmp_path, rows[kept], truths[kept])
+
+
+def test_what_learns_in_steps_goes_on_without_a_class(tmp_path: Path) -> None:
+    champion = published(GaussianNB(), tmp_path, *three_classes(600))
+    rows, truths = three_classes(900, seed=1)
+    kept = truths != "lo"
+    assert tuned(champion, tmp_path, rows[kept], truths[kept]).digest != champion.digest
+
+
+@pytest.mark.parametrize("repair", [fine_tune, recalibrate])
+@pytest.mark.parametrize("model", [GaussianNB(), SGDClassifier(random_state=0)])
+def test_labels_of_one_class_are_refused(repair: Any, model: Any, tmp_path: Path) -> None:
+    champion = published(model, tmp_path, *rows_of(600, 0))
+    rows, _ = rows_of(600, 0, seed=1)
+    with pytest.raises(DataBroken, match="y holds one class only, 1; give rows of others"):
+        repair(champion, rows, [1] * 600, uri=tmp_path.as_uri(), model_name="m", version="v2")
+
+
+def test_a_map_is_not_made_without_rows_of_a_class(tmp_path: Path) -> None:
+    champion = published(GaussianNB(), tmp_path, *three_classes(600))
+    rows, truths = three_classes(900, seed=1)
+    kept = truths != "lo"
+    with pytest.raises(DataBroken, match="makes the new map holds no 'lo'"):
+        recalibrate(
+            champion, rows[kept], truths[kept], uri=tmp_path.as_uri(), model_name="m", version="v2"
+        )
+
+
+def test_categories_of_a_histogram_cannot_go_on(tmp_path: Path) -> None:
+    rows, truths = rows_of(900, 0)
+    table = pd.DataFrame(rows[:, :2], columns=["a", "b"])
+    table["c"] = pd.Categorical(np.where(rows[:, 2] > 0, "u", "v"))
+    model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5)
+    champion = published(model, tmp_path, table, truths)
+    with pytest.raises(CodeBroken, match="with categories cannot go on"):
+        tuned(champion, tmp_path, table, truths)
+
+
+def test_boosters_are_named_as_people_know_them(tmp_path: Path) -> None:
+    champion = published(XGBClassifier(n_estimators=3), tmp_path, *rows_of(600, 0))
+    with pytest.raises(CodeBroken, match="a classifier of XGBoost or LightGBM has neither"):
+        tuned(champion, tmp_path, *rows_of(600, 0))
+
+
+def test_the_level_of_each_target_is_set_right(tmp_path: Path) -> None:
+    rows = RNG.normal(size=(600, 3))
+    truths = pd.DataFrame({"p": rows[:, 0], "q": rows[:, 1] * 2})
+    champion = published(LinearRegression(), tmp_path, rows, truths)
+    made = recalibrate(
+        champion, rows, truths.add([3, -2]), uri=tmp_path.as_uri(), model_name="m", version="v2"
+    )
+    assert [one.value for one in made.metrics if one.metric == "rmse"] == pytest.approx(
+        [0, 0], abs=1e-9
+    )
+    player = Rehearsal(made.uri, made.digest, tmp_path / "scratch", max_bytes=1 << 30)
+    targets = player.play(rows[:3]).prediction.targets
+    np.testing.assert_allclose(targets, truths[:3].add([3, -2]))
 
 
 def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
