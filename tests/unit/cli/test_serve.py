@@ -17,12 +17,14 @@ from sklearn.linear_model import LinearRegression
 from tests.unit.contract.s3_server import S3, s3_server
 from tests.unit.serving.stored import Stored, numeric, store, with_digest
 
-from trimtab.cli.main import main
+from trimtab.cli.main import main, parser
+from trimtab.cli.offline.laptop import settings_of
 from trimtab.cli.offline.places import Found, NothingThere, find
 from trimtab.cli.offline.told import LONGEST_LINE, Addresses, told
 from trimtab.contract.artifact import Baseline, Signature, Tensor
 from trimtab.contract.location import open_location
 from trimtab.errors import TrimtabError
+from trimtab.serving.errors import StartRefused
 
 Out = pytest.CaptureFixture[str]
 
@@ -184,8 +186,37 @@ class TestRefusals:
         )
         assert self.serve(stored) == 1
         line = self.said(capsys)
-        assert line.endswith("is not installed: pip install 'trimtab[serving,onnx]'")
+        assert line.endswith("pip install '.[serving,onnx]' in Trimtab's source tree")
         assert "onnx format" in line
+
+    @pytest.mark.parametrize("library", ["xgboost", "pandas"])
+    def test_tables_and_boosting_without_their_packages(
+        self, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise StartRefused("NeedsPandas" if library == "pandas" else "NeedsBoosting", "x")
+
+        monkeypatch.setattr("trimtab.serving.lifecycle._warm", refuse)
+        assert self.serve(put(tmp_path, 1.0)) == 1
+        assert self.said(capsys).endswith(
+            "is not installed: pip install '.[serving,tables]' in Trimtab's source tree"
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "value", "says"),
+        [
+            ("TRIMTAB_MAX_ROW", "5", "is no setting; TRIMTAB_MAX_ROWS is the nearest"),
+            ("TRIMTAB_MAX_ROWS", "abc", "is 'abc'; a whole number is wanted"),
+            ("TRIMTAB_ACCESS_LOG", "yes", "is 'yes'; off, errors or all is wanted"),
+        ],
+    )
+    def test_a_variable_that_is_wrong(
+        self, name: str, value: str, says: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch, capsys: Out,
+    ) -> None:  # fmt: skip
+        monkeypatch.setenv(name, value)
+        assert self.serve(put(tmp_path, 1.0)) == 1
+        assert self.said(capsys) == f"error: {name} {says}"
 
     def test_a_pickle(self, tmp_path: Path, capsys: Out) -> None:
         more: dict[str, Any] = {"files": {"m.joblib": b"x"}, "model_file": "m.joblib"}
@@ -201,7 +232,7 @@ class TestRefusals:
         assert self.serve(put(tmp_path, 1.0)) == 1
         assert self.said(capsys) == (
             "error: serve needs packages that are not installed (no_such_package): "
-            "pip install 'trimtab[serving]'"
+            "pip install '.[serving]' in Trimtab's source tree"
         )
 
     def test_reload_of_one_digest(self, tmp_path: Path, capsys: Out) -> None:
@@ -217,6 +248,23 @@ class TestRefusals:
             main(["serve", *(["x", *words] if words else [])])
         assert ended.value.code == 2
         assert "usage:" in capsys.readouterr().err
+
+
+class TestSettings:
+    """The runtime's own variables hold here as well."""
+
+    def test_what_the_command_does_not_say_is_taken_from_the_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = find(str(put(tmp_path, 1.0).folder))
+        monkeypatch.setenv("TRIMTAB_MAX_ROWS", "2")
+        monkeypatch.setenv("TRIMTAB_ACCESS_LOG", "all")
+        monkeypatch.setenv("TRIMTAB_INFERENCE_PORT", "1")
+        monkeypatch.setenv("TRIMTAB_PROMETHEUS_TOKEN", "for another command")
+        monkeypatch.setenv("TRIMTAB_GRAFANA_URL", "for another command")
+        settings = settings_of(parser().parse_args(["serve", "x", "--port", "7"]), found, tmp_path)
+        assert (settings.max_rows, settings.access_log) == (2, "all")
+        assert settings.inference_port == 7
 
 
 class TestWhatIsPrinted:
