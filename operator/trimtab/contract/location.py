@@ -171,7 +171,7 @@ class Location:
     def put(self, path: str, content: bytes | Path) -> None:
         """Write one object, above 64 MiB in parts; what was there is replaced."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        self._require_writable()
+        self.require_writable()
         with self._errors("write", path):
             obstore.put(
                 self._store, self._key(path), content, use_multipart=size > _LARGEST_PUT_BYTES
@@ -212,9 +212,19 @@ class Location:
         )
         return answer.meta["size"], map(bytes, answer.stream(min_chunk_size=_CHUNK_BYTES))
 
-    def _require_writable(self) -> None:
+    def require_writable(self) -> None:
+        """Raise BadLocation where nothing can be written whatever the store says.
+
+        A claim is mounted or not; a folder made in its place would be lost with the machine.
+        """
         if isinstance(self._store, HttpsFiles):
             raise BadLocation(f"{self.uri}: https is read only; write to s3, gs or az")
+        parts = urlsplit(self.uri)
+        if parts.scheme == "pvc" and not (PVC_ROOT / parts.netloc).is_dir():
+            raise BadLocation(
+                f"{self.uri}: the claim {parts.netloc} is not mounted here, at "
+                f"{PVC_ROOT / parts.netloc}; publish from a pod that mounts it, or to another store"
+            )
 
     def _check_size(self, path: str, size: int, limit: int) -> None:
         if size > limit:
@@ -277,7 +287,11 @@ def open_location(
 
 def _check_uri(uri: str, scheme: str, host: str, path: str, rest: str) -> None:
     if scheme not in SCHEMES:
-        raise BadLocation(f"{uri}: scheme must be one of {', '.join(SCHEMES)}")
+        known = f"scheme must be one of {', '.join(SCHEMES)}"
+        if "://" in uri or "\0" in uri:
+            raise BadLocation(f"{uri}: {known}")
+        here = Path(uri).expanduser().absolute().as_uri()
+        raise BadLocation(f"{uri}: {known}; for a folder of this machine write {here}")
     if any(part in {".", ".."} for part in path.split("/")) or "\\" in path or "\0" in path:
         raise BadLocation(f"{uri}: a path must not contain '.' or '..'")
     if "@" in host:

@@ -9,6 +9,10 @@ from trimtab.training.errors import CodeBroken
 from trimtab.training.kinds import kind_of, last_step
 
 _ONNX: Final = "export the model to ONNX (skl2onnx does) and publish the graph"
+OWN_CLASS: Final = (
+    "publish the estimator within it, or build the model of scikit-learn's own steps, or serve it "
+    "from a container of your own (artifact.format: custom)"
+)
 _INSTEAD: Final = {
     "Birch": "use MiniBatchKMeans or BisectingKMeans, which cluster as fast",
 }
