@@ -56,6 +56,8 @@ _RETRY: Final[dict[str, Any]] = {
 }
 
 
+_NODES_OWN: Final = ("//169.254.169.254", "//metadata.google.internal")
+"""Where a node of a cloud has its own identity, asked where the settings have none."""
 _STATUS: Final = "non-2xx status code:"
 """What obstore writes before the status and the body of an answer."""
 _CHECK: Final = "check the Secret (by default trimtab-artifacts)"
@@ -378,9 +380,24 @@ def _named(what: str, error: Exception) -> LocationError:
         return AccessDenied(f"{what}: {why}")
     if code == "NoSuchBucket":
         return NotInStore(f"{what}: there is no such bucket; check the URI")
+    if any(place in str(error) for place in _NODES_OWN):
+        return StoreUnavailable(f"{what}: {_no_credentials(what)} ({_first(error)})")
     if isinstance(error, FileNotFoundError):
         return NotInStore(f"{what}: there is no such object; check the URI")
     return StoreUnavailable(f"{what}: the store did not answer as it should ({_first(error)})")
+
+
+def _no_credentials(what: str) -> str:
+    """Return what to set where neither settings nor the node say who asks."""
+    scheme = what.partition(" ")[2].partition(":")[0]
+    settings = {
+        "gs": "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    }.get(scheme, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return (
+        f"there are no credentials: set {settings}, in the environment or the Secret; this machine "
+        "has none of its own to give"
+    )
 
 
 def _s3_code(error: Exception) -> str:

@@ -171,7 +171,9 @@ class TestRefusals:
         stored = put(tmp_path, 1.0)
         (stored.folder / "model.skops").write_bytes(b"other")
         assert self.serve(stored) == 1
-        assert "model.skops hashes to" in self.said(capsys)
+        line = self.said(capsys)
+        assert "model.skops hashes to" in line
+        assert line.endswith(": copy the version again, or publish it again")
 
     def test_a_model_that_is_none(self, tmp_path: Path, capsys: Out) -> None:
         assert self.serve(put(tmp_path, 1.0, files={"model.skops": b"no zip"})) == 1
@@ -289,6 +291,13 @@ class TestWhatIsPrinted:
         text = self.lines(tmp_path, put(tmp_path / "models", 1.0), host)
         assert f"http://{shown}:8080/v2/models/digits/infer" in text
         assert f"http://{shown}:9090/metrics" in text
+
+    def test_a_manifest_that_was_edited_is_said(self, tmp_path: Path) -> None:
+        stored = put(tmp_path / "models", 1.0)
+        assert "changed" not in self.lines(tmp_path, stored)
+        manifest = stored.folder / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"v1"', '"v9"'))
+        assert "changed     since it was published" in self.lines(tmp_path, stored)
 
     def test_a_name_is_quoted_for_the_shell(self, tmp_path: Path) -> None:
         stored = put(tmp_path / "models", 1.0)
