@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from trimtab.api.model_version import ModelLine, VersionName
 from trimtab.contract import location
@@ -120,3 +123,22 @@ def test_packages_that_are_missing_are_named_with_the_extra() -> None:
         "ModuleNotFoundError: trimtab.training needs packages that are not installed (pandas): "
         "pip install '.[training]' in Trimtab's source tree"
     )
+
+
+def test_xgboost_is_told_to_encode_texts(tmp_path: Path) -> None:
+    from xgboost import XGBClassifier
+
+    with pytest.raises(CodeBroken, match=r"LabelEncoder\(\)\.fit_transform\(y\)$"):
+        publish(
+            XGBClassifier(n_estimators=2), X, np.where(Y, "yes", "no"),
+            uri=tmp_path.as_uri(), model_name="m", version="v1",
+        )  # fmt: skip
+
+
+def test_a_vectoriser_is_told_to_take_the_column(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"t": np.where(Y, "good day", "bad night")})
+    with pytest.raises(CodeBroken, match=r"takes one column of texts, X\['t'\]"):
+        publish(
+            make_pipeline(TfidfVectorizer(), LogisticRegression()), frame, Y,
+            uri=tmp_path.as_uri(), model_name="m", version="v1",
+        )  # fmt: skip
