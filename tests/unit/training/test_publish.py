@@ -191,7 +191,7 @@ def test_fitted_model_needs_rows_that_it_has_not_seen(tmp_path: Path) -> None:
         published(model, tmp_path, calibrate=None, evaluate=None)
 
 
-class OwnModel(LogisticRegression):
+class OwnModel(LogisticRegression):  # type: ignore[misc]
     """A class that no serving container has."""
 
 
