@@ -55,6 +55,11 @@ class NameTaken(Refused):
         self.name = name
 
 
+def installing(*extras: str) -> str:
+    """Return the line that installs optional packages, which come with the source alone."""
+    return f"pip install '.[{','.join(extras)}]' in Trimtab's source tree"
+
+
 def plain(error: Exception) -> str:
     """Return what an error says; of one of the system its words, without number and file name."""
     if isinstance(error, OSError) and error.strerror:

@@ -73,11 +73,11 @@ _ROWS: dict[str, tuple[Any, str]] = {
     "row_object_short": ([{"age": 30}], "instances[0].colour: is missing"),
     "row_object_wrong": (
         [{"age": 30, "colour": "red", "member": True, "z": "a"}],
-        "instances[*].z[0]",
+        "instances[0].z",
     ),
     "row_second_wrong": (
         [[30, "red", True, 0.5], [30, "red", 1, 0.5]],
-        "instances[*].member[1]",
+        "instances[1].member",
     ),
 }
 

@@ -33,7 +33,7 @@ def published(folder: Path, version: str, regularised: float = 1.0) -> str:
     """Write a version; return its digest."""
     frame = pd.DataFrame(ROWS, columns=["a", "b's", "c"])
     model = LogisticRegression(C=regularised)
-    made = publish(model, frame, TRUTH, uri=folder.as_uri(), model_name="my model", version=version)
+    made = publish(model, frame, TRUTH, uri=folder.as_uri(), model_name="my-model", version=version)
     return made.digest
 
 
@@ -121,7 +121,7 @@ def predict(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_an_artifact_is_served_asked_exchanged_and_ended(laptop: Laptop, folder: Path) -> None:
     lines = laptop.until("Ctrl-C ends it.")
-    assert re.match(r"my model v1 \(sha256:[0-9a-f]{12}\) from models/[0-9a-f]{16}/$", lines[0])
+    assert re.match(r"my-model v1 \(sha256:[0-9a-f]{12}\) from models/[0-9a-f]{16}/$", lines[0])
 
     answer = pasted(after(lines, "Try it:"))
     assert answer["model_version"] == "v1"
@@ -131,7 +131,7 @@ def test_an_artifact_is_served_asked_exchanged_and_ended(laptop: Laptop, folder:
     (metrics,) = (line.split()[1] for line in lines if "/metrics" in line)
     assert "trimtab_outcomes_total" in httpx.get(metrics).text
     (document,) = (line.split()[1] for line in lines if "/openapi.json" in line)
-    assert httpx.get(document).json()["info"]["title"] == "my model"
+    assert httpx.get(document).json()["info"]["title"] == "my-model"
 
     url = after(lines, "A file of rows").split()[2]
     frame = pd.DataFrame(ROWS, columns=["a", "b's", "c"])
@@ -157,10 +157,10 @@ def exchanged(laptop: Laptop, folder: Path, url: str) -> None:
     (broken / "signature.json").unlink()
     said = laptop.until("not loaded: ")[-1]
     assert "signature.json is in the manifest but not in the store" in said
-    assert "my model v1 (sha256:" in said
+    assert "my-model v1 (sha256:" in said
     shutil.rmtree(broken)
 
-    path = f"{url}/v2/models/my%20model/infer"
+    path = f"{url}/v2/models/my-model/infer"
     is_over = threading.Event()
     statuses: list[int] = []
 
@@ -178,7 +178,7 @@ def exchanged(laptop: Laptop, folder: Path, url: str) -> None:
     digest = published(folder / "models", "v2", regularised=0.01)
     lines = laptop.until("Ctrl-C ends it.")
     assert any(line.startswith("From now on another artifact is served:") for line in lines)
-    assert any(line.startswith(f"my model v2 ({digest[:19]}) from models/") for line in lines)
+    assert any(line.startswith(f"my-model v2 ({digest[:19]}) from models/") for line in lines)
     assert pasted(after(lines, "Try it:"))["model_version"] == "v2"
     is_over.set()
     asking.join()

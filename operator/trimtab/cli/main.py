@@ -21,7 +21,7 @@ from trimtab.api.resource import DEPLOYMENTS, OWN_KINDS, Key, Resource
 from trimtab.cli.arguments import number_of
 from trimtab.cli.lazy import Fill, LazyParser
 from trimtab.cli.names import is_name, key_of_target
-from trimtab.errors import SpecError, TrimtabError, shown
+from trimtab.errors import SpecError, TrimtabError, installing, shown
 
 if TYPE_CHECKING:
     from trimtab.cli.session import Session
@@ -352,8 +352,7 @@ def _arguments_of_serve(one: argparse.ArgumentParser) -> None:
         module = import_module("trimtab.cli.offline.serve")
     except ModuleNotFoundError as error:
         raise TrimtabError(
-            "serve runs models, and what that needs is not in this file: "
-            "pip install 'trimtab[serving]'"
+            "serve runs models, and what that needs is not in this file: " + installing("serving")
         ) from error
     module.add_arguments(one)
 

@@ -26,6 +26,8 @@ BATCH_CHARACTERS: Final = 1 << 20
 """A request has at most so many rows, values and characters of text, but always one row."""
 _TOO_LARGE: Final = 413
 _ELEMENT: Final = re.compile(r"inputs\[(\d+)\]\.data\[(\d+)\]: (.*)", re.DOTALL)
+_VALUE: Final = "the model was not fitted on such a value"
+"""Trimtab's own word for a row that the model refuses: which one, halves of the rows tell."""
 _FORMS: Final = ("csv", "jsonl")
 
 
@@ -161,7 +163,8 @@ def _answered(
     try:
         answer = endpoint.infer(wanted.model, wanted.request(rows))
     except RefusedByServer as error:
-        if error.status == _TOO_LARGE and len(rows) > 1:
+        is_of_a_row = error.status < 500 and _VALUE in error.message
+        if len(rows) > 1 and (error.status == _TOO_LARGE or is_of_a_row):
             half = len(rows) // 2
             yield from _answered(endpoint, wanted, rows[:half], place)
             yield from _answered(endpoint, wanted, rows[half:], place)

@@ -24,6 +24,12 @@ FORMS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _MISSING: Final = {"", "nan", "na", "n/a", "null", "none"}
 """Of numbers and truths, in any case; in a column of texts only an empty cell is missing."""
 _TRUTHS: Final = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+_OTHERS: Final = {".parquet": "Parquet", ".xlsx": "Excel", ".xls": "Excel", ".ods": "a sheet"}
+_ARRAY: Final = (
+    "a JSON array is not read here; write JSON lines: "
+    "frame.to_json('rows.jsonl', orient='records', lines=True)"
+)
+_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _NAMED: Final = 20
 
 
@@ -49,8 +55,15 @@ def form_of(path: Path, form: str | None) -> str:
         return found
     if path == STDIN:
         return "csv"
-    if suffixes[-1:] == [".parquet"]:
-        raise RowsBroken(f"{path}: Parquet is not read here; write CSV: frame.to_csv('rows.csv')")
+    if path.is_dir():
+        raise RowsBroken(f"{path}: is a folder; name a file")
+    kind = _OTHERS.get(suffixes[-1]) if suffixes else None
+    if kind is not None:
+        raise RowsBroken(
+            f"{path}: {kind} is not read here; write CSV: frame.to_csv('rows.csv', index=False)"
+        )
+    if suffixes[-1:] == [".json"]:
+        raise RowsBroken(f"{path}: {_ARRAY}, or --format jsonl if it has an object in each line")
     raise RowsBroken(f"{path}: is it CSV or JSON lines? say --format csv or --format jsonl")
 
 
@@ -125,12 +138,29 @@ def _places(path: Path, header: Sequence[str], inputs: Sequence[Tensor]) -> list
             if name not in where:
                 first = column_names(one)[0] if one.size == 1 else name
                 raise RowsBroken(
-                    f"{path}: the column {first!r} is missing; the model takes {_all(inputs)}"
+                    f"{path}: the column {first!r} is missing; the model takes {_all(inputs)}; "
+                    f"the file has {_in_short(names)}{_guess(names)}"
                 )
             if counted[name] > 1:
                 raise RowsBroken(f"{path}: the column {name!r} is there {counted[name]} times")
         found.append([where[name] for name in wanted])
     return found
+
+
+def _in_short(names: Sequence[str]) -> str:
+    some = ", ".join(repr(name[:40]) for name in names[:_NAMED])
+    return some + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+
+
+def _guess(names: Sequence[str]) -> str:
+    """Return what may be wrong with a file of these names, if they show it."""
+    if len(names) == 1:
+        between = next((one for one in _SEPARATORS if one in names[0]), None)
+        if between is not None:
+            return f": is it separated by {_SEPARATORS[between]}? Commas are wanted"
+    if all(not name or _number("FP64", name) is not None for name in names):
+        return ": is its first line a row? The names of the columns are wanted there"
+    return ""
 
 
 def column_names(one: Tensor) -> list[str]:
@@ -203,10 +233,16 @@ def _of_json(path: Path, lines: TextIO, inputs: Sequence[Tensor]) -> Iterator[Ro
         try:
             content = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise RowsBroken(f"{place} is not JSON: {error}") from error
+            is_array = number == 1 and line.lstrip().startswith("[")
+            why = _ARRAY if is_array else f"row {number} is not JSON: {error}"
+            raise RowsBroken(f"{path}: {why}") from error
         if not isinstance(content, dict):
             if len(inputs) != 1:
-                raise RowsBroken(f"{place}: an object with {_all(inputs)} is wanted")
+                is_array = isinstance(content, list) and any(
+                    isinstance(one, dict) for one in content
+                )
+                more = f" ({_ARRAY})" if is_array else ""
+                raise RowsBroken(f"{place}: an object with {_all(inputs)} is wanted{more}")
             content = {inputs[0].name: content}
         cells = tuple(_of_object(f"{place}, column", content, one) for one in inputs)
         yield Row(number, cells, len(line))

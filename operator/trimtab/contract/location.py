@@ -56,6 +56,8 @@ _RETRY: Final[dict[str, Any]] = {
 }
 
 
+_NODES_OWN: Final = ("//169.254.169.254", "//metadata.google.internal")
+"""Where a node of a cloud has its own identity, asked where the settings have none."""
 _STATUS: Final = "non-2xx status code:"
 """What obstore writes before the status and the body of an answer."""
 _CHECK: Final = "check the Secret (by default trimtab-artifacts)"
@@ -171,7 +173,7 @@ class Location:
     def put(self, path: str, content: bytes | Path) -> None:
         """Write one object, above 64 MiB in parts; what was there is replaced."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        self._require_writable()
+        self.require_writable()
         with self._errors("write", path):
             obstore.put(
                 self._store, self._key(path), content, use_multipart=size > _LARGEST_PUT_BYTES
@@ -212,9 +214,19 @@ class Location:
         )
         return answer.meta["size"], map(bytes, answer.stream(min_chunk_size=_CHUNK_BYTES))
 
-    def _require_writable(self) -> None:
+    def require_writable(self) -> None:
+        """Raise BadLocation where nothing can be written whatever the store says.
+
+        A claim is mounted or not; a folder made in its place would be lost with the machine.
+        """
         if isinstance(self._store, HttpsFiles):
             raise BadLocation(f"{self.uri}: https is read only; write to s3, gs or az")
+        parts = urlsplit(self.uri)
+        if parts.scheme == "pvc" and not (PVC_ROOT / parts.netloc).is_dir():
+            raise BadLocation(
+                f"{self.uri}: the claim {parts.netloc} is not mounted here, at "
+                f"{PVC_ROOT / parts.netloc}; publish from a pod that mounts it, or to another store"
+            )
 
     def _check_size(self, path: str, size: int, limit: int) -> None:
         if size > limit:
@@ -277,7 +289,11 @@ def open_location(
 
 def _check_uri(uri: str, scheme: str, host: str, path: str, rest: str) -> None:
     if scheme not in SCHEMES:
-        raise BadLocation(f"{uri}: scheme must be one of {', '.join(SCHEMES)}")
+        known = f"scheme must be one of {', '.join(SCHEMES)}"
+        if "://" in uri or "\0" in uri:
+            raise BadLocation(f"{uri}: {known}")
+        here = Path(uri).expanduser().absolute().as_uri()
+        raise BadLocation(f"{uri}: {known}; for a folder of this machine write {here}")
     if any(part in {".", ".."} for part in path.split("/")) or "\\" in path or "\0" in path:
         raise BadLocation(f"{uri}: a path must not contain '.' or '..'")
     if "@" in host:
@@ -364,9 +380,24 @@ def _named(what: str, error: Exception) -> LocationError:
         return AccessDenied(f"{what}: {why}")
     if code == "NoSuchBucket":
         return NotInStore(f"{what}: there is no such bucket; check the URI")
+    if any(place in str(error) for place in _NODES_OWN):
+        return StoreUnavailable(f"{what}: {_no_credentials(what)} ({_first(error)})")
     if isinstance(error, FileNotFoundError):
         return NotInStore(f"{what}: there is no such object; check the URI")
     return StoreUnavailable(f"{what}: the store did not answer as it should ({_first(error)})")
+
+
+def _no_credentials(what: str) -> str:
+    """Return what to set where neither settings nor the node say who asks."""
+    scheme = what.partition(" ")[2].partition(":")[0]
+    settings = {
+        "gs": "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    }.get(scheme, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return (
+        f"there are no credentials: set {settings}, in the environment or the Secret; this machine "
+        "has none of its own to give"
+    )
 
 
 def _s3_code(error: Exception) -> str:

@@ -22,6 +22,10 @@ from trimtab.contract.location import Location, NotInStore, TooLarge
 LARGEST_MANIFEST_BYTES: Final = 1 << 20
 DEFAULT_LIMIT_BYTES: Final = 10 << 30
 
+_CHANGED: Final = (
+    "was changed after the version was made: copy the version again, or publish it again"
+)
+
 
 class ArtifactError(Exception):
     """The artifact cannot be used; the message says what to do about it."""
@@ -176,13 +180,13 @@ def _fetch_file(
     except TooLarge as error:
         raise DigestMismatch(
             f"{location.uri}{file.path} is larger than the {file.size:,} bytes of the manifest; it "
-            "was changed after the version was made"
+            f"{_CHANGED}"
         ) from error
     if sha256 != file.sha256:
         part.unlink(missing_ok=True)
         raise DigestMismatch(
             f"{location.uri}{file.path} hashes to {sha256[:12]}..., the manifest says "
-            f"{file.sha256[:12]}...; it was changed after the version was made"
+            f"{file.sha256[:12]}...; it {_CHANGED}"
         )
     os.replace(part, target)  # noqa: PTH105 - replaces in one step on every platform
 
@@ -211,7 +215,7 @@ def _verified(location: Location, digest: str) -> tuple[bytes, Manifest]:
     except TooMuchJson as error:
         raise BrokenArtifact(f"{location.uri}{MANIFEST} holds {error}") from error
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise BrokenArtifact(
-            f"{location.uri}{MANIFEST} does not read: {where}: {error.errors()[0]['msg']}"
-        ) from error
+        first = error.errors()[0]
+        where = "".join(f"{part}." for part in first["loc"]).rstrip(".")
+        said = f"{where}: {first['msg']}" if where else first["msg"]
+        raise BrokenArtifact(f"{location.uri}{MANIFEST} does not read: {said}") from error

@@ -18,10 +18,12 @@ _HEAD: Final = """# Estimators
 
 Every estimator that `all_estimators()` of scikit-learn {version} lists, fitted on plain numbers,
 published to a folder, served, and asked by HTTP for rows that it has not seen: *served* means that
-the answers are those of its own `predict`, to the last bit. What is not served is refused by
-`publish` with the sentence that stands here. `python -m tests.estimators` measures it anew. A row
-for which a model's own value or probability is not a finite number is answered with 500, since JSON
-has no such numbers.
+the answers are those of its own `predict`, to the last bit. Of a model that was fitted on a table
+the last digit of a number may differ (1e-15 of it), since pandas lies otherwise in memory and sums
+are rounded in another order. An ONNX graph answers in its own datatype, which for CatBoost is
+float32. What is not served is refused by `publish` with the sentence that stands here.
+`python -m tests.estimators` measures it anew. A row for which a model's own value or probability is
+not a finite number is answered with 500, since JSON has no such numbers.
 
 Pipelines, `FeatureUnion`, `ColumnTransformer`, searches, and estimators within estimators are
 served where their parts are. A function in a model has to be one of NumPy or scipy.special, or a

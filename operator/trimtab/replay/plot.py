@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.api.drift_policy import DriftPolicy, SignalKind
 from trimtab.decide.drift.signals import signal_type
-from trimtab.errors import SpecError
+from trimtab.errors import SpecError, installing
 from trimtab.replay.looks import Look
 from trimtab.replay.recording import Recording
 
@@ -41,9 +41,7 @@ def plot(policy: DriftPolicy, recording: Recording, looks: Sequence[Look], path:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise SpecError(
-            f"a picture needs {error.name}: install the plot extra, pip install 'trimtab[plot]'"
-        ) from error
+        raise SpecError(f"a picture needs {error.name}: {installing('plot')}") from error
     kinds = list(dict.fromkeys(look.entry.kind for look in looks))
     if not kinds:
         raise SpecError("there is no look to draw")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.contract.metrics import Series
 from trimtab.decide.drift.windows import comes_by_hour, label_window
-from trimtab.errors import SpecError, plain
+from trimtab.errors import SpecError, installing, plain
 from trimtab.replay.columns import Columns
 from trimtab.replay.recording import (
     MOST_WINDOWS,
@@ -54,9 +54,7 @@ def record(
     try:
         from trimtab.replay.binning import Binning
     except ImportError as error:
-        raise SpecError(
-            f"rows need {error.name}: install the training extra, pip install 'trimtab[training]'"
-        ) from error
+        raise SpecError(f"rows need {error.name}: {installing('training')}") from error
     frame = _read(path, columns, may_lack_labels=reference.file is not None)
     before, after = _split(frame, columns, reference)
     if not len(before) or not len(after):

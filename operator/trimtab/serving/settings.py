@@ -24,7 +24,7 @@ _LINK_PART: Final = re.compile(
     r"(?:TRIMTAB|TRIMTAB_[A-Z0-9_]+)_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
     r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR))"
 )
-_OF_THE_COMMANDS: Final = "TRIMTAB_GRAFANA_URL"
+_OF_THE_COMMANDS: Final = ("TRIMTAB_GRAFANA_URL", "TRIMTAB_PROMETHEUS_TOKEN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +315,7 @@ def _is_of_others(name: str, value: str) -> bool:
     What training is told, and by which code, may be set in an image that does both; what the
     commands read is in the shell of whoever serves on a laptop.
     """
-    if _is_service_link(name, value) or name == _OF_THE_COMMANDS:
+    if _is_service_link(name, value) or name in _OF_THE_COMMANDS:
         return True
     from trimtab.contract.training import OptionalVariable, Variable
 

@@ -12,7 +12,7 @@ from trimtab.contract.artifact import Tensor, is_text
 from trimtab.training.columns import Task, has_categories
 from trimtab.training.errors import CodeBroken
 from trimtab.training.kinds import learns_alone
-from trimtab.training.ways import check_predicts
+from trimtab.training.ways import OWN_CLASS, check_predicts
 
 _BOOSTERS: Final = ("xgboost", "xgboost.sklearn", "lightgbm", "lightgbm.sklearn")
 
@@ -60,6 +60,11 @@ def check_model(model: Any) -> None:
                 f"{type(model).__name__} has no {method}(); an estimator of scikit-learn or an "
                 "ONNX graph (bytes, a path, or a ModelProto) can be published"
             )
+    if not hasattr(model, "__sklearn_tags__"):
+        raise CodeBroken(
+            f"{type(model).__name__} is no estimator of scikit-learn, and a class of your own is "
+            f"not stored: {OWN_CLASS}"
+        )
 
 
 def _by_path(path: str, parameters: Mapping[str, Any]) -> Any:

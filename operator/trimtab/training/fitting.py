@@ -20,4 +20,20 @@ def fit(model: Any, rows: Any, truths: Any, frame: pd.DataFrame | None = None) -
     except (ValueError, TypeError) as error:
         said = " ".join(str(error).split())[:400]
         where = "" if frame is None else odd_cell(frame, said)
-        raise CodeBroken(f"{type(model).__name__} could not be fitted: {said}{where}") from error
+        name = type(model).__name__
+        raise CodeBroken(f"{name} could not be fitted: {said}{where}{_way(said, rows)}") from error
+
+
+def _way(said: str, rows: Any) -> str:
+    """Return what to do, where the error does not say it and most people mean one thing."""
+    if "Invalid classes inferred from unique values of" in said:
+        return (
+            "; XGBoost takes the classes 0 to k-1: encode y, "
+            "sklearn.preprocessing.LabelEncoder().fit_transform(y)"
+        )
+    if "empty vocabulary" in said and isinstance(rows, pd.DataFrame) and len(rows.columns):
+        return (
+            f"; a vectoriser takes one column of texts, X[{rows.columns[0]!r}]; of a table it "
+            "reads the names of the columns"
+        )
+    return ""

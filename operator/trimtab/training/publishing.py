@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from trimtab.contract.artifact import Interval, Signature, Tensor
 from trimtab.contract.estimators.several import classes_of_targets
-from trimtab.contract.location import open_location
 from trimtab.contract.onnx_graph import fitting_inputs
 from trimtab.training.alone import OUTLIER_CLASSES, classes_of, has_all_truths
+from trimtab.training.arguments import check_input_name, place_for
 from trimtab.training.assembly import Assembled, Labelled, assemble, assemble_unlabelled, write
 from trimtab.training.boosters import refuse_unpublished
 from trimtab.training.columns import (
@@ -103,6 +103,8 @@ def publish(
     The artifact lies at `<uri>/<16 hex of the digest>/`
     and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
+    place_for(uri, credentials, model_name, version)
+    check_input_name(input_name)
     refuse_unpublished(model)
     graph = _graph(model)
     if graph is None:
@@ -162,7 +164,7 @@ def published(
     created: datetime | None,
 ) -> Published:
     """Write what was assembled into the store, and say where; raise CodeBroken, LocationError."""
-    location = open_location(uri, credentials)
+    location = place_for(uri, credentials, model_name, version)
     written = write(assembled, location, model=model_name, version=version, created=created)
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
 
@@ -348,7 +350,12 @@ def _graph(model: Any) -> bytes | None:
     if isinstance(model, bytes):
         return model
     if isinstance(model, str | Path):
-        return Path(model).read_bytes()
+        try:
+            return Path(model).read_bytes()
+        except OSError as error:
+            raise CodeBroken(
+                f"{model}: {error.strerror}; a text or path names the file of an ONNX graph"
+            ) from error
     if hasattr(model, "SerializeToString"):
         body: bytes = model.SerializeToString()
         return body

@@ -197,7 +197,15 @@ def _kept_threshold(known: Champion, asked: Predictions, classes: list[Any]) -> 
 def _opened(
     champion: Published | tuple[str, str], credentials: Path | None, folder: Path
 ) -> Champion:
-    uri, digest = (champion.uri, champion.digest) if isinstance(champion, Published) else champion
+    if isinstance(champion, Published):
+        uri, digest = champion.uri, champion.digest
+    elif isinstance(champion, tuple | list) and [type(one) for one in champion] == [str, str]:
+        uri, digest = champion
+    else:
+        raise CodeBroken(
+            f"the champion is {type(champion).__name__}; give what publish returned, or its uri "
+            "and digest: (uri, digest)"
+        )
     try:
         return load_champion(uri, digest, credentials, folder)
     except (StoreUnavailable, AccessDenied) as error:

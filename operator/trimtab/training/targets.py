@@ -40,6 +40,8 @@ def place_of(counted: str | None, names: Sequence[str]) -> int:
     """Return the place of the target that is counted, the first unless named; raise CodeBroken."""
     if counted is None:
         return 0
+    if not names:
+        raise CodeBroken(f"counted={counted!r} is for several targets, and y has one; leave it out")
     if counted not in names:
         raise CodeBroken(f"counted={counted!r} is no target; there is {', '.join(names[:20])}")
     return list(names).index(counted)

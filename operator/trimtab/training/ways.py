@@ -9,6 +9,12 @@ from trimtab.training.errors import CodeBroken
 from trimtab.training.kinds import kind_of, last_step
 
 _ONNX: Final = "export the model to ONNX (skl2onnx does) and publish the graph"
+_KNOWN: Final = frozenset({"sklearn", "numpy", "scipy"})
+_OWN_STEPS: Final = (
+    "build the model of scikit-learn's own steps, or serve it from a container of your own "
+    "(artifact.format: custom)"
+)
+OWN_CLASS: Final = f"publish the estimator within it, {_OWN_STEPS}"
 _INSTEAD: Final = {
     "Birch": "use MiniBatchKMeans or BisectingKMeans, which cluster as fast",
 }
@@ -25,15 +31,17 @@ def way_out(said: str, types: Sequence[str] = ()) -> str:
     if any(_is_own(name) for name in types):
         return (
             "a function of your own is not stored: use one of NumPy or scipy.special by its name, "
-            f"or {_ONNX}"
+            f"or {_OWN_STEPS}"
         )
+    if any(name.partition(".")[0] not in _KNOWN for name in types):
+        return f"a class of your own or of another library is not stored: {_OWN_STEPS}"
     return _ONNX
 
 
 def _is_own(name: str) -> bool:
     module, _, last = name.rpartition(".")
     package = module.partition(".")[0]
-    return "<lambda>" in name or (package not in {"sklearn", "numpy", "scipy"} and last.islower())
+    return "<lambda>" in name or (package not in _KNOWN and last.islower())
 
 
 def check_predicts(model: Any) -> None:

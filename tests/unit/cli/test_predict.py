@@ -67,6 +67,7 @@ class Protocol:
         self.instead: list[tuple[int, dict[str, str], Any]] = []
         self.most_rows = 10_000
         self.hangs_up = False
+        self.refused_age = -1
         self.url = ""
 
     def answer(self, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
@@ -75,6 +76,8 @@ class Protocol:
             return self.instead.pop(0)
         inputs = {one["name"]: one for one in body["inputs"]}
         ages = inputs["age"]["data"]
+        if self.refused_age in ages:
+            return 400, {}, {"error": "inputs: the model was not fitted on such a value: age"}
         if len(ages) > self.most_rows:
             return 413, {}, {"error": "too many rows"}
         every = {
@@ -256,6 +259,10 @@ class TestJsonLines:
         ("", "is empty; a first line with the names of columns is wanted"),
         (HEADER, "there are no rows"),
         ("age,colour,member\n", "the column 'place[0]' is missing; the model takes age, colour, "),
+        ("ag,colour,member\n", "place[1]; the file has 'ag', 'colour', 'member'\n"),
+        ("age;colour;member\n1;red;1\n", "is it separated by semicolons? Commas are wanted"),
+        ("age\tcolour\n1\tred\n", "is it separated by tabs? Commas are wanted"),
+        ("1,2.5,,3\n1,2,3,4\n", "is its first line a row? The names of the columns are wanted"),
         ("age,age,colour,member,place[0],place[1]\n", "the column 'age' is there 2 times"),
         (HEADER + "n,1,red,true,1\n", "row 1 has 5 cells, the header names 6"),
         (HEADER + LINES[0] + "n,1,red,true,old,2\n", "row 2, column 'age': 'old' is not a whole"),
@@ -274,6 +281,38 @@ def test_a_wrong_file_is_named_with_row_and_column(
     assert said in error
     assert error.count("\n") == 1
     assert len(error) < 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rows.xlsx", "Excel is not read here; write CSV: frame.to_csv('rows.csv', index=False)"),
+        ("rows.parquet", "Parquet is not read here"),
+        ("rows.json", "a JSON array is not read here; write JSON lines: frame.to_json("),
+        (".", "is a folder; name a file"),
+    ],
+)
+def test_another_form_is_told_what_to_write(
+    server: Protocol, rows: Rows, tmp_path: Path, capsys: Out, name: str, said: str
+) -> None:
+    file = str(tmp_path) if name == "." else rows("[]", name)
+    assert main(["predict", server.url, file]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[\n{}\n]\n", '[{"age": 1}]\n'])
+def test_an_array_is_no_json_lines(server: Protocol, rows: Rows, capsys: Out, text: str) -> None:
+    assert main(["predict", server.url, rows(text), "--format", "jsonl"]) == 2
+    assert "write JSON lines: frame.to_json(" in capsys.readouterr().err
+
+
+def test_a_value_that_the_model_refuses_is_looked_for(
+    server: Protocol, rows: Rows, capsys: Out
+) -> None:
+    server.refused_age = 77
+    assert main(["predict", server.url, rows(HEADER + "".join(LINES[:100]))]) == 2
+    assert ": row 77: inputs: the model was not fitted on such" in capsys.readouterr().err
+    assert len(server.asked) < 20
 
 
 def test_missing_cells_are_null(server: Protocol, rows: Rows) -> None:

@@ -258,7 +258,7 @@ def test_without_matplotlib_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert run(files, "--plot", str(files / "looks.svg")) == 2
-    assert "pip install 'trimtab[plot]'" in capsys.readouterr().err
+    assert "pip install '.[plot]' in Trimtab's source tree" in capsys.readouterr().err
 
 
 def test_a_picture_that_cannot_be_written(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

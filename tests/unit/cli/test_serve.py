@@ -17,12 +17,14 @@ from sklearn.linear_model import LinearRegression
 from tests.unit.contract.s3_server import S3, s3_server
 from tests.unit.serving.stored import Stored, numeric, store, with_digest
 
-from trimtab.cli.main import main
+from trimtab.cli.main import main, parser
+from trimtab.cli.offline.laptop import settings_of
 from trimtab.cli.offline.places import Found, NothingThere, find
 from trimtab.cli.offline.told import LONGEST_LINE, Addresses, told
 from trimtab.contract.artifact import Baseline, Signature, Tensor
 from trimtab.contract.location import open_location
 from trimtab.errors import TrimtabError
+from trimtab.serving.errors import StartRefused
 
 Out = pytest.CaptureFixture[str]
 
@@ -169,7 +171,9 @@ class TestRefusals:
         stored = put(tmp_path, 1.0)
         (stored.folder / "model.skops").write_bytes(b"other")
         assert self.serve(stored) == 1
-        assert "model.skops hashes to" in self.said(capsys)
+        line = self.said(capsys)
+        assert "model.skops hashes to" in line
+        assert line.endswith(": copy the version again, or publish it again")
 
     def test_a_model_that_is_none(self, tmp_path: Path, capsys: Out) -> None:
         assert self.serve(put(tmp_path, 1.0, files={"model.skops": b"no zip"})) == 1
@@ -184,8 +188,37 @@ class TestRefusals:
         )
         assert self.serve(stored) == 1
         line = self.said(capsys)
-        assert line.endswith("is not installed: pip install 'trimtab[serving,onnx]'")
+        assert line.endswith("pip install '.[serving,onnx]' in Trimtab's source tree")
         assert "onnx format" in line
+
+    @pytest.mark.parametrize("library", ["xgboost", "pandas"])
+    def test_tables_and_boosting_without_their_packages(
+        self, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise StartRefused("NeedsPandas" if library == "pandas" else "NeedsBoosting", "x")
+
+        monkeypatch.setattr("trimtab.serving.lifecycle._warm", refuse)
+        assert self.serve(put(tmp_path, 1.0)) == 1
+        assert self.said(capsys).endswith(
+            "is not installed: pip install '.[serving,tables]' in Trimtab's source tree"
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "value", "says"),
+        [
+            ("TRIMTAB_MAX_ROW", "5", "is no setting; TRIMTAB_MAX_ROWS is the nearest"),
+            ("TRIMTAB_MAX_ROWS", "abc", "is 'abc'; a whole number is wanted"),
+            ("TRIMTAB_ACCESS_LOG", "yes", "is 'yes'; off, errors or all is wanted"),
+        ],
+    )
+    def test_a_variable_that_is_wrong(
+        self, name: str, value: str, says: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch, capsys: Out,
+    ) -> None:  # fmt: skip
+        monkeypatch.setenv(name, value)
+        assert self.serve(put(tmp_path, 1.0)) == 1
+        assert self.said(capsys) == f"error: {name} {says}"
 
     def test_a_pickle(self, tmp_path: Path, capsys: Out) -> None:
         more: dict[str, Any] = {"files": {"m.joblib": b"x"}, "model_file": "m.joblib"}
@@ -201,7 +234,7 @@ class TestRefusals:
         assert self.serve(put(tmp_path, 1.0)) == 1
         assert self.said(capsys) == (
             "error: serve needs packages that are not installed (no_such_package): "
-            "pip install 'trimtab[serving]'"
+            "pip install '.[serving]' in Trimtab's source tree"
         )
 
     def test_reload_of_one_digest(self, tmp_path: Path, capsys: Out) -> None:
@@ -217,6 +250,23 @@ class TestRefusals:
             main(["serve", *(["x", *words] if words else [])])
         assert ended.value.code == 2
         assert "usage:" in capsys.readouterr().err
+
+
+class TestSettings:
+    """The runtime's own variables hold here as well."""
+
+    def test_what_the_command_does_not_say_is_taken_from_the_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = find(str(put(tmp_path, 1.0).folder))
+        monkeypatch.setenv("TRIMTAB_MAX_ROWS", "2")
+        monkeypatch.setenv("TRIMTAB_ACCESS_LOG", "all")
+        monkeypatch.setenv("TRIMTAB_INFERENCE_PORT", "1")
+        monkeypatch.setenv("TRIMTAB_PROMETHEUS_TOKEN", "for another command")
+        monkeypatch.setenv("TRIMTAB_GRAFANA_URL", "for another command")
+        settings = settings_of(parser().parse_args(["serve", "x", "--port", "7"]), found, tmp_path)
+        assert (settings.max_rows, settings.access_log) == (2, "all")
+        assert settings.inference_port == 7
 
 
 class TestWhatIsPrinted:
@@ -241,6 +291,13 @@ class TestWhatIsPrinted:
         text = self.lines(tmp_path, put(tmp_path / "models", 1.0), host)
         assert f"http://{shown}:8080/v2/models/digits/infer" in text
         assert f"http://{shown}:9090/metrics" in text
+
+    def test_a_manifest_that_was_edited_is_said(self, tmp_path: Path) -> None:
+        stored = put(tmp_path / "models", 1.0)
+        assert "changed" not in self.lines(tmp_path, stored)
+        manifest = stored.folder / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"v1"', '"v9"'))
+        assert "changed     since it was published" in self.lines(tmp_path, stored)
 
     def test_a_name_is_quoted_for_the_shell(self, tmp_path: Path) -> None:
         stored = put(tmp_path / "models", 1.0)

@@ -91,7 +91,7 @@ def test_serve_says_what_to_install(file: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "error: serve runs models, and what that needs is not in this file: "
-        "pip install 'trimtab[serving]'\n"
+        "pip install '.[serving]' in Trimtab's source tree\n"
     )
 
 

@@ -127,7 +127,7 @@ def test_manifest_that_is_gone(store: Location) -> None:
     ("body", "says"),
     [
         pytest.param(b"{}", "format", id="empty"),
-        pytest.param(b"not json", "does not read", id="not_json"),
+        pytest.param(b"not json", "does not read: Invalid JSON", id="not_json"),
         pytest.param(
             b'{"format":"sklearn","modelFile":"m","model":"d","version":"v","created":"",'
             b'"files":[{"path":"../../etc/cron.d/x","sha256":"' + b"0" * 64 + b'","size":1}]}',

@@ -2,8 +2,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import BaseError
 from tests.unit.contract.s3_server import S3
 
+from trimtab.contract import location
 from trimtab.contract.location import (
     AccessDenied,
     BadLocation,
@@ -117,6 +119,22 @@ def test_store_that_refuses_says_check_the_secret(s3: S3, credentials: Path) -> 
     s3.fail_next = [403]
     with pytest.raises(AccessDenied, match="check the Secret"):
         open_location("s3://models", credentials).get("x", 4)
+
+
+@pytest.mark.parametrize(
+    ("uri", "asked", "says"),
+    [
+        ("s3://models", "http://169.254.169.254/latest/api/token", "set AWS_ACCESS_KEY_ID and AWS"),
+        ("gs://models", "http://metadata.google.internal/x", "set GOOGLE_SERVICE_ACCOUNT_KEY, in"),
+        ("az://models", "http://169.254.169.254/metadata/identity", "and AZURE_STORAGE_ACCOUNT_K"),
+    ],
+)
+def test_no_credentials_are_said_with_what_to_set(uri: str, asked: str, says: str) -> None:
+    error = BaseError(f"Generic error: Error performing PUT {asked} in 2s, after 2 retries")
+    named = location._named(f"write {uri}/x", error)
+    assert isinstance(named, StoreUnavailable)
+    assert "there are no credentials: " in str(named)
+    assert says in str(named)
 
 
 @pytest.mark.parametrize(

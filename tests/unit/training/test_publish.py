@@ -191,6 +191,10 @@ def test_fitted_model_needs_rows_that_it_has_not_seen(tmp_path: Path) -> None:
         published(model, tmp_path, calibrate=None, evaluate=None)
 
 
+class OwnModel(LogisticRegression):  # type: ignore[misc]
+    """A class that no serving container has."""
+
+
 def own_weights(distances: Any) -> Any:
     """A function that no serving container has."""
     return 1 / (1 + distances)
@@ -207,11 +211,17 @@ def own_weights(distances: Any) -> Any:
         pytest.param(
             KNeighborsClassifier(weights=own_weights), "own_weights.*NumPy", id="own_function"
         ),
+        pytest.param(
+            OwnModel(),
+            r"OwnModel; a class of your own .* scikit-learn's own steps, or serve it from a",
+            id="own_class",
+        ),
     ],
 )
 def test_what_serving_would_refuse_is_not_written(model: Any, says: str, tmp_path: Path) -> None:
-    with pytest.raises(CodeBroken, match=says):
+    with pytest.raises(CodeBroken, match=says) as refused:
         published(model, tmp_path)
+    assert "ONNX" not in str(refused.value)  # skl2onnx takes none of these
     assert list(tmp_path.iterdir()) == []
 
 

@@ -155,6 +155,6 @@ def test_wrong_targets(tmp_path: Path) -> None:
         published(RandomForestClassifier(2), LABELS.assign(big=0), tmp_path)
     with pytest.raises(DataBroken, match="MultiOutputRegressor"):
         published(LinearSVR(), VALUES, tmp_path)
-    with pytest.raises(CodeBroken, match="there is"):
+    with pytest.raises(CodeBroken, match="counted='red' is for several targets, and y has one"):
         published(LogisticRegression(), LABELS["red"], tmp_path, counted="red")
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from typing import Any, Final
 from trimtab.cli.offline.places import Found, NothingThere, find
 from trimtab.cli.offline.told import Addresses, told
 from trimtab.contract.token import MIN_KEY_BYTES
-from trimtab.errors import TrimtabError, plain, shown
+from trimtab.errors import TrimtabError, installing, plain, shown
 from trimtab.serving.errors import SettingsInvalid, StartRefused
 from trimtab.serving.lifecycle import Server
 from trimtab.serving.settings import ServingSettings, read_settings
@@ -67,7 +67,7 @@ class _Session:
         key = self._scratch / "key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(2 * MIN_KEY_BYTES))
-        settings = self._settings(found)
+        settings = settings_of(self._options, found, self._scratch)
         server = Server(settings, started=time.time())
         self._heed_signals()
         try:
@@ -80,30 +80,6 @@ class _Session:
         finally:
             await server.close()
         return 128 + self._stop.result()
-
-    def _settings(self, found: Found) -> ServingSettings:
-        options = self._options
-        told = {
-            "MODEL": found.manifest.model,
-            "VERSION": found.manifest.version,
-            "ARTIFACT_URI": found.uri,
-            "ARTIFACT_DIGEST": found.digest,
-            "ARTIFACT_CREDENTIALS": str(options.credentials or ""),
-            "FETCH_SECONDS": str(FETCH_SECONDS),
-            "TRUST_PICKLE": str(options.trust_pickle).lower(),
-            "SCRATCH": str(self._scratch),
-            "TOKEN_KEY_FILE": str(self._scratch / "key"),
-            "HOST": options.host,
-            "INFERENCE_PORT": str(options.port),
-            "METRICS_PORT": str(options.metrics_port),
-            "DRAIN_GRACE_SECONDS": "0",
-            "DRAIN_LINGER_SECONDS": "0.2",
-            "DRAIN_SECONDS": str(DRAIN_SECONDS),
-        }
-        try:
-            return read_settings({f"TRIMTAB_{name}": value for name, value in told.items()})
-        except StartRefused as refused:
-            raise TrimtabError(_sentence(refused, found)) from refused
 
     def _heed_signals(self) -> None:
         """End well at the first signal, and at once at the second."""
@@ -149,7 +125,9 @@ class _Session:
             try:
                 if isinstance(new, TrimtabError):
                     raise new
-                if not await self._is_done(server.replace(self._settings(new)), new):
+                if not await self._is_done(
+                    server.replace(settings_of(self._options, new, self._scratch)), new
+                ):
                     return
             except TrimtabError as error:
                 watch.look_again()
@@ -163,6 +141,38 @@ class _Session:
             watch.go_on(found.digest)
             print("\nFrom now on another artifact is served:")
             self._tell(server, found)
+
+
+def settings_of(options: argparse.Namespace, found: Found, scratch: Path) -> ServingSettings:
+    """Return the settings: of the command, and for the rest of the environment, as in pods.
+
+    Raise TrimtabError where a variable is wrong.
+    """
+    told = {
+        "MODEL": found.manifest.model,
+        "VERSION": found.manifest.version,
+        "ARTIFACT_URI": found.uri,
+        "ARTIFACT_DIGEST": found.digest,
+        "ARTIFACT_FORMAT": "",
+        "ARTIFACT_CREDENTIALS": str(options.credentials or ""),
+        "FETCH_SECONDS": str(FETCH_SECONDS),
+        "TRUST_PICKLE": str(options.trust_pickle).lower(),
+        "SCRATCH": str(scratch),
+        "TOKEN_KEY_FILE": str(scratch / "key"),
+        "HOST": options.host,
+        "INFERENCE_PORT": str(options.port),
+        "METRICS_PORT": str(options.metrics_port),
+        "DRAIN_GRACE_SECONDS": "0",
+        "DRAIN_LINGER_SECONDS": "0.2",
+        "DRAIN_SECONDS": str(DRAIN_SECONDS),
+    }
+    ours = {f"TRIMTAB_{name}": value for name, value in told.items()}
+    try:
+        return read_settings({**os.environ, **ours})
+    except StartRefused as refused:
+        is_ours = str(refused).partition(" ")[0] in ours
+        text = _sentence(refused, found) if is_ours else str(refused)
+        raise TrimtabError(text) from refused
 
 
 class _Watch:
@@ -238,10 +248,10 @@ def _sentence(refused: StartRefused, found: Found) -> str:
             return f"{where} is in use: name another port by {option}"
         return f"{where} cannot be listened on: {plain(cause)}"
     if refused.reason.startswith("Needs"):
-        kind = found.manifest.format
+        extra = "onnx" if refused.reason == "NeedsOnnxRuntime" else "tables"
         return (
-            f"{found.shown}: the model is in {kind} format, and what runs it is not installed: "
-            f"pip install 'trimtab[serving,{kind}]'"
+            f"{found.shown}: the model is in {found.manifest.format} format, and what runs it is "
+            f"not installed: {installing('serving', extra)}"
         )
     if refused.reason == "PickleNotTrusted":
         return (

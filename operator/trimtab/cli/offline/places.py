@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from trimtab.contract.location import (
 from trimtab.contract.transfer import LARGEST_MANIFEST_BYTES, ArtifactError, read_manifest
 from trimtab.errors import SpecError, TrimtabError, plain
 
+_BY_DIGEST: Final = re.compile("[0-9a-f]{16}")
 MOST_ENTRIES: Final = 20_000
 """That are looked at in the folder above."""
 
@@ -44,6 +46,13 @@ class Found:
     def title(self) -> str:
         """What is served, in few words."""
         return f"{self.manifest.model} {self.manifest.version} ({self.digest[:19]})"
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the folder is named by another digest, as `publish` names folders."""
+        name = self.uri.rstrip("/").rpartition("/")[2]
+        own = self.digest.removeprefix("sha256:")
+        return _BY_DIGEST.fullmatch(name) is not None and not own.startswith(name)
 
     @property
     def place(self) -> str:

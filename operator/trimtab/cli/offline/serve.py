@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from trimtab.cli.interrupts import end_at_once
 from trimtab.cli.offline.baseline_arguments import add_credentials
 from trimtab.contract.metrics import INFERENCE_PORT, METRICS_PORT
-from trimtab.errors import TrimtabError
+from trimtab.errors import TrimtabError, installing
 
 LOOPBACK = "127.0.0.1"
 LARGEST_PORT = 65_535
 NEEDED = ("obstore", "pydantic", "sklearn", "skops", "httptools", "orjson")
-"""What `trimtab[serving]` installs and this command imports."""
+"""What the extra `serving` installs and this command imports."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -73,8 +73,7 @@ async def run_serve(options: argparse.Namespace) -> int:
     missing = next((name for name in NEEDED if find_spec(name) is None), None)
     if missing is not None:
         raise TrimtabError(
-            f"serve needs packages that are not installed ({missing}): "
-            "pip install 'trimtab[serving]'"
+            f"serve needs packages that are not installed ({missing}): " + installing("serving")
         )
     from trimtab.cli.offline.laptop import serve
 

@@ -54,8 +54,13 @@ def told(
         file.write_text(request, encoding="ascii")
         request = f"@{file}"
     truth = json.dumps([{"token": "TOKEN", "actual": [_truth(signature, baseline)]}])
+    changed = [
+        "  changed     since it was published: the folder is named by another digest than that of "
+        "its manifest.json"
+    ]
     return [
         f"{found.title} from {found.place}",
+        *(changed if found.is_changed else []),
         f"  requests    {url}",
         f"  described   {at.front}/openapi.json",
         f"  metrics     {at.back}/metrics",

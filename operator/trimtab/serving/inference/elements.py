@@ -32,6 +32,7 @@ _FLOATS: Final[dict[str, type[np.floating[Any]]]] = {
     "FP32": np.float32,
     "FP64": np.float64,
 }
+NO_GAPS: Final = "is not allowed here: the rows that the model was published with had no gaps"
 _LARGEST: Final = {name: float(np.finfo(kind).max) for name, kind in _FLOATS.items()}
 _TYPES: Final[dict[str, set[type]]] = {
     "BOOL": {bool},
@@ -208,7 +209,7 @@ def _check_types(
         if type(value) in allowed or index in absent:
             continue
         if value is None:
-            raise RequestInvalid(f"{place}[{index}]: null is not allowed here")
+            raise RequestInvalid(f"{place}[{index}]: null {NO_GAPS}")
         if type(value) is float and value.is_integer() and sent in _WHOLE and int in kinds:
             # A number of more than 64 bits is read as a float.
             raise RequestInvalid(f"{place}[{index}]: {value:g} is no whole number of {sent}")
@@ -228,8 +229,9 @@ def _check_finite(place: str, tensor: Tensor, numbers: NDArray[np.float64]) -> N
     bad = np.isinf(numbers) if tensor.missing_allowed else ~np.isfinite(numbers)
     if bad.any():
         index = int(bad.argmax())
-        word = "NaN" if np.isnan(numbers[index]) else "infinity"
-        raise RequestInvalid(f"{place}[{index}]: {word} is not allowed here")
+        is_gap = bool(np.isnan(numbers[index]))
+        why = f"NaN {NO_GAPS}" if is_gap else "infinity is not allowed here"
+        raise RequestInvalid(f"{place}[{index}]: {why}")
 
 
 def _check_range(place: str, datatype: str, numbers: NDArray[np.float64]) -> None:

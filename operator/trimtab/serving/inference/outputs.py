@@ -89,7 +89,8 @@ class Outputs:
         name = item.get("name") if type(item) is dict else None
         if type(name) is not str or name not in self._make:
             outputs = ", ".join(self._make)
-            raise RequestInvalid(f"{place}.name: is not an output; there is {outputs}")
+            what = "is missing" if name in (None, "") else f"{name!r}"[:80] + " is not an output"
+            raise RequestInvalid(f"{place}.name: {what}; there is {outputs}")
         parameters = item.get("parameters")
         if parameters is None:
             return Wanted(name, binary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -100,17 +101,16 @@ class Inputs:
                 tensor.name: read_elements("instances", tensor, tensor.datatype, rows, instances)
             }
         else:
-            columns = {
-                name: read_elements(
-                    f"instances[*].{name}",
-                    self._tensors[name],
-                    self._tensors[name].datatype,
-                    rows,
-                    [self._cell(place, row, name) for place, row in enumerate(instances)],
-                )
-                for name in self._order
-            }
+            columns = {name: self._cells(instances, name) for name in self._order}
         return self._joined("instances", columns, rows)
+
+    def _cells(self, instances: list[Any], name: str) -> Column:
+        tensor = self._tensors[name]
+        cells = [self._cell(place, row, name) for place, row in enumerate(instances)]
+        try:
+            return read_elements("", tensor, tensor.datatype, len(instances), cells)
+        except RequestInvalid as error:
+            raise RequestInvalid(_of_instance(str(error), tensor)) from error
 
     def _cell(self, index: int, row: Any, name: str) -> Any:
         if type(row) is dict:
@@ -133,13 +133,16 @@ class Inputs:
         tensor = self._tensors.get(name) if type(name) is str else None
         if tensor is None:
             inputs = ", ".join(self._order[:20])
-            raise RequestInvalid(f"{place}.name: {_shown(name)} is not an input; there is {inputs}")
+            what = "is missing" if name in (None, "") else f"{name!r}"[:80] + " is not an input"
+            raise RequestInvalid(f"{place}.name: {what}; there is {inputs}")
         datatype = item.get("datatype")
+        if datatype in (None, ""):
+            raise RequestInvalid(f"{place}.datatype: is missing; {tensor.datatype} is wanted")
         if datatype != tensor.datatype and (
             type(datatype) is not str or not may_be_sent(datatype, tensor.datatype)
         ):
             raise RequestInvalid(
-                f"{place}.datatype: {_shown(datatype)} does not fit, {tensor.datatype} is wanted"
+                f"{place}.datatype: {datatype!r:.80} does not fit, {tensor.datatype} is wanted"
             )
         parameters = item.get("parameters")
         if parameters is not None and type(parameters) is not dict:
@@ -186,5 +189,15 @@ def _column(
     return read_elements(f"{place}.data", tensor, item["datatype"], rows, item["data"])
 
 
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else repr(value)[:80]
+def _of_instance(said: str, tensor: Tensor) -> str:
+    """Return what is said of an element of a column, by number, for the row that holds it."""
+    found = re.fullmatch(r"\[(\d+)\](.*)", said, re.DOTALL)
+    if found is None:
+        return f"instances[*].{tensor.name}{said}"
+    at, what = int(found[1]), found[2]
+    if what.startswith(": a list of"):  # that is a part of its own, a row where it is flat
+        if len(tensor.shape) > 1:
+            return f"instances[*].{tensor.name}[{at}]{what}"
+        return f"instances[{at}].{tensor.name}{what}"
+    row, element = divmod(at, prod(tensor.shape))
+    return f"instances[{row}].{tensor.name}{f'[{element}]' if tensor.shape else ''}{what}"

@@ -162,7 +162,11 @@ def _check_categorical(place: str, feature: CategoricalFeature, tensor: Tensor) 
 
 def _check_all_watched(features: Sequence[_Feature], signature: Signature) -> None:
     if not features:
-        log.warning("%s names no feature: none is counted in bins", BASELINE)
+        log.warning(
+            "no drift of inputs is watched: %s describes none, as for a model of texts; answers "
+            "are counted all the same",
+            BASELINE,
+        )
         return
     counted = {feature.name for feature in features}
     watched = _names(tensor for tensor in signature.inputs if tensor.watched)

@@ -157,4 +157,5 @@ def _parsed(kind: type[_Part], folder: Path, path: str) -> _Part:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ArtifactRefused("Malformed", f"{path}: {place}: {first['msg']}") from error
+        said = f"{place}: {first['msg']}" if place else first["msg"]
+        raise ArtifactRefused("Malformed", f"{path}: {said}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.contract.answers import Answering, Answers
-from trimtab.contract.artifact import BASELINE, Baseline, ScoreKind, Signature
+from trimtab.contract.artifact import BASELINE, Baseline, ScoreKind, Signature, feature_names
 from trimtab.contract.calibration import Floats, calibrated, exact_for
 from trimtab.contract.estimators.refused import RowsRefused
 from trimtab.contract.token import NO_BIN, PROBABILITY_BINS
@@ -89,6 +91,8 @@ _PARTS = (
 
 
 _UNKNOWN: Final = "Found unknown categories"
+_SAID: Final = re.compile(rf"{_UNKNOWN} (\[.*\]) in column \d+ during transform", re.DOTALL)
+_SCALAR: Final = re.compile(r"\bnp\.\w+\(([^()]*)\)")
 _ENCODERS: Final = "sklearn.preprocessing._encoders"
 
 
@@ -100,6 +104,7 @@ class Model:
         self._calibration = baseline.calibration
         self._is_classifier = signature.task == "classification"
         self._classes = len(signature.classes)
+        self._inputs = [name for one in signature.inputs for name in feature_names(one)]
         self._counted = signature.counted
         self._targets = sum(prod(tensor.shape) for tensor in signature.outputs)
         self.has_probabilities = self._is_classifier and answering.has_probabilities
@@ -117,10 +122,17 @@ class Model:
             answers = self._answering.answers(rows)
         except Exception as error:
             # A model may raise anything; it is its own 500 and must not end the thread.
-            raise _failed(error) from error
+            raise self._failed(error, rows) from error
         if not self._is_classifier:
             return self._regression(answers, len(rows))
         return self._classified(answers, len(rows))
+
+    def _failed(self, error: Exception, rows: Matrix) -> ModelFailed:
+        """Tell rows that hold what the model cannot take from a model that is broken."""
+        said = _value_error(error)
+        if said is None:
+            return ModelFailed(f"{type(error).__name__}: {error}")
+        return ValueUnknown(_with_input(said, rows, self._inputs))
 
     def _regression(self, answers: Answers, rows: int) -> Prediction:
         targets = answers.values
@@ -160,15 +172,31 @@ class Model:
         )
 
 
-def _failed(error: Exception) -> ModelFailed:
-    """Tell rows that hold what the model cannot take from a model that is broken.
+def _value_error(error: Exception) -> str | None:
+    """Return what is wrong with the rows; None where it is the model that is broken.
 
     Source: scikit-learn, `sklearn/preprocessing/_encoders.py`, with `handle_unknown="error"`.
     """
     is_unknown = isinstance(error, ValueError) and str(error).startswith(_UNKNOWN)
     if isinstance(error, RowsRefused) or (is_unknown and _by_encoder(error)):
-        return ValueUnknown(str(error))
-    return ModelFailed(f"{type(error).__name__}: {error}")
+        return str(error)
+    return None
+
+
+def _with_input(said: str, rows: Matrix, names: Sequence[str]) -> str:
+    """Name the input in what an encoder says, which counts its own columns.
+
+    Left as it is where no input, or more than one, holds such a value.
+    """
+    found = _SAID.fullmatch(said)
+    if found is None:
+        return said
+    try:
+        values = set(literal_eval(_SCALAR.sub(r"\1", found[1])))
+    except (ValueError, SyntaxError, TypeError):
+        return said
+    holding = [name for at, name in enumerate(names) if not values.isdisjoint(rows[:, at].tolist())]
+    return f"{holding[0]}: {_UNKNOWN} {found[1]}" if len(holding) == 1 else said
 
 
 def _by_encoder(error: Exception) -> bool:

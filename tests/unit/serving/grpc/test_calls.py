@@ -196,7 +196,10 @@ FULL = {**X, "contents": FOUR}
             {"inputs": [X], "raw_input_contents": [np.array([0, np.inf, 0, 0], "<f8").tobytes()]},
             "raw_input_contents[0][1]: ",
         ),
-        ({"outputs": [{"name": "other"}]}, "outputs[0].name: is not an output; there is class"),
+        (
+            {"outputs": [{"name": "other"}]},
+            "outputs[0].name: 'other' is not an output; there is class",
+        ),
         ({"outputs": [{"name": "class"}] * 2}, "outputs[1].name: 'class' is asked for twice"),
         ({"outputs": [{"name": "class"}] * 1001}, "outputs: at most 1000 can be asked for"),
         ({"id": "a" * 1025}, "id: a string of at most 1024 is wanted"),

@@ -9,6 +9,9 @@ import pytest
 from tests.unit.serving.loopback import served_as, serving, vector
 from tests.unit.serving.stored import Stored
 
+from trimtab.contract.artifact import Signature, Tensor
+from trimtab.serving.errors import RequestInvalid
+from trimtab.serving.inference.validation import Inputs
 from trimtab.serving.settings import ServingSettings
 
 GOOD = {"name": "x", "datatype": "FP64", "shape": [1, 4], "data": [0.1, 0.2, 0.3, 0.4]}
@@ -102,7 +105,12 @@ def columns(**changes: Any) -> list[dict[str, Any]]:
         ({"age": ("INT64", [1, 2, 3])}, "inputs[1].shape"),
         ({"age": ("FP64", [1.0, 2.0])}, "inputs[0].datatype"),
         ({"age": ("INT64", [1.5, 2.0])}, "inputs[0].data[0]"),
-        ({"age": ("INT64", [1, None])}, "inputs[0].data[1]"),
+        (
+            {"age": ("INT64", [1, None])},
+            "inputs[0].data[1]: null is not allowed here: the rows that the model was published "
+            "with had no gaps",
+        ),
+        ({"age": (None, [1, 2])}, "inputs[0].datatype: is missing; INT64 is wanted"),
         ({"age": ("INT64", [2**64, 1])}, "inputs[0].data[0]"),
         ({"age": ("INT64", [2**63, 1])}, "inputs[0].data[0]"),
         ({"colour": ("BYTES", ["red", 3])}, "inputs[1].data[1]"),
@@ -123,3 +131,36 @@ async def test_bad_columns_are_named(
     assert good.status_code == 200, good.text
     assert answer.status_code == 400, answer.text
     assert named in answer.json()["error"]
+
+
+async def test_names_that_are_wrong_are_repeated(settings: ServingSettings, table: Stored) -> None:
+    async with serving(served_as(settings, table)) as client:
+        one = {"datatype": "FP32", "shape": [1], "data": [1]}
+        answers = [await client.infer([given]) for given in (one, {**one, "name": "q"})]
+        answers.append(await client.infer(columns(), outputs=[{"name": "other"}]))
+        answers.append(await client.infer(columns(), outputs=[{}]))
+    assert [answer.json()["error"].partition(";")[0] for answer in answers] == [
+        "inputs[0].name: is missing",
+        "inputs[0].name: 'q' is not an input",
+        "outputs[0].name: 'other' is not an output",
+        "outputs[0].name: is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "cells", "named"),
+    [
+        ([], [1, None], "instances[1].x: null"),
+        ([2], [[1, 2], [3, None]], "instances[1].x[1]: null"),
+        ([2], [[1, 2], [3]], "instances[1].x: a list of 2 is wanted"),
+        ([2, 2], [[[1, 2], [3, 4]], [[1, 2], [3, None]]], "instances[1].x[3]: null"),
+    ],
+)
+def test_the_row_of_an_instance_is_named(shape: list[int], cells: list[Any], named: str) -> None:
+    tensors = [Tensor(name="x", datatype="FP64", shape=shape), Tensor(name="y", datatype="FP64")]
+    signature = Signature(
+        task="regression", inputs=tensors, outputs=[Tensor(name="value", datatype="FP64")]
+    )
+    with pytest.raises(RequestInvalid) as refused:
+        Inputs(signature, 10).read_instances([{"x": one, "y": 1} for one in cells])
+    assert str(refused.value).startswith(named)
