@@ -204,6 +204,7 @@ def test_the_level_of_each_target_is_set_right(tmp_path: Path) -> None:
     )
     player = Rehearsal(made.uri, made.digest, tmp_path / "scratch", max_bytes=1 << 30)
     targets = player.play(rows[:3]).prediction.targets
+    assert targets is not None
     np.testing.assert_allclose(targets, truths[:3].add([3, -2]))
 
 
