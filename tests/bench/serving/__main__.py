@@ -135,7 +135,7 @@ def main() -> None:
         folder = Path(name)
         models = {case.model: build(case.model, folder) for case in unique_models()}
         own = arguments.own.absolute()
-        plain = {name: model for name, model in models.items() if name in ("linear", "forest")}
+        plain = without_graphs(models)
         rows = [] if arguments.only_overload else comparing_lines(plain, own, folder)
         if not arguments.only_comparing:
             rows += overload_lines(plain, own, folder)
@@ -147,6 +147,12 @@ def main() -> None:
             beside += image_lines(models, pythons, folder)
             rows = measure(models, folder, pythons) + beside + rows
         print(render(rows))
+
+
+def without_graphs(models: dict[str, Model]) -> dict[str, Model]:
+    """Return the models that every server here can serve."""
+    graphs = {case.model for case in CASES if case.is_graph}
+    return {name: model for name, model in models.items() if name not in graphs}
 
 
 def unique_models() -> list[Case]:
@@ -173,7 +179,7 @@ def measure(models: dict[str, Model], folder: Path, pythons: Pythons) -> list[Ro
         rows += lines(case, found)
     rows += start_lines(models["linear"], kinds, pythons)
     beside = {kind: kinds[kind] for kind in ("trimtab", "in process")}
-    rows += beside_lines(models, beside, folder)
+    rows += beside_lines(without_graphs(models), beside, folder)
     return [*rows, soak_line(models["linear"], kinds["trimtab"], folder)]
 
 
