@@ -660,9 +660,6 @@ LATER: list[Case] = [
         ("with_a_gate_by_promql", _gate(promql={"bad": "x"}), f"{GATES}[0].promql"),
     ),
     *_table(
-        MODEL_VERSION, ("classified", {f"{DATASET}.0.purpose": ["x"]}, f"{DATASET}[0].purpose")
-    ),
-    *_table(
         DRIFT_POLICY, ("on_schedule", {"spec.retrain.schedule": "@daily"}, "spec.retrain.sched")
     ),
 ]
