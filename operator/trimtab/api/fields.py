@@ -6,7 +6,7 @@ refuse the same values with the same words.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -32,6 +32,7 @@ _TIME_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
+_DAY_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _STORED: dict[str, bool] = {"stored": True}
 """Validation context of what came from the API server or a file, where a share is a string."""
 
@@ -300,6 +301,24 @@ Time = Annotated[
         {"type": "string", "format": "date-time", "maxLength": 40, "pattern": _TIME_PATTERN}
     ),
 ]
+
+
+def parse_day(value: object) -> date:
+    """Return the day of a string such as 2027-06-30; ValueError if there is no such day."""
+    if isinstance(value, str) and re.fullmatch(_DAY_PATTERN, value, re.ASCII):
+        return date.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    raise ValueError(f"{value!r} is not a day such as 2027-06-30")
+
+
+Day = Annotated[
+    date,
+    BeforeValidator(parse_day),
+    PlainSerializer(date.isoformat, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date", "maxLength": 10, "pattern": _DAY_PATTERN}),
+]
+"""A day of the calendar, without a time zone."""
 
 
 # --- strings ------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +11,7 @@ from trimtab.api.fields import (
     SET_LIST,
     SUBDOMAIN_PATTERN,
     Bounds,
+    Day,
     Digest,
     Image,
     Kind,
@@ -95,9 +95,8 @@ class Dataset(Model):
         max_length=10,
         description="What its rows may be used for; none named: for anything.",
     )
-    retain_until: date | None = Field(
+    retain_until: Day | None = Field(
         default=None,
-        json_schema_extra={"maxLength": 10},
         description="Day after which neither it nor what was learnt from it is kept.",
     )
     transformations: list[ShortText] = Field(

@@ -206,6 +206,21 @@ BAD_MODEL_VERSIONS = _table(
     ("with_half_a_digest", {f"{ARTIFACT}.digest": DIGEST[:39]}, f"{ARTIFACT}.digest"),
     ("of_a_format_nobody_serves", {f"{ARTIFACT}.format": "pickle"}, f"{ARTIFACT}.format"),
     ("with_a_path_for_secret", {f"{ARTIFACT}.secretName": "../keys"}, f"{ARTIFACT}.secretName"),
+    (
+        "that_keeps_rows_until_a_day_that_never_was",
+        {f"{DATASET}.0.retainUntil": "2027-02-30"},
+        f"{DATASET}[0].retainUntil",
+    ),
+    (
+        "that_keeps_rows_until_a_moment",
+        {f"{DATASET}.0.retainUntil": "2027-06-30T00:00:00Z"},
+        f"{DATASET}[0].retainUntil",
+    ),
+    (
+        "of_rows_with_eleven_parents",
+        {f"{DATASET}.0.parents": [f"p{n}" for n in range(11)]},
+        f"{DATASET}[0].parents",
+    ),
     ("with_a_parent_in_capitals", {"spec.lineage.parent": "V1"}, "spec.lineage.parent"),
     ("with_a_nameless_dataset", {f"{DATASET}.0.name": REMOVED}, f"{DATASET}[0].name"),
     ("with_a_dataset_of_unknown_role", {f"{DATASET}.0.role": "test"}, f"{DATASET}[0].role"),

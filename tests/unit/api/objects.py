@@ -64,6 +64,11 @@ MODEL_VERSION = an_object(
                     "digest": DIGEST,
                     "role": "train",
                     "rows": 12000,
+                    "parents": ["letters"],
+                    "classification": "internal",
+                    "sensitive": False,
+                    "purpose": ["sorting"],
+                    "retainUntil": "2027-06-30",
                     "transformations": ["dropna(pixel_*)", "scale(0..16 -> 0..1)"],
                 }
             ],

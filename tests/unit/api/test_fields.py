@@ -1,6 +1,6 @@
 """Durations, shares and times: what is read, what is refused, what is written."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from trimtab.api.fields import (
     format_duration,
     format_share,
     format_time,
+    parse_day,
     parse_share,
     parse_time,
 )
@@ -98,3 +99,17 @@ def test_refuses_times_without_a_zone(text: object) -> None:
 def test_what_is_no_share_is_told_the_bounds() -> None:
     with pytest.raises(ValueError, match="'150%' is not a share from 0% to 100%, such as 5%"):
         parse_share("150%")
+
+
+def test_reads_days_of_json_and_of_yaml() -> None:
+    assert parse_day("2027-06-30") == parse_day(date(2027, 6, 30)) == date(2027, 6, 30)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2027-02-30", "2027-6-3", "20270630", "2027-W26-3", "2027-06-30\n", 20270630, None,
+     datetime(2027, 6, 30, tzinfo=UTC)],
+)  # fmt: skip
+def test_refuses_other_days(text: object) -> None:
+    with pytest.raises(ValueError):
+        parse_day(text)
