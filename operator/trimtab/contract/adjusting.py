@@ -26,7 +26,7 @@ def adjusted(answering: Answering, signature: Signature) -> Answering:
 
 
 class Adjusted:
-    """A model with its answers set right; of several targets only the one that is counted."""
+    """A model with its answers set right; of several classifications the one that is counted."""
 
     def __init__(self, inner: Answering, adjustment: Adjustment, counted: int) -> None:
         self.inner = inner
@@ -45,11 +45,8 @@ class Adjusted:
         """Return the adjusted answers for `rows`."""
         found = self.inner.answers(rows)
         if found.values is not None:
-            values = found.values.copy()
-            values[:, self._counted] += self._adjustment.offset
-            if self._adjustment.offsets:
-                values += np.asarray(self._adjustment.offsets)
-            return replace(found, values=values)
+            offsets = self._adjustment.offsets
+            return replace(found, values=found.values + offsets) if offsets else found
         probabilities = self._probabilities(found)
         threshold = self._adjustment.threshold
         if threshold is None:

@@ -131,13 +131,12 @@ class Adjustment(Part):
     """What recalibration sets right behind a model's answers, whose file stays as it is.
 
     `calibration`: maps of the raw probabilities; the class is that of the largest mapped one, or of
-    two classes the second from `threshold` on. `offset`: added to the values of a regression;
-    `offsets`: the same of several targets, one for each.
+    two classes the second from `threshold` on. `offsets`: added to the values of a regression, one
+    for each target.
     """
 
     calibration: Many[Calibration] = Field(default_factory=list)
     threshold: float | None = None
-    offset: float = 0.0
     offsets: Many[float] = Field(default_factory=list)
 
 

@@ -134,20 +134,17 @@ def _adjustment(
     classes: list[Any],
     threshold: float | None,
 ) -> Adjustment:
-    actual = tune.actual
     if threshold is not None and (len(classes) != 2 or not 0 < threshold < 1):
         raise CodeBroken("threshold is of two classes, and between 0 and 1")
-    if not classes and tune.targets is not None and asked.all_predicted is not None:
-        means = (tune.targets - asked.all_predicted).mean(axis=0)
-        return Adjustment(offsets=means.tolist())
     if not classes:
-        return Adjustment(offset=float(np.mean(actual - asked.predicted)))
+        predicted = asked.predicted if asked.all_predicted is None else asked.all_predicted
+        return Adjustment(offsets=np.atleast_1d((tune.learned - predicted).mean(axis=0)).tolist())
     if asked.score is None:
         raise CodeBroken(
             "the champion gives no probabilities to recalibrate; publish "
             "CalibratedClassifierCV(FrozenEstimator(model)), or train it anew"
         )
-    maps = fit_calibration(asked.score, actual, classes)
+    maps = fit_calibration(asked.score, tune.actual, classes)
     if len(classes) == 2 and threshold is None:
         threshold = _kept_threshold(known, asked, classes)
     return Adjustment(calibration=maps, threshold=threshold)

@@ -204,7 +204,7 @@ def _check_adjustment(signature: Signature) -> None:
     targets = sum(prod(tensor.shape) for tensor in signature.outputs)
     if adjustment.offsets and len(adjustment.offsets) != targets:
         raise _malformed(f"{place}: {len(adjustment.offsets)} offsets, and {targets} targets")
-    if not all(map(isfinite, (adjustment.offset, *adjustment.offsets))):
+    if not all(map(isfinite, adjustment.offsets)):
         raise _malformed(f"{place}: offset is not finite")
     # Whether these are of probabilities or of decision values is the model's to say.
     _check_maps(place, adjustment.calibration, len(signature.classes), is_probability=False)
