@@ -51,7 +51,25 @@ _KINDS: Final = {
 }
 
 
+class ElementInvalid(RequestInvalid):
+    """One element of a tensor does not fit; `index`: its number, row-major.
+
+    is_part: it is a list in a nested tensor, and `index` its number among those of its depth.
+    """
+
+    def __init__(self, place: str, index: int, what: str, *, is_part: bool = False) -> None:
+        super().__init__(f"{place}[{index}]: {what}")
+        self.index = index
+        self.what = what
+        self.is_part = is_part
+
+
 Column = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
+
+
+def why_no_name(name: Any, what: str) -> str:
+    """Return what is wrong with a name that nothing has; what: what it should be of."""
+    return "is missing" if name in (None, "") else f"{name!r}"[:80] + f" is not {what}"
 
 
 def may_be_sent(sent: str, wanted: str) -> bool:
@@ -109,9 +127,8 @@ def fitting_times(place: str, tensor: Tensor, texts: NDArray[np.object_]) -> NDA
         try:
             numbers[index] = time_number(text, tensor.unit)
         except (ValueError, OverflowError) as error:
-            raise RequestInvalid(
-                f"{place}[{index}]: a time is wanted, such as 2026-11-30T12:00:00Z (ISO 8601)"
-            ) from error
+            what = "a time is wanted, such as 2026-11-30T12:00:00Z (ISO 8601)"
+            raise ElementInvalid(place, index, what) from error
     return numbers
 
 
@@ -126,9 +143,7 @@ def fitting_whole(
     bad = (values < limits.min) | (values > limits.max)
     if bad.any():
         index = int(bad.argmax())
-        raise RequestInvalid(
-            f"{place}[{index}]: {values[index]} does not fit into {tensor.datatype}"
-        )
+        raise ElementInvalid(place, index, f"{values[index]} does not fit into {tensor.datatype}")
     return values.astype(np.int64)
 
 
@@ -144,9 +159,8 @@ def _whole_numbers(
                 whole = np.array(flat, dtype=_WHOLE[datatype])
             except OverflowError as error:
                 index = _first_beyond(flat, datatype)
-                raise RequestInvalid(
-                    f"{place}[{index}]: {flat[index]} does not fit into {datatype}"
-                ) from error
+                what = f"{flat[index]} does not fit into {datatype}"
+                raise ElementInvalid(place, index, what) from error
     if tensor.datatype in _WHOLE and not missing:
         return whole.astype(np.int64)
     numbers = _as_model_saw(tensor, whole.astype(np.float64))
@@ -185,7 +199,8 @@ def _unnested(place: str, data: list[Any], shape: list[int]) -> list[Any]:
     for depth in range(1, len(shape)):
         for index, part in enumerate(data):
             if type(part) is not list or len(part) != shape[depth]:
-                raise RequestInvalid(f"{place}[{index}]: a list of {shape[depth]} is wanted")
+                what = f"a list of {shape[depth]} is wanted"
+                raise ElementInvalid(place, index, what, is_part=True)
         data = list(chain.from_iterable(data))
     return data
 
@@ -209,13 +224,12 @@ def _check_types(
         if type(value) in allowed or index in absent:
             continue
         if value is None:
-            raise RequestInvalid(f"{place}[{index}]: null {NO_GAPS}")
+            raise ElementInvalid(place, index, f"null {NO_GAPS}")
         if type(value) is float and value.is_integer() and sent in _WHOLE and int in kinds:
             # A number of more than 64 bits is read as a float.
-            raise RequestInvalid(f"{place}[{index}]: {value:g} is no whole number of {sent}")
-        raise RequestInvalid(
-            f"{place}[{index}]: {_words(sent)} is wanted, not {_KINDS[type(value)]}"
-        )
+            raise ElementInvalid(place, index, f"{value:g} is no whole number of {sent}")
+        what = f"{_words(sent)} is wanted, not {_KINDS[type(value)]}"
+        raise ElementInvalid(place, index, what)
     return missing
 
 
@@ -231,10 +245,10 @@ def _check_finite(place: str, tensor: Tensor, numbers: NDArray[np.float64]) -> N
         index = int(bad.argmax())
         is_gap = bool(np.isnan(numbers[index]))
         why = f"NaN {NO_GAPS}" if is_gap else "infinity is not allowed here"
-        raise RequestInvalid(f"{place}[{index}]: {why}")
+        raise ElementInvalid(place, index, why)
 
 
 def _check_range(place: str, datatype: str, numbers: NDArray[np.float64]) -> None:
     bad = np.abs(numbers) > _LARGEST[datatype]
     if bad.any():
-        raise RequestInvalid(f"{place}[{int(bad.argmax())}]: does not fit into {datatype}")
+        raise ElementInvalid(place, int(bad.argmax()), f"does not fit into {datatype}")

@@ -11,6 +11,7 @@ import numpy as np
 from trimtab.contract.artifact import Signature, Target, Tensor
 from trimtab.serving.errors import ArtifactRefused, RequestInvalid
 from trimtab.serving.inference.binary import written
+from trimtab.serving.inference.elements import why_no_name
 from trimtab.serving.model.base import Prediction
 
 CLASSIFICATION: Final = "classification"
@@ -89,7 +90,7 @@ class Outputs:
         name = item.get("name") if type(item) is dict else None
         if type(name) is not str or name not in self._make:
             outputs = ", ".join(self._make)
-            what = "is missing" if name in (None, "") else f"{name!r}"[:80] + " is not an output"
+            what = why_no_name(name, "an output")
             raise RequestInvalid(f"{place}.name: {what}; there is {outputs}")
         parameters = item.get("parameters")
         if parameters is None:

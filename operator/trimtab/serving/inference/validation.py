@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -15,7 +14,13 @@ from trimtab.contract.rows import joined, row_type
 from trimtab.serving.errors import RequestInvalid
 from trimtab.serving.inference.binary import Tail, binary_size, read_binary
 from trimtab.serving.inference.body_bounds import BodyBounds, bounds_of
-from trimtab.serving.inference.elements import Column, may_be_sent, read_elements
+from trimtab.serving.inference.elements import (
+    Column,
+    ElementInvalid,
+    may_be_sent,
+    read_elements,
+    why_no_name,
+)
 from trimtab.serving.model.base import Matrix
 
 
@@ -108,9 +113,11 @@ class Inputs:
         tensor = self._tensors[name]
         cells = [self._cell(place, row, name) for place, row in enumerate(instances)]
         try:
-            return read_elements("", tensor, tensor.datatype, len(instances), cells)
-        except RequestInvalid as error:
-            raise RequestInvalid(_of_instance(str(error), tensor)) from error
+            return read_elements(
+                f"instances[*].{name}", tensor, tensor.datatype, len(instances), cells
+            )
+        except ElementInvalid as error:
+            raise RequestInvalid(f"{_place_of(error, tensor)}: {error.what}") from error
 
     def _cell(self, index: int, row: Any, name: str) -> Any:
         if type(row) is dict:
@@ -133,7 +140,7 @@ class Inputs:
         tensor = self._tensors.get(name) if type(name) is str else None
         if tensor is None:
             inputs = ", ".join(self._order[:20])
-            what = "is missing" if name in (None, "") else f"{name!r}"[:80] + " is not an input"
+            what = why_no_name(name, "an input")
             raise RequestInvalid(f"{place}.name: {what}; there is {inputs}")
         datatype = item.get("datatype")
         if datatype in (None, ""):
@@ -189,15 +196,11 @@ def _column(
     return read_elements(f"{place}.data", tensor, item["datatype"], rows, item["data"])
 
 
-def _of_instance(said: str, tensor: Tensor) -> str:
-    """Return what is said of an element of a column, by number, for the row that holds it."""
-    found = re.fullmatch(r"\[(\d+)\](.*)", said, re.DOTALL)
-    if found is None:
-        return f"instances[*].{tensor.name}{said}"
-    at, what = int(found[1]), found[2]
-    if what.startswith(": a list of"):  # that is a part of its own, a row where it is flat
-        if len(tensor.shape) > 1:
-            return f"instances[*].{tensor.name}[{at}]{what}"
-        return f"instances[{at}].{tensor.name}{what}"
-    row, element = divmod(at, prod(tensor.shape))
-    return f"instances[{row}].{tensor.name}{f'[{element}]' if tensor.shape else ''}{what}"
+def _place_of(error: ElementInvalid, tensor: Tensor) -> str:
+    """Return the place of an element of a column by its row."""
+    if error.is_part:
+        if len(tensor.shape) > 1:  # the depth, and so the row, is not known
+            return f"instances[*].{tensor.name}[{error.index}]"
+        return f"instances[{error.index}].{tensor.name}"
+    row, element = divmod(error.index, prod(tensor.shape))
+    return f"instances[{row}].{tensor.name}{f'[{element}]' if tensor.shape else ''}"
