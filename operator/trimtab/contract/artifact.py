@@ -10,7 +10,7 @@ import hashlib
 from math import prod
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from trimtab.contract.json_bounds import JsonBounds
@@ -53,6 +53,13 @@ class Part(BaseModel):
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
     )
+
+
+def broken_field(error: ValidationError) -> str:
+    """Return what is wrong first with a document that could not be read, and at which field."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
 class File(Part):

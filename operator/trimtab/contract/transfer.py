@@ -15,7 +15,14 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
-from trimtab.contract.artifact import DOCUMENT_BOUNDS, MANIFEST, File, Manifest, sha256_digest
+from trimtab.contract.artifact import (
+    DOCUMENT_BOUNDS,
+    MANIFEST,
+    File,
+    Manifest,
+    broken_field,
+    sha256_digest,
+)
 from trimtab.contract.json_bounds import TooMuchJson
 from trimtab.contract.location import Location, NotInStore, TooLarge
 
@@ -215,7 +222,5 @@ def _verified(location: Location, digest: str) -> tuple[bytes, Manifest]:
     except TooMuchJson as error:
         raise BrokenArtifact(f"{location.uri}{MANIFEST} holds {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{part}." for part in first["loc"]).rstrip(".")
-        said = f"{where}: {first['msg']}" if where else first["msg"]
+        said = broken_field(error)
         raise BrokenArtifact(f"{location.uri}{MANIFEST} does not read: {said}") from error

@@ -26,6 +26,7 @@ from trimtab.contract.artifact import (
     Manifest,
     Signature,
     baseline_digest,
+    broken_field,
     sha256_digest,
 )
 from trimtab.contract.json_bounds import TooMuchJson
@@ -171,8 +172,6 @@ def _parsed(kind: type[_Document], path: str, raw: bytes) -> _Document:
     except TooMuchJson as error:
         raise ArtifactBroken(f"{path} holds {error}", reason=Reason.SCHEMA_BROKEN) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise ArtifactBroken(
-            f"{path} cannot be read: {where}: {first['msg']}", reason=Reason.SCHEMA_BROKEN
+            f"{path} cannot be read: {broken_field(error)}", reason=Reason.SCHEMA_BROKEN
         ) from error

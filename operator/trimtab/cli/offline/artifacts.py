@@ -12,6 +12,7 @@ from trimtab.contract.artifact import (
     Baseline,
     Signature,
     baseline_digest,
+    broken_field,
     sha256_digest,
 )
 from trimtab.errors import SpecError, plain
@@ -82,7 +83,5 @@ def _of_file(path: Path, kind: type[_Document]) -> _Document:
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {plain(error)}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = f"{where}: {first['msg']}" if where else first["msg"]
+        what = broken_field(error)
         raise SpecError(f"{path}: not a {kind.__name__.lower()}: {what}") from error

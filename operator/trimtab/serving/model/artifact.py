@@ -20,6 +20,7 @@ from trimtab.contract.artifact import (
     Manifest,
     Signature,
     baseline_digest,
+    broken_field,
 )
 from trimtab.contract.location import LocationError, StoreUnavailable, open_location
 from trimtab.contract.transfer import (
@@ -155,7 +156,4 @@ def _parsed(kind: type[_Part], folder: Path, path: str) -> _Part:
     try:
         return kind.model_validate_json((folder / path).read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        said = f"{place}: {first['msg']}" if place else first["msg"]
-        raise ArtifactRefused("Malformed", f"{path}: {said}") from error
+        raise ArtifactRefused("Malformed", f"{path}: {broken_field(error)}") from error
