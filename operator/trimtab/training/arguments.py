@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,17 @@ LONGEST_VERSION_NAME: Final = 20
 """What a ModelVersion takes as `spec.model` and `spec.version`."""
 
 
-def place_for(uri: Any, credentials: Path | None, model_name: Any, version: Any) -> Location:
-    """Return the folder to write below; nothing is written or contacted yet.
+@dataclass(frozen=True)
+class Destination:
+    """The folder to write below, and which version of which model that will be."""
+
+    location: Location
+    model: str
+    version: str
+
+
+def destination(uri: Any, credentials: Path | None, model_name: Any, version: Any) -> Destination:
+    """Return where to write; nothing is written or contacted yet.
 
     Raise CodeBroken where no ModelVersion can have these names or the uri is no text, BadLocation
     where nothing can be written there.
@@ -30,7 +40,7 @@ def place_for(uri: Any, credentials: Path | None, model_name: Any, version: Any)
     _check_text("uri", uri)
     location = open_location(uri, credentials)
     location.require_writable()
-    return location
+    return Destination(location, model_name, version)
 
 
 def check_input_name(name: Any) -> None:

@@ -16,7 +16,7 @@ from trimtab.contract.artifact import Interval, Signature, Tensor
 from trimtab.contract.estimators.several import classes_of_targets
 from trimtab.contract.onnx_graph import fitting_inputs
 from trimtab.training.alone import OUTLIER_CLASSES, classes_of, has_all_truths
-from trimtab.training.arguments import check_input_name, place_for
+from trimtab.training.arguments import Destination, check_input_name, destination
 from trimtab.training.assembly import Assembled, Labelled, assemble, assemble_unlabelled, write
 from trimtab.training.boosters import refuse_unpublished
 from trimtab.training.columns import (
@@ -40,7 +40,14 @@ from trimtab.training.targets import (
     renamed,
     signature_of,
 )
-from trimtab.training.truths import check_classes, check_known, check_targets, read_truths, task_of
+from trimtab.training.truths import (
+    check_classes,
+    check_known,
+    check_targets,
+    named_columns,
+    read_truths,
+    task_of,
+)
 from trimtab.training.ways import check_own_labels
 
 Rows = Any
@@ -103,7 +110,7 @@ def publish(
     The artifact lies at `<uri>/<16 hex of the digest>/`
     and is never overwritten. Raise CodeBroken, DataBroken, InsufficientRows, LocationError.
     """
-    place_for(uri, credentials, model_name, version)
+    into = destination(uri, credentials, model_name, version)
     check_input_name(input_name)
     refuse_unpublished(model)
     graph = _graph(model)
@@ -146,26 +153,20 @@ def publish(
     if not has_truths:
         unseen: Any = [make_matrix(rows.frame, tensors) for rows in list(given.values())[1:]]
         found = assemble_unlabelled(model, signature, known, np.concatenate(unseen))
-        return published(found, uri, credentials, model_name, version, created)
+        return published(found, into, created)
     tune, test = (
         replace(labelled[name], matrix=make_matrix(given[name].frame, tensors))
         for name in ("calibrate", "evaluate")
     )
     assembled = assemble(model, signature, known, calibrate=tune, evaluate_on=test, several=several)
-    return published(assembled, uri, credentials, model_name, version, created)
+    return published(assembled, into, created)
 
 
-def published(
-    assembled: Assembled,
-    uri: str,
-    credentials: Path | None,
-    model_name: str,
-    version: str,
-    created: datetime | None,
-) -> Published:
+def published(assembled: Assembled, into: Destination, created: datetime | None) -> Published:
     """Write what was assembled into the store, and say where; raise CodeBroken, LocationError."""
-    location = place_for(uri, credentials, model_name, version)
-    written = write(assembled, location, model=model_name, version=version, created=created)
+    written = write(
+        assembled, into.location, model=into.model, version=into.version, created=created
+    )
     return Published(written.uri, written.digest, assembled.baseline.digest, assembled.metrics)
 
 
@@ -333,14 +334,12 @@ def _check_each_learned(truths: Labelled, train: NDArray[Any]) -> None:
     """Raise DataBroken where a class is so rare that no row of it would be learned from."""
     if truths.actual.dtype.kind == "f":
         return
-    columns = truths.learned.reshape(len(truths.actual), -1)
-    for place in range(columns.shape[1]):
-        unseen = np.setdiff1d(columns[:, place], columns[train, place])
+    for what, column in named_columns(truths.learned, "y"):
+        unseen = np.setdiff1d(column, column[train])
         if len(unseen):
-            count = int((columns[:, place] == unseen[0]).sum())
-            which = "y" if columns.shape[1] == 1 else f"column {place} of y"
+            count = int((column == unseen[0]).sum())
             raise DataBroken(
-                f"{which} holds {unseen.tolist()[0]!r} in {count} of its rows, none of which is "
+                f"{what} holds {unseen.tolist()[0]!r} in {count} of its rows, none of which is "
                 "among the 60 % that are learned from; give more rows of it, or leave it out"
             )
 

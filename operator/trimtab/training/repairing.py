@@ -22,6 +22,7 @@ from trimtab.contract.location import (
     LocationError,
     StoreUnavailable,
 )
+from trimtab.training.arguments import destination
 from trimtab.training.assembly import Labelled, assemble, assemble_file
 from trimtab.training.calibration import fit_calibration
 from trimtab.training.errors import CodeBroken, DataBroken, InsufficientRows, Unavailable
@@ -30,7 +31,7 @@ from trimtab.training.going_on import go_on
 from trimtab.training.models import Champion, answer, load_champion
 from trimtab.training.publishing import Published, Rows, labelled_rows, published
 from trimtab.training.split import FEWEST_CALIBRATE, FEWEST_HELD_OUT, split_rows
-from trimtab.training.truths import check_known
+from trimtab.training.truths import check_known, check_several_classes
 
 
 def fine_tune(
@@ -53,6 +54,7 @@ def fine_tune(
     `warm_start`. Raise CodeBroken (also where it cannot go on), DataBroken, InsufficientRows,
     Unavailable, LocationError.
     """
+    into = destination(uri, credentials, model_name, version)
     with tempfile.TemporaryDirectory(prefix="trimtab-champion-") as folder:
         known = _opened(champion, credentials, Path(folder))
     if not isinstance(known.plain, AnsweringEstimator):
@@ -60,7 +62,7 @@ def fine_tune(
     rows = labelled_rows(X, y, known.signature, feature_names)
     estimator = known.plain.estimator
     classes, several = _classes_of(known, rows)
-    _check_two(rows, classes)
+    _check_several(rows, classes)
     signature = known.signature.model_copy(update={"adjustment": None})
     split = split_rows(len(rows.actual), calibrate=0.2, held_out=0.2, seed=seed)
     learn, tune, test = (rows.only(part) for part in split.parts().values())
@@ -68,7 +70,7 @@ def fine_tune(
     assembled = assemble(
         estimator, signature, classes, calibrate=tune, evaluate_on=test, several=several
     )
-    return published(assembled, uri, credentials, model_name, version, created)
+    return published(assembled, into, created)
 
 
 def recalibrate(
@@ -95,11 +97,12 @@ def recalibrate(
     CodeBroken (also for a model without scores), DataBroken (also where a class has no rows),
     InsufficientRows, Unavailable, LocationError.
     """
+    into = destination(uri, credentials, model_name, version)
     with tempfile.TemporaryDirectory(prefix="trimtab-champion-") as folder:
         known = _opened(champion, credentials, Path(folder))
         rows = labelled_rows(X, y, known.signature, feature_names)
         classes, several = _classes_of(known, rows)
-        _check_two(rows, classes)
+        _check_several(rows, classes)
         tune, test = _halves(rows, seed)
         _check_counted(tune, classes)
         asked = answer(known.plain, tune.matrix, classes, counted=known.signature.counted)
@@ -115,7 +118,7 @@ def recalibrate(
             evaluate_on=test,
             several=several,
         )
-        return published(assembled, uri, credentials, model_name, version, created)
+        return published(assembled, into, created)
 
 
 def _halves(rows: Labelled, seed: int) -> tuple[Labelled, Labelled]:
@@ -150,18 +153,10 @@ def _adjustment(
     return Adjustment(calibration=maps, threshold=threshold)
 
 
-def _check_two(rows: Labelled, classes: list[Any]) -> None:
+def _check_several(rows: Labelled, classes: list[Any]) -> None:
     """Raise DataBroken where a classifier would learn one class alone, and answer nothing else."""
-    if not classes:
-        return
-    columns = rows.learned.reshape(len(rows.actual), -1)
-    for place in range(columns.shape[1]):
-        known = np.unique(columns[:, place])
-        if len(known) < 2:
-            what = "y" if columns.shape[1] == 1 else f"column {place} of y"
-            raise DataBroken(
-                f"{what} holds one class only, {known.tolist()[0]!r}; give rows of others, too"
-            )
+    if classes:
+        check_several_classes(rows.learned, "y", "give rows of others, too")
 
 
 def _check_counted(tune: Labelled, classes: list[Any]) -> None:

@@ -6,7 +6,7 @@ as many as there are rows. A wrong one would otherwise train garbage without a w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -88,14 +88,27 @@ def check_classes(truths: NDArray[Any], model: Any, name: str = "y") -> None:
             f"{name} has {truths.shape[1]} columns, and {_named(model)} predicts one; wrap it: "
             "sklearn.multioutput.MultiOutputClassifier(model)"
         )
-    columns = truths.reshape(len(truths), -1)
-    for place in range(columns.shape[1]):
-        known = np.unique(columns[:, place])
+    check_several_classes(truths, name, "a classifier needs two")
+
+
+def check_several_classes(truths: NDArray[Any], name: str, way: str) -> None:
+    """Raise DataBroken where truths of a classification, [n] or [n, T], are of one class only.
+
+    way: what to do, or why that is wrong.
+    """
+    for what, column in named_columns(truths, name):
+        known = np.unique(column)
         if len(known) < 2:
-            what = name if truths.ndim == 1 else f"column {place} of {name}"
-            raise DataBroken(
-                f"{what} holds one class only, {known.tolist()[0]!r}; a classifier needs two"
-            )
+            raise DataBroken(f"{what} holds one class only, {known.tolist()[0]!r}; {way}")
+
+
+def named_columns(truths: NDArray[Any], name: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield each target of truths, [n] or [n, T], with what it is called in an error."""
+    if truths.ndim == 1:
+        yield name, truths
+        return
+    for place in range(truths.shape[1]):
+        yield f"column {place} of {name}", truths[:, place]
 
 
 def check_targets(truths: NDArray[Any], model: Any, name: str = "y") -> None:
